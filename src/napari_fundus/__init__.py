@@ -1,0 +1,49 @@
+"""Diabetic-retinopathy lesions in fundus photographs: a headless library and a napari plugin.
+
+Importing this package is quick: torch, napari and Qt are loaded only when something needs them.
+
+Examples
+--------
+>>> import napari_fundus as nf
+>>> image = nf.read_image(nf.sample_image_path())
+>>> image.shape
+(2848, 4288)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from napari_fundus.api import detect as detect
+    from napari_fundus.datasets import open_dataset as open_dataset
+    from napari_fundus.detections import Detections as Detections
+    from napari_fundus.image import FundusImage as FundusImage
+    from napari_fundus.image import read_image as read_image
+    from napari_fundus.plugins import find_detectors as find_detectors
+    from napari_fundus.samples import sample_image_path as sample_image_path
+
+_HOME_OF = {
+    "Detections": "detections",
+    "FundusImage": "image",
+    "detect": "api",
+    "find_detectors": "plugins",
+    "open_dataset": "datasets",
+    "read_image": "image",
+    "sample_image_path": "samples",
+}
+
+__all__ = ["__version__", *_HOME_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(f"napari_fundus.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

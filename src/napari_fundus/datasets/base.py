@@ -1,0 +1,192 @@
+"""What a data set is: samples read lazily, their truth rasterized on demand, and a report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.errors import DatasetError
+from napari_fundus.image import FundusImage, read_image
+
+__all__ = ["Dataset", "Problem", "Sample", "Truth"]
+
+
+class Truth(ABC):
+    """What the experts drew of one class in one image, whatever its form.
+
+    Subclasses hold a mask file, points with radii, shapes, or several experts' drawings.
+    """
+
+    @abstractmethod
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+
+    @abstractmethod
+    def count(self, shape: tuple[int, int]) -> int:
+        """Return the number of lesions (8-connected components, points or shapes)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something missing or odd in a data set.
+
+    Attributes
+    ----------
+    path
+        The file or folder in question, relative to the data set's root where possible.
+    message
+        What is wrong, for people.
+    """
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image of a data set, with all that is known of it; nothing is read until asked for.
+
+    Attributes
+    ----------
+    id
+        Unique within the data set, e.g. ``"segmentation/IDRiD_01"``.
+    image_path
+        The image's file.
+    split
+        ``"train"``, ``"valid"``, ``"test"`` or None where the set has no splits.
+    annotated
+        The classes that experts looked for in this image. A class that is not among them may be
+        present all the same: absence of annotation is not absence of lesions.
+    truths
+        Class code to what was drawn. A class in `annotated` without an entry here was looked for
+        and not found.
+    grades
+        ``"dr"`` (0 to 4), ``"dme"`` (0 to 2), ``"gradable"`` (0 or 1) where known.
+    centres
+        ``"OD"`` and ``"FOVEA"`` to (row, column) in pixels, where known.
+    field_of_view_path
+        Mask of the disc, where the data set has one.
+    group
+        Images of one group show the same eye and must never be separated by a split.
+    """
+
+    id: str
+    image_path: Path
+    split: str | None = None
+    annotated: frozenset[str] = frozenset()
+    truths: Mapping[str, Truth] = field(default_factory=dict)
+    grades: Mapping[str, int] = field(default_factory=dict)
+    centres: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    field_of_view_path: Path | None = None
+    group: str | None = None
+
+    def image(self) -> FundusImage:
+        """Read the image; raises `ImageReadError` if it cannot be read."""
+        return read_image(self.image_path)
+
+    def mask(self, lesion: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Return the true mask of a class.
+
+        Parameters
+        ----------
+        lesion
+            Class code.
+        shape
+            Height and width of the image.
+
+        Raises
+        ------
+        DatasetError
+            The class was not annotated in this image.
+        """
+        if lesion not in self.annotated:
+            raise DatasetError(
+                f"{lesion} is not annotated in {self.id}: that says nothing about whether it is "
+                f"there. Annotated: {', '.join(sorted(self.annotated)) or 'none'}."
+            )
+        truth = self.truths.get(lesion)
+        return np.zeros(shape, np.bool_) if truth is None else truth.mask(shape)
+
+
+class Dataset(Sequence[Sample]):
+    """A data set as distributed: a sequence of samples, and what is missing.
+
+    Attributes
+    ----------
+    name, title
+        Stable id and full name.
+    reference, licence
+        Who made it, and under which terms.
+    root
+        The folder.
+    samples
+        All samples, sorted by id.
+    problems
+        What is missing or odd, by name.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+
+    def __init__(
+        self, root: Path, samples: Sequence[Sample], problems: Sequence[Problem] = ()
+    ) -> None:
+        self.root = root
+        self.samples = tuple(samples)
+        self.problems = tuple(problems)
+
+    @classmethod
+    @abstractmethod
+    def recognize(cls, folder: Path) -> Path | None:
+        """Return the root of this data set if `folder` is one, or lies inside one; else None.
+
+        Quick: looks at names only.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, root: Path) -> Dataset:
+        """Read the lists and annotations below `root`, but no image."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        return self.samples[index]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of samples by split; ``"all"`` where the set has none."""
+        return dict(Counter(sample.split or "all" for sample in self.samples))
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        annotated: str | None = None,
+        where: Callable[[Sample], Any] | None = None,
+    ) -> list[Sample]:
+        """Return the samples of a split, with a class annotated, or that fulfil a condition."""
+        return [
+            sample
+            for sample in self.samples
+            if (split is None or sample.split == split)
+            and (annotated is None or annotated in sample.annotated)
+            and (where is None or where(sample))
+        ]

@@ -1,0 +1,176 @@
+"""The result of a detector: maps, labels, a table of lesions, and how it all came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from napari_fundus.errors import DetectorError, OptionsError
+from napari_fundus.instances import empty_instances, label_map
+
+__all__ = ["Detections", "Provenance"]
+
+Map = npt.NDArray[np.float32]
+
+
+class Provenance(BaseModel):
+    """Everything that is needed to repeat a run.
+
+    It goes into ``layer.metadata`` and into every exported file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detector: str
+    detector_version: str
+    package_version: str
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    options: dict[str, Any] = {}
+    device: str = "cpu"
+    precision: str = "float32"
+    seconds: float = 0.0
+    image_name: str = ""
+    image_path: str | None = None
+    image_sha256: str = ""
+    image_shape: tuple[int, int] = (0, 0)
+    created: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found in one image; every array is in the ORIGINAL image's pixels.
+
+    Attributes
+    ----------
+    provenance
+        Detector, options, device, image: enough to repeat the run.
+    probability
+        Class code to map: float32, shape (H, W), values in [0, 1], 0 outside the field of view.
+    thresholds
+        Class code to the threshold now applied to its map.
+    min_area
+        Least area of a lesion now applied, in pixels.
+    heatmap
+        Class code to a map of where a classifier looked: float32, shape (H, W), values in [0, 1].
+    image_score
+        Name to a score of the whole image in [0, 1], for classifiers.
+    field_of_view
+        bool, shape (H, W), or None where the detector needs none.
+    has_boxes
+        Whether the method's own result is boxes, so that they are worth a layer.
+
+    Notes
+    -----
+    ``labels`` and ``instances`` are derived from the maps when first asked for, and
+    :meth:`threshold` gives a new result from the same maps without running the detector again.
+    Ids are unique over all classes: row ``id`` of the table is value ``id`` in
+    ``labels[lesion]``.
+    """
+
+    provenance: Provenance
+    probability: Mapping[str, Map]
+    thresholds: Mapping[str, float]
+    min_area: int = 1
+    heatmap: Mapping[str, Map] = field(default_factory=dict)
+    image_score: Mapping[str, float] = field(default_factory=dict)
+    field_of_view: npt.NDArray[np.bool_] | None = None
+    has_boxes: bool = False
+
+    def __post_init__(self) -> None:
+        for kind, maps in (("probability", self.probability), ("heatmap", self.heatmap)):
+            for code, array in maps.items():
+                _check_map(array, self.shape, f"{kind}[{str(code)!r}]")
+        if missing := set(self.probability) - set(self.thresholds):
+            raise DetectorError(f"No threshold is given for {', '.join(sorted(missing))}.")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.provenance.image_shape
+
+    @property
+    def lesions(self) -> tuple[str, ...]:
+        """Codes of the classes that have a map, in the detector's order."""
+        return tuple(str(code) for code in self.probability)
+
+    @cached_property
+    def _labelled(self) -> tuple[dict[str, npt.NDArray[np.int32]], pd.DataFrame]:
+        labels: dict[str, npt.NDArray[np.int32]] = {}
+        tables: list[pd.DataFrame] = []
+        next_id = 1
+        for code, probability in self.probability.items():
+            labels[str(code)], table = label_map(
+                probability,
+                lesion=code,
+                threshold=self.thresholds[code],
+                min_area=self.min_area,
+                first_id=next_id,
+            )
+            next_id += len(table)
+            if len(table):
+                tables.append(table)
+        instances = pd.concat(tables, ignore_index=True) if tables else empty_instances()
+        return labels, instances
+
+    @property
+    def labels(self) -> Mapping[str, npt.NDArray[np.int32]]:
+        """Class code to labels: int32, shape (H, W), each lesion its own id, 0 for none."""
+        return self._labelled[0]
+
+    @property
+    def instances(self) -> pd.DataFrame:
+        """Table with one row a lesion; columns as `napari_fundus.instances.INSTANCE_COLUMNS`."""
+        return self._labelled[1]
+
+    def threshold(
+        self, threshold: float | Mapping[str, float] | None = None, *, min_area: int | None = None
+    ) -> Detections:
+        """Return the result at other thresholds, from the kept maps.
+
+        Parameters
+        ----------
+        threshold
+            One value in [0, 1] for all classes, or class code to value; classes left out keep
+            theirs.
+        min_area
+            Least area in pixels; None keeps the present one.
+
+        Raises
+        ------
+        OptionsError
+            A value is out of bounds or a class has no map.
+        """
+        given: Mapping[str, float]
+        if threshold is None:
+            given = {}
+        elif isinstance(threshold, Mapping):
+            given = threshold
+        else:
+            given = dict.fromkeys(self.probability, threshold)
+        if unknown := set(given) - set(self.probability):
+            raise OptionsError(
+                f"No map for {', '.join(sorted(unknown))}; there are {', '.join(self.lesions)}."
+            )
+        if bad := [t for t in given.values() if not 0 <= t <= 1]:
+            raise OptionsError(f"A threshold lies between 0 and 1, not {bad[0]}.")
+        area = self.min_area if min_area is None else min_area
+        if area < 1:
+            raise OptionsError(f"The minimum area is at least 1 pixel, not {area}.")
+        return replace(self, thresholds={**self.thresholds, **given}, min_area=area)
+
+
+def _check_map(array: Any, shape: tuple[int, int], name: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
+        what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
+        raise DetectorError(f"{name} must be a float32 array of shape {shape}, not {what}.")
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):  # also true for NaN
+        raise DetectorError(f"{name} must lie in [0, 1], but spans {low:g} to {high:g}.")

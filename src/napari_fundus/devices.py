@@ -1,0 +1,130 @@
+"""Which device a detector runs on, why another cannot be used, and what to do out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from napari_fundus.errors import DeviceError
+
+__all__ = ["CPU", "Device", "DeviceStatus", "available_devices", "choose_device", "release_memory"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place to compute.
+
+    Attributes
+    ----------
+    name
+        As torch spells it: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+    title
+        For people: the model of the GPU.
+    memory_bytes
+        Total memory, 0 where unknown.
+    """
+
+    name: str
+    title: str
+    memory_bytes: int = 0
+
+    @property
+    def kind(self) -> str:
+        """``"cpu"``, ``"cuda"`` or ``"mps"``."""
+        return self.name.partition(":")[0]
+
+
+CPU = Device("cpu", "CPU")
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """The devices found, and why there is no GPU among them.
+
+    Attributes
+    ----------
+    devices
+        Usable devices, the fastest first; the CPU is always the last.
+    reason
+        Why no GPU can be used, for people; empty if one can.
+    """
+
+    devices: tuple[Device, ...]
+    reason: str = ""
+
+
+def available_devices() -> DeviceStatus:
+    """Look for devices. This imports torch, which takes seconds the first time."""
+    import torch
+
+    found: list[Device] = []
+    reason = ""
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            found.append(Device(f"cuda:{index}", properties.name, properties.total_memory))
+    elif torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple GPU"))
+    elif torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        reason = (
+            "This installation of PyTorch is for CPUs only. Install a CUDA build "
+            "(see pytorch.org) to use an NVIDIA GPU."
+        )
+    else:
+        reason = (
+            f"PyTorch was built for CUDA {torch.version.cuda}, but found no usable NVIDIA GPU: "
+            "none is fitted, its driver is missing, or the driver is too old."
+        )
+    return DeviceStatus((*found, CPU), reason)
+
+
+def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",)) -> Device:
+    """Return the device to run on.
+
+    Parameters
+    ----------
+    request
+        ``"auto"`` for the fastest that works, or a name such as ``"cpu"``, ``"cuda"``,
+        ``"cuda:1"``, ``"mps"``.
+    supported
+        Kinds that the detector can use. Where that is the CPU alone, torch is not imported.
+
+    Raises
+    ------
+    DeviceError
+        The device that was asked for cannot be used; the message says why.
+    """
+    kind = request.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise DeviceError(f"Unknown device {request!r}. Use auto, cpu, cuda, cuda:N or mps.")
+    if kind not in ("auto", *supported):
+        raise DeviceError(
+            f"This detector runs on {' or '.join(sorted(supported))} only, not on {request!r}."
+        )
+    if kind == "cpu" or set(supported) == {"cpu"}:
+        return CPU
+    status = available_devices()
+    for device in status.devices:
+        if request in (device.name, device.kind) or (
+            request == "auto" and device.kind in supported
+        ):
+            return device
+    raise DeviceError(
+        f"{request!r} cannot be used here. "
+        + (status.reason or f"Found: {', '.join(d.name for d in status.devices)}.")
+    )
+
+
+def release_memory(device: Device) -> None:
+    """Give the memory that torch caches on `device` back to the system."""
+    if device.kind == "cpu":
+        return
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.kind == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        torch.mps.empty_cache()

@@ -1,0 +1,91 @@
+"""Every error that this package raises on purpose: each says what is wrong and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Cancelled",
+    "DatasetError",
+    "DetectorError",
+    "DeviceError",
+    "EmptyFileError",
+    "FundusError",
+    "GeometryError",
+    "ImageBrokenError",
+    "ImageReadError",
+    "ImageTooLargeError",
+    "ImageTooSmallError",
+    "NoFieldOfViewError",
+    "NotAnImageError",
+    "OptionsError",
+    "OutputExistsError",
+    "UnknownDetectorError",
+    "UnsupportedImageError",
+]
+
+
+class FundusError(Exception):
+    """Base of all errors raised on purpose by napari-fundus."""
+
+
+class Cancelled(FundusError):
+    """The user asked a running job to stop; nothing was changed."""
+
+
+class ImageReadError(FundusError):
+    """A file could not be read as a fundus photograph."""
+
+
+class EmptyFileError(ImageReadError):
+    """The file has no content."""
+
+
+class NotAnImageError(ImageReadError):
+    """The file's content is not that of an image format we know."""
+
+
+class ImageBrokenError(ImageReadError):
+    """The file starts as an image, but is truncated or damaged."""
+
+
+class UnsupportedImageError(ImageReadError):
+    """The pixels are of a kind that is not a photograph (complex, volume, …)."""
+
+
+class ImageTooSmallError(ImageReadError):
+    """The image has too few pixels to show a retina."""
+
+
+class ImageTooLargeError(ImageReadError):
+    """The image has more pixels than the limit that guards against decompression bombs."""
+
+
+class NoFieldOfViewError(FundusError):
+    """No illuminated disc was found: the picture is black, uniform or not a fundus photograph."""
+
+
+class GeometryError(FundusError):
+    """A geometric step cannot be built or undone with the values given."""
+
+
+class DatasetError(FundusError):
+    """A folder is not a data set we know, or a part of it that was asked for is missing."""
+
+
+class OptionsError(FundusError):
+    """An option of a detector or a recipe has an unknown name or a value out of bounds."""
+
+
+class DetectorError(FundusError):
+    """A detector broke its contract or could not do its work."""
+
+
+class UnknownDetectorError(DetectorError):
+    """No detector of that name is installed."""
+
+
+class DeviceError(FundusError):
+    """The device that was asked for cannot be used here."""
+
+
+class OutputExistsError(FundusError):
+    """A file to be written exists already, and overwriting was not asked for."""

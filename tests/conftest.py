@@ -1,0 +1,72 @@
+"""Fixtures shared by all tests: a synthetic retina whose lesions are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Retina:
+    """A drawn fundus photograph and its truth.
+
+    Attributes
+    ----------
+    pixels
+        uint8, (H, W, 3).
+    disc
+        bool, (H, W): the field of view.
+    masks
+        Class code to bool (H, W).
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    disc: npt.NDArray[np.bool_]
+    masks: dict[str, npt.NDArray[np.bool_]]
+
+
+def draw_retina(height: int = 240, width: int = 320, *, seed: int = 0) -> Retina:
+    """Draw an orange disc on black with dark dots (MA), dark blobs (HE) and bright spots (EX)."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[:height, :width]
+    radius = 0.46 * min(height, width)
+    centre = height / 2, width / 2
+    distance = np.hypot(rows - centre[0], cols - centre[1])
+    disc = distance <= radius
+    colour = np.array([190.0, 95.0, 35.0])
+    pixels = colour * (1 - 0.25 * (distance / radius)[..., np.newaxis] ** 2)
+    pixels += rng.normal(0, 2, pixels.shape)
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    for code, size, shade, places in (
+        ("MA", 0.012, 0.55, ((-0.4, -0.3), (0.3, -0.5), (0.1, 0.4))),
+        ("HE", 0.05, 0.5, ((0.5, 0.1), (-0.1, -0.6))),
+        ("EX", 0.03, 1.7, ((-0.5, 0.3), (0.4, 0.5), (0.0, 0.0), (-0.2, 0.6))),
+    ):
+        mask = np.zeros((height, width), np.bool_)
+        for row, col in places:
+            near = np.hypot(rows - centre[0] - row * radius, cols - centre[1] - col * radius)
+            mask |= near <= max(size * 2 * radius, 1.5)
+        pixels[mask] *= shade
+        masks[code] = mask
+    pixels[~disc] = rng.integers(0, 4, (int((~disc).sum()), 3))
+    return Retina(np.clip(pixels, 0, 255).astype(np.uint8), disc, masks)
+
+
+@pytest.fixture
+def retina() -> Retina:
+    """A small synthetic retina, 240×320 px, with 3 MA, 2 HE and 4 EX."""
+    return draw_retina()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the repository; the test is left out where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the real data are not beside this checkout")
+    return SHARED_DATA

@@ -66,7 +66,15 @@ def retina() -> Retina:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data beside the repository; the test is left out where it is absent."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip("the real data are not beside this checkout")
+    """The folder of real data beside the repository; for tests marked `shared_data`."""
     return SHARED_DATA
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that need the real data where these are not beside the checkout."""
+    if SHARED_DATA.is_dir():
+        return
+    absent = [item for item in items if "shared_data" in item.keywords]
+    if absent:
+        config.hook.pytest_deselected(items=absent)
+        items[:] = [item for item in items if item not in absent]

@@ -1,0 +1,202 @@
+"""The field of view: which pixels of a photograph show the retina, and which the camera's mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.errors import NoFieldOfViewError
+from napari_fundus.image import FundusImage
+from napari_fundus.preprocessing.disc import fit_disc
+
+__all__ = ["find_field_of_view"]
+
+_COARSE_SIDE = 512
+_STEPS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12)
+"""Parts of the way from the dark level to Otsu's threshold at which the disc's edge is sought."""
+
+_LEAST_EDGE = 0.4
+"""Least step at the rim, as a share of the level inside; a vignette is far softer."""
+
+_LEAST_SHAPE = 0.7
+"""Least overlap (IoU) of the lit region with its circle, cut to the region's bounding box."""
+
+_TO_DO = "Check the file, or give the field of view as a mask."
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A lit region of the reduced picture, and how well it looks like a camera's disc."""
+
+    mask: npt.NDArray[np.bool_]
+    plane: int
+    threshold: float
+    shape: float
+    edge: float
+
+
+def find_field_of_view(image: FundusImage) -> npt.NDArray[np.bool_]:
+    """Return the pixels that show the retina: bool, shape (H, W).
+
+    Otsu's threshold on the green plane, largest component, holes filled. Since a dark retina is
+    itself split by that threshold, lower ones and the brightest plane are tried too, on a reduced
+    copy; the region wins that has the sharpest edge and the shape nearest to a disc. Its rim is
+    then found again at full size. A picture cropped inside the disc, with no dark surround, is
+    field of view as a whole. A field of view that came with the image is returned as it is.
+
+    Raises
+    ------
+    NoFieldOfViewError
+        The picture is black, uniform or noise.
+    """
+    import cv2
+
+    if image.given_field_of_view is not None:
+        if not image.given_field_of_view.any():
+            raise NoFieldOfViewError(
+                f"The field of view given with {image.name!r} is empty. Draw or load another mask."
+            )
+        return image.given_field_of_view
+    pixels = image.rgb8
+    factor = max(max(image.shape) / _COARSE_SIDE, 1.0)
+    size = (round(image.shape[1] / factor), round(image.shape[0] / factor))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    planes = (small[..., 1], small.max(axis=2))
+    _refuse_empty(planes[1], image.name)
+    candidates = [c for index, plane in enumerate(planes) for c in _candidates(plane, index)]
+    best = max(candidates, key=lambda c: c.shape * c.edge, default=None)
+    if best is None or best.edge < _LEAST_EDGE or best.shape < _LEAST_SHAPE:
+        return np.ones(image.shape, np.bool_)
+    return _refine(pixels, best, factor)
+
+
+def _refuse_empty(plane: npt.NDArray[np.uint8], name: str) -> None:
+    """Raise where the reduced picture has no structure that a retina could be."""
+    low, high = np.percentile(plane, (1, 99))
+    if high < 6:
+        raise NoFieldOfViewError(f"{name!r} is black: it shows no retina. {_TO_DO}")
+    if high - low < 4:
+        raise NoFieldOfViewError(f"{name!r} is uniform: it shows no retina. {_TO_DO}")
+    centred = plane.astype(np.float64) - plane.mean()
+    power = float((centred**2).mean())
+    likeness = min(
+        float((centred[1:] * centred[:-1]).mean()), float((centred[:, 1:] * centred[:, :-1]).mean())
+    )
+    # Neighbours in a photograph are alike; in noise they are not.
+    if likeness < 0.5 * power:
+        raise NoFieldOfViewError(f"{name!r} is noise: it shows no retina. {_TO_DO}")
+
+
+def _candidates(plane: npt.NDArray[np.uint8], index: int) -> list[_Candidate]:
+    """Return the lit region of `plane` at each threshold from Otsu's down to the dark level."""
+    import cv2
+
+    otsu, _ = cv2.threshold(plane, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    dark = float(np.percentile(plane[plane <= otsu], 25)) if (plane <= otsu).any() else 0.0
+    found: list[_Candidate] = []
+    seen: set[int] = set()
+    for step in _STEPS:
+        threshold = int(dark + step * (otsu - dark))
+        if threshold <= dark or threshold in seen:
+            continue
+        seen.add(threshold)
+        mask = _largest_filled((plane > threshold).view(np.uint8), opening=3)
+        if mask is None or mask.mean() < 0.05:
+            continue
+        found.append(
+            _Candidate(mask, index, float(threshold), _likeness_to_disc(mask), _edge(plane, mask))
+        )
+    return found
+
+
+def _largest_filled(
+    lit: npt.NDArray[np.uint8], *, opening: int = 0
+) -> npt.NDArray[np.bool_] | None:
+    """Return the largest component of `lit` without its holes, or None where nothing is lit."""
+    import cv2
+
+    if opening:
+        # Cuts off text that touches the disc, and thin bridges of glare.
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (opening, opening))
+        lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+    contours, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    filled = np.zeros(lit.shape, np.uint8)
+    cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return filled.view(np.bool_)
+
+
+def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+
+
+def _likeness_to_disc(mask: npt.NDArray[np.bool_]) -> float:
+    """Return the IoU of `mask` with its fitted disc, both within the mask's bounding box."""
+    box = _bounding_box(mask)
+    disc = fit_disc(mask).mask(mask.shape)[box]
+    return float((mask[box] & disc).sum() / (mask[box] | disc).sum())
+
+
+def _edge(plane: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> float:
+    """Return the fall of `plane` across the rim of `mask`, as a share of the level inside."""
+    import cv2
+
+    image = mask.view(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    outer = cv2.dilate(image, kernel, iterations=4) - cv2.dilate(image, kernel, iterations=1)
+    if int(outer.sum()) < 0.02 * np.sqrt(mask.size):
+        return 0.0
+    near = cv2.dilate(outer, kernel, iterations=7).view(np.bool_)
+    inner = cv2.erode(image, kernel, iterations=1, borderValue=1).view(np.bool_) & near
+    if not inner.any():
+        return 0.0
+    level = float(np.median(plane[inner]))
+    return max(level - float(np.median(plane[outer.view(np.bool_)])), 0.0) / max(level, 1.0)
+
+
+def _refine(
+    pixels: npt.NDArray[np.uint8], coarse: _Candidate, factor: float
+) -> npt.NDArray[np.bool_]:
+    """Find the rim of the `coarse` region again in the full picture, and mend bites out of it."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    kernel = np.ones((3, 3), np.uint8)
+    reach = 3
+    image = coarse.mask.view(np.uint8)
+
+    def enlarged(small: Any) -> npt.NDArray[np.uint8]:
+        full: npt.NDArray[np.uint8] = cv2.resize(
+            small, (width, height), interpolation=cv2.INTER_NEAREST
+        )
+        return full
+
+    core = enlarged(cv2.erode(image, kernel, iterations=reach, borderValue=1))
+    hull = enlarged(cv2.dilate(image, kernel, iterations=reach))
+    plane = cv2.extractChannel(pixels, 1) if coarse.plane == 0 else _brightest(pixels)
+    blur = 2 * int(factor / 3) + 1
+    plane = cv2.blur(plane, (blur, blur))
+    _, lit = cv2.threshold(plane, coarse.threshold, 1, cv2.THRESH_BINARY)
+    mask = _largest_filled((lit & hull) | core)
+    if mask is None:
+        return enlarged(image).view(np.bool_)
+    if coarse.shape > 0.9:
+        # The disc's own circle, a little shrunk, closes bites where the retina is black.
+        box = _bounding_box(mask)
+        disc = fit_disc(mask)
+        shrunk = type(disc)(disc.centre_row, disc.centre_col, 0.985 * disc.radius)
+        mask[box] |= shrunk.mask((height, width))[box]
+    return mask
+
+
+def _brightest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    import cv2
+
+    red, green, blue = cv2.split(pixels)
+    brightest: npt.NDArray[np.uint8] = cv2.max(cv2.max(red, green), blue)
+    return brightest

@@ -71,6 +71,4 @@ def detect(
     >>> sorted(result.labels)
     ['EX', 'HE', 'MA']
     """
-    return get_detector(detector).detect(
-        as_image(source), options, device=device, monitor=monitor
-    )
+    return get_detector(detector).detect(as_image(source), options, device=device, monitor=monitor)

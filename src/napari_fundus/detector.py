@@ -163,9 +163,9 @@ class Detector(ABC):
     def supports(self, device: Device) -> Support:
         """Say whether `device` can be used."""
         if device.kind in self.devices:
-            return Support(True)
+            return Support(ok=True)
         kinds = " or ".join(sorted(self.devices))
-        return Support(False, f"{self.title} runs on {kinds} only.")
+        return Support(ok=False, reason=f"{self.title} runs on {kinds} only.")
 
     def detect(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -64,17 +62,21 @@ def label_map(
         One row a lesion, with the columns `INSTANCE_COLUMNS`. The score is the largest probability
         inside.
     """
-    mask = probability >= np.float32(max(threshold, np.finfo(np.float32).tiny))
-    _, labels, stats, centroids = cv2.connectedComponentsWithStats(
+    smallest = float(np.finfo(np.float32).tiny)
+    mask = probability >= np.float32(max(threshold, smallest))
+    components = cv2.connectedComponentsWithStats(
         mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
     )
+    labels: npt.NDArray[np.int32] = np.asarray(components[1], np.int32)
+    stats: npt.NDArray[np.int32] = np.asarray(components[2], np.int32)
+    centroids: npt.NDArray[np.float64] = np.asarray(components[3], np.float64)
     pixels = np.flatnonzero(mask)
     label_of_pixel = labels.ravel()[pixels]
     values = probability.ravel()[pixels]
     count = len(stats)
     peak = np.zeros(count, np.float32)
     np.maximum.at(peak, label_of_pixel, values)
-    area: npt.NDArray[Any] = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
+    area = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
     mean = np.bincount(label_of_pixel, values, count) / np.maximum(area, 1)
 
     kept = np.flatnonzero(area >= min_area)

@@ -1,4 +1,4 @@
-"""The vocabulary: the lesion classes, their standard names, colours, and what data sets call them."""
+"""The vocabulary: lesion classes, their names and colours, and what data sets call them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+# The commands of the project. Each sets up what is missing: `make demo` on a fresh machine is enough.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+
+.PHONY: demo test check screenshots bench docs clean help
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY)  ## find the lesions of a real photograph, compare with the experts, write demo-output/
+	$(VENV)/bin/napari-fundus demo -o demo-output --overwrite
+
+test: $(READY) $(VENV)/.screen  ## run all tests, those in a real napari window included
+	$(SCREEN) $(PY) -m pytest
+
+check: $(READY)  ## linter, formatter, type checker, layering, documentation
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PY) -m pytest tests/test_layering.py
+	$(VENV)/bin/mkdocs build --strict --quiet
+
+screenshots: $(READY) $(VENV)/.screen  ## take the pictures of the documentation from a real window
+	$(SCREEN) $(PY) scripts/screenshots.py
+
+bench: $(READY)  ## print the benchmark tables
+	$(PY) -m benchmarks.enhancement
+	$(PY) -m benchmarks.slider
+
+docs: $(READY)  ## serve the documentation on this machine
+	$(VENV)/bin/mkdocs serve
+
+clean:  ## remove what these commands made
+	rm -rf $(VENV) site demo-output .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): pyproject.toml scripts/make_venv.sh
+	sh scripts/make_venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.screen: scripts/install_screen.sh $(READY)
+	sh scripts/install_screen.sh
+	@touch $@

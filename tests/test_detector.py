@@ -1,0 +1,118 @@
+"""The contract: options are checked, cancelling works, provenance repeats the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import Field
+
+from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.devices import CPU, Device
+from napari_fundus.errors import Cancelled, DetectorError, DeviceError, OptionsError
+from napari_fundus.image import FundusImage
+from napari_fundus.monitor import Monitor
+
+
+class DarkOptions(DetectorOptions):
+    level: int = Field(60, ge=0, le=255, title="Level", description="Darker is a lesion.")
+
+
+class Dark(Detector):
+    """Everything darker than a level is a microaneurysm."""
+
+    name = "dark"
+    title = "Dark"
+    summary = "Darker than a level."
+    lesions = ("MA",)
+    Options = DarkOptions
+
+    def predict(
+        self, image: FundusImage, options: DarkOptions, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        for _ in monitor.track(range(4), message="rows"):
+            pass
+        dark = (image.rgb8[..., 1] < options.level).astype(np.float32)
+        inside = np.zeros(image.shape, np.bool_)
+        inside[10:-10, 10:-10] = True
+        return Prediction({"MA": dark}, field_of_view=inside)
+
+
+@pytest.fixture
+def image() -> FundusImage:
+    pixels = np.full((64, 80, 3), 100, np.uint8)
+    pixels[30:34, 40:44] = 20
+    pixels[:5] = 0
+    return FundusImage.from_array(pixels, name="eye")
+
+
+def test_detect_keeps_to_the_field_of_view(image: FundusImage) -> None:
+    result = Dark().detect(image)
+    assert result.instances["area_px"].tolist() == [16]
+
+
+def test_provenance_is_enough_to_repeat_the_run(image: FundusImage) -> None:
+    first = Dark().detect(image, {"level": 30, "min_area": 2})
+    told = first.provenance
+    again = Dark().detect(image, told.options, device=told.device)
+    assert (told.detector, told.image_sha256, told.image_shape) == ("dark", image.sha256, (64, 80))
+    np.testing.assert_array_equal(again.probability["MA"], first.probability["MA"])
+    assert again.instances.equals(first.instances)
+
+
+def test_maps_of_a_result_are_read_only(image: FundusImage) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        Dark().detect(image).probability["MA"][0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({"levle": 3}, "levle.*threshold, min_area, level"), ({"level": 300}, "level.*300.*255")],
+)
+def test_bad_options_are_named(image: FundusImage, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(OptionsError, match=told):
+        Dark().detect(image, options)
+
+
+def test_options_of_another_detector_are_refused(image: FundusImage) -> None:
+    with pytest.raises(OptionsError, match="DarkOptions"):
+        Dark().detect(image, DetectorOptions())
+
+
+def test_cancel_from_the_progress_callback_stops_within_a_step(image: FundusImage) -> None:
+    seen: list[float] = []
+
+    def stop_early(progress: Any) -> None:
+        seen.append(progress.fraction)
+        if len(seen) == 2:
+            monitor.cancel()
+
+    monitor = Monitor(stop_early)
+    with pytest.raises(Cancelled):
+        Dark().detect(image, monitor=monitor)
+    assert len(seen) == 2
+
+
+def test_a_device_that_the_detector_cannot_use_is_refused_with_the_reason(
+    image: FundusImage,
+) -> None:
+    with pytest.raises(DeviceError, match="cpu only"):
+        Dark().detect(image, device="cuda")
+    assert not Dark().supports(Device("cuda:0", "GPU")).ok
+    assert Dark().supports(CPU).ok
+
+
+def test_a_detector_that_returns_something_else_breaks_the_contract(image: FundusImage) -> None:
+    class Wrong(Dark):
+        def predict(self, image: FundusImage, options: Any, **_: Any) -> Any:
+            return {"MA": np.zeros(image.shape)}
+
+    with pytest.raises(DetectorError, match=r"dark\.predict returned dict"):
+        Wrong().detect(image)
+
+
+def test_a_detector_without_weights_cannot_be_trained() -> None:
+    assert not Dark().trainable
+    with pytest.raises(DetectorError, match="nothing to train"):
+        Dark().train()

@@ -1,0 +1,71 @@
+"""Choice of the device, and the reason where a GPU cannot be used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from napari_fundus import devices
+from napari_fundus.devices import CPU, Device, DeviceStatus, available_devices, choose_device
+from napari_fundus.errors import DeviceError
+
+GPU = Device("cuda:0", "Some GPU", 8 << 30)
+ALL = ("cpu", "cuda", "mps")
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available_devices", lambda: DeviceStatus((GPU, CPU)))
+
+
+@pytest.fixture
+def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = DeviceStatus((CPU,), "The driver is missing.")
+    monkeypatch.setattr(devices, "available_devices", lambda: status)
+
+
+@pytest.mark.usefixtures("with_gpu")
+@pytest.mark.parametrize(
+    ("request_", "chosen"), [("auto", GPU), ("cuda", GPU), ("cuda:0", GPU), ("cpu", CPU)]
+)
+def test_what_is_asked_for_is_chosen(request_: str, chosen: Device) -> None:
+    assert choose_device(request_, supported=ALL) == chosen
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_auto_falls_back_to_the_cpu() -> None:
+    assert choose_device("auto", supported=ALL) == CPU
+
+
+@pytest.mark.usefixtures("without_gpu")
+def test_a_gpu_asked_for_in_vain_is_refused_with_the_reason() -> None:
+    with pytest.raises(DeviceError, match="The driver is missing"):
+        choose_device("cuda", supported=ALL)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_that_is_not_there_is_refused_with_what_is() -> None:
+    with pytest.raises(DeviceError, match="cuda:0, cpu"):
+        choose_device("cuda:7", supported=ALL)
+
+
+@pytest.mark.parametrize("request_", ["gpu", "", "cudaa"])
+def test_unknown_names_are_refused(request_: str) -> None:
+    with pytest.raises(DeviceError, match="Unknown device"):
+        choose_device(request_, supported=ALL)
+
+
+def test_devices_found_here_end_with_the_cpu_and_a_reason_stands_in_for_a_gpu() -> None:
+    status = available_devices()
+    assert status.devices[-1] == CPU
+    assert (len(status.devices) == 1) == bool(status.reason)
+
+
+def test_a_detector_for_the_cpu_alone_does_not_import_torch() -> None:
+    code = (
+        "import sys; from napari_fundus.devices import choose_device; choose_device('auto'); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,109 @@
+"""The house stands: rooms import only from floors below, and only gui/ knows napari and Qt."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import napari_fundus
+
+PACKAGE = Path(napari_fundus.__file__).parent
+
+FLOORS: list[set[str]] = [
+    {"errors", "files"},
+    {"lesions", "image", "instances", "monitor", "samples"},
+    {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
+    {"training", "inference", "detector", "export"},
+    {"backends", "evaluation", "plugins"},
+    {"api"},
+    {"batch", "gui"},
+    {"demo"},
+    {"cli"},
+]
+"""From the ground up; docs/architecture.md draws the same."""
+
+DESKTOP = {"napari", "magicgui", "qtpy", "superqt", "PyQt6", "PySide6", "vispy", "npe2"}
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    """Return the room of a module: one a backend, else the top-level name."""
+    return ".".join(parts[:2]) if parts[0] == "backends" and len(parts) > 1 else parts[0]
+
+
+def floor_of(room: str) -> int:
+    top = room.partition(".")[0]
+    return next(number for number, rooms in enumerate(FLOORS) if top in rooms)
+
+
+def imports_of(path: Path) -> list[str]:
+    """Return the full names of all modules that a file imports, those inside functions too."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            found.append(node.module or "")
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_a_room_imports_only_from_floors_below(path: Path) -> None:
+    here = room_of(path.relative_to(PACKAGE).with_suffix("").parts)
+    for name in imports_of(path):
+        parts = tuple(name.split("."))
+        if parts[0] != "napari_fundus" or len(parts) < 2 or parts[1].startswith("__"):
+            continue
+        there = room_of(parts[1:])
+        if not (PACKAGE / parts[1]).exists() and not (PACKAGE / f"{parts[1]}.py").exists():
+            continue
+        assert there == here or floor_of(there) < floor_of(here), f"{here} must not import {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_only_the_gui_imports_napari_and_qt(path: Path) -> None:
+    if path.is_relative_to(PACKAGE / "gui"):
+        return
+    assert not {name.partition(".")[0] for name in imports_of(path)} & DESKTOP
+
+
+def test_every_room_stands_on_a_floor() -> None:
+    rooms = {room_of(p.relative_to(PACKAGE).with_suffix("").parts) for p in MODULES}
+    for room in rooms:
+        floor_of(room)
+
+
+def test_importing_the_package_is_quick_and_pulls_in_nothing_heavy() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter(); import napari_fundus; "
+        "seconds = time.perf_counter() - start; "
+        "heavy = {'torch', 'napari', 'qtpy', 'PyQt6', 'cv2', 'skimage'} & set(sys.modules); "
+        "print(seconds); assert not heavy, heavy"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        for _ in range(3)
+    ]
+    assert all(run.returncode == 0 for run in runs), runs[0].stderr
+    assert min(float(run.stdout) for run in runs) <= 0.3
+
+
+def test_the_headless_core_works_where_napari_is_not_installed() -> None:
+    """Blocks napari and Qt and finds lesions all the same."""
+    code = (
+        "import sys\n"
+        f"for name in {sorted(DESKTOP)!r}: sys.modules[name] = None\n"
+        "import napari_fundus as nf\n"
+        "from napari_fundus import batch, cli, demo, export, samples\n"
+        "assert nf.detect(samples.normal_image_path()).probability\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

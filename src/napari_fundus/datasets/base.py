@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from napari_fundus.datasets.masks import read_mask
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import FundusImage, read_image
 
@@ -31,6 +32,10 @@ class Truth(ABC):
     @abstractmethod
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions (8-connected components, points or shapes)."""
+
+    def outside(self, shape: tuple[int, int]) -> int:
+        """Return how many points or shapes lie wholly outside the image; they are left out."""
+        return 0
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,20 @@ class Sample:
     group: str | None = None
 
     def image(self) -> FundusImage:
-        """Read the image; raises `ImageReadError` if it cannot be read."""
-        return read_image(self.image_path)
+        """Read the image, with its field of view where the data set gives one.
+
+        Raises
+        ------
+        ImageReadError
+            The image or the mask of its field of view cannot be read.
+        DatasetError
+            The mask of its field of view has another size.
+        """
+        image = read_image(self.image_path)
+        if self.field_of_view_path is None:
+            return image
+        disc = read_mask(self.field_of_view_path, image.shape)
+        return replace(image, given_field_of_view=disc)
 
     def mask(self, lesion: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Return the true mask of a class.
@@ -124,6 +141,8 @@ class Dataset(Sequence[Sample]):
         Stable id and full name.
     reference, licence
         Who made it, and under which terms.
+    layout
+        What a folder must hold to be recognized, for people.
     root
         The folder.
     samples
@@ -136,6 +155,7 @@ class Dataset(Sequence[Sample]):
     title: ClassVar[str]
     reference: ClassVar[str] = ""
     licence: ClassVar[str] = ""
+    layout: ClassVar[str] = ""
 
     def __init__(
         self, root: Path, samples: Sequence[Sample], problems: Sequence[Problem] = ()

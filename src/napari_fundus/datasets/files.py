@@ -1,0 +1,252 @@
+"""Finding the files of a data set whatever their case, and reading its tables and XML safely."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from defusedxml import DefusedXmlException
+from defusedxml import ElementTree as SafeElementTree
+
+from napari_fundus.datasets.base import Problem
+from napari_fundus.errors import DatasetError
+from napari_fundus.image import IMAGE_SUFFIXES
+
+__all__ = [
+    "child",
+    "find_child",
+    "find_parts",
+    "find_root",
+    "folders",
+    "images_by_stem",
+    "list_images",
+    "missing",
+    "parse_number",
+    "read_table",
+    "read_xml",
+    "relative",
+    "split_of",
+    "table_header",
+    "walk",
+]
+
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_MAX_NAMED = 20
+_SPLITS = (("train", "train"), ("valid", "valid"), ("val", "valid"), ("test", "test"))
+
+
+def _is_junk(name: str) -> bool:
+    """Tell what operating systems leave behind: hidden files, ``._*``, ``Thumbs.db``, …."""
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted((e for e in found if not _is_junk(e.name)), key=lambda e: e.name)
+    except (NotADirectoryError, FileNotFoundError, PermissionError):
+        return []
+
+
+def folders(folder: Path) -> list[Path]:
+    """Return the sub-folders, sorted by name, without hidden ones."""
+    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir()]
+
+
+def child(folder: Path, *names: str) -> Path | None:
+    """Return the descendant ``folder/names[0]/names[1]/…`` without regard to case, or None."""
+    for name in names:
+        wanted = name.casefold()
+        found = next((e for e in _entries(folder) if e.name.casefold() == wanted), None)
+        if found is None:
+            return None
+        folder = Path(found.path)
+    return folder
+
+
+def find_child(folder: Path, pattern: str) -> Path | None:
+    """Return the first sub-folder in whose name the regular expression is found, in any case."""
+    return next((f for f in folders(folder) if re.search(pattern, f.name, re.IGNORECASE)), None)
+
+
+def walk(folder: Path, *, depth: int = 4) -> Iterator[Path]:
+    """Yield all files down to `depth` levels below `folder`, sorted, without junk."""
+    for entry in _entries(folder):
+        if entry.is_file():
+            yield Path(entry.path)
+        elif depth > 0 and entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path), depth=depth - 1)
+
+
+def list_images(folder: Path, *, depth: int = 0) -> list[Path]:
+    """Return the files below `folder` whose suffix is that of an image."""
+    return [f for f in walk(folder, depth=depth) if f.suffix.casefold() in IMAGE_SUFFIXES]
+
+
+def images_by_stem(folder: Path | None, *, depth: int = 0) -> dict[str, Path]:
+    """Return the images below `folder` by lower-case stem; of equal stems, the first by path."""
+    found: dict[str, Path] = {}
+    for path in list_images(folder, depth=depth) if folder is not None else ():
+        found.setdefault(path.stem.casefold(), path)
+    return found
+
+
+def find_root(
+    folder: Path,
+    is_root: Callable[[Path], bool],
+    *,
+    layout: str,
+    above: int = 4,
+    below: int = 2,
+) -> Path | None:
+    """Return the nearest root of a data set: the folder itself, one around it, or one inside it.
+
+    Parameters
+    ----------
+    folder
+        What the user pointed at.
+    is_root
+        Tells a root by the names in it.
+    layout
+        Regular expression of the names of folders inside a root. A folder around `folder` counts
+        only if every step down from it matches, so that a stranger's folder that happens to lie
+        in a data set is not taken for a part of it.
+    above, below
+        How many levels are searched.
+    """
+    if is_root(folder):
+        return folder
+    around = folder
+    for _ in range(above):
+        if not re.search(layout, around.name, re.IGNORECASE) or around.parent == around:
+            break
+        around = around.parent
+        if is_root(around):
+            return around
+    inside = find_parts(folder, is_root, depth=below)
+    return inside[0] if inside else None
+
+
+def find_parts(folder: Path, is_part: Callable[[Path], bool], *, depth: int = 2) -> list[Path]:
+    """Return the folders that fulfil a condition, down to `depth` levels, none inside another."""
+    if is_part(folder):
+        return [folder]
+    if depth == 0:
+        return []
+    return [part for sub in folders(folder) for part in find_parts(sub, is_part, depth=depth - 1)]
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a folder or file name speaks of.
+
+    Examples
+    --------
+    >>> split_of("a. Training Set"), split_of("b. Testing Set"), split_of("images")
+    ('train', 'test', None)
+    """
+    words = re.findall(r"[a-z]+", name.casefold())
+    return next((s for stem, s in _SPLITS if any(word.startswith(stem) for word in words)), None)
+
+
+def relative(path: Path, root: Path) -> str:
+    """Return `path` as text, relative to `root` where it lies inside."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def missing(names: Iterable[str], message: str) -> list[Problem]:
+    """Return a problem for each name, or a single one where there are too many to read."""
+    listed = sorted(names)
+    if len(listed) <= _MAX_NAMED:
+        return [Problem(name, message) for name in listed]
+    shown = ", ".join(listed[:_MAX_NAMED])
+    return [Problem(f"{len(listed)} files", f"{message} First: {shown}, …")]
+
+
+def parse_number(text: str | None) -> float | None:
+    """Return the finite number that `text` holds, or None."""
+    try:
+        value = float((text or "").strip())
+    except ValueError:
+        return None
+    return value if abs(value) < 1e9 else None
+
+
+def _decode(content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=first.count)
+    # Exports with a polygon a cell exceed the module's default limit of 128 KiB a field.
+    csv.field_size_limit(1 << 27)
+    return csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+
+
+def _clean_header(cells: Iterable[str]) -> list[str]:
+    return [" ".join(cell.split()).casefold() for cell in cells]
+
+
+def table_header(path: Path) -> list[str]:
+    """Return the column names of a CSV as :func:`read_table` gives them; reads only its start."""
+    with path.open("rb") as file:
+        text = _decode(file.read(8192))
+    return _clean_header(next(_rows(text), []))
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a CSV of commas, semicolons or tabs, with or without a byte-order mark.
+
+    Column names come in lower case with single blanks; unnamed columns and empty rows, which
+    spreadsheets leave behind, are dropped; cells come without surrounding blanks.
+
+    Raises
+    ------
+    DatasetError
+        The file is not a table.
+    """
+    rows: list[dict[str, str]] = []
+    header: list[str] = []
+    try:
+        for cells in _rows(_decode(path.read_bytes())):
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not header:
+                header = _clean_header(cells)
+                continue
+            rows.append({k: v.strip() for k, v in zip(header, cells, strict=False) if k})
+    except csv.Error as error:
+        raise DatasetError(f"{path} is not a table of comma-separated values: {error}.") from error
+    return rows
+
+
+def read_xml(path: Path) -> ET.Element:
+    """Parse an XML file; a document type may be named, but nothing declared or fetched.
+
+    Raises
+    ------
+    DatasetError
+        The file is broken, or declares entities.
+    """
+    try:
+        tree = SafeElementTree.parse(path, forbid_dtd=False)
+    except ET.ParseError as error:
+        raise DatasetError(f"{path.name} is not well-formed XML: {error}.") from error
+    except DefusedXmlException as error:
+        raise DatasetError(
+            f"{path.name} is refused: it declares entities or refers to outside files, which no "
+            f"annotation needs ({type(error).__name__})."
+        ) from error
+    except (ValueError, LookupError) as error:
+        raise DatasetError(f"{path.name} has an encoding that cannot be read: {error}.") from error
+    root: ET.Element = tree.getroot()
+    return root

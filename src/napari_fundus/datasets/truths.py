@@ -1,0 +1,231 @@
+"""The forms in which data sets hold their truth: masks, points with radii, shapes, agreements."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets.base import Truth
+from napari_fundus.datasets.masks import read_grey, read_mask
+from napari_fundus.datasets.shapes import Circle, Shape, rasterize
+
+__all__ = [
+    "CONFIDENCE_WEIGHTS",
+    "AgreementMap",
+    "AgreementTruth",
+    "ExpertsTruth",
+    "Marking",
+    "MaskTruth",
+    "Point",
+    "PointsTruth",
+    "ShapesTruth",
+]
+
+Confidence = Literal["High", "Medium", "Low"]
+
+CONFIDENCE_WEIGHTS: Mapping[str, float] = {"High": 1.0, "Medium": 0.75, "Low": 0.25}
+"""What an expert's confidence counts for in the fusion of DIARETDB1 (Kauppi et al. 2007)."""
+
+
+def _count_components(mask: npt.NDArray[np.bool_]) -> int:
+    return int(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0]) - 1
+
+
+@dataclass(frozen=True)
+class MaskTruth(Truth):
+    """A mask file; see :func:`~napari_fundus.datasets.masks.read_mask` for what counts as drawn."""
+
+    path: Path
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        return read_mask(self.path, shape)
+
+    def count(self, shape: tuple[int, int]) -> int:
+        """Return the number of lesions within the image."""
+        return _count_components(self.mask(shape))
+
+
+@dataclass(frozen=True)
+class ShapesTruth(Truth):
+    """Shapes drawn by one annotator; each is a lesion, touching or not."""
+
+    shapes: tuple[Shape, ...]
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        return rasterize(self.shapes, shape)
+
+    def count(self, shape: tuple[int, int]) -> int:
+        """Return the number of lesions within the image."""
+        return len(self.shapes) - self.outside(shape)
+
+    def outside(self, shape: tuple[int, int]) -> int:
+        """Return how many lie wholly outside the image; they are left out."""
+        return sum(item.stamp(shape) is None for item in self.shapes)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A lesion given by its place.
+
+    Attributes
+    ----------
+    row, col
+        Centre in px.
+    radius
+        In px; 0 where the data set gives none.
+    probability
+        Share of the experts, 0 to 1, who saw it.
+    """
+
+    row: float
+    col: float
+    radius: float = 0.0
+    probability: float = 1.0
+
+
+@dataclass(frozen=True)
+class PointsTruth(Truth):
+    """Points with radii: a detection hits one if it lies within the radius of its centre."""
+
+    points: tuple[Point, ...]
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The points as circles."""
+        return tuple(Circle(p.col, p.row, p.radius) for p in self.points)
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        return rasterize(self.shapes, shape)
+
+    def count(self, shape: tuple[int, int]) -> int:
+        """Return the number of lesions within the image."""
+        return len(self.points) - self.outside(shape)
+
+    def outside(self, shape: tuple[int, int]) -> int:
+        """Return how many lie wholly outside the image; they are left out."""
+        height, width = shape
+        return sum(
+            not (-0.5 <= p.row < height - 0.5 and -0.5 <= p.col < width - 0.5) for p in self.points
+        )
+
+
+@dataclass(frozen=True)
+class AgreementTruth(Truth):
+    """What several experts agree on: true where their mean confidence reaches `threshold`."""
+
+    @property
+    @abstractmethod
+    def threshold(self) -> float:
+        """Least mean confidence, 0 to 1."""
+
+    @abstractmethod
+    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        agreed: npt.NDArray[np.bool_] = self.agreement(shape) >= np.float32(self.threshold - 1e-4)
+        return agreed
+
+    def count(self, shape: tuple[int, int]) -> int:
+        """Return the number of lesions within the image."""
+        return _count_components(self.mask(shape))
+
+
+@dataclass(frozen=True)
+class AgreementMap(AgreementTruth):
+    """A grey image of the mean confidence.
+
+    Attributes
+    ----------
+    path
+        The file.
+    full
+        Grey value of full agreement.
+    """
+
+    path: Path
+    full: float = 252.0
+    threshold: float = 0.75
+
+    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
+        grey = read_grey(self.path, shape).astype(np.float32)
+        agreed: npt.NDArray[np.float32] = np.minimum(grey / np.float32(self.full), np.float32(1))
+        return agreed
+
+
+@dataclass(frozen=True)
+class Marking:
+    """One shape drawn by one expert.
+
+    Attributes
+    ----------
+    shape
+        What was drawn.
+    confidence
+        How sure the expert was.
+    point
+        The representative point (x, y) that the expert set in it, if any.
+    """
+
+    shape: Shape
+    confidence: Confidence = "High"
+    point: tuple[float, float] | None = None
+
+    @property
+    def weight(self) -> float:
+        """What the confidence counts for, 0 to 1."""
+        return CONFIDENCE_WEIGHTS[self.confidence]
+
+
+@dataclass(frozen=True)
+class ExpertsTruth(AgreementTruth):
+    """The drawings of each expert, fused by their mean confidence.
+
+    Attributes
+    ----------
+    experts
+        Name of the expert to what that expert drew. Those who looked and drew nothing are there
+        with nothing, since they count in the mean.
+    """
+
+    experts: Mapping[str, tuple[Marking, ...]]
+    threshold: float = 0.75
+
+    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+        """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
+        total = np.zeros(shape, np.float32)
+        for markings in self.experts.values():
+            if not markings:
+                continue
+            confidence = np.zeros(shape, np.float32)
+            for marking in markings:
+                stamp = marking.shape.stamp(shape)
+                if stamp is not None:
+                    part = confidence[stamp.rows, stamp.cols]
+                    np.maximum(part, np.float32(marking.weight) * stamp.inside, out=part)
+            total += confidence
+        return total / np.float32(max(len(self.experts), 1))
+
+    def expert_mask(self, expert: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Return what one expert drew, however sure, as bool of the image's `shape`."""
+        return rasterize((m.shape for m in self.experts[expert]), shape)
+
+    def outside(self, shape: tuple[int, int]) -> int:
+        """Return how many lie wholly outside the image; they are left out."""
+        return sum(
+            marking.shape.stamp(shape) is None
+            for markings in self.experts.values()
+            for marking in markings
+        )

@@ -23,7 +23,8 @@ Map = npt.NDArray[np.float32]
 class Provenance(BaseModel):
     """Everything that is needed to repeat a run.
 
-    It goes into ``layer.metadata`` and into every exported file.
+    It goes into ``layer.metadata`` and into every exported file. ``edited`` names the classes whose
+    labels a person changed after the run: these no run repeats.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Provenance(BaseModel):
     image_sha256: str = ""
     image_shape: tuple[int, int] = (0, 0)
     created: str = ""
+    edited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,88 @@
+"""The window: everything of this package that knows of napari and Qt lives behind this door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.detections import Detections
+from napari_fundus.image import FundusImage
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image, Layer
+
+__all__ = ["add_detections", "open_demo"]
+
+
+def add_detections(
+    viewer: ViewerModel, detections: Detections, source_layer: Image | None = None
+) -> list[Layer]:
+    """Show a result in `viewer` and return the new layers.
+
+    Parameters
+    ----------
+    viewer
+        A napari viewer, or its model alone.
+    detections
+        What a detector found.
+    source_layer
+        The image layer that it was found in: the new layers are placed exactly over it. Without
+        one they are placed in pixels.
+
+    Examples
+    --------
+    >>> import napari_fundus as nf  # doctest: +SKIP
+    >>> nf.gui.add_detections(viewer, nf.detect(viewer.layers[0]), viewer.layers[0])
+    """
+    from napari_fundus.gui.layers import add_layers, detection_layers
+    from napari_fundus.gui.placement import placement_of
+
+    placement = placement_of(source_layer) if source_layer is not None else {}
+    name = source_layer.name if source_layer is not None else None
+    return add_layers(viewer, detection_layers(detections, placement=placement, name=name))
+
+
+def open_demo(
+    image: FundusImage,
+    detections: Detections,
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    run: bool = True,
+) -> Any:
+    """Open napari with an image, the experts' masks and a result, and wait until it is closed.
+
+    Parameters
+    ----------
+    image
+        The photograph.
+    detections
+        What a detector found in it.
+    masks
+        Class code to the experts' mask: bool, shape (H, W).
+    run
+        Whether to start the event loop; without it the viewer is returned at once.
+
+    Returns
+    -------
+    napari.Viewer
+        The viewer.
+    """
+    import napari
+
+    from napari_fundus.gui.detect import DetectWidget
+    from napari_fundus.gui.layers import add_layers, image_layer, truth_layers
+
+    viewer = napari.Viewer(title="napari-fundus")
+    (layer,) = add_layers(viewer, [image_layer(image)])
+    add_layers(viewer, truth_layers(masks, name=image.name, visible=False))
+    widget = DetectWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
+    widget.show_detections(detections, layer)
+    viewer.layers.selection.active = layer
+    if run:
+        napari.run()
+    return viewer

@@ -1,0 +1,108 @@
+"""Labels that a person drew or changed, as a result that can be exported like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus import __version__
+from napari_fundus.detections import Detections, Provenance
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.placement import METADATA_KEY, as_array
+
+__all__ = ["detections_of_layer", "with_labels"]
+
+
+def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> Detections:
+    """Return `detections` with the labels of some classes replaced by those that a person made.
+
+    The maps are moved just across their thresholds where the person disagrees with them, so that
+    table, outlines and masks follow. Lesions that touch become one.
+
+    Parameters
+    ----------
+    detections
+        The result as it now stands.
+    edited
+        Class code to labels: any integer dtype, shape (H, W); not 0 means lesion.
+    """
+    maps: dict[str, npt.NDArray[np.float32]] = {}
+    for code, probability in detections.probability.items():
+        labels = edited.get(code, detections.labels[code])
+        if labels.shape != detections.shape:
+            raise FundusError(
+                f"The labels of {code} have shape {labels.shape}, the image {detections.shape}."
+            )
+        level = np.float32(max(detections.thresholds[code], np.finfo(np.float32).tiny))
+        values = probability.copy()
+        inside = labels > 0
+        values[inside] = np.maximum(values[inside], level)
+        outside = ~inside & (values >= level)
+        values[outside] = np.nextafter(level, np.float32(0))
+        maps[code] = values
+    names = tuple(sorted({*detections.provenance.edited, *edited}))
+    return replace(
+        detections,
+        probability=maps,
+        min_area=1,
+        provenance=detections.provenance.model_copy(update={"edited": names}),
+    )
+
+
+def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
+    """Return the lesions of one layer as a result, for a writer.
+
+    Parameters
+    ----------
+    data
+        The layer's data: labels of one class, or points or boxes of a result.
+    meta
+        The layer's attributes, as napari gives them to writers.
+
+    Returns
+    -------
+    Detections
+        The layer's class alone. Labels count as they now are; where they differ from what the
+        detector found, the provenance says that they were edited. Labels without a provenance
+        are reported as drawn by hand.
+    """
+    known = meta.get("metadata", {}).get(METADATA_KEY, {})
+    found = known.get("detections")
+    if isinstance(found, Detections):
+        code = known["lesion"]
+        one = replace(
+            found,
+            probability={code: found.probability[code]},
+            thresholds={code: found.thresholds[code]},
+            heatmap={},
+        )
+        if known.get("kind") != "labels":
+            return one
+        labels = as_array(data)
+        if np.array_equal(labels > 0, one.labels[code] > 0):
+            return one
+        return with_labels(one, {code: labels})
+    labels = as_array(data)
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise FundusError(
+            f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
+            "two-dimensional labels layer: nothing can be written as lesions."
+        )
+    code = str(known.get("lesion", meta.get("name", "lesion")))
+    shape = (labels.shape[0], labels.shape[1])
+    return Detections(
+        provenance=Provenance(
+            detector="by hand",
+            detector_version="1",
+            package_version=__version__,
+            image_name=str(meta.get("name", "labels")),
+            image_shape=shape,
+            edited=(code,),
+        ),
+        probability={code: (labels > 0).astype(np.float32)},
+        thresholds={code: 0.5},
+    )

@@ -1,0 +1,242 @@
+"""From results, truth and photographs to napari layers: plain tuples, so no window is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_fundus.detections import Detections
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.relabel import label_image
+from napari_fundus.image import FundusImage
+from napari_fundus.lesions import describe
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from napari.utils.colormaps import Colormap, CyclicLabelColormap
+
+__all__ = [
+    "MAX_BOXES",
+    "LayerTuple",
+    "add_layers",
+    "box_data",
+    "detection_layers",
+    "features_of",
+    "image_layer",
+    "label_colormap",
+    "labels_of",
+    "truth_layers",
+]
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+"""Data, keyword arguments and type of a layer, as napari's readers return them."""
+
+MAX_BOXES = 2000
+"""Boxes beyond which napari's shapes get slow; then points stand for them."""
+
+_HIDDEN_FEATURES = ("bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop")
+
+
+def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
+    """Add `layers` to `viewer`, the first at the bottom, and return them."""
+    from napari.layers import Layer
+
+    added = [Layer.create(data, meta, kind) for data, meta, kind in layers]
+    for layer in added:
+        viewer.add_layer(layer)
+    return added
+
+
+def image_layer(image: FundusImage) -> LayerTuple:
+    """Return a photograph as an RGB layer that remembers its file."""
+    known = {
+        "kind": "photograph",
+        "path": str(image.path) if image.path else None,
+        **image.metadata,
+    }
+    return (image.rgb8, {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}, "image")
+
+
+def label_colormap(lesion: str) -> CyclicLabelColormap:
+    """Return the colormap of a class's labels: every lesion in the colour of its class."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    return CyclicLabelColormap(
+        colors=[[0, 0, 0, 0], _rgba(describe(lesion).colour)], name=f"fundus {lesion}"
+    )
+
+
+def _map_colormap(lesion: str) -> Colormap:
+    from napari.utils.colormaps import Colormap
+
+    colour = _rgba(describe(lesion).colour)
+    return Colormap([[0, 0, 0, 1], colour], name=f"fundus {lesion} map")
+
+
+def _rgba(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
+
+
+def features_of(instances: pd.DataFrame, lesion: str | None = None) -> pd.DataFrame:
+    """Return a table of lesions as a layer's features: ``index`` is the label's value."""
+    table = instances if lesion is None else instances[instances["lesion"] == lesion]
+    return (
+        table.drop(columns=list(_HIDDEN_FEATURES))
+        .rename(columns={"id": "index"})
+        .reset_index(drop=True)
+    )
+
+
+def labels_of(detections: Detections, lesion: str) -> npt.NDArray[Any]:
+    """Return a class's labels in the narrowest of uint16 and int32 (see `relabel.label_image`)."""
+    labels = detections.labels[lesion]
+    pixels = np.flatnonzero(labels)
+    return label_image(detections.shape, pixels, labels.reshape(-1)[pixels].astype(np.int64))
+
+
+def detection_layers(
+    detections: Detections,
+    *,
+    placement: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> list[LayerTuple]:
+    """Return a result as layers, the bottom one first.
+
+    Heat maps and probability maps are hidden at first, labels are shown; boxes come where the
+    method's own result is boxes.
+
+    Parameters
+    ----------
+    detections
+        What a detector found.
+    placement
+        Spatial keyword arguments of the source layer, see `placement.placement_of`.
+    name
+        What the layers' names begin with; by default the image's name.
+    """
+    name = name or detections.provenance.image_name or "image"
+    placed = dict(placement or {})
+    layers: list[LayerTuple] = []
+    for kind, maps in (("heatmap", detections.heatmap), ("probability", detections.probability)):
+        for code, values in maps.items():
+            word = "heat map" if kind == "heatmap" else "probability"
+            layers.append(
+                (
+                    values,
+                    {
+                        "name": f"{name}: {describe(code).name} {word}",
+                        "colormap": _map_colormap(code),
+                        "contrast_limits": (0.0, 1.0),
+                        "blending": "additive",
+                        "opacity": 0.8,
+                        "visible": False,
+                        "rgb": False,
+                        "metadata": _metadata(detections, code, kind),
+                        **placed,
+                    },
+                    "image",
+                )
+            )
+    for code in detections.lesions:
+        layers.append(
+            (
+                labels_of(detections, code),
+                {
+                    "name": f"{name}: {describe(code).plural}",
+                    "colormap": label_colormap(code),
+                    "opacity": 0.6,
+                    "features": features_of(detections.instances, code),
+                    "metadata": _metadata(detections, code, "labels"),
+                    **placed,
+                },
+                "labels",
+            )
+        )
+    if detections.has_boxes:
+        for code in detections.lesions:
+            table = detections.instances
+            layers.append(_box_layer(detections, table[table["lesion"] == code], code, name, placed))
+    return layers
+
+
+def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
+    known = {
+        "kind": kind,
+        "lesion": str(lesion),
+        "provenance": detections.provenance.model_dump(mode="json"),
+        "detections": detections,
+    }
+    if kind in ("labels", "boxes"):
+        known["threshold"] = detections.thresholds[lesion]
+        known["min_area"] = detections.min_area
+    return {METADATA_KEY: known}
+
+
+def box_data(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the corners of boxes: float64, shape (N, 4, 2), on the outer edges of the pixels."""
+    top, left = table["bbox_row_start"] - 0.5, table["bbox_col_start"] - 0.5
+    bottom, right = table["bbox_row_stop"] - 0.5, table["bbox_col_stop"] - 0.5
+    corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
+    return np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1).astype(np.float64)
+
+
+def _box_layer(
+    detections: Detections, table: pd.DataFrame, code: str, name: str, placed: dict[str, Any]
+) -> LayerTuple:
+    common = {
+        "name": f"{name}: {describe(code).name} boxes",
+        "features": features_of(table),
+        "metadata": _metadata(detections, code, "boxes"),
+        **placed,
+    }
+    colour = describe(code).colour
+    if len(table) > MAX_BOXES:
+        centres = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
+        size = table["equivalent_diameter_px"].to_numpy(np.float64) + 6
+        look = {"size": size, "face_color": "transparent", "border_color": colour}
+        return centres, {**common, **look}, "points"
+    look = {
+        "shape_type": "rectangle",
+        "face_color": "transparent",
+        "edge_color": colour,
+        "edge_width": 2,
+        # napari cannot tell the number of axes from an empty list.
+        "ndim": 2,
+    }
+    return list(box_data(table)), {**common, **look}, "shapes"
+
+
+def truth_layers(
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    placement: Mapping[str, Any] | None = None,
+    name: str = "truth",
+    visible: bool = True,
+) -> list[LayerTuple]:
+    """Return the experts' masks as labels layers, one a class, each lesion its own number."""
+    layers: list[LayerTuple] = []
+    for code, mask in masks.items():
+        count, labels = cv2.connectedComponents(
+            np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+        )
+        layers.append(
+            (
+                labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.int32),
+                {
+                    "name": f"{name}: {describe(code).plural} (experts)",
+                    "colormap": label_colormap(code),
+                    "opacity": 0.45,
+                    "visible": visible,
+                    "metadata": {METADATA_KEY: {"kind": "truth", "lesion": str(code)}},
+                    **dict(placement or {}),
+                },
+                "labels",
+            )
+        )
+    return layers

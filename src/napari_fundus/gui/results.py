@@ -1,0 +1,298 @@
+"""The results of one run: counts, sliders that act at once on the kept maps, copying, export."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fundus.detections import Detections
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.edits import with_labels
+from napari_fundus.gui.layers import MAX_BOXES, box_data, features_of
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.rethreshold import Settings, Shown, relabelled
+from napari_fundus.gui.sliders import AreaRow, ClassRow
+from napari_fundus.gui.snippets import as_command, as_python
+from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.gui.writers import FORMATS, write_result
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["ResultsPanel"]
+
+_GATHER_MS = 10
+"""Slider events within this time are answered together."""
+
+_REST_MS = 250
+"""Time without slider events after which ids are made consecutive over all classes again."""
+
+
+class ResultsPanel(QWidget):
+    """Shows one result and lets its thresholds be moved.
+
+    Parameters
+    ----------
+    viewer
+        The viewer that holds the layers.
+    detections
+        The result as the detector gave it.
+    layers
+        Its layers; found by class and kind in their metadata.
+    source
+        Python expression for the image, where it has no file.
+    """
+
+    updated = Signal()
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        detections: Detections,
+        layers: list[Layer],
+        *,
+        source: str | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._run = detections
+        self._source = source
+        self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
+        self._boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
+        self._edited: set[str] = set()
+        self._settings = Settings(dict(detections.thresholds), detections.min_area)
+        self._shown: dict[str, Shown] = {}
+        self._job: Job | None = None
+        self._stale = False
+        self._gather = self._timer(_GATHER_MS, self._compute)
+        self._rest = self._timer(_REST_MS, lambda: self._compute(renumber=True))
+        self._build()
+        for code, layer in self._labels.items():
+            layer.events.paint.connect(lambda _, code=code: self._on_painted(code))
+
+    def _timer(self, milliseconds: int, action: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(action)
+        return timer
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        ran = self._run.provenance
+        self.headline = QLabel(_headline(self._run))
+        self.headline.setWordWrap(True)
+        self.headline.setToolTip(f"{ran.detector} on {ran.device}, {ran.seconds:.1f} s, {ran.created}")
+        layout.addWidget(self.headline)
+        self.rows: dict[str, ClassRow] = {}
+        counts = self._run.instances["lesion"].value_counts()
+        for code in self._run.lesions:
+            row = ClassRow(code, self._run.thresholds[code])
+            row.set_count(int(counts.get(code, 0)))
+            row.changed.connect(lambda value, code=code: self.set_threshold(code, value))
+            self.rows[code] = row
+            layout.addWidget(row)
+        self.area = AreaRow(self._run.min_area)
+        self.area.changed.connect(self.set_min_area)
+        self.area.setVisible(bool(self.rows))
+        layout.addWidget(self.area)
+        for buttons in (
+            (
+                ("Copy as Python", "Copy a script that gives these very lesions", self.copy_python),
+                ("Copy as command", "Copy the command line that gives them", self.copy_command),
+            ),
+            (
+                ("Export…", "Write CSV, COCO, GeoJSON or TIFF", self.choose_export),
+                ("Table", "Show napari's table of the selected lesions layer", self.show_table),
+            ),
+        ):
+            line = QHBoxLayout()
+            for text, tip, action in buttons:
+                button = QPushButton(text)
+                button.setToolTip(tip)
+                button.clicked.connect(lambda _=False, action=action: action())
+                line.addWidget(button)
+            layout.addLayout(line)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a slider's answer is still on its way."""
+        return self._gather.isActive() or self._rest.isActive() or self._job is not None
+
+    def set_threshold(self, code: str, value: float) -> None:
+        """Move the threshold of one class."""
+        thresholds = {**self._settings.thresholds, code: value}
+        self._settings = Settings(thresholds, self._settings.min_area)
+        self._schedule()
+
+    def set_min_area(self, value: int) -> None:
+        """Leave out lesions of fewer pixels."""
+        self._settings = Settings(self._settings.thresholds, value)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self._rest.stop()
+        if not self._gather.isActive():
+            self._gather.start()
+
+    def _compute(self, *, renumber: bool = False) -> None:
+        if self._job is not None:
+            self._stale = True
+            return
+        run, settings, before = self._run, self._settings, dict(self._shown)
+        job = Job(lambda _: relabelled(run, settings, before, renumber=renumber), self)
+        job.returned.connect(lambda shown: self._show(shown, renumber=renumber))
+        job.failed.connect(tell_error)
+        job.ended.connect(self._computed)
+        self._job = job
+        job.start()
+
+    def _computed(self) -> None:
+        self._job = None
+        if self._stale:
+            self._stale = False
+            self._compute()
+
+    def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
+        self._shown = dict(shown)
+        present = set(map(id, self._viewer.layers))
+        for code, now in shown.items():
+            self.rows[code].set_count(len(now.table))
+            layer = self._labels.get(code)
+            if now.labels is None or layer is None or code in self._edited:
+                continue
+            if id(layer) in present:
+                layer.data = now.labels
+                layer.features = features_of(now.table)
+            if code in self._boxes and id(self._boxes[code]) in present:
+                _set_boxes(self._boxes[code], now.table)
+        if renumber:
+            self._stamp()
+        else:
+            self._rest.start()
+        self.updated.emit()
+
+    def _stamp(self) -> None:
+        """Write where the sliders now stand into the layers' metadata."""
+        now = self.detections(edits=False)
+        for layer in (*self._labels.values(), *self._boxes.values()):
+            known = _known(layer)
+            known["threshold"] = now.thresholds[known["lesion"]]
+            known["min_area"] = now.min_area
+            known["detections"] = now
+
+    def _on_painted(self, code: str) -> None:
+        """Keep what a person drew: from now on the class's sliders leave its layer alone."""
+        if code not in self._edited:
+            self._edited.add(code)
+            self.rows[code].set_edited()
+
+    def detections(self, *, edits: bool = True) -> Detections:
+        """Return the result as it now stands: sliders, and what was drawn by hand."""
+        settings = self._settings
+        now = self._run.threshold(dict(settings.thresholds), min_area=settings.min_area)
+        if not (edits and self._edited):
+            return now
+        return with_labels(
+            now, {code: np.array(self._labels[code].data) for code in sorted(self._edited)}
+        )
+
+    def copy_python(self) -> None:
+        """Put the script into the clipboard."""
+        self._copy(as_python(self.detections(edits=False), source=self._source), "Python")
+
+    def copy_command(self) -> None:
+        """Put the command into the clipboard."""
+        try:
+            self._copy(as_command(self.detections(edits=False), self._run), "command")
+        except FundusError as error:
+            tell_error(error)
+
+    def _copy(self, text: str, what: str) -> None:
+        QApplication.clipboard().setText(text)
+        if self._edited:
+            show_warning(f"Copied as {what}. What you drew by hand is not part of it: export that.")
+        else:
+            show_info(f"Copied as {what}.")
+
+    def choose_export(self) -> None:
+        """Ask for a file and write to it; its suffix and filter say in which form."""
+        name = self._run.provenance.image_name or "lesions"
+        chosen, chosen_filter = QFileDialog.getSaveFileName(
+            self, "Export lesions", f"{name}.csv", ";;".join(f.filter for f in FORMATS)
+        )
+        if chosen:
+            self.export(Path(chosen), next(f.name for f in FORMATS if f.filter == chosen_filter))
+
+    def export(self, path: Path, form: str) -> Job:
+        """Write the result to `path` in a thread; the file dialog has asked before overwriting."""
+        now = self.detections()
+        job = Job(lambda _: write_result(now, path, form, overwrite=True), self)
+        job.returned.connect(lambda written: show_info(f"Written: {written}"))
+        job.failed.connect(tell_error)
+        return job.start()
+
+    def show_table(self) -> None:
+        """Open napari's own table of features for the class with the most lesions."""
+        counts = {code: len(layer.features) for code, layer in self._labels.items()}
+        active = self._viewer.layers.selection.active
+        if active not in self._labels.values() and counts:
+            best = self._labels[max(counts, key=lambda code: counts[code])]
+            if best in self._viewer.layers:
+                self._viewer.layers.selection.active = best
+        self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+
+    def forget(self) -> None:
+        """Stop all work: the panel is about to be replaced."""
+        self._gather.stop()
+        self._rest.stop()
+        if self._job is not None:
+            self._job.forget()
+
+
+def _known(layer: Layer) -> dict[str, Any]:
+    known: dict[str, Any] = layer.metadata[METADATA_KEY]
+    return known
+
+
+def _set_boxes(layer: Layer, table: Any) -> None:
+    """Show other boxes in a layer that may be of shapes or, where they are many, points."""
+    if type(layer).__name__ == "Points":
+        layer.data = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
+        layer.size = table["equivalent_diameter_px"].to_numpy(np.float64) + 6
+    else:
+        layer.data = list(box_data(table.nlargest(MAX_BOXES, "score")))
+        layer.shape_type = "rectangle"
+        table = table.nlargest(MAX_BOXES, "score")
+    layer.features = features_of(table)
+
+
+def _headline(detections: Detections) -> str:
+    count = len(detections.instances)
+    ran = detections.provenance
+    what = "No lesion" if not count else "1 lesion" if count == 1 else f"{count} lesions"
+    text = f"<b>{what}</b> in {ran.image_name} · {ran.detector}, {ran.seconds:.1f} s on {ran.device}"
+    if not count and detections.probability:
+        text += "<br>Nothing lies above the thresholds; lower them to see weaker candidates."
+    for name, score in detections.image_score.items():
+        text += f"<br>{name}: <b>{score:.2f}</b>"
+    return text

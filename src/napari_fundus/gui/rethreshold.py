@@ -1,0 +1,100 @@
+"""New thresholds on the kept maps: what to compute in a thread, and how to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from napari_fundus.detections import Detections
+from napari_fundus.gui.relabel import Components, components, label_image
+
+__all__ = ["Settings", "Shown", "relabelled"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the sliders stand.
+
+    Attributes
+    ----------
+    thresholds
+        Class code to threshold.
+    min_area
+        Least area in pixels.
+    """
+
+    thresholds: Mapping[str, float]
+    min_area: int
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a class shows at some settings.
+
+    Attributes
+    ----------
+    components
+        All components at its threshold.
+    threshold, min_area, first_id
+        What the table was made with.
+    labels
+        Labels as an image; None where they stayed as they were.
+    table
+        One row a lesion.
+    """
+
+    components: Components
+    threshold: float
+    min_area: int
+    first_id: int
+    labels: npt.NDArray[Any] | None
+    table: pd.DataFrame = field(repr=False)
+
+
+def relabelled(
+    detections: Detections,
+    settings: Settings,
+    before: Mapping[str, Shown],
+    *,
+    renumber: bool,
+) -> dict[str, Shown]:
+    """Return what every class shows at `settings`; for a thread, touches no layer.
+
+    Parameters
+    ----------
+    detections
+        The result whose maps are kept.
+    settings
+        Where the sliders stand.
+    before
+        What was shown; may be empty.
+    renumber
+        Whether classes that changed in nothing but the number that their ids begin with get new
+        labels too. That may wait until the slider rests.
+    """
+    result: dict[str, Shown] = {}
+    first_id = 1
+    for code, probability in detections.probability.items():
+        old = before.get(code)
+        threshold = settings.thresholds[code]
+        if old is None or old.threshold != threshold:
+            found = components(probability, lesion=code, threshold=threshold)
+        else:
+            found = old.components
+        same = (
+            old is not None and found is old.components and old.min_area == settings.min_area
+        )
+        if old is not None and same and (old.first_id == first_id or not renumber):
+            result[code] = Shown(
+                found, threshold, settings.min_area, old.first_id, None, old.table
+            )
+        else:
+            ids, table = found.at_least(settings.min_area, first_id=first_id)
+            labels = label_image(found.shape, found.pixels, ids)
+            result[code] = Shown(found, threshold, settings.min_area, first_id, labels, table)
+        first_id += len(result[code].table)
+    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "Cancelled",
+    "CheckpointError",
     "DatasetError",
     "DetectorError",
     "DeviceError",
@@ -14,10 +15,12 @@ __all__ = [
     "ImageReadError",
     "ImageTooLargeError",
     "ImageTooSmallError",
+    "LeakageError",
     "NoFieldOfViewError",
     "NotAnImageError",
     "OptionsError",
     "OutputExistsError",
+    "TrainingError",
     "UnknownDetectorError",
     "UnsupportedImageError",
 ]
@@ -89,3 +92,15 @@ class DeviceError(FundusError):
 
 class OutputExistsError(FundusError):
     """A file to be written exists already, and overwriting was not asked for."""
+
+
+class CheckpointError(FundusError):
+    """A file of weights is missing, damaged, foreign or of another detector; it was not used."""
+
+
+class TrainingError(FundusError):
+    """A training cannot start, go on or be resumed as asked."""
+
+
+class LeakageError(TrainingError):
+    """The same eye is in the training and in the validation part."""

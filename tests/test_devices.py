@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from napari_fundus import devices
-from napari_fundus.devices import CPU, Device, DeviceStatus, available_devices, choose_device
+from napari_fundus.devices import (
+    CPU,
+    Device,
+    DeviceStatus,
+    available_devices,
+    choose_device,
+    preferred_precision,
+)
 from napari_fundus.errors import DeviceError
 
 GPU = Device("cuda:0", "Some GPU", 8 << 30)
@@ -69,3 +77,43 @@ def test_a_detector_for_the_cpu_alone_does_not_import_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [
+        ({}, "float32"),
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+    ],
+)
+def test_a_cpu_gets_bfloat16_only_where_it_multiplies_it(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, bool], chosen: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    assert preferred_precision(CPU) == chosen
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
+)
+def test_a_gpu_gets_bfloat16_from_the_generation_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], chosen: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+    assert preferred_precision(GPU) == chosen
+
+
+def test_the_choice_agrees_with_the_flags_of_this_machine() -> None:
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
+    if not flags or "flags" not in flags:
+        assert preferred_precision(CPU) in ("float32", "bfloat16")
+    else:
+        has = "avx512_bf16" in flags or "amx_bf16" in flags
+        assert (preferred_precision(CPU) == "bfloat16") == has

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 from napari_fundus.errors import DeviceError
 
-__all__ = ["CPU", "Device", "DeviceStatus", "available_devices", "choose_device", "release_memory"]
+__all__ = [
+    "CPU",
+    "Device",
+    "DeviceStatus",
+    "Precision",
+    "available_devices",
+    "choose_device",
+    "preferred_precision",
+    "release_memory",
+]
+
+Precision = Literal["float32", "bfloat16"]
+"""Arithmetic of a network's layers, as torch names it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +125,39 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
     raise DeviceError(
         f"{request!r} cannot be used here. "
         + (status.reason or f"Found: {', '.join(d.name for d in status.devices)}.")
+    )
+
+
+def preferred_precision(device: Device) -> Precision:
+    """Return the arithmetic that is the fastest on `device` and safe for networks.
+
+    Half-width floats pay only where the hardware multiplies them: most CPUs emulate bfloat16, and
+    are then slower with it than with float32. So a CPU is asked for AVX512-BF16 or AMX, a GPU for
+    compute capability 8.0; Apple's GPUs run in float32.
+    """
+    if device.kind == "mps":
+        return "float32"
+    import torch
+
+    if device.kind == "cuda":
+        major, _ = torch.cuda.get_device_capability(device.name)
+        # Cards of AMD report their own numbers; torch knows which of them have it.
+        has = torch.cuda.is_bf16_supported() if torch.version.hip else major >= 8
+        return "bfloat16" if has else "float32"
+    return "bfloat16" if _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    import torch
+
+    query = getattr(torch.cpu, "get_capabilities", None)
+    if query is not None:
+        found = query()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    # Releases of torch before 2.12 tell it only here.
+    return any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
 
 

@@ -1,0 +1,146 @@
+"""Losses on maps of several classes; classes that no expert looked for are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["bce_dice_loss", "binary_cross_entropy", "dice_coefficient", "dice_loss"]
+
+
+def dice_coefficient(
+    probability: Tensor,
+    target: Tensor,
+    annotated: Tensor | None = None,
+    *,
+    delta: float = 1.0,
+    per_image: bool = False,
+) -> Tensor:
+    """Return (2|y∩ŷ| + δ) / (|y| + |ŷ| + δ), averaged over the classes.
+
+    Sums run over the whole batch, so that patches without a lesion, whose own coefficient would be
+    nearly 0 or 1 by the noise, count with the others (open in the paper).
+
+    Parameters
+    ----------
+    probability
+        Float, shape (B, K, H, W), values in [0, 1].
+    target
+        Same shape, 0 or 1.
+    annotated
+        Shape (B, K), 1 where an expert looked for the class in the image; None for everywhere.
+    delta
+        Keeps the quotient finite, and 1 where there is nothing to find and nothing found.
+    per_image
+        Take the coefficient of every patch and class, and average these.
+
+    Returns
+    -------
+    Tensor
+        A scalar, float32; 1 where nothing is annotated.
+
+    Notes
+    -----
+    Chudzik et al. 2018, the coefficient that is maximized.
+    """
+    import torch
+
+    probability, target = probability.float(), target.float()
+    known = torch.ones_like(probability[:, :, 0, 0]) if annotated is None else annotated.float()
+    both = (probability * target).sum(dim=(2, 3)) * known
+    size = (probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))) * known
+    if not per_image:
+        both, size, known = both.sum(dim=0), size.sum(dim=0), known.amax(dim=0)
+    coefficient = (2 * both + delta) / (size + delta)
+    # Classes that are not annotated have coefficient 1; they are taken out of the mean.
+    return 1 - ((1 - coefficient) * known).sum() / known.sum().clamp(min=1)
+
+
+def dice_loss(
+    probability: Tensor,
+    target: Tensor,
+    annotated: Tensor | None = None,
+    *,
+    delta: float = 1.0,
+    per_image: bool = False,
+) -> Tensor:
+    """Return 1 minus :func:`dice_coefficient`, to be minimized."""
+    return 1 - dice_coefficient(probability, target, annotated, delta=delta, per_image=per_image)
+
+
+def binary_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    annotated: Tensor | None = None,
+    *,
+    class_weights: Sequence[float] | None = None,
+    positive_weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Return the mean binary cross-entropy over the pixels of annotated classes.
+
+    Parameters
+    ----------
+    logits
+        Float, shape (B, K, H, W), before the sigmoid.
+    target, annotated
+        As in :func:`dice_coefficient`.
+    class_weights
+        One factor a class, on all its pixels.
+    positive_weights
+        One factor a class, on its lesion pixels only.
+
+    Returns
+    -------
+    Tensor
+        A scalar, float32; 0 where nothing is annotated.
+    """
+    import torch
+    from torch.nn import functional
+
+    def column(weights: Sequence[float] | None) -> Tensor | None:
+        if weights is None:
+            return None
+        return torch.tensor(weights, device=logits.device).view(-1, 1, 1)
+
+    loss = functional.binary_cross_entropy_with_logits(
+        logits.float(), target.float(), pos_weight=column(positive_weights), reduction="none"
+    )
+    if class_weights is not None:
+        loss = loss * column(class_weights)
+    each = loss.mean(dim=(2, 3))
+    known = torch.ones_like(each) if annotated is None else annotated.float()
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def bce_dice_loss(
+    logits: Tensor,
+    target: Tensor,
+    annotated: Tensor | None = None,
+    *,
+    bce_weight: float = 4.0,
+    dice_weight: float = 1.0,
+    class_weights: Sequence[float] | None = None,
+    positive_weights: Sequence[float] | None = None,
+    delta: float = 1.0,
+) -> Tensor:
+    """Return the weighted sum of :func:`binary_cross_entropy` and :func:`dice_loss`.
+
+    Parameters
+    ----------
+    bce_weight, dice_weight
+        Factors of the two.
+    logits, target, annotated, class_weights, positive_weights, delta
+        As there.
+    """
+    entropy = binary_cross_entropy(
+        logits,
+        target,
+        annotated,
+        class_weights=class_weights,
+        positive_weights=positive_weights,
+    )
+    overlap = dice_loss(logits.float().sigmoid(), target, annotated, delta=delta)
+    return bce_weight * entropy + dice_weight * overlap

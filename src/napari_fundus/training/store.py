@@ -1,0 +1,169 @@
+"""Images and masks in memory at the working scale, one byte a channel and one for all masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.errors import TrainingError
+
+__all__ = ["PatchBatch", "PatchStore", "StoredImage", "pack_masks"]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """One image that patches are cut from.
+
+    Attributes
+    ----------
+    id, group
+        Of the sample; images of one group show the same eye.
+    pixels
+        uint8, shape (H, W, C), after preprocessing.
+    bits
+        uint8, shape (H, W): bit k is set where a lesion of class k lies.
+    field_of_view
+        bool, shape (H, W).
+    annotated
+        bool, shape (K,): the classes that an expert looked for.
+    lesions
+        Class code to number of lesions, for the report.
+    """
+
+    id: str
+    group: str
+    pixels: npt.NDArray[np.uint8]
+    bits: npt.NDArray[np.uint8]
+    field_of_view: npt.NDArray[np.bool_]
+    annotated: npt.NDArray[np.bool_]
+    lesions: Mapping[str, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return self.pixels.nbytes + self.bits.nbytes + self.field_of_view.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBatch:
+    """Patches cut from a store.
+
+    Attributes
+    ----------
+    images
+        uint8, shape (B, S, S, C).
+    masks
+        uint8, shape (B, S, S), bit by class as in `StoredImage.bits`.
+    annotated
+        bool, shape (B, K).
+    """
+
+    images: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8]
+    annotated: npt.NDArray[np.bool_]
+
+    def planes(self) -> npt.NDArray[np.uint8]:
+        """Return the masks one plane a class: uint8, shape (B, K, S, S), values 0 and 1."""
+        classes = np.arange(self.annotated.shape[1], dtype=np.uint8)[:, np.newaxis, np.newaxis]
+        return (self.masks[:, np.newaxis] >> classes) & np.uint8(1)
+
+
+class PatchStore(Sequence[StoredImage]):
+    """The images of one part of a data set.
+
+    Parameters
+    ----------
+    images
+        All with the same number of channels and classes (at most 8).
+    lesions
+        Class codes, in the order of the bits.
+    least_side
+        Images are padded with 0, at the bottom and right, to at least this height and width, so
+        that a patch fits.
+    """
+
+    def __init__(
+        self, images: Sequence[StoredImage], lesions: Sequence[str], *, least_side: int = 1
+    ) -> None:
+        if not images:
+            raise TrainingError("There is no image to take patches from.")
+        if len(lesions) > 8:
+            raise TrainingError(f"At most 8 classes can be trained at once, not {len(lesions)}.")
+        for image in images:
+            if not (image.pixels.shape[:2] == image.bits.shape == image.field_of_view.shape):
+                raise TrainingError(f"Image, masks and field of view of {image.id} differ in size.")
+            if image.annotated.shape != (len(lesions),):
+                raise TrainingError(f"{image.id} must say of {len(lesions)} classes if annotated.")
+        self.lesions = tuple(str(code) for code in lesions)
+        self._images = tuple(_padded(image, least_side) for image in images)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> StoredImage:  # type: ignore[override]
+        return self._images[index]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all images."""
+        return sum(image.nbytes for image in self._images)
+
+    def cut(
+        self,
+        images: npt.NDArray[np.integer],
+        rows: npt.NDArray[np.integer],
+        cols: npt.NDArray[np.integer],
+        size: int,
+    ) -> PatchBatch:
+        """Cut square patches.
+
+        Parameters
+        ----------
+        images
+            Index of the image of each patch, shape (B,).
+        rows, cols
+            Its first row and column; the patch must lie within the image.
+        size
+            Its side in pixels.
+        """
+        count = len(images)
+        pixels = np.empty((count, size, size, self._images[0].pixels.shape[2]), np.uint8)
+        masks = np.empty((count, size, size), np.uint8)
+        annotated = np.empty((count, len(self.lesions)), np.bool_)
+        # Slices copy whole rows: three to five times quicker than one fancy index over windows.
+        for patch, (index, row, col) in enumerate(
+            zip(images.tolist(), rows.tolist(), cols.tolist(), strict=True)
+        ):
+            image = self._images[index]
+            window = np.s_[row : row + size, col : col + size]
+            pixels[patch] = image.pixels[window]
+            masks[patch] = image.bits[window]
+            annotated[patch] = image.annotated
+        return PatchBatch(pixels, masks, annotated)
+
+
+def pack_masks(masks: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
+    """Return masks, bool (H, W) each, as the bits of one uint8 array, the first as bit 0."""
+    bits = np.zeros(masks[0].shape, np.uint8)
+    for number, mask in enumerate(masks):
+        bits |= mask.astype(np.uint8) << np.uint8(number)
+    return bits
+
+
+def _padded(image: StoredImage, least: int) -> StoredImage:
+    height, width = image.bits.shape
+    if min(height, width) >= least:
+        return image
+    more = (0, max(least - height, 0)), (0, max(least - width, 0))
+    return StoredImage(
+        image.id,
+        image.group,
+        np.pad(image.pixels, (*more, (0, 0))),
+        np.pad(image.bits, more),
+        np.pad(image.field_of_view, more),
+        image.annotated,
+        image.lesions,
+    )

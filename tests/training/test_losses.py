@@ -1,0 +1,89 @@
+"""Losses: the paper's formula on worked examples; classes not annotated do not count."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_fundus.training.losses import (
+    bce_dice_loss,
+    binary_cross_entropy,
+    dice_coefficient,
+    dice_loss,
+)
+
+
+def test_dice_of_a_worked_example() -> None:
+    target = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]]]])
+    probability = torch.tensor([[[[0.5, 1.0], [0.25, 0.0]]]])
+    expected = (2 * 1.5 + 1) / (2 + 1.75 + 1)
+    assert dice_coefficient(probability, target).item() == pytest.approx(expected)
+    assert dice_loss(probability, target).item() == pytest.approx(1 - expected)
+
+
+def test_nothing_there_and_nothing_found_is_perfect() -> None:
+    nothing = torch.zeros(2, 1, 4, 4)
+    assert dice_coefficient(nothing, nothing).item() == 1
+
+
+def test_dice_over_the_batch_pools_the_patches_and_per_image_does_not() -> None:
+    target = torch.zeros(2, 1, 2, 2)
+    target[0] = 1
+    probability = target.clone()
+    probability[1, 0, 0, 0] = 1
+    pooled = (2 * 4 + 1) / (4 + 5 + 1)
+    each = ((2 * 4 + 1) / (4 + 4 + 1) + 1 / (0 + 1 + 1)) / 2
+    assert dice_coefficient(probability, target).item() == pytest.approx(pooled)
+    assert dice_coefficient(probability, target, per_image=True).item() == pytest.approx(each)
+
+
+@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+def test_classes_not_annotated_change_neither_loss_nor_gradient(loss) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, 2, 8, 8)
+    target = (torch.rand(3, 2, 8, 8) > 0.7).float()
+    annotated = torch.tensor([[1, 1], [1, 0], [0, 0]])
+    other = target.clone()
+    other[1, 1] = 1 - other[1, 1]
+    other[2] = 1 - other[2]
+    values, gradients = [], []
+    for truth in (target, other):
+        x = logits.clone().requires_grad_()
+        value = loss(x.sigmoid() if loss is dice_loss else x, truth, annotated)
+        value.backward()
+        values.append(value.item())
+        gradients.append(x.grad)
+    assert values[0] == values[1]
+    assert torch.equal(*gradients)
+    assert not gradients[0][2].any()
+    assert gradients[0][0].any()
+
+
+def test_entropy_agrees_with_torch_where_all_is_annotated() -> None:
+    logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 2, (2, 3, 4, 4)).float()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
+    torch.testing.assert_close(binary_cross_entropy(logits, target), expected)
+
+
+def test_weights_act_on_their_class_or_on_its_lesion_pixels() -> None:
+    logits = torch.zeros(1, 2, 1, 2)
+    target = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]]])
+    plain = binary_cross_entropy(logits, target).item()
+    by_class = binary_cross_entropy(logits, target, class_weights=[3, 1]).item()
+    assert by_class == pytest.approx(plain * (3 + 1) / 2)
+    by_pixel = binary_cross_entropy(logits, target, positive_weights=[3, 1]).item()
+    assert by_pixel == pytest.approx(plain * (3 + 1 + 1 + 1) / 4)
+
+
+def test_the_sum_is_of_its_parts() -> None:
+    logits, target = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
+    expected = 4 * binary_cross_entropy(logits, target) + 1 * dice_loss(logits.sigmoid(), target)
+    torch.testing.assert_close(bce_dice_loss(logits, target), expected)
+
+
+def test_nothing_annotated_gives_no_gradient() -> None:
+    logits = torch.randn(2, 2, 4, 4, requires_grad=True)
+    value = bce_dice_loss(logits, torch.ones(2, 2, 4, 4), torch.zeros(2, 2))
+    value.backward()
+    assert value.item() == 0
+    assert not logits.grad.any()

@@ -1,0 +1,1 @@
+"""Microaneurysms by a small network whose overlapping patches vote on every pixel."""

@@ -1,0 +1,1 @@
+"""Inference on whole pictures: patch voting, overlapping tiles, fusion of maps."""

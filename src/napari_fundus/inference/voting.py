@@ -1,0 +1,321 @@
+"""Patch voting: a network slides over a picture, and each pixel takes the mean of its votes."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.devices import CPU, Device, release_memory
+from napari_fundus.inference.patches import PatchGrid
+from napari_fundus.inference.precision import Precision, choose_precision
+from napari_fundus.monitor import Monitor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+__all__ = ["Votes", "vote", "vote_plain"]
+
+_LOG = logging.getLogger(__name__)
+
+_CPU_BATCH_PIXELS = 65_536
+"""Pixels in a batch on a CPU: enough to feed the cores, few enough for the caches."""
+
+_GPU_MEMORY_SHARE = 0.5
+_GPU_BATCH_PIXELS = 8_388_608
+_PROBE_PATCHES = 16
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """The outcome of a vote.
+
+    Attributes
+    ----------
+    probability
+        float32, shape (C, H, W): mean of the votes; 0 outside the field of view.
+    patches
+        How many patches the network has seen.
+    batch
+        Most patches that ran together, after any lack of memory.
+    precision
+        Arithmetic used, as torch names it.
+    """
+
+    probability: Float
+    patches: int
+    batch: int
+    precision: str
+
+
+def vote(
+    network: nn.Module,
+    picture: Float,
+    *,
+    patch: int,
+    stride: int,
+    inside: Bool | None = None,
+    fill: float = 0.0,
+    device: Device = CPU,
+    precision: Precision = "auto",
+    batch: int | None = None,
+    compiled: bool = False,
+    monitor: Monitor | None = None,
+) -> Votes:
+    """Run `network` on every patch that touches the field of view and average what they say.
+
+    Equal to `vote_plain` up to rounding, in less time: patches off the field of view are left out;
+    the network's own form for inference is used where it has one (``network.for_inference()``);
+    patches are views of the padded picture, gathered batch by batch; and results are added in
+    groups that do not overlap. Memory is that of the maps and one batch, whatever the stride.
+
+    Parameters
+    ----------
+    network
+        Takes float (N, P, S, S), gives probabilities (N, C, S, S). It is not changed.
+    picture
+        float32, shape (P, H, W): the planes that the network was trained on.
+    patch
+        Side S of the patches, px.
+    stride
+        Distance of neighbouring patches, px, 1 to S; a pixel gets about (S / stride)² votes.
+    inside
+        bool, shape (H, W): the field of view; None for the whole picture.
+    fill
+        What patches see beyond the picture's border.
+    device
+        Where to compute.
+    precision
+        ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+    batch
+        Patches that run together; None to fit the memory. Where a GPU's memory runs out, it is
+        halved and the work goes on.
+    compiled
+        Whether to pass the network through `torch.compile`, which takes a minute before it pays.
+    monitor
+        Takes progress; may cancel, within a batch.
+
+    Raises
+    ------
+    Cancelled
+        The monitor was cancelled.
+    ValueError
+        The stride does not fit the patch, or the field of view is empty.
+    """
+    import torch
+
+    grid = PatchGrid(picture.shape[-2:], patch, stride)
+    inside = np.ones(grid.shape, np.bool_) if inside is None else inside
+    chosen = grid.touching(inside)
+    total = int(chosen.sum())
+    if not total:
+        raise ValueError("The field of view is empty: there is nothing to vote on.")
+    monitor = monitor or Monitor()
+    dtype = choose_precision(precision, device)
+    with torch.inference_mode():
+        ready = _prepare(network, device, dtype, compiled=compiled)
+        booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid)
+        booth.limit = batch or _fitting_batch(booth, device)
+        done = 0
+        for rows, columns in booth.batches(chosen):
+            monitor.step(done / total, f"patch {done:,} of {total:,}")
+            booth.collect(rows, columns, device, monitor)
+            done += len(rows)
+        summed = booth.sums()
+    probability = np.where(inside, summed / grid.votes(), np.float32(0))
+    return Votes(probability, total, booth.limit, str(dtype).removeprefix("torch."))
+
+
+class _Booth:
+    """A network, the padded picture it looks at, and the sums of its votes.
+
+    Parameters
+    ----------
+    network
+        Ready for inference, on the picture's device and in its type.
+    picture
+        Shape (P, H', W'), as the grid pads it.
+    grid
+        Where the patches lie.
+
+    Attributes
+    ----------
+    patch
+        Side of the patches, px.
+    limit
+        Most patches in a batch; halved where memory runs out.
+    """
+
+    def __init__(self, network: nn.Module, picture: Tensor, grid: PatchGrid) -> None:
+        self._network = network
+        self._grid = grid
+        self._views = _windows(picture, grid.patch, grid.stride)
+        self._sums: Tensor | None = None
+        self.patch = grid.patch
+        self.limit = 1
+
+    def batches(self, chosen: Bool) -> Iterator[tuple[Index, Index]]:
+        """Yield positions of the `chosen` patches, up to `limit` at a time, group after group."""
+        rows = columns = np.empty(0, np.intp)
+        for more_rows, more_columns in self._grid.groups(chosen):
+            rows, columns = np.append(rows, more_rows), np.append(columns, more_columns)
+            while len(rows) >= self.limit:
+                size = self.limit
+                yield rows[:size], columns[:size]
+                rows, columns = rows[size:], columns[size:]
+        if len(rows):
+            yield rows, columns
+
+    def collect(self, rows: Index, columns: Index, device: Device, monitor: Monitor) -> None:
+        """Add the votes of the patches at these positions, in smaller batches if need be."""
+        import torch
+
+        waiting = [(rows, columns)]
+        while waiting:
+            rows, columns = waiting.pop()
+            if len(rows) > self.limit:
+                cut = self.limit
+                waiting += [(rows[cut:], columns[cut:]), (rows[:cut], columns[:cut])]
+                continue
+            monitor.check()
+            try:
+                votes = self.ask(rows, columns)
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                self.limit = (len(rows) + 1) // 2
+                waiting.append((rows, columns))
+                _LOG.warning("%s ran out of memory: %d patches a batch.", device.title, self.limit)
+                votes = None
+            if votes is None:
+                # Only here, once the exception is gone, do its frames hold no tensors any more.
+                release_memory(device)
+            else:
+                self._add(votes, rows, columns)
+
+    def ask(self, rows: Index, columns: Index) -> Tensor:
+        """Return the network's probabilities for the patches at these positions: (N, C, S, S)."""
+        import torch
+
+        device = self._views.device
+        where = torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
+        patches = self._views[where].contiguous(memory_format=torch.channels_last)
+        votes: Tensor = self._network(patches)
+        return votes.float()
+
+    def _add(self, votes: Tensor, rows: Index, columns: Index) -> None:
+        """Add `votes` to the sums, one group of patches that do not overlap after the other."""
+        import torch
+
+        if self._sums is None:
+            self._sums = torch.zeros(votes.shape[1], *self._grid.padded_shape, device=votes.device)
+        sums = _windows(self._sums, self._grid.patch, self._grid.stride)
+        period = self._grid.period
+        group = rows % period * period + columns % period
+        cuts = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
+        where = torch.from_numpy(np.stack([rows, columns])).to(votes.device)
+        for start, stop in pairwise(cuts):
+            here = where[0, start:stop], where[1, start:stop]
+            sums[here] += votes[start:stop]
+
+    def sums(self) -> Float:
+        """Return the sums of the votes on the picture's pixels: float32, shape (C, H, W)."""
+        height, width = self._grid.shape
+        before = self._grid.before
+        sums = cast("Tensor", self._sums)[:, before : before + height, before : before + width]
+        result: Float = sums.cpu().numpy()
+        return result
+
+
+def vote_plain(
+    network: nn.Module, picture: Float, *, patch: int, stride: int, fill: float = 0.0
+) -> Float:
+    """Do just what the paper says, patch by patch: the reference that `vote` is checked against.
+
+    Parameters
+    ----------
+    network, picture, patch, stride, fill
+        As of `vote`.
+
+    Returns
+    -------
+    float32, shape (C, H, W)
+        Mean of the votes of all patches that hold a pixel of the picture.
+    """
+    import torch
+
+    height, width = picture.shape[-2:]
+    margin = ((0, 0), (patch, patch), (patch, patch))
+    padded = np.pad(picture, margin, constant_values=fill)
+    total: Any = 0.0
+    votes = np.zeros(padded.shape[1:])
+    for row in range(-(patch // stride) * stride, height, stride):
+        for column in range(-(patch // stride) * stride, width, stride):
+            here = np.s_[row + patch : row + 2 * patch, column + patch : column + 2 * patch]
+            with torch.inference_mode():
+                result = network(torch.from_numpy(padded[:, *here][np.newaxis]))[0].double().numpy()
+            if np.isscalar(total):
+                total = np.zeros((len(result), *padded.shape[1:]))
+            total[:, *here] += result
+            votes[here] += 1
+    inner = np.s_[patch : patch + height, patch : patch + width]
+    mean: Float = (total[:, *inner] / votes[inner]).astype(np.float32)
+    return mean
+
+
+def _prepare(
+    network: nn.Module, device: Device, dtype: torch.dtype, *, compiled: bool
+) -> nn.Module:
+    """Return a copy of `network` for inference on `device`."""
+    import torch
+
+    if hasattr(network, "for_inference"):
+        ready: nn.Module = cast("Any", network).for_inference()
+    else:
+        ready = copy.deepcopy(network).eval()
+    ready = ready.to(device=device.name, dtype=dtype)
+    ready = ready.to(memory_format=torch.channels_last)
+    return cast("nn.Module", torch.compile(ready)) if compiled else ready
+
+
+def _padded(picture: Float, grid: PatchGrid, fill: float) -> Tensor:
+    """Return the picture with a border of `fill`, wide enough for all patches of `grid`."""
+    import torch
+
+    padded = np.full((len(picture), *grid.padded_shape), fill, np.float32)
+    rows, columns = (slice(grid.before, grid.before + side) for side in grid.shape)
+    padded[:, rows, columns] = picture
+    return torch.from_numpy(padded)
+
+
+def _windows(maps: Tensor, patch: int, stride: int) -> Tensor:
+    """Return a view of `maps` (P, H, W) as its patches: (rows, columns, P, S, S)."""
+    return maps.unfold(1, patch, stride).unfold(2, patch, stride).permute(1, 2, 0, 3, 4)
+
+
+def _fitting_batch(booth: _Booth, device: Device) -> int:
+    """Return how many patches of the booth's network run together on `device`."""
+    import torch
+
+    patch = booth.patch
+    if device.kind != "cuda":
+        return max(_CPU_BATCH_PIXELS // patch**2, 1)
+    # A trial tells what a patch takes, whatever the network.
+    torch.cuda.reset_peak_memory_stats(device.name)
+    before = torch.cuda.memory_allocated(device.name)
+    booth.ask(*(np.zeros(_PROBE_PATCHES, np.intp),) * 2)
+    taken = (torch.cuda.max_memory_allocated(device.name) - before) / _PROBE_PATCHES
+    free, _ = torch.cuda.mem_get_info(device.name)
+    fitting = int(_GPU_MEMORY_SHARE * free / max(taken, 1))
+    return max(min(fitting, _GPU_BATCH_PIXELS // patch**2), 1)

@@ -154,7 +154,7 @@ def _cpu_multiplies_bfloat16() -> bool:
     if query is not None:
         found = query()
         return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    # Releases of torch before 2.12 tell it only here.
+    # Older releases of torch tell it only here.
     return any(
         getattr(torch.cpu, name, bool)()
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_fundus.training.augment import Augmentation, AugmentationSettings, seeded
+from napari_fundus.training.augment import Augmentation, AugmentationSettings
+from napari_fundus.training.fabric import seeded
 
 ALL = AugmentationSettings(gain=0.2, offset=0.1, colour=0.1, scale=0.1, rotation=10)
 

@@ -1,1 +1,36 @@
-"""Training, the same for every method."""
+"""Training, the same for every method: data, network, loss and figures come from a task."""
+
+from __future__ import annotations
+
+from napari_fundus.training.events import (
+    Best,
+    CheckpointSaved,
+    EpochEnd,
+    Finished,
+    Preview,
+    Started,
+    Step,
+    TrainingEvent,
+)
+from napari_fundus.training.loop import train
+from napari_fundus.training.preflight import DataFacts, PartFacts, Preflight, SampleFacts
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.task import Task
+
+__all__ = [
+    "Best",
+    "CheckpointSaved",
+    "DataFacts",
+    "EpochEnd",
+    "Finished",
+    "PartFacts",
+    "Preflight",
+    "Preview",
+    "SampleFacts",
+    "Started",
+    "Step",
+    "Task",
+    "TrainingEvent",
+    "TrainingSettings",
+    "train",
+]

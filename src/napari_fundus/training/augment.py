@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-__all__ = ["Augmentation", "AugmentationSettings", "GainOffset", "QuarterTurn", "seeded"]
+__all__ = ["Augmentation", "AugmentationSettings", "GainOffset", "QuarterTurn"]
 
 
 class AugmentationSettings(BaseModel):
@@ -102,7 +100,7 @@ class Augmentation:
     Notes
     -----
     Random values come from torch's global generator of the CPU, as torchvision's do; see
-    :func:`seeded`. The work runs on the device where the batch lies.
+    `fabric.seeded`. The work runs on the device where the batch lies.
     """
 
     def __init__(self, settings: AugmentationSettings) -> None:
@@ -148,24 +146,3 @@ class Augmentation:
             torch.cat([image.as_subclass(Tensor) for image, _ in parts]),
             torch.cat([mask.as_subclass(Tensor) for _, mask in parts]),
         )
-
-
-@contextmanager
-def seeded(*numbers: int) -> Iterator[None]:
-    """Within the block torch's global CPU generator starts from `numbers`; after it, as before.
-
-    Examples
-    --------
-    >>> with seeded(0, 1, 2):
-    ...     first = torch.rand(3)
-    >>> with seeded(0, 1, 2):
-    ...     second = torch.rand(3)
-    >>> torch.equal(first, second)
-    True
-    """
-    import numpy as np
-
-    seed = int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

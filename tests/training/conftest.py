@@ -1,0 +1,30 @@
+"""The toy task, for tests in this process and in others."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+TOY_PATH = Path(__file__).with_name("toy_task.py")
+
+
+@pytest.fixture(scope="session")
+def toy_path() -> Path:
+    """The file of the toy task, which runs as a script too."""
+    return TOY_PATH
+
+
+@pytest.fixture(scope="session")
+def toy() -> ModuleType:
+    """The module of the toy task."""
+    spec = importlib.util.spec_from_file_location("napari_fundus_toy_task", TOY_PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -117,66 +118,62 @@ def test_training_leaves_the_callers_random_numbers_alone(toy: ModuleType, tmp_p
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def start(toy_path: Path, folder: Path, changes: str, **environment: str) -> subprocess.Popen[str]:
-    source = str(Path(napari_fundus.__file__).parents[1])
-    return subprocess.Popen(
-        [sys.executable, str(toy_path), str(folder), changes],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": source, **environment},
-    )
-
-
 @pytest.mark.parametrize(
-    ("changes", "kill_at"),
+    ("changes", "kill_at", "goes_on_at"),
     [
-        ('{"save_minutes": 0}', "step 1 3"),
-        ('{"save_minutes": 60, "ema": 0, "optimizer": "sgd"}', "step 2 2"),
-        ('{"save_minutes": 60}', "step 0 2"),
+        ({"save_minutes": 0.0}, "step 1 3", (1, {2, 3, 4})),
+        ({"save_minutes": 60.0, "ema": 0.0, "optimizer": "sgd"}, "step 2 2", (2, {0})),
     ],
 )
 def test_a_killed_run_resumes_and_ends_with_the_same_weights_as_an_unbroken_one(
-    toy_path: Path, tmp_path: Path, changes: str, kill_at: str
+    toy: ModuleType,
+    toy_path: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    kill_at: str,
+    goes_on_at: tuple[int, set[int]],
 ) -> None:
     """SIGKILL in the middle of an epoch: no handler runs, nothing is flushed."""
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
-    reference = start(toy_path, unbroken, changes)
-    victim = start(toy_path, broken, changes)
-    assert victim.stdout is not None
-    for line in victim.stdout:
-        if line.strip() == kill_at:
-            victim.send_signal(signal.SIGKILL)
-            break
-    victim.communicate()
+    with subprocess.Popen(
+        [sys.executable, str(toy_path), str(broken), json.dumps(changes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as victim:
+        assert victim.stdout is not None
+        for line in victim.stdout:
+            if line.strip() == kill_at:
+                victim.send_signal(signal.SIGKILL)
+                break
+        victim.communicate()
     assert victim.returncode == -signal.SIGKILL
-    second = start(toy_path, broken, changes)
-    output, errors = second.communicate()
-    assert second.returncode == 0, errors
-    if "60" not in changes:
-        assert "step 0 1" not in output.splitlines()
-    assert reference.communicate()[1] is not None
-    assert reference.returncode == 0
+    started = run(toy, broken, resume=True, **changes)[0]
+    assert started.epoch == goes_on_at[0]
+    assert started.step in goes_on_at[1]
+    run(toy, unbroken, **changes)
     for name in ("best.safetensors", "last.safetensors"):
         assert same(broken / name, unbroken / name), name
-    cards = [
-        read_checkpoint(f / "best.safetensors").card.metrics["dice"] for f in (broken, unbroken)
-    ]
-    assert cards[0] == cards[1]
-    assert not list(broken.glob(".napari-fundus-*"))
+    dice = [read_checkpoint(f / "best.safetensors").card.metrics["dice"] for f in (broken, unbroken)]
+    assert dice[0] == dice[1]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process that trains as this one does."""
+    source = str(Path(napari_fundus.__file__).parents[1])
+    return {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"}
 
 
 def test_a_cancelled_run_stops_within_a_batch_and_resumes(toy: ModuleType, tmp_path: Path) -> None:
     monitor = Monitor()
     settings = toy.SETTINGS.model_copy(update={"save_minutes": 60})
     steps = 0
+    events = train(toy.ToyTask(), settings, tmp_path / "a", device="cpu", monitor=monitor)
+    while steps < 7:
+        steps += isinstance(next(events), Step)
+    monitor.cancel()
     with pytest.raises(Cancelled, match="resume to go on"):
-        for event in train(toy.ToyTask(), settings, tmp_path / "a", device="cpu", monitor=monitor):
-            steps += isinstance(event, Step)
-            if steps == 7:
-                monitor.cancel()
-    assert steps == 7
-    assert threading.active_count() == len(threading.enumerate())
+        next(events)
     assert not [t for t in threading.enumerate() if t.name.startswith("napari-fundus-data")]
     task = toy.ToyTask()
     events = run(toy, tmp_path / "a", task=task, resume=True)
@@ -336,13 +333,14 @@ def test_weights_of_another_network_are_refused(toy: ModuleType, tmp_path: Path)
 
 def test_two_processes_train_together_and_write_one_run(toy_path: Path, tmp_path: Path) -> None:
     """As on two GPUs, but on the CPU: started by torchrun, joined by Fabric."""
-    source = str(Path(napari_fundus.__file__).parents[1])
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29617"]
-        + [str(toy_path), str(tmp_path / "run"), '{"max_epochs": 2}'],
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+            *(str(toy_path), str(tmp_path / "run"), '{"max_epochs": 2}'),
+        ],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},
+        env=environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

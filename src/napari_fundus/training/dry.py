@@ -63,7 +63,7 @@ def measure(
         with fabric.autocast():
             loss = task.loss(trial, batch)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):

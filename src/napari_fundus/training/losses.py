@@ -100,13 +100,14 @@ def binary_cross_entropy(
     import torch
     from torch.nn import functional
 
-    def column(weights: Sequence[float] | None) -> Tensor | None:
-        if weights is None:
-            return None
+    def column(weights: Sequence[float]) -> Tensor:
         return torch.tensor(weights, device=logits.device).view(-1, 1, 1)
 
     loss = functional.binary_cross_entropy_with_logits(
-        logits.float(), target.float(), pos_weight=column(positive_weights), reduction="none"
+        logits.float(),
+        target.float(),
+        pos_weight=None if positive_weights is None else column(positive_weights),
+        reduction="none",
     )
     if class_weights is not None:
         loss = loss * column(class_weights)

@@ -71,7 +71,8 @@ class Run:
         )
         self.epoch = self.step = self.total_steps = 0
         self.history: list[dict[str, float]] = []
-        self._loss_sum, self._epoch_loss, self._reported = 0.0, 0.0, 0
+        self._loss_sum: Tensor | float = 0.0
+        self._epoch_loss, self._reported = 0.0, 0
         self._before = 0.0
         self._start = self._saved_at = time.perf_counter()
         self._waited = self._stepping = 0.0

@@ -141,6 +141,16 @@ def test_all_kinds_of_regions_are_rasterized(v2: Path) -> None:
     assert not mask[32 + 8, 48 + 13]
 
 
+def test_centroid_of_a_polygon_is_no_corner(v2: Path) -> None:
+    corners = polygon((70, 40), (90, 40), (90, 60), (70, 60))
+    middle = "<centroid><coords2d>20,20</coords2d></centroid>"
+    text = drawing(marking(corners.replace("<polygonregion>", f"<polygonregion>{middle}")))
+    truth = draw(v2, text, text, text, text)
+
+    assert truth is not None
+    assert truth.mask(SHAPE).sum() == 21 * 21
+
+
 def test_angle_turns_the_way_in_which_the_experts_points_fall_inside(v2: Path) -> None:
     """The documentation leaves the sense open; points set in the lesions settle it."""
     text = drawing(marking(ellipse(48, 32, 20, 4, 30), point="61,40"))

@@ -42,15 +42,12 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     FundusError
         The file has not the columns of a table of lesions.
     """
+    columns = list(INSTANCE_COLUMNS)
     try:
-        # "NA" and "null" may be codes of classes; nothing in the table is ever missing.
-        return pd.read_csv(
-            path,
-            dtype=INSTANCE_COLUMNS,
-            usecols=list(INSTANCE_COLUMNS),
-            keep_default_na=False,
-            float_precision="round_trip",
-        )
+        # As text first: pandas' own parsing of numbers is not exact to the last digit in all of
+        # its versions. "NA" and "null" may be codes of classes; nothing is ever missing.
+        table = pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+        return table[columns].astype(INSTANCE_COLUMNS)
     except ValueError as error:
         raise FundusError(f"{path} is not a table of lesions: {error}") from error
 

@@ -27,9 +27,14 @@ def test_an_exception_leaves_the_old_file_and_no_other(
 ) -> None:
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(error), atomic_write(path, overwrite=True) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def write_half() -> None:
+        with atomic_write(path, overwrite=True) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -46,9 +51,14 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
-    with pytest.raises(OutputExistsError), atomic_write(path) as temporary:
-        temporary.write_text("ours")
-        path.write_text("another's")
+
+    def write_too_late() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("ours")
+            path.write_text("another's")
+
+    with pytest.raises(OutputExistsError):
+        write_too_late()
     assert path.read_text() == "another's"
     assert list(tmp_path.iterdir()) == [path]
 

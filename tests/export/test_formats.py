@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_fundus.detections import Detections
@@ -41,7 +43,7 @@ def test_one_existing_file_keeps_all_others_from_being_written(
     result: Detections, tmp_path: Path
 ) -> None:
     (tmp_path / "eye.geojson").write_text("mine")
-    with pytest.raises(OutputExistsError, match="eye.geojson"):
+    with pytest.raises(OutputExistsError, match=r"eye\.geojson"):
         export(result, tmp_path, formats=("csv", "geojson"))
     assert names(tmp_path) == {"eye.geojson"}
     export(result, tmp_path, formats=("csv", "geojson"), overwrite=True)
@@ -58,12 +60,8 @@ def test_what_a_cut_off_run_left_is_replaced(result: Detections, tmp_path: Path)
 
 
 def test_a_name_that_is_no_file_name_is_made_one(make, tmp_path: Path) -> None:
-    import numpy as np
-
     found = make({"MA": np.zeros((70, 70), np.float32)})
     origin = found.provenance.model_copy(update={"image_name": "../left: eye"})
-    from dataclasses import replace
-
     files = export(replace(found, provenance=origin), tmp_path / "out", formats=("csv",))
     assert {path.parent for path in files.values()} == {tmp_path / "out"}
 

@@ -98,7 +98,7 @@ def test_a_damaged_file_is_refused_with_its_name(
     write_probability_tiff(result, tmp_path / "eye.probability.tif")
     whole = (tmp_path / "eye.probability.tif").read_bytes()
     (tmp_path / "eye.probability.tif").write_bytes(whole[:length])
-    with pytest.raises(FundusError, match="eye.probability.tif"):
+    with pytest.raises(FundusError, match=r"eye\.probability\.tif"):
         load_detections(tmp_path / "eye")
 
 

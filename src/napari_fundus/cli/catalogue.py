@@ -171,4 +171,5 @@ def _plain(text: str) -> str:
     """Return text that rich shows as it is."""
     from rich.markup import escape
 
-    return escape(text)
+    escaped: str = escape(text)
+    return escaped

@@ -26,7 +26,7 @@ def photograph(
     surround: float = 1.5,
     texture: bool = True,
 ) -> Pixels:
-    """Draw a lit disc with vessels, a bright optic disc and a vignette, on a noisy dark surround."""
+    """Draw a disc with texture, a bright optic disc and a vignette, on a noisy dark surround."""
     rng = np.random.default_rng(1)
     rows, cols = np.mgrid[: shape[0], : shape[1]]
     away = np.hypot(rows - disc.centre_row, cols - disc.centre_col) / disc.radius

@@ -83,10 +83,15 @@ def find_field_of_view(image: FundusImage) -> npt.NDArray[np.bool_]:
     return _refine(pixels, best, factor)
 
 
+def _merit(candidate: _Candidate) -> float:
+    # A glow's rim is nearly as sharp as the disc's own, but ragged.
+    return candidate.edge - 5 * (1 - candidate.shape)
+
+
 def _choose(candidates: list[_Candidate]) -> _Candidate | None:
     """Return the region most like a camera's disc, or None where the picture has no dark rim."""
     usable = [c for c in candidates if c.edge >= _LEAST_EDGE and c.shape >= _LEAST_SHAPE]
-    best = max(usable, key=lambda c: c.shape * c.edge, default=None)
+    best = max(usable, key=_merit, default=None)
     if best is None:
         return None
     # A region that is much larger and as round is the retina of which the best is the lit part;
@@ -96,7 +101,7 @@ def _choose(candidates: list[_Candidate]) -> _Candidate | None:
         for c in usable
         if c.mask.mean() > _MUCH_LARGER * best.mask.mean() and c.shape > best.shape - 0.03
     ]
-    return max(larger, key=lambda c: c.shape * c.edge, default=best)
+    return max(larger, key=_merit, default=best)
 
 
 def _refuse_empty(plane: npt.NDArray[np.uint8], name: str) -> None:

@@ -18,7 +18,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.evaluation import compare_with_truth
-from napari_fundus.export import export
+from napari_fundus.export import PREPROCESSED_SUFFIX, export
 from napari_fundus.files import atomic_write, refuse_existing
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_LESIONS, describe
@@ -94,7 +94,7 @@ def make_demo(
     monitor = monitor or Monitor()
     start = time.perf_counter()
     (sample,) = open_dataset(sample_folder())
-    prepared_path = output / f"{sample.image_path.stem}.preprocessed.png"
+    prepared_path = output / f"{sample.image_path.stem}{PREPROCESSED_SUFFIX}"
     refuse_existing(prepared_path, overwrite=overwrite)
     monitor.step(0.0, "reading")
     image = sample.image()

@@ -40,7 +40,9 @@ def test_the_output_folder_is_no_source(draw: Draw, tmp_path: Path) -> None:
 
 
 def test_results_beside_the_images_are_no_sources(draw: Draw, tmp_path: Path) -> None:
-    folder = draw("a.jpg", "a.overlay.jpg", "a.labels.tif", "a.probability.tif")
+    folder = draw(
+        "a.jpg", "a.overlay.jpg", "a.labels.tif", "a.preprocessed.png", "a.probability.tif"
+    )
     assert places([folder], folder) == ["a"]
     assert places([folder], tmp_path / "out") == ["a"]
 

@@ -99,3 +99,12 @@ def test_a_mistake_of_ours_is_told_in_one_line(run, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1
     assert "Unexpected ZeroDivisionError: oops" in result.stderr
     assert isinstance(run("datasets", ".", "--debug").exception, ZeroDivisionError)
+
+
+def test_the_help_names_the_formats_there_are(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_fundus.export import DEFAULT_FORMATS, FORMATS
+
+    monkeypatch.setenv("COLUMNS", "300")
+    text = " ".join(run("detect", "--help").stdout.replace("│", " ").split())
+    assert ", ".join(FORMATS) in text
+    assert f"[default: {','.join(DEFAULT_FORMATS)}]" in text

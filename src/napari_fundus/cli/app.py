@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Find diabetic-retinopathy lesions in fundus photographs. Research software, not a "
     "medical device.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -147,9 +147,8 @@ def _values(field: dict[str, Any], definitions: dict[str, Any]) -> str:
         return ", ".join(str(value) for value in field.get("enum", [field.get("const")]))
     low = field.get("minimum", field.get("exclusiveMinimum"))
     high = field.get("maximum", field.get("exclusiveMaximum"))
-    kind = {"boolean": "true or false", "string": "text", "null": "null"}.get(
-        field.get("type", ""), field.get("type", "value")
-    )
+    kind = str(field.get("type", "value"))
+    kind = {"boolean": "true or false", "string": "text"}.get(kind, kind)
     if low is None and high is None:
         return kind
     lower = "" if low is None else f"{'above' if 'exclusiveMinimum' in field else 'from'} {low} "

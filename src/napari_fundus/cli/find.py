@@ -32,7 +32,7 @@ __all__ = ["find"]
 def find(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Images, folders, data sets.", show_default=False),
+        typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
     ],
     *,
     output: Annotated[

@@ -23,14 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare"]
 
-SUFFIX = ".preprocessed.png"
-
 
 @one_line_errors
 def prepare(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Images, folders, data sets.", show_default=False),
+        typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
     ],
     *,
     output: Annotated[
@@ -51,6 +49,7 @@ def prepare(
     written.
     """
     from napari_fundus.batch import find_items
+    from napari_fundus.export import PREPROCESSED_SUFFIX
     from napari_fundus.files import atomic_write, write_json
     from napari_fundus.image import read_image
 
@@ -65,7 +64,7 @@ def prepare(
             try:
                 if item.problem:
                     raise FundusError(item.problem)
-                target = output / f"{item.place}{SUFFIX}"
+                target = output / f"{item.place}{PREPROCESSED_SUFFIX}"
                 with atomic_write(target, overwrite=overwrite) as temporary:
                     _save(chosen.apply(read_image(item.path)).pixels, temporary)
             except (FundusError, OSError) as error:

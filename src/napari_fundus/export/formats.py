@@ -29,6 +29,7 @@ from napari_fundus.image import FundusImage
 __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
+    "PREPROCESSED_SUFFIX",
     "PROVENANCE_SUFFIX",
     "Format",
     "check_formats",
@@ -74,6 +75,9 @@ FORMATS: dict[str, Format] = {
 DEFAULT_FORMATS = ("csv", "geojson", "labels", "overlay")
 """What is written where nothing else is asked for; maps are large."""
 
+PREPROCESSED_SUFFIX = ".preprocessed.png"
+"""What a preprocessed picture is called."""
+
 PROVENANCE_SUFFIX = ".provenance.json"
 """What the file beside every export is called: where the result comes from."""
 
@@ -102,10 +106,9 @@ def check_formats(names: Collection[str]) -> tuple[str, ...]:
 
 
 def is_export(name: str) -> bool:
-    """Say whether a file name is that of a picture or TIFF written by :func:`export`."""
-    return name.casefold().endswith(
-        tuple(FORMATS[form].suffix for form in ("labels", "probability", "overlay"))
-    )
+    """Say whether a file name is that of a picture or TIFF that this package writes."""
+    ours = (FORMATS[form].suffix for form in ("labels", "probability", "overlay"))
+    return name.casefold().endswith((*ours, PREPROCESSED_SUFFIX))
 
 
 def safe_stem(name: str) -> str:

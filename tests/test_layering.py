@@ -14,8 +14,8 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"errors", "files"},
-    {"lesions", "image", "instances", "monitor", "samples"},
+    {"errors"},
+    {"files", "lesions", "image", "instances", "monitor", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"training", "inference", "detector", "export"},
     {"backends", "evaluation", "plugins"},

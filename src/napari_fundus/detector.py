@@ -167,6 +167,15 @@ class Detector(ABC):
         kinds = " or ".join(sorted(self.devices))
         return Support(ok=False, reason=f"{self.title} runs on {kinds} only.")
 
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the weights that `options` ask for, without loading them.
+
+        Batch runs compare it with ``Prediction.checkpoint_sha256`` to tell what must be done anew.
+        Detectors without weights need not override it.
+        """
+        del options
+        return None
+
     def detect(
         self,
         image: FundusImage,

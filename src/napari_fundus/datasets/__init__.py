@@ -4,8 +4,8 @@ Examples
 --------
 >>> from napari_fundus.samples import sample_folder
 >>> data = open_dataset(sample_folder())
->>> [(sample.id, sorted(sample.annotated)) for sample in data]
-[('IDRiD_13', ['EX', 'HE', 'MA', 'OD', 'SE'])]
+>>> [(sample.id, ", ".join(sorted(sample.annotated))) for sample in data]
+[('IDRiD_13', 'EX, HE, MA, OD, SE')]
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Ddr(Dataset):
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set around or inside `folder`, or None; looks at names only."""
+        """Return the root around or inside `folder`, or None; looks at names only."""
         return find_root(
             folder, _is_root, layout=r"^(train|valid|test|images?|.*labels?|EX|HE|MA|SE)$"
         )

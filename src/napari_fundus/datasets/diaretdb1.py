@@ -65,7 +65,7 @@ class Diaretdb1Maps(Dataset):
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set around or inside `folder`, or None; looks at names only."""
+        """Return the root around or inside `folder`, or None; looks at names only."""
         layout = r"resources|images|ddb1_|datasets|exudates|redsmalldots|hemorrhages"
         return find_root(folder, lambda f: _image_folder(f) is not None, layout=layout)
 
@@ -152,8 +152,8 @@ def _is_drawings(folder: Path) -> bool:
 class Diaretdb1Drawings(Dataset):
     """DIARETDB1 v2.1: each expert's shapes; true where their mean confidence is 0.75 or more.
 
-    ``sample.truths[code].experts`` holds the drawings of each expert. Other structures than the four
-    lesion classes count as annotated only where every expert drew them.
+    ``sample.truths[code].experts`` holds the drawings of each expert. Other structures than the
+    four lesion classes count as annotated only where every expert drew them.
     """
 
     name = "diaretdb1-v2.1"
@@ -164,7 +164,7 @@ class Diaretdb1Drawings(Dataset):
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set around or inside `folder`, or None; looks at names only."""
+        """Return the root around or inside `folder`, or None; looks at names only."""
         return find_root(folder, _is_drawings, layout=r"^(images|groundtruth)$")
 
     @classmethod

@@ -92,7 +92,10 @@ def _shape(node: ET.Element) -> Shape | None:
         node.find(f".//{name}") for name in ("circleregion", "ellipseregion", "polygonregion")
     )
     if polygon is not None:
-        points = [_coordinates(item) for item in polygon.iter("coords2d")]
+        # A centroid, where a writer adds one, is no corner.
+        middle = polygon.findall(".//centroid//coords2d")
+        corners = [item for item in polygon.iter("coords2d") if item not in middle]
+        points = [_coordinates(item) for item in corners]
         known = tuple(point for point in points if point is not None)
         return Polygon(known) if known and len(known) == len(points) else None
     region = ellipse if ellipse is not None else circle

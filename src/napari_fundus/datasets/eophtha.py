@@ -65,7 +65,7 @@ class Eophtha(Dataset):
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set around or inside `folder`, or None; looks at names only."""
+        """Return the root around or inside `folder`, or None; looks at names only."""
         if _code(folder):
             return folder
         return find_root(

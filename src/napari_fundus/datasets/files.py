@@ -52,6 +52,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    """Tell a symbolic link to a folder that it lies in: following it would find all twice."""
+    path = Path(entry.path)
+    return entry.is_symlink() and path.resolve() in path.absolute().parents
+
+
 def folders(folder: Path) -> list[Path]:
     """Return the sub-folders, sorted by name, without hidden ones."""
     return [Path(entry.path) for entry in _entries(folder) if entry.is_dir()]
@@ -78,7 +84,7 @@ def walk(folder: Path, *, depth: int = 4) -> Iterator[Path]:
     for entry in _entries(folder):
         if entry.is_file():
             yield Path(entry.path)
-        elif depth > 0 and entry.is_dir(follow_symlinks=False):
+        elif depth > 0 and entry.is_dir() and not _leads_back(entry):
             yield from walk(Path(entry.path), depth=depth - 1)
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
-from napari_fundus.datasets.files import list_images, missing, relative, split_of
+from napari_fundus.datasets.files import list_images, missing, relative, split_of, walk
 from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError
+from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion
 
 __all__ = ["FolderDataset"]
@@ -41,7 +42,8 @@ class FolderDataset(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return `folder` itself if there is an image in it or below."""
-        return folder if folder.is_dir() and list_images(folder, depth=_DEPTH) else None
+        files = (f.suffix.casefold() for f in walk(folder, depth=_DEPTH))
+        return folder if any(suffix in IMAGE_SUFFIXES for suffix in files) else None
 
     @classmethod
     def open(cls, root: Path) -> FolderDataset:

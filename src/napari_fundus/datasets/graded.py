@@ -61,7 +61,7 @@ class GradedDataset(Dataset):
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set around or inside `folder`, or None; reads only headers."""
+        """Return the root around or inside `folder`, or None; reads only headers."""
         return find_root(folder, lambda f: bool(cls.tables(f)), layout=cls.layout_names)
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.detections import Detections
+from napari_fundus.detections import Detections, Provenance
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
 from napari_fundus.image import FundusImage
@@ -26,11 +26,13 @@ __all__ = [
     "LayerTuple",
     "add_layers",
     "box_data",
+    "centre_layer",
     "detection_layers",
     "features_of",
     "image_layer",
     "label_colormap",
     "labels_of",
+    "saved_label_layers",
     "truth_layers",
 ]
 
@@ -130,7 +132,7 @@ def detection_layers(
                 (
                     values,
                     {
-                        "name": f"{name}: {describe(code).name} {word}",
+                        "name": f"{name}: {code} {word}",
                         "colormap": _map_colormap(code),
                         "contrast_limits": (0.0, 1.0),
                         "blending": "additive",
@@ -176,6 +178,45 @@ def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
         known["threshold"] = detections.thresholds[lesion]
         known["min_area"] = detections.min_area
     return {METADATA_KEY: known}
+
+
+def centre_layer(
+    centres: Mapping[str, tuple[float, float]], image: FundusImage
+) -> LayerTuple:
+    """Return the optic disc's and the fovea's centre as points."""
+    codes = list(centres)
+    return (
+        np.array([centres[code] for code in codes], np.float64),
+        {
+            "name": f"{image.name}: centres (experts)",
+            "size": max(image.shape) / 60,
+            "symbol": "cross",
+            "face_color": [describe(code).colour for code in codes],
+            "features": pd.DataFrame({"structure": [describe(code).name for code in codes]}),
+            "metadata": {METADATA_KEY: {"kind": "truth"}},
+        },
+        "points",
+    )
+
+
+def saved_label_layers(
+    labels: Mapping[str, npt.NDArray[np.int32]], provenance: Provenance
+) -> list[LayerTuple]:
+    """Return labels that were read from a file, without their maps, as layers."""
+    known = {"kind": "labels", "provenance": provenance.model_dump(mode="json")}
+    return [
+        (
+            values,
+            {
+                "name": f"{provenance.image_name}: {describe(code).plural}",
+                "colormap": label_colormap(code),
+                "opacity": 0.6,
+                "metadata": {METADATA_KEY: {**known, "lesion": code}},
+            },
+            "labels",
+        )
+        for code, values in labels.items()
+    ]
 
 
 def box_data(table: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -216,6 +216,10 @@ class ResultsPanel(QWidget):
             now, {code: np.array(self._labels[code].data) for code in sorted(self._edited)}
         )
 
+    def edited_layers(self) -> list[Layer]:
+        """Return the layers that a person changed."""
+        return [self._labels[code] for code in sorted(self._edited)]
+
     def copy_python(self) -> None:
         """Put the script into the clipboard."""
         self._copy(as_python(self.detections(edits=False), source=self._source), "Python")

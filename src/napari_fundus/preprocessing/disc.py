@@ -12,8 +12,8 @@ from napari_fundus.errors import NoFieldOfViewError
 
 __all__ = ["Disc", "fit_disc"]
 
-_TRIPLETS = 300
-_SAMPLES = 600
+_TRIPLETS = 160
+_SAMPLES = 300
 _TOLERANCE = 0.008
 """How far from a circle, in radii, a boundary point may lie and still count for it."""
 
@@ -82,7 +82,8 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
         raise NoFieldOfViewError("The field of view is empty; draw it or choose another image.")
     points = max(contours, key=len)[:, 0, ::-1].astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
-    around = Disc(*((low + high) / 2), float(np.hypot(*(high - low + 1)) / 2))
+    middle = (low + high) / 2
+    around = Disc(float(middle[0]), float(middle[1]), float(np.hypot(*(high - low + 1)) / 2))
     margin = max(1.5, 0.003 * float((high - low).max()))
     arc = points[((points > low + margin) & (points < high - margin)).all(axis=1)]
     if len(arc) < max(12, 0.02 * len(points)):
@@ -91,7 +92,7 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
     found = _vote(arc, least=0.45 * float(sides.min()), most=2.0 * around.radius)
     if found is None:
         return around
-    for _ in range(6):
+    for _ in range(4):
         distance = np.hypot(arc[:, 0] - found.centre_row, arc[:, 1] - found.centre_col)
         close = np.abs(distance - found.radius) <= _TOLERANCE * found.radius + 1
         found = _refine(arc[close], found)

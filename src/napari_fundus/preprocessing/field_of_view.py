@@ -14,15 +14,21 @@ from napari_fundus.preprocessing.disc import fit_disc
 
 __all__ = ["find_field_of_view"]
 
-_COARSE_SIDE = 512
+_COARSE_SIDE = 400
 _STEPS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12)
 """Parts of the way from the dark level to Otsu's threshold at which the disc's edge is sought."""
 
-_LEAST_EDGE = 0.4
+_LEAST_EDGE = 0.35
 """Least step at the rim, as a share of the level inside; a vignette is far softer."""
+
+_GLOW = 6.0
+"""Grey levels added to the level inside, so that the rim of a faint glow is no sharp edge."""
 
 _LEAST_SHAPE = 0.7
 """Least overlap (IoU) of the lit region with its circle, cut to the region's bounding box."""
+
+_MUCH_LARGER = 1.3
+"""Ratio of areas above which a darker region is not just the glow around a brighter one."""
 
 _TO_DO = "Check the file, or give the field of view as a mask."
 
@@ -63,14 +69,39 @@ def find_field_of_view(image: FundusImage) -> npt.NDArray[np.bool_]:
     pixels = image.rgb8
     factor = max(max(image.shape) / _COARSE_SIDE, 1.0)
     size = (round(image.shape[1] / factor), round(image.shape[0] / factor))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    # Every few pixels are enough to average over, and far quicker to reach than all.
+    skip = max(int(factor / 4), 1)
+    small = np.asarray(
+        cv2.resize(pixels[::skip, ::skip].copy(), size, interpolation=cv2.INTER_AREA), np.uint8
+    )
     planes = (small[..., 1], small.max(axis=2))
     _refuse_empty(planes[1], image.name)
     candidates = [c for index, plane in enumerate(planes) for c in _candidates(plane, index)]
-    best = max(candidates, key=lambda c: c.shape * c.edge, default=None)
-    if best is None or best.edge < _LEAST_EDGE or best.shape < _LEAST_SHAPE:
+    best = _choose(candidates)
+    if best is None:
         return np.ones(image.shape, np.bool_)
     return _refine(pixels, best, factor)
+
+
+def _merit(candidate: _Candidate) -> float:
+    # A glow's rim is nearly as sharp as the disc's own, but ragged.
+    return candidate.edge - 5 * (1 - candidate.shape)
+
+
+def _choose(candidates: list[_Candidate]) -> _Candidate | None:
+    """Return the region most like a camera's disc, or None where the picture has no dark rim."""
+    usable = [c for c in candidates if c.edge >= _LEAST_EDGE and c.shape >= _LEAST_SHAPE]
+    best = max(usable, key=_merit, default=None)
+    if best is None:
+        return None
+    # A region that is much larger and as round is the retina of which the best is the lit part;
+    # a glow around the disc is only a little larger.
+    larger = [
+        c
+        for c in usable
+        if c.mask.mean() > _MUCH_LARGER * best.mask.mean() and c.shape > best.shape - 0.03
+    ]
+    return max(larger, key=_merit, default=best)
 
 
 def _refuse_empty(plane: npt.NDArray[np.uint8], name: str) -> None:
@@ -95,7 +126,7 @@ def _candidates(plane: npt.NDArray[np.uint8], index: int) -> list[_Candidate]:
     import cv2
 
     otsu, _ = cv2.threshold(plane, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    dark = float(np.percentile(plane[plane <= otsu], 25)) if (plane <= otsu).any() else 0.0
+    dark = float(np.percentile(plane, 0.5))
     found: list[_Candidate] = []
     seen: set[int] = set()
     for step in _STEPS:
@@ -121,7 +152,9 @@ def _largest_filled(
     if opening:
         # Cuts off text that touches the disc, and thin bridges of glare.
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (opening, opening))
-        lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+        lit = np.asarray(
+            cv2.morphologyEx(lit, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8
+        )
     contours, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return None
@@ -156,7 +189,7 @@ def _edge(plane: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> float:
     if not inner.any():
         return 0.0
     level = float(np.median(plane[inner]))
-    return max(level - float(np.median(plane[outer.view(np.bool_)])), 0.0) / max(level, 1.0)
+    return max(level - float(np.median(plane[outer.view(np.bool_)])), 0.0) / (level + _GLOW)
 
 
 def _refine(
@@ -171,17 +204,14 @@ def _refine(
     image = coarse.mask.view(np.uint8)
 
     def enlarged(small: Any) -> npt.NDArray[np.uint8]:
-        full: npt.NDArray[np.uint8] = cv2.resize(
-            small, (width, height), interpolation=cv2.INTER_NEAREST
-        )
-        return full
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST))
 
     core = enlarged(cv2.erode(image, kernel, iterations=reach, borderValue=1))
     hull = enlarged(cv2.dilate(image, kernel, iterations=reach))
-    plane = cv2.extractChannel(pixels, 1) if coarse.plane == 0 else _brightest(pixels)
     blur = 2 * int(factor / 3) + 1
-    plane = cv2.blur(plane, (blur, blur))
-    _, lit = cv2.threshold(plane, coarse.threshold, 1, cv2.THRESH_BINARY)
+    plane = pixels[..., 1].copy() if coarse.plane == 0 else _brightest(pixels)
+    plane = np.asarray(cv2.blur(plane, (blur, blur)), np.uint8)
+    lit = np.asarray(cv2.threshold(plane, coarse.threshold, 1, cv2.THRESH_BINARY)[1], np.uint8)
     mask = _largest_filled((lit & hull) | core)
     if mask is None:
         return enlarged(image).view(np.bool_)
@@ -198,5 +228,4 @@ def _brightest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     import cv2
 
     red, green, blue = cv2.split(pixels)
-    brightest: npt.NDArray[np.uint8] = cv2.max(cv2.max(red, green), blue)
-    return brightest
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)

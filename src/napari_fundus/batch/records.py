@@ -1,0 +1,184 @@
+"""What a batch remembers of each image, so that a run can be taken up again, and the summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_fundus.batch.sources import SUMMARY_NAME
+from napari_fundus.errors import OutputExistsError
+from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
+from napari_fundus.files import atomic_write
+
+__all__ = [
+    "BatchReport",
+    "Outcome",
+    "Record",
+    "check_summary",
+    "read_record",
+    "source_stamp",
+    "write_summary",
+]
+
+_FIRST_COLUMNS = ("path", "status", "place")
+_LAST_COLUMNS = ("seconds", "message")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes
+    ----------
+    path, place
+        The image's file, and where its results are in the output folder (without suffix).
+    status
+        ``"written"``, ``"skipped"`` (was done before) or ``"failed"``.
+    counts
+        Number of lesions a class.
+    seconds
+        Time spent on it.
+    message
+        Why it failed, in one line.
+    details
+        The traceback of the failure, for those who debug.
+    """
+
+    path: Path
+    place: Path
+    status: Literal["written", "skipped", "failed"]
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    message: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of all images.
+
+    Attributes
+    ----------
+    outcomes
+        One an image, in the order they were worked on.
+    output
+        The folder written to; its ``summary.csv`` tells the same.
+    interrupted
+        Whether the run was stopped before its end.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    output: Path
+    interrupted: bool = False
+
+    def _with(self, status: str) -> list[Outcome]:
+        return [outcome for outcome in self.outcomes if outcome.status == status]
+
+    @property
+    def written(self) -> list[Outcome]:
+        """Images whose results were written in this run."""
+        return self._with("written")
+
+    @property
+    def skipped(self) -> list[Outcome]:
+        """Images that were done before."""
+        return self._with("skipped")
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Images without result, and the reason."""
+        return self._with("failed")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What stands in the provenance file of a finished image.
+
+    Attributes
+    ----------
+    request
+        Detector, its version, options and thresholds that were asked for.
+    source
+        Size and time of the image's file.
+    formats
+        Formats written.
+    counts
+        Number of lesions a class.
+    image_sha256, checkpoint_sha256
+        Of the image's pixels and of the weights used.
+    """
+
+    request: dict[str, Any]
+    source: dict[str, int]
+    formats: tuple[str, ...]
+    counts: dict[str, int]
+    image_sha256: str
+    checkpoint_sha256: str | None
+
+
+def source_stamp(path: Path) -> dict[str, int]:
+    """Return size in bytes and time of change in nanoseconds: enough to see that a file changed."""
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def read_record(output: Path, place: Path) -> Record | None:
+    """Return what is remembered of an image; None if it was never finished by a batch."""
+    path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        record = Record(
+            request=content["request"],
+            source=content["source"],
+            formats=tuple(content["formats"]),
+            counts=content["counts"],
+            image_sha256=content["provenance"]["image_sha256"],
+            checkpoint_sha256=content["provenance"]["checkpoint_sha256"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    there = tuple(
+        name
+        for name in record.formats
+        if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").is_file()
+    )
+    return Record(**{**vars(record), "formats": there})
+
+
+def check_summary(output: Path, *, overwrite: bool) -> None:
+    """Raise `OutputExistsError` if a table that is not ours has the name of the summary."""
+    path = output / SUMMARY_NAME
+    if overwrite or not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        if not file.readline().startswith(",".join(_FIRST_COLUMNS)):
+            raise OutputExistsError(
+                f"{path} exists already, and was not written by a batch. Choose another folder."
+            )
+
+
+def write_summary(output: Path, outcomes: Sequence[Outcome], lesions: Iterable[str]) -> None:
+    """Write the table of all images, one row each."""
+    codes = list(dict.fromkeys([*lesions, *(code for o in outcomes for code in o.counts)]))
+    with (
+        atomic_write(output / SUMMARY_NAME, overwrite=True) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow([*_FIRST_COLUMNS, *codes, *_LAST_COLUMNS])
+        for outcome in outcomes:
+            done = outcome.status != "failed"
+            table.writerow(
+                [
+                    outcome.path,
+                    outcome.status,
+                    outcome.place.as_posix() if done else "",
+                    *(outcome.counts.get(code, 0) if done else "" for code in codes),
+                    f"{outcome.seconds:.3f}",
+                    outcome.message,
+                ]
+            )

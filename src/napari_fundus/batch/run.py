@@ -1,0 +1,281 @@
+"""The batch itself: read one image ahead, detect, write, remember, and go on whatever happens."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_fundus.batch.records import (
+    BatchReport,
+    Outcome,
+    Record,
+    check_summary,
+    read_record,
+    source_stamp,
+    write_summary,
+)
+from napari_fundus.batch.sources import BatchItem, find_items
+from napari_fundus.detections import Detections
+from napari_fundus.detector import Detector, DetectorOptions, coerce_options
+from napari_fundus.devices import choose_device, release_memory
+from napari_fundus.errors import Cancelled, FundusError, OptionsError, OutputExistsError
+from napari_fundus.export import DEFAULT_FORMATS, check_formats, export
+from napari_fundus.files import atomic_write
+from napari_fundus.image import FundusImage, read_image
+from napari_fundus.monitor import Monitor
+from napari_fundus.plugins import get_detector
+
+__all__ = ["run_batch"]
+
+_LOG_SUFFIX = ".error.log"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all images of a run."""
+
+    output: Path
+    detector: Detector
+    options: DetectorOptions
+    thresholds: Mapping[str, float]
+    device: str
+    formats: tuple[str, ...]
+    overwrite: bool
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for, as JSON has it: two runs with the same one give the same numbers."""
+        return {
+            "detector": self.detector.name,
+            "detector_version": self.detector.version,
+            "options": self.options.model_dump(mode="json"),
+            "thresholds": dict(self.thresholds),
+        }
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """An image as read ahead; `image` is None where there is nothing left to do."""
+
+    image: FundusImage | None
+    stamp: dict[str, int]
+    record: Record | None
+
+
+def run_batch(
+    sources: Iterable[str | Path],
+    output: str | Path,
+    detector: str | Detector = "tophat",
+    *,
+    options: DetectorOptions | Mapping[str, Any] | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    device: str = "auto",
+    formats: Collection[str] = DEFAULT_FORMATS,
+    overwrite: bool = False,
+    monitor: Monitor | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> BatchReport:
+    """Find the lesions of many images and write the results to a folder.
+
+    What is done already with the same detector, options, thresholds and weights is skipped. A
+    file that cannot be read, or on which the detector fails, is reported and stops nothing.
+    Ctrl-C, or cancelling, ends the run and keeps what is done.
+
+    Parameters
+    ----------
+    sources
+        Files, folders and data sets; see `napari_fundus.batch.find_items`.
+    output
+        The folder; made if missing. ``summary.csv`` in it has a row for each image.
+    detector
+        Its name, or the detector itself.
+    options
+        The detector's options, or the fields that differ from their defaults.
+    thresholds
+        Class code to threshold, for classes that shall have another than the options say.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    formats
+        Names out of `napari_fundus.export.FORMATS`.
+    overwrite
+        Whether to do everything anew, and to replace results of other detectors and options.
+    monitor
+        Takes the progress of the whole run, and may cancel it.
+    on_outcome
+        Called after each image.
+
+    Raises
+    ------
+    OptionsError, DeviceError, UnknownDetectorError
+        What was asked for cannot be done; nothing was read or written.
+    OutputExistsError
+        The output folder holds a ``summary.csv`` of another origin.
+    """
+    chosen = get_detector(detector) if isinstance(detector, str) else detector
+    job = _Job(
+        output=Path(output).expanduser(),
+        detector=chosen,
+        options=coerce_options(chosen.Options, options),
+        thresholds=_checked_thresholds(thresholds or {}, chosen),
+        device=choose_device(device, supported=chosen.devices).name,
+        formats=check_formats(formats),
+        overwrite=overwrite,
+    )
+    check_summary(job.output, overwrite=overwrite)
+    items = find_items(sources, job.output)
+    monitor = monitor or Monitor()
+    outcomes: list[Outcome] = []
+    interrupted = False
+    try:
+        for number, (item, future) in enumerate(_read_ahead(items, job)):
+            part = monitor.part(number / len(items), (number + 1) / len(items))
+            part.step(0.0, item.path.name)
+            outcome = _work(item, future, job, part)
+            outcomes.append(outcome)
+            if on_outcome is not None:
+                on_outcome(outcome)
+            part.step(1.0, item.path.name)
+    except (KeyboardInterrupt, Cancelled):
+        interrupted = True
+    finally:
+        write_summary(job.output, outcomes, chosen.lesions)
+    return BatchReport(tuple(outcomes), job.output, interrupted)
+
+
+def _checked_thresholds(thresholds: Mapping[str, float], detector: Detector) -> dict[str, float]:
+    if unknown := sorted(set(thresholds) - set(detector.lesions)):
+        raise OptionsError(
+            f"{detector.title} does not look for {', '.join(unknown)}; it finds "
+            f"{', '.join(detector.lesions)}."
+        )
+    if bad := [value for value in thresholds.values() if not 0 <= value <= 1]:
+        raise OptionsError(f"A threshold lies between 0 and 1, not {bad[0]}.")
+    return {str(code): float(value) for code, value in thresholds.items()}
+
+
+def _read_ahead(
+    items: Iterable[BatchItem], job: _Job
+) -> Iterator[tuple[BatchItem, Future[_Loaded]]]:
+    """Yield each item with its image to come, while the next one is being read."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        waiting: deque[tuple[BatchItem, Future[_Loaded]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(_load, item, job)))
+                if len(waiting) > 1:
+                    yield waiting.popleft()
+            yield from waiting
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _load(item: BatchItem, job: _Job) -> _Loaded:
+    """Read an image, unless its results are there."""
+    if item.problem:
+        raise FundusError(item.problem)
+    stamp = source_stamp(item.path)
+    record = read_record(job.output, item.place)
+    if record is None or job.overwrite:
+        return _Loaded(read_image(item.path), stamp, record)
+    weights = job.detector.weights_sha256(job.options)
+    same_weights = weights is None or weights == record.checkpoint_sha256
+    if record.request != job.request or not same_weights:
+        changed = [k for k, v in job.request.items() if record.request.get(k) != v] or ["weights"]
+        raise OutputExistsError(
+            f"{job.output / item.place} holds a result with another {' and '.join(changed)}. "
+            "Choose another folder, or ask for it to be overwritten."
+        )
+    complete = set(job.formats) <= set(record.formats)
+    if complete and record.source == stamp:
+        return _Loaded(None, stamp, record)
+    image = read_image(item.path)
+    if image.sha256 != record.image_sha256:
+        raise OutputExistsError(
+            f"{job.output / item.place} holds the result of another image, or of this one before "
+            "it was changed. Choose another folder, or ask for it to be overwritten."
+        )
+    return _Loaded(None if complete else image, stamp, record)
+
+
+def _work(item: BatchItem, future: Future[_Loaded], job: _Job, monitor: Monitor) -> Outcome:
+    """Do one image. This is the boundary at which everything that goes wrong is caught."""
+    start = time.perf_counter()
+
+    def failed(message: str, error: BaseException) -> Outcome:
+        seconds = time.perf_counter() - start
+        line = " ".join(message.split())
+        details = "".join(traceback.format_exception(error))
+        return Outcome(item.path, item.place, "failed", {}, seconds, line, details)
+
+    try:
+        loaded = future.result()
+        if loaded.image is None:
+            counts = loaded.record.counts if loaded.record else {}
+            return Outcome(item.path, item.place, "skipped", counts)
+        counts = _detect_and_write(item, loaded, loaded.image, job, monitor)
+        (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
+    except Cancelled:
+        raise
+    except (FundusError, OSError) as error:
+        return failed(str(error), error)
+    except MemoryError as error:
+        return failed("Out of memory: close other programs, or use smaller images.", error)
+    except Exception as error:  # noqa: BLE001 - a detector may raise anything; see the docstring
+        release_memory(choose_device(job.device, supported=job.detector.devices))
+        log = _write_log(item, job, error)
+        where = f" The traceback is in {log}." if log else ""
+        return failed(f"{type(error).__name__}: {error}.{where}", error)
+    return Outcome(item.path, item.place, "written", counts, time.perf_counter() - start)
+
+
+def _detect_and_write(
+    item: BatchItem, loaded: _Loaded, image: FundusImage, job: _Job, monitor: Monitor
+) -> dict[str, int]:
+    """Return the number of lesions a class, when all is written."""
+    found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
+    if job.thresholds:
+        found = found.threshold({c: t for c, t in job.thresholds.items() if c in found.lesions})
+    counts = _counts(found)
+    monitor.step(0.9, item.path.name)
+    earlier = () if loaded.record is None or job.overwrite else loaded.record.formats
+    export(
+        found,
+        job.output / item.place.parent,
+        item.place.name,
+        formats=job.formats,
+        image=image,
+        more={
+            "request": job.request,
+            "source": loaded.stamp,
+            "formats": check_formats({*job.formats, *earlier}),
+            "counts": counts,
+        },
+        # With a record of the same request, what is there is our own, and incomplete.
+        overwrite=job.overwrite or loaded.record is not None,
+    )
+    return counts
+
+
+def _counts(detections: Detections) -> dict[str, int]:
+    per_class = detections.instances["lesion"].value_counts().to_dict()
+    return {code: int(per_class.get(code, 0)) for code in detections.lesions}
+
+
+def _write_log(item: BatchItem, job: _Job, error: BaseException) -> Path | None:
+    """Write the traceback beside where the results would be; None where that fails too."""
+    path = job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}"
+    try:
+        with atomic_write(path, overwrite=True) as temporary:
+            temporary.write_text(
+                f"{item.path}\n{job.request}\n\n{''.join(traceback.format_exception(error))}",
+                encoding="utf-8",
+            )
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,146 @@
+"""Which images a batch takes from files, folders and data sets, and how their results are named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_fundus.datasets import open_dataset
+from napari_fundus.errors import DatasetError
+from napari_fundus.export import is_export, safe_stem
+
+__all__ = ["SUMMARY_NAME", "BatchItem", "find_items"]
+
+SUMMARY_NAME = "summary.csv"
+"""Name of the table of all images, in the output folder."""
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """One image to be worked on.
+
+    Attributes
+    ----------
+    path
+        The image's file, or a source that is none.
+    place
+        Where its results go in the output folder: sub-folders and stem, without suffix.
+    problem
+        Why it cannot be worked on; empty if it can.
+    """
+
+    path: Path
+    place: Path
+    problem: str = ""
+
+
+def find_items(sources: Iterable[str | Path], output: str | Path) -> list[BatchItem]:
+    """Return the images of files, folders and data sets, each once, in a stable order.
+
+    Folders are searched with all their sub-folders (links to folders are not followed). Masks of
+    the data sets that `napari_fundus.datasets` knows, hidden files, and results of earlier runs
+    are left out, and so is the output folder. Sources without an image become items with a
+    problem.
+
+    Parameters
+    ----------
+    sources
+        Files and folders.
+    output
+        Where results will be written.
+
+    Returns
+    -------
+    list of BatchItem
+        Places are unique, also where file systems do not tell upper from lower case. An image
+        keeps its sub-folder below the folder given; where places would be equal, the folders from
+        the sources' common parent on are kept, and after that the file's suffix.
+    """
+    forbidden = Path(output).resolve()
+    items: dict[Path, BatchItem] = {}
+    for source in sources:
+        for item in _items_of(Path(source), forbidden):
+            items.setdefault(item.path.resolve(), item)
+    return _unique_places(list(items.values()))
+
+
+def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
+    path = source.expanduser().absolute()
+    if not path.exists():
+        yield _bad(source, "There is no such file or folder.")
+    elif not path.is_dir():
+        yield BatchItem(path, Path(safe_stem(path.stem)))
+    else:
+        try:
+            path = path.resolve()
+            found = _images_of(path, forbidden)
+        except DatasetError as error:
+            yield _bad(source, str(error))
+            return
+        if not found:
+            yield _bad(source, "There is no photograph in this folder.")
+        for image in found:
+            parents = image.relative_to(path).parent
+            yield BatchItem(image, parents / safe_stem(image.stem))
+
+
+def _images_of(folder: Path, forbidden: Path) -> list[Path]:
+    """Return the photographs below `folder`: samples of the data set that it is or lies in."""
+    inside_out = folder.is_relative_to(forbidden)
+    found = {sample.image_path for sample in open_dataset(folder)}
+    return sorted(
+        image
+        for image in found
+        if image.is_relative_to(folder)
+        and not is_export(image.name)
+        # Where images lie in the output folder itself, only names tell results from sources.
+        and (inside_out or not image.is_relative_to(forbidden))
+    )
+
+
+def _bad(source: Path, problem: str) -> BatchItem:
+    return BatchItem(source, Path(safe_stem(source.stem)), problem)
+
+
+def _unique_places(items: list[BatchItem]) -> list[BatchItem]:
+    good = [item.path for item in items if not item.problem]
+    base = _common_parent(good)
+
+    def from_common_parent(item: BatchItem) -> Path:
+        inside = item.path.relative_to(base) if base else Path(item.path.name)
+        return inside.parent / item.place.name
+
+    def with_suffix(item: BatchItem) -> Path:
+        return from_common_parent(item).parent / safe_stem(item.path.name)
+
+    def with_hash(item: BatchItem) -> Path:
+        digest = hashlib.sha256(str(item.path).encode("utf-8", "surrogateescape")).hexdigest()
+        return item.place.with_name(f"{item.place.name}-{digest[:8]}")
+
+    namings: tuple[Callable[[BatchItem], Path], ...] = (from_common_parent, with_suffix, with_hash)
+    for naming in namings:
+        taken = Counter(_key(item.place) for item in items if not item.problem)
+        # The table of all images must not meet that of an image called "summary".
+        taken[_key(Path(SUMMARY_NAME).with_suffix(""))] += 1
+        items = [
+            replace(item, place=naming(item))
+            if not item.problem and taken[_key(item.place)] > 1
+            else item
+            for item in items
+        ]
+    return items
+
+
+def _key(place: Path) -> str:
+    return place.as_posix().casefold()
+
+
+def _common_parent(paths: list[Path]) -> Path | None:
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # none at all, or on several Windows drives
+        return None

@@ -1,0 +1,55 @@
+"""All commands together, and ``--version``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from napari_fundus import __version__
+from napari_fundus.cli.catalogue import list_datasets, list_detectors
+from napari_fundus.cli.demonstrate import demonstrate
+from napari_fundus.cli.find import find
+from napari_fundus.cli.prepare import prepare
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="napari-fundus",
+    help="Find diabetic-retinopathy lesions in fundus photographs. Research software, not a "
+    "medical device.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demonstrate)
+app.command("detectors")(list_detectors)
+app.command("datasets")(list_datasets)
+app.command("preprocess")(prepare)
+app.command("detect")(find)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(f"napari-fundus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,174 @@
+"""``napari-fundus detectors`` and ``napari-fundus datasets``: what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_fundus.cli.common import Debug, messages, one_line_errors, progress_bar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+    from rich.table import Table
+
+    from napari_fundus.detector import Detector
+
+__all__ = ["fields_table", "list_datasets", "list_detectors"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@one_line_errors
+def list_detectors(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Tell all of this one: its options, bounds and defaults."),
+    ] = None,
+    *,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the installed detectors, plugins that do not work with the reason, or one's options."""
+    del debug
+    from rich import print as show
+
+    from napari_fundus.plugins import find_detectors, get_detector
+
+    found = find_detectors()
+    if name is not None:
+        detector = get_detector(name)
+        if as_json:
+            typer.echo(json.dumps(_describe(detector, found.sources.get(name, "")), indent=2))
+            return
+        _print_facts(detector)
+        show(fields_table(detector.Options))
+        return
+    if as_json:
+        content = {
+            "detectors": [
+                _describe(d, found.sources.get(key, "")) for key, d in found.detectors.items()
+            ],
+            "problems": [vars(problem) for problem in found.problems],
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    table = _table("name", "finds", "runs on", "what it is", "from")
+    for key, detector in found.detectors.items():
+        table.add_row(
+            key,
+            " ".join(detector.lesions),
+            " ".join(sorted(detector.devices)),
+            _plain(detector.summary),
+            _plain(found.sources.get(key, "")),
+        )
+    show(table)
+    for problem in found.problems:
+        typer.echo(
+            f"Left out: plugin {problem.plugin!r} of {problem.distribution}: {problem.reason}"
+        )
+    typer.echo("`napari-fundus detectors NAME` lists the options of one.")
+
+
+@one_line_errors
+def list_datasets(
+    path: Annotated[Path, typer.Argument(help="Folder of a data set, as downloaded.")],
+    *,
+    as_json: Json = False,
+    count: Annotated[
+        bool,
+        typer.Option(
+            "--count/--no-count", help="Count lesions, for which all masks are read; or do not."
+        ),
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Say which data set a folder is, and what is in it: splits, classes, grades, problems."""
+    del debug
+    from napari_fundus.datasets import open_dataset, summarize
+
+    dataset = open_dataset(path)
+    with progress_bar(messages()) as monitor:
+        summary = summarize(dataset, monitor, count_lesions=count)
+    typer.echo(summary.model_dump_json(indent=2) if as_json else summary.to_text().rstrip())
+
+
+def _describe(detector: Detector, source: str) -> dict[str, Any]:
+    return {
+        "name": detector.name,
+        "title": detector.title,
+        "summary": detector.summary,
+        "lesions": [str(code) for code in detector.lesions],
+        "version": detector.version,
+        "devices": sorted(detector.devices),
+        "licence": detector.licence,
+        "reference": detector.reference,
+        "trainable": detector.trainable,
+        "source": source,
+        "options": detector.Options.model_json_schema(),
+    }
+
+
+def _print_facts(detector: Detector) -> None:
+    from napari_fundus.lesions import describe
+
+    typer.echo(f"{detector.name} {detector.version}: {detector.title}")
+    typer.echo(detector.summary)
+    finds = ", ".join(f"{code} ({describe(code).name})" for code in detector.lesions)
+    typer.echo(f"finds: {finds}")
+    typer.echo(f"runs on: {', '.join(sorted(detector.devices))}")
+    for key in ("licence", "reference"):
+        if value := getattr(detector, key):
+            typer.echo(f"{key}: {value}")
+
+
+def fields_table(model: type[BaseModel]) -> Table:
+    """Return a table of a model's fields, for use with ``--set``."""
+    table = _table("--set", "values", "default", "meaning")
+    schema = model.model_json_schema()
+    for name, field in schema.get("properties", {}).items():
+        unit = f" {field['unit']}" if "unit" in field else ""
+        default = json.dumps(field["default"]) if "default" in field else "-"
+        meaning = field.get("description") or field.get("title", "")
+        values = _values(field, schema.get("$defs", {}))
+        table.add_row(name, _plain(values + unit), _plain(default), _plain(meaning))
+    return table
+
+
+def _values(field: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """Return type and bounds of a field in words."""
+    if "$ref" in field:
+        return _values(definitions[field["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in field:
+        return " or ".join(_values(choice, definitions) for choice in field["anyOf"])
+    if "enum" in field or "const" in field:
+        return ", ".join(str(value) for value in field.get("enum", [field.get("const")]))
+    low = field.get("minimum", field.get("exclusiveMinimum"))
+    high = field.get("maximum", field.get("exclusiveMaximum"))
+    kind = str(field.get("type", "value"))
+    kind = {"boolean": "true or false", "string": "text"}.get(kind, kind)
+    if low is None and high is None:
+        return kind
+    lower = "" if low is None else f"{'above' if 'exclusiveMinimum' in field else 'from'} {low} "
+    upper = "" if high is None else f"{'below' if 'exclusiveMaximum' in field else 'to'} {high}"
+    return f"{kind} {lower}{upper}".strip()
+
+
+def _table(*columns: str) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("name", "--set"))
+    return table
+
+
+def _plain(text: str) -> str:
+    """Return text that rich shows as it is."""
+    from rich.markup import escape
+
+    escaped: str = escape(text)
+    return escaped

@@ -1,0 +1,134 @@
+"""What the commands share: errors as one line, ``--set``, progress bars."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from napari_fundus.errors import FundusError, OptionsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_fundus.monitor import Monitor
+
+__all__ = [
+    "FAILED_ITEMS",
+    "INTERRUPTED",
+    "USAGE",
+    "Debug",
+    "Device",
+    "Settings",
+    "messages",
+    "one_line_errors",
+    "parse_settings",
+    "progress_bar",
+]
+
+FAILED_ITEMS, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit statuses: some items failed; what was asked for cannot be done; stopped by Ctrl-C."""
+
+P = ParamSpec("P")
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
+]
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Change an option; may be repeated."),
+]
+
+
+def messages() -> Console:
+    """Return the console for messages and progress: standard error, so that output stays clean."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Let a command tell its errors in one line, unless its parameter `debug` is set.
+
+    Errors that the package raises on purpose, and those of the file system, end with status 2.
+    Anything else is a mistake of ours: it is told as such, with status 1.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (FundusError, OSError) as error:
+            if kwargs.get("debug"):
+                raise
+            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(USAGE) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            if kwargs.get("debug"):
+                raise
+            typer.echo(
+                f"Unexpected {type(error).__name__}: {error}. "
+                "Please report this; --debug shows where it happened.",
+                err=True,
+            )
+            raise typer.Exit(FAILED_ITEMS) from None
+
+    return wrapped
+
+
+def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Return ``["field=value", …]`` as a dictionary, for pydantic to check.
+
+    Values stay text, which pydantic turns into what the field wants; lists, objects, quoted text
+    and null are read as JSON.
+
+    Raises
+    ------
+    OptionsError
+        One of them has no ``=``, or broken JSON.
+
+    Examples
+    --------
+    >>> parse_settings(["threshold=0.9", "sizes=[1, 2]"])
+    {'threshold': '0.9', 'sizes': [1, 2]}
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings or ():
+        name, sign, value = setting.partition("=")
+        if not sign or not name.strip():
+            raise OptionsError(f"--set takes FIELD=VALUE, not {setting!r}.")
+        text = value.strip()
+        try:
+            as_json = text[:1] in ("[", "{", '"') or text == "null"
+            parsed[name.strip()] = json.loads(text) if as_json else text
+        except json.JSONDecodeError as error:
+            raise OptionsError(f"--set {name.strip()}: {text!r} is not JSON: {error}.") from None
+    return parsed
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Monitor]:
+    """Show the progress of a job; nothing where the output is no terminal."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    from napari_fundus.monitor import Monitor
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns,
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=1.0)
+        yield Monitor(lambda p: progress.update(task, completed=p.fraction, description=p.message))

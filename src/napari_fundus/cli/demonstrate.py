@@ -1,0 +1,50 @@
+"""``napari-fundus demo``: the main job on the photograph that ships with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_fundus.cli.common import Debug, Device, messages, one_line_errors, progress_bar
+from napari_fundus.errors import FundusError
+
+__all__ = ["demonstrate"]
+
+
+@one_line_errors
+def demonstrate(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
+        "demo-output"
+    ),
+    show: Annotated[
+        bool | None,
+        typer.Option(
+            "--show/--no-show",
+            help="Open napari at the end; by default where there is a display.",
+            show_default=False,
+        ),
+    ] = None,
+    detector: Annotated[str, typer.Option("--detector", "-d", help="Which one.")] = "tophat",
+    device: Device = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an earlier demo.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Preprocess a real photograph, find its lesions, and compare them with the experts' masks.
+
+    Writes a picture, a table, COCO JSON and GeoJSON, and opens napari where there is a display.
+    """
+    del debug
+    from napari_fundus.demo import make_demo, present, why_not_shown
+
+    if show and (obstacle := why_not_shown()):
+        raise FundusError(f"napari cannot be opened: {obstacle}")
+    with progress_bar(messages()) as monitor:
+        result = make_demo(
+            output, detector=detector, device=device, overwrite=overwrite, monitor=monitor
+        )
+    present(result, show=show)

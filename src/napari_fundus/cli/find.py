@@ -1,0 +1,172 @@
+"""``napari-fundus detect``: find the lesions of files, folders and data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_fundus.cli.common import (
+    FAILED_ITEMS,
+    INTERRUPTED,
+    Debug,
+    Device,
+    messages,
+    one_line_errors,
+    parse_settings,
+    progress_bar,
+)
+from napari_fundus.errors import OptionsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_fundus.batch import BatchReport, Outcome
+
+__all__ = ["find"]
+
+
+@one_line_errors
+def find(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)
+    ],
+    detector: Annotated[
+        str,
+        typer.Option("--detector", "-d", help="Which one: see `napari-fundus detectors`."),
+    ] = "tophat",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="FIELD=VALUE",
+            help="Change an option of the detector, as in --set threshold=0.9 --set min_area=5; "
+            "may be repeated. `napari-fundus detectors NAME` lists the fields of a detector with "
+            "their bounds and defaults.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            metavar="CLASS=VALUE",
+            help="Another threshold for one class, as in --threshold MA=0.8; may be repeated.",
+        ),
+    ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAMES",
+            help="What to write, separated by commas: csv, coco, geojson, labels, probability, "
+            "overlay.",
+        ),
+    ] = "csv,geojson,labels,overlay",
+    device: Device = "auto",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Do everything anew, replacing what is in the folder."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what became of each image as JSON.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Find lesions in images, folders and data sets, and write tables, outlines and pictures.
+
+    What is done already with the same detector and options is skipped, so that a run that was
+    stopped goes on where it was. Files that cannot be read are named at the end, and make the
+    exit status 1; everything else is written. summary.csv in the output folder has a row for each
+    image.
+    """
+    from napari_fundus.batch import run_batch
+
+    console = messages()
+    with progress_bar(console) as monitor:
+        report = run_batch(
+            paths,
+            output,
+            detector,
+            options=parse_settings(settings),
+            thresholds=_parse_thresholds(threshold),
+            device=device,
+            formats=[name.strip() for name in formats.split(",") if name.strip()],
+            overwrite=overwrite,
+            monitor=monitor,
+            on_outcome=None if console.is_terminal else lambda o: _tell(o, console),
+        )
+    _tell_end(report, console, debug=debug)
+    if as_json:
+        typer.echo(json.dumps(_as_json(report), indent=2))
+    if report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if report.failed:
+        raise typer.Exit(FAILED_ITEMS)
+
+
+def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
+    thresholds: dict[str, float] = {}
+    for text in given or ():
+        code, _, value = text.partition("=")
+        try:
+            thresholds[code.strip()] = float(value)
+        except ValueError:
+            raise OptionsError(
+                f"--threshold takes CLASS=VALUE, as in MA=0.8, not {text!r}."
+            ) from None
+    return thresholds
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    """Say in a line what became of an image; in place of the bar, where there is no terminal."""
+    if outcome.status != "failed":
+        counts = ", ".join(f"{code} {number}" for code, number in outcome.counts.items())
+        line = f"{outcome.status}: {outcome.path} ({counts or 'no lesions'})"
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, markup=False, soft_wrap=True, style=style)
+
+    if report.failed:
+        say(f"Not done ({len(report.failed)}):", "bold red")
+    for outcome in report.failed:
+        # Messages of files mostly begin with the file's path already.
+        known = outcome.message.startswith(str(outcome.path))
+        say(f"  {outcome.message}" if known else f"  {outcome.path}: {outcome.message}")
+        if debug:
+            say(outcome.details)
+    if report.interrupted:
+        say("Stopped. What is done is kept: the same command goes on from here.", "bold")
+    say(
+        f"{len(report.written)} written, {len(report.skipped)} done before, "
+        f"{len(report.failed)} failed. Results and summary.csv are in {report.output}"
+    )
+
+
+def _as_json(report: BatchReport) -> dict[str, Any]:
+    return {
+        "output": str(report.output),
+        "interrupted": report.interrupted,
+        "images": [
+            {
+                "path": str(outcome.path),
+                "status": outcome.status,
+                "place": outcome.place.as_posix(),
+                "counts": outcome.counts,
+                "seconds": round(outcome.seconds, 3),
+                "message": outcome.message,
+            }
+            for outcome in report.outcomes
+        ],
+    }

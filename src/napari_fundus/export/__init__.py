@@ -1,0 +1,61 @@
+"""Results as files: CSV, COCO JSON, GeoJSON, label and probability TIFF, and an overlay picture.
+
+Examples
+--------
+>>> import napari_fundus as nf
+>>> from napari_fundus.export import export
+>>> image = nf.read_image("eye.jpg")  # doctest: +SKIP
+>>> export(nf.detect(image), "results", formats=("csv", "overlay"), image=image)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from napari_fundus.export.coco import to_coco, write_coco
+from napari_fundus.export.formats import (
+    DEFAULT_FORMATS,
+    FORMATS,
+    PREPROCESSED_SUFFIX,
+    PROVENANCE_SUFFIX,
+    Format,
+    check_formats,
+    export,
+    is_export,
+    load_detections,
+    safe_stem,
+)
+from napari_fundus.export.geojson import to_geojson, write_geojson
+from napari_fundus.export.overlay import draw_overlay, write_overlay
+from napari_fundus.export.tables import read_csv, read_provenance, write_csv, write_provenance
+from napari_fundus.export.tiff import (
+    read_labels_tiff,
+    read_probability_tiff,
+    write_labels_tiff,
+    write_probability_tiff,
+)
+
+__all__ = [
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "PREPROCESSED_SUFFIX",
+    "PROVENANCE_SUFFIX",
+    "Format",
+    "check_formats",
+    "draw_overlay",
+    "export",
+    "is_export",
+    "load_detections",
+    "read_csv",
+    "read_labels_tiff",
+    "read_probability_tiff",
+    "read_provenance",
+    "safe_stem",
+    "to_coco",
+    "to_geojson",
+    "write_coco",
+    "write_csv",
+    "write_geojson",
+    "write_labels_tiff",
+    "write_overlay",
+    "write_probability_tiff",
+    "write_provenance",
+]

@@ -1,0 +1,148 @@
+"""Detections as COCO JSON, with exact masks as run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus import __version__
+from napari_fundus.detections import Detections
+from napari_fundus.export.outlines import instance_masks
+from napari_fundus.export.tables import provenance_record
+from napari_fundus.files import write_json
+from napari_fundus.lesions import Lesion, describe
+
+__all__ = ["encode_runs", "to_coco", "write_coco"]
+
+_FIRST_UNKNOWN_CATEGORY = 100
+
+
+def write_coco(
+    detections: Detections | Sequence[Detections], path: str | Path, *, overwrite: bool = False
+) -> None:
+    """Write one or several images' lesions as one COCO file; see :func:`to_coco`."""
+    several = [detections] if isinstance(detections, Detections) else detections
+    write_json(path, to_coco(several), overwrite=overwrite, indent=0)
+
+
+def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
+    """Return a COCO object-detection data set.
+
+    Category ids of known classes are the same in every file (MA 1, HE 2, EX 3, SE 4, …), so that
+    files can be merged. Masks are compressed run lengths, which lose no pixel; each annotation
+    carries its score too, so that the list of annotations also serves as COCO results. ``info``
+    holds the provenance of every image.
+    """
+    codes = sorted({code for result in detections for code in result.lesions})
+    categories = _categories(codes)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, result in enumerate(detections, start=1):
+        height, width = result.shape
+        origin = result.provenance
+        name = Path(origin.image_path).name if origin.image_path else origin.image_name
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        for row, mask in instance_masks(result):
+            top, left = row.bbox_row_start, row.bbox_col_start
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": categories[row.lesion]["id"],
+                    "bbox": [left, top, mask.shape[1], mask.shape[0]],
+                    "area": row.area_px,
+                    "segmentation": {
+                        "size": [height, width],
+                        "counts": encode_runs(mask, (top, left), result.shape),
+                    },
+                    "iscrowd": 0,
+                    "score": row.score,
+                    "instance_id": row.id,
+                }
+            )
+    records = [provenance_record(result) for result in detections]
+    return {
+        "info": {
+            "description": "Lesions found by napari-fundus",
+            "version": __version__,
+            "date_created": max((r.provenance.created for r in detections), default=""),
+            "provenance": [record["provenance"] for record in records],
+            "thresholds": [record["thresholds"] for record in records],
+            "min_area": [record["min_area"] for record in records],
+        },
+        "licenses": [],
+        "images": images,
+        "categories": list(categories.values()),
+        "annotations": annotations,
+    }
+
+
+def _categories(codes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    known = {str(code): number for number, code in enumerate(Lesion, start=1)}
+    strangers = [code for code in codes if code not in known]
+    ids = known | {code: n for n, code in enumerate(strangers, start=_FIRST_UNKNOWN_CATEGORY)}
+    ordered = sorted(codes, key=ids.__getitem__)
+    return {
+        code: {
+            "id": ids[code],
+            "name": describe(code).name,
+            "code": code,
+            "supercategory": describe(code).kind,
+        }
+        for code in ordered
+    }
+
+
+def encode_runs(
+    mask: npt.NDArray[np.bool_], offset: tuple[int, int], shape: tuple[int, int]
+) -> str:
+    """Return the run lengths of a mask in an image, as COCO compresses them.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (h, w): a window of the image.
+    offset
+        Row and column of the window's first pixel.
+    shape
+        Height and width of the image.
+
+    Notes
+    -----
+    Pixels are counted down the columns; runs of 0 and 1 take turns, beginning with 0. From the
+    third run on, the difference to the run two places before is written, five bits a character,
+    lowest first, with a sixth bit that says whether more follow.
+    """
+    row, col = offset
+    columns = np.pad(mask, ((1, 1), (0, 0))).T.astype(np.int8)
+    along, at = np.nonzero(np.diff(columns, axis=1))
+    edges = ((along + col) * shape[0] + at + row).tolist()
+    # Runs that go on from the foot of one column to the head of the next are one run.
+    joined: list[int] = []
+    for edge in edges:
+        if joined and joined[-1] == edge:
+            joined.pop()
+        else:
+            joined.append(edge)
+    bounds = [0, *joined, shape[0] * shape[1]]
+    runs = [stop - start for start, stop in pairwise(bounds)]
+    if runs[-1] == 0:
+        runs.pop()
+    return "".join(
+        _characters(run - runs[place - 2] if place > 2 else run) for place, run in enumerate(runs)
+    )
+
+
+def _characters(number: int) -> str:
+    text = ""
+    while True:
+        bits, number = number & 31, number >> 5
+        done = number == (-1 if bits & 16 else 0)
+        text += chr((bits if done else bits | 32) + 48)
+        if done:
+            return text

@@ -1,0 +1,222 @@
+"""The formats by name, and the writing of one result in several of them, all or nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.detections import Detections
+from napari_fundus.errors import OptionsError
+from napari_fundus.export.coco import write_coco
+from napari_fundus.export.geojson import write_geojson
+from napari_fundus.export.overlay import write_overlay
+from napari_fundus.export.tables import write_csv, write_provenance
+from napari_fundus.export.tiff import (
+    read_probability_tiff,
+    write_labels_tiff,
+    write_probability_tiff,
+)
+from napari_fundus.files import refuse_existing
+from napari_fundus.image import FundusImage
+
+__all__ = [
+    "DEFAULT_FORMATS",
+    "FORMATS",
+    "PREPROCESSED_SUFFIX",
+    "PROVENANCE_SUFFIX",
+    "Format",
+    "check_formats",
+    "export",
+    "is_export",
+    "load_detections",
+    "safe_stem",
+]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Attributes
+    ----------
+    name
+        As on the command line.
+    suffix
+        What follows the image's name.
+    title
+        For people.
+    """
+
+    name: str
+    suffix: str
+    title: str
+
+
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        Format("csv", ".csv", "Table of lesions"),
+        Format("coco", ".coco.json", "COCO JSON"),
+        Format("geojson", ".geojson", "GeoJSON for QuPath"),
+        Format("labels", ".labels.tif", "Label TIFF, one page a class"),
+        Format("probability", ".probability.tif", "Probability TIFF, the whole result"),
+        Format("overlay", ".overlay.jpg", "Picture with outlines"),
+    )
+}
+"""All formats that a result can be written in."""
+
+DEFAULT_FORMATS = ("csv", "geojson", "labels", "overlay")
+"""What is written where nothing else is asked for; maps are large."""
+
+PREPROCESSED_SUFFIX = ".preprocessed.png"
+"""What a preprocessed picture is called."""
+
+PROVENANCE_SUFFIX = ".provenance.json"
+"""What the file beside every export is called: where the result comes from."""
+
+_WRITERS = {
+    "csv": write_csv,
+    "coco": write_coco,
+    "geojson": write_geojson,
+    "labels": write_labels_tiff,
+    "probability": write_probability_tiff,
+}
+
+
+def check_formats(names: Collection[str]) -> tuple[str, ...]:
+    """Return the names without repetition, in the order of `FORMATS`.
+
+    Raises
+    ------
+    OptionsError
+        One of them is not known, or there is none.
+    """
+    if unknown := sorted(set(names) - set(FORMATS)):
+        raise OptionsError(f"Unknown format {', '.join(unknown)}. There are: {', '.join(FORMATS)}.")
+    if not names:
+        raise OptionsError(f"No format was given. There are: {', '.join(FORMATS)}.")
+    return tuple(name for name in FORMATS if name in names)
+
+
+def is_export(name: str) -> bool:
+    """Say whether a file name is that of a picture or TIFF that this package writes."""
+    ours = (FORMATS[form].suffix for form in ("labels", "probability", "overlay"))
+    return name.casefold().endswith((*ours, PREPROCESSED_SUFFIX))
+
+
+def safe_stem(name: str) -> str:
+    r"""Return a name that every file system takes.
+
+    Examples
+    --------
+    >>> safe_stem("left/eye: 2")
+    'left_eye_ 2'
+    """
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "image"
+
+
+def export(
+    detections: Detections,
+    folder: str | Path,
+    stem: str | None = None,
+    *,
+    formats: Collection[str] = DEFAULT_FORMATS,
+    image: FundusImage | None = None,
+    truth: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    more: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Write a result as ``<folder>/<stem>.csv``, ``<stem>.geojson`` and so on.
+
+    All files are first written to a hidden folder beside their places and then renamed, the
+    provenance last: it is there only if all the others are.
+
+    Parameters
+    ----------
+    detections
+        The result.
+    folder
+        Where to; made if it is missing.
+    stem
+        Name of the files; None for the image's name.
+    formats
+        Names out of `FORMATS`.
+    image, truth
+        For the overlay: the photograph, and the experts' masks if there are any.
+    more
+        Further entries of the provenance file.
+    overwrite
+        Whether existing files may be replaced.
+
+    Returns
+    -------
+    dict
+        Format, and ``"provenance"``, to the file written.
+
+    Raises
+    ------
+    OutputExistsError
+        One of the files exists, and `overwrite` is False; nothing was written.
+    OptionsError
+        A format is not known, or the overlay was asked for without an image.
+    """
+    names = check_formats(formats)
+    if "overlay" in names and image is None:
+        raise OptionsError("The overlay needs the image.")
+    folder = Path(folder)
+    stem = safe_stem(detections.provenance.image_name) if stem is None else stem
+    targets = {name: folder / f"{stem}{FORMATS[name].suffix}" for name in names}
+    targets["provenance"] = folder / f"{stem}{PROVENANCE_SUFFIX}"
+    staging = folder / f".{stem}.partial"
+    # A staging folder left behind means that a run was cut off while renaming: the files that are
+    # there are its own.
+    if not staging.is_dir():
+        for target in targets.values():
+            refuse_existing(target, overwrite=overwrite)
+    staging.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in names:
+            path = staging / targets[name].name
+            if image is not None and name == "overlay":
+                write_overlay(image, detections, path, truth=truth, overwrite=True)
+            else:
+                _WRITERS[name](detections, path, overwrite=True)
+        marker = staging / targets["provenance"].name
+        write_provenance(detections, marker, more=more, overwrite=True)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    targets["provenance"].unlink(missing_ok=True)
+    for target in targets.values():
+        (staging / target.name).replace(target)
+    shutil.rmtree(staging, ignore_errors=True)
+    return targets
+
+
+def load_detections(path: str | Path) -> Detections:
+    """Read back a result that was exported with the format ``probability``.
+
+    Parameters
+    ----------
+    path
+        ``<folder>/<stem>``, or the file ``<stem>.probability.tif`` itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    FundusError
+        The file is damaged or not one of ours.
+    """
+    path = Path(path)
+    suffix = FORMATS["probability"].suffix
+    if not path.name.casefold().endswith((suffix, ".tif", ".tiff")):
+        path = path.with_name(path.name + suffix)
+    return read_probability_tiff(path)

@@ -1,0 +1,84 @@
+"""Lesions as GeoJSON features that QuPath opens as annotations or detections."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+from napari_fundus.detections import Detections
+from napari_fundus.export.outlines import instance_masks, pixel_polygons
+from napari_fundus.export.tables import provenance_record
+from napari_fundus.files import write_json
+from napari_fundus.lesions import describe
+
+__all__ = ["to_geojson", "write_geojson"]
+
+ObjectType = Literal["annotation", "detection"]
+
+
+def write_geojson(
+    detections: Detections,
+    path: str | Path,
+    *,
+    object_type: ObjectType = "annotation",
+    overwrite: bool = False,
+) -> None:
+    """Write the lesions as a GeoJSON file; see :func:`to_geojson`."""
+    content = to_geojson(detections, object_type=object_type)
+    write_json(path, content, overwrite=overwrite, indent=0)
+
+
+def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation") -> dict[str, Any]:
+    """Return a FeatureCollection with one feature a lesion.
+
+    Coordinates are (x, y) in pixels of the image with (0, 0) at the outer corner of its first
+    pixel, as QuPath has it; outlines run along the edges of the pixels, so that they rasterize
+    back to the very mask. A lesion of several 4-connected parts is a MultiPolygon.
+
+    Parameters
+    ----------
+    detections
+        The result.
+    object_type
+        What the features become in QuPath: annotations can be edited, detections are quicker
+        where there are many thousands.
+    """
+    image = uuid.uuid5(uuid.NAMESPACE_URL, f"sha256:{detections.provenance.image_sha256}")
+    features = []
+    for row, mask in instance_masks(detections):
+        info = describe(row.lesion)
+        polygons = pixel_polygons(mask, offset=(row.bbox_row_start, row.bbox_col_start))
+        single = len(polygons) == 1
+        features.append(
+            {
+                "type": "Feature",
+                "id": str(uuid.uuid5(image, f"{row.lesion} {row.id}")),
+                "geometry": {
+                    "type": "Polygon" if single else "MultiPolygon",
+                    "coordinates": polygons[0] if single else polygons,
+                },
+                "properties": {
+                    "objectType": object_type,
+                    "name": f"{row.lesion} {row.id}",
+                    "classification": {"name": info.name, "color": _rgb(info.colour)},
+                    "isLocked": False,
+                    "measurements": {
+                        "Instance id": row.id,
+                        "Score": row.score,
+                        "Mean probability": row.mean_probability,
+                        "Area px": row.area_px,
+                        "Equivalent diameter px": row.equivalent_diameter_px,
+                    },
+                },
+            }
+        )
+    return {
+        "type": "FeatureCollection",
+        "features": features,
+        "napari_fundus": provenance_record(detections),
+    }
+
+
+def _rgb(colour: str) -> list[int]:
+    return list(bytes.fromhex(colour.removeprefix("#")))

@@ -1,0 +1,103 @@
+"""The table of lesions as CSV, and the provenance of a result as JSON beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from napari_fundus.detections import Detections, Provenance
+from napari_fundus.errors import FundusError
+from napari_fundus.files import atomic_write, write_json
+from napari_fundus.instances import INSTANCE_COLUMNS
+
+__all__ = ["provenance_record", "read_csv", "read_provenance", "write_csv", "write_provenance"]
+
+
+def write_csv(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write the table of lesions: one row a lesion, columns as `INSTANCE_COLUMNS`.
+
+    Numbers are written in full, so that :func:`read_csv` gives back the same table. The file
+    holds nothing but the table, as spreadsheets and pandas expect; :func:`write_provenance` says
+    where it comes from.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, and `overwrite` is False.
+    """
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        detections.instances.to_csv(temporary, index=False)
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """Read a table written by :func:`write_csv`, with the same dtypes.
+
+    Raises
+    ------
+    FundusError
+        The file has not the columns of a table of lesions.
+    """
+    columns = list(INSTANCE_COLUMNS)
+    try:
+        # As text first: pandas' own parsing of numbers is not exact to the last digit in all of
+        # its versions. "NA" and "null" may be codes of classes; nothing is ever missing.
+        table = pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+        return table[columns].astype(INSTANCE_COLUMNS)
+    except ValueError as error:
+        raise FundusError(f"{path} is not a table of lesions: {error}") from error
+
+
+def provenance_record(detections: Detections) -> dict[str, Any]:
+    """Return what every exported file says of its origin, ready for JSON."""
+    return {
+        "provenance": detections.provenance.model_dump(mode="json"),
+        "thresholds": {str(code): float(t) for code, t in detections.thresholds.items()},
+        "min_area": int(detections.min_area),
+        "image_score": {str(name): float(s) for name, s in detections.image_score.items()},
+    }
+
+
+def write_provenance(
+    detections: Detections,
+    path: str | Path,
+    *,
+    more: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write where a result comes from, and the thresholds applied, as JSON.
+
+    Parameters
+    ----------
+    detections
+        The result.
+    path
+        By custom ``<stem>.provenance.json``.
+    more
+        Further entries.
+    overwrite
+        Whether an existing file may be replaced.
+    """
+    write_json(path, {**provenance_record(detections), **(more or {})}, overwrite=overwrite)
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """Read the provenance from a JSON, COCO or GeoJSON file of this package.
+
+    Raises
+    ------
+    FundusError
+        There is none in the file.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        for holder in ("napari_fundus", "info"):
+            content = content.get(holder, content)
+        found = content["provenance"]
+        return Provenance.model_validate(found[0] if isinstance(found, list) else found)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ValidationError) as error:
+        raise FundusError(f"{path} tells no provenance: {type(error).__name__}: {error}") from error

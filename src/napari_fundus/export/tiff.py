@@ -1,0 +1,172 @@
+"""Label images and maps of probability as tiled, compressed TIFF files, and their reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from napari_fundus import __version__
+from napari_fundus.detections import Detections, Provenance
+from napari_fundus.errors import FundusError
+from napari_fundus.export.tables import provenance_record
+from napari_fundus.files import atomic_write
+from napari_fundus.lesions import describe
+
+__all__ = [
+    "read_labels_tiff",
+    "read_probability_tiff",
+    "write_labels_tiff",
+    "write_probability_tiff",
+]
+
+_TILE = (256, 256)
+_PAGE_NAME = 285
+_BIGTIFF_FROM = 3_500_000_000
+_HORIZONTAL, _FLOATING_POINT = 2, 3
+
+
+class _Page(NamedTuple):
+    kind: str
+    code: str
+    array: npt.NDArray[Any]
+
+
+def write_labels_tiff(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write the labels: int32, one page a class, 0 for none, values as in the table's ``id``.
+
+    Each page bears the name of its class; the first one's ImageDescription holds the provenance
+    as JSON. Where the detector finds no class at all, the file holds one empty page.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, and `overwrite` is False.
+    """
+    pages = [_Page("labels", str(code), array) for code, array in detections.labels.items()]
+    _write(path, pages or [_empty_page(detections)], detections, overwrite=overwrite)
+
+
+def write_probability_tiff(
+    detections: Detections, path: str | Path, *, overwrite: bool = False
+) -> None:
+    """Write everything that a result is made of, without loss: maps, field of view, provenance.
+
+    The maps of probability come first and the heat maps after them, each a page of float32; the
+    field of view is a last page of uint8, 0 or 255.
+
+    Raises
+    ------
+    OutputExistsError
+        The file exists, and `overwrite` is False.
+    """
+    pages = [_Page("probability", str(c), a) for c, a in detections.probability.items()]
+    pages += [_Page("heatmap", str(c), a) for c, a in detections.heatmap.items()]
+    if detections.field_of_view is not None:
+        disc = detections.field_of_view.astype(np.uint8) * np.uint8(255)
+        pages.append(_Page("field_of_view", "", disc))
+    _write(path, pages or [_empty_page(detections)], detections, overwrite=overwrite)
+
+
+def _empty_page(detections: Detections) -> _Page:
+    return _Page("none", "", np.zeros(detections.shape, np.uint8))
+
+
+def _write(
+    path: str | Path, pages: Iterable[_Page], detections: Detections, *, overwrite: bool
+) -> None:
+    pages = list(pages)
+    head = {
+        "napari_fundus": __version__,
+        **provenance_record(detections),
+        "has_boxes": detections.has_boxes,
+        "pages": [{"kind": page.kind, "lesion": page.code} for page in pages],
+    }
+    with (
+        atomic_write(path, overwrite=overwrite) as temporary,
+        tifffile.TiffWriter(
+            temporary, bigtiff=sum(p.array.nbytes for p in pages) > _BIGTIFF_FROM
+        ) as tiff,
+    ):
+        for number, (kind, code, array) in enumerate(pages):
+            name = " ".join(part for part in (describe(code).name if code else "", kind) if part)
+            tiff.write(
+                array,
+                tile=_TILE,
+                photometric="minisblack",
+                compression="zlib",
+                # Level 1 packs maps to nearly the same size as level 6, several times as fast.
+                compressionargs={"level": 1},
+                predictor=_FLOATING_POINT if array.dtype == np.float32 else _HORIZONTAL,
+                description=json.dumps(head if number == 0 else {"page": number}),
+                software=f"napari-fundus {__version__}",
+                metadata=None,
+                extratags=[(_PAGE_NAME, "s", 0, name, True)],
+            )
+
+
+def read_labels_tiff(path: str | Path) -> tuple[dict[str, npt.NDArray[np.int32]], Provenance]:
+    """Read a file of :func:`write_labels_tiff`: class code to labels, and the provenance.
+
+    Raises
+    ------
+    FundusError
+        The file is not one of ours, or damaged.
+    """
+    head, pages = _read(path)
+    return (
+        {page.code: page.array for page in pages if page.kind == "labels"},
+        Provenance.model_validate(head["provenance"]),
+    )
+
+
+def read_probability_tiff(path: str | Path) -> Detections:
+    """Read a file of :func:`write_probability_tiff`: a result equal to the one written.
+
+    Raises
+    ------
+    FundusError
+        The file is not one of ours, or damaged.
+    """
+    head, pages = _read(path)
+    maps: dict[str, dict[str, npt.NDArray[np.float32]]] = {"probability": {}, "heatmap": {}}
+    field_of_view = None
+    for kind, code, array in pages:
+        if kind == "field_of_view":
+            field_of_view = array > 0
+        elif kind in maps:
+            maps[kind][code] = array
+    return Detections(
+        provenance=Provenance.model_validate(head["provenance"]),
+        probability=maps["probability"],
+        thresholds=head["thresholds"],
+        min_area=head["min_area"],
+        heatmap=maps["heatmap"],
+        image_score=head["image_score"],
+        field_of_view=field_of_view,
+        has_boxes=head["has_boxes"],
+    )
+
+
+def _read(path: str | Path) -> tuple[dict[str, Any], list[_Page]]:
+    # What damaged TIFFs raise is not documented; this is the boundary where all of it is caught.
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            head = json.loads(tiff.pages.first.description)
+            pages = [
+                _Page(entry["kind"], entry["lesion"], page.asarray())
+                for entry, page in zip(head["pages"], tiff.pages, strict=True)
+            ]
+        Provenance.model_validate(head["provenance"])
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise FundusError(
+            f"{path} is not a TIFF written by napari-fundus, or is damaged: {error}"
+        ) from error
+    return head, pages

@@ -1,0 +1,78 @@
+"""Files are written whole or not at all, and nothing is overwritten unless asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from napari_fundus.errors import OutputExistsError
+
+__all__ = ["atomic_write", "refuse_existing", "write_json"]
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise `OutputExistsError` if `path` exists and may not be overwritten."""
+    if not overwrite and os.path.lexists(path):
+        raise OutputExistsError(
+            f"{path} exists already. Choose another place, or ask for it to be overwritten."
+        )
+
+
+@contextmanager
+def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a hidden path beside `path` to write to; rename it to `path` when the block ends well.
+
+    The file's content reaches the disk before its name does, so that not even a power cut leaves
+    half a file. If the block raises, nothing is left behind and an older `path` stays as it was.
+    Folders that are missing are made.
+
+    Parameters
+    ----------
+    path
+        Where the file shall be.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Yields
+    ------
+    Path
+        A path in the same folder, with the same suffix, at which nothing exists yet.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` exists, and `overwrite` is False.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile.mkstemp: its files can be read by their owner alone, and stay so when renamed.
+    temporary = path.parent / f".napari-fundus-{secrets.token_hex(6)}{path.suffix}"
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        refuse_existing(path, overwrite=overwrite)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any, *, overwrite: bool = False, indent: int = 2) -> None:
+    """Write `content` as JSON, as :func:`atomic_write` does; `indent` 0 puts all on one line.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` exists, and `overwrite` is False.
+    ValueError
+        `content` holds NaN or an infinity, which JSON has no word for.
+    """
+    text = json.dumps(content, indent=indent or None, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,305 @@
+"""The widget *Data set browser*: a data set's samples, filtered, one at a time with their truth."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QItemSelectionModel, Qt, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QListWidget,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.collapsible import QCollapsible
+
+from napari_fundus.datasets.base import Dataset, Sample
+from napari_fundus.gui.layers import LayerTuple, add_layers, centre_layer, image_layer, truth_layers
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.lesions import describe
+from napari_fundus.monitor import Monitor
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Layer
+
+__all__ = ["BrowserWidget", "sample_layers"]
+
+
+def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerTuple]:
+    """Return a sample's image, the labels of every annotated class, and its centres, as layers.
+
+    Reads files: not for the main thread.
+    """
+    monitor = monitor or Monitor()
+    image = sample.image()
+    masks = {}
+    for code in monitor.track(sorted(sample.annotated), message="reading the truth"):
+        masks[code] = sample.mask(code, image.shape)
+    layers = [image_layer(image), *truth_layers(masks, name=image.name)]
+    if sample.centres:
+        layers.append(centre_layer(sample.centres, image))
+    return layers
+
+
+class BrowserWidget(QWidget):
+    """Lists the samples of a data set and shows the chosen one.
+
+    Layers of the sample before are replaced; layers of the user's own, and truth that the user has
+    painted on, stay.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    opened = Signal(object)
+    """The data set, once its lists are read."""
+    shown = Signal(object)
+    """The sample, once its layers are in the viewer."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._layers: list[Layer] = []
+        self._job: Job | None = None
+        self._shape: tuple[int, int] | None = None
+        self.dataset: Dataset | None = None
+        self.model = SampleList()
+        self.filter = SampleFilter()
+        self.filter.setSourceModel(self.model)
+        self._build()
+        when_removed(self, self.forget)
+
+    def _build(self) -> None:
+        self.setMinimumWidth(330)
+        layout = QVBoxLayout(self)
+        layout.setSpacing(6)
+        self.title = QLabel("Open the folder of a data set, as it was downloaded and unpacked.")
+        self.title.setWordWrap(True)
+        self.open_button = QPushButton("Open folder…")
+        self.open_button.clicked.connect(self._ask_folder)
+        head = QHBoxLayout()
+        head.addWidget(self.title, 1)
+        head.addWidget(self.open_button)
+        layout.addLayout(head)
+        layout.addLayout(self._build_filters())
+        self.list = QListView()
+        self.list.setModel(self.filter)
+        self.list.setUniformItemSizes(True)
+        self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.list.selectionModel().currentChanged.connect(self._on_current)
+        layout.addWidget(self.list, 1)
+        layout.addLayout(self._build_steps())
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        layout.addWidget(self.message)
+        self.problems = QCollapsible("Problems")
+        self.problems.setDuration(0)
+        self.problem_list = QListWidget()
+        self.problem_list.setWordWrap(True)
+        self.problem_list.setMaximumHeight(140)
+        self.problems.addWidget(self.problem_list)
+        self.problems.setVisible(False)
+        layout.addWidget(self.problems)
+
+    def _build_filters(self) -> QGridLayout:
+        self.split, self.grade, self.lesion = QComboBox(), QComboBox(), QComboBox()
+        self.text = QLineEdit()
+        self.text.setPlaceholderText("Name contains…")
+        self.text.setClearButtonEnabled(True)
+        self.text.textChanged.connect(self._apply_filter)
+        grid = QGridLayout()
+        for column, (title, combo, tip) in enumerate(
+            (
+                ("Split", self.split, "Training, validation or test part"),
+                ("Grade", self.grade, "Grade of diabetic retinopathy, 0 to 4"),
+                ("Lesion", self.lesion, "Images in which experts drew this class"),
+            )
+        ):
+            combo.setToolTip(tip)
+            combo.addItem("all", None)
+            combo.currentIndexChanged.connect(self._apply_filter)
+            label = QLabel(title)
+            label.setToolTip(tip)
+            grid.addWidget(label, 0, column)
+            grid.addWidget(combo, 1, column)
+            grid.setColumnStretch(column, 1)
+        grid.addWidget(self.text, 2, 0, 1, 3)
+        return grid
+
+    def _build_steps(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        self.position = QLabel()
+        self.position.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        for text, keys, step in (("◀ Previous", "Alt+Left", -1), ("Next ▶", "Alt+Right", 1)):
+            button = QPushButton(text)
+            button.setToolTip(keys)
+            button.clicked.connect(lambda _=False, step=step: self.step(step))
+            QShortcut(QKeySequence(keys), self).activated.connect(
+                lambda step=step: self.step(step)
+            )
+            line.addWidget(button, 1)
+            if step < 0:
+                line.addWidget(self.position, 1)
+        return line
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a data set")
+        if folder:
+            self.open(Path(folder))
+
+    def open(self, folder: str | Path) -> None:
+        """Open a data set in a thread; the first sample is shown when its lists are read."""
+        from napari_fundus.datasets import open_dataset
+
+        self._say(f"Reading the lists of {folder}…")
+        self._start(lambda _: open_dataset(folder), self.show_dataset)
+
+    def show_dataset(self, dataset: Dataset) -> None:
+        """List the samples of `dataset`."""
+        self.dataset = dataset
+        self.title.setText(f"<b>{dataset.title}</b><br>{len(dataset)} samples")
+        self.title.setToolTip("\n".join(filter(None, (str(dataset.root), dataset.reference,
+                                                      dataset.licence))))
+        self.model.set_dataset(dataset)
+        _fill(self.split, ((s, s) for s in sorted({s.split for s in dataset if s.split})))
+        grades = sorted({s.grades["dr"] for s in dataset if "dr" in s.grades})
+        _fill(self.grade, ((str(grade), grade) for grade in grades))
+        codes = sorted({str(code) for s in dataset for code in s.truths})
+        _fill(self.lesion, ((describe(code).plural, code) for code in codes))
+        self.problem_list.clear()
+        for problem in dataset.problems:
+            self.problem_list.addItem(f"{problem.path}: {problem.message}")
+        count = len(dataset.problems)
+        self.problems.setText(f"{count} problem{'s' * (count != 1)} in this data set")
+        self.problems.setVisible(bool(count))
+        self._say("")
+        self._apply_filter()
+        self.opened.emit(dataset)
+        if self.filter.rowCount():
+            self.go(0)
+
+    def _apply_filter(self) -> None:
+        self.filter.choose(
+            split=self.split.currentData(),
+            grade=self.grade.currentData(),
+            lesion=self.lesion.currentData(),
+            text=self.text.text(),
+        )
+        self._tell_position()
+
+    def _tell_position(self) -> None:
+        row, count = self.list.currentIndex().row(), self.filter.rowCount()
+        self.position.setText(f"{row + 1} of {count}" if row >= 0 else f"{count} samples")
+
+    def step(self, by: int) -> None:
+        """Go to the next (1) or previous (-1) sample of those listed."""
+        row = self.list.currentIndex().row()
+        self.go(row + by if row >= 0 else 0)
+
+    def go(self, row: int) -> None:
+        """Go to a row of the list, if there is one."""
+        if 0 <= row < self.filter.rowCount():
+            index = self.filter.index(row, 0)
+            self.list.selectionModel().setCurrentIndex(
+                index, QItemSelectionModel.SelectionFlag.ClearAndSelect
+            )
+            self.list.scrollTo(index)
+
+    def current(self) -> Sample | None:
+        """Return the chosen sample."""
+        index = self.filter.mapToSource(self.list.currentIndex())
+        return self.model.samples[index.row()] if index.isValid() else None
+
+    def _on_current(self, *_: Any) -> None:
+        self._tell_position()
+        sample = self.current()
+        if sample is not None:
+            self._say(f"Reading {sample.id}…")
+            self._start(
+                lambda monitor: sample_layers(sample, monitor),
+                lambda layers: self._show(sample, layers),
+            )
+
+    def _start(self, work: Any, then: Any) -> None:
+        """Run `work` in a thread; what ran before is forgotten, so the last click wins."""
+        if self._job is not None:
+            self._job.forget()
+        job = Job(work, self)
+        job.returned.connect(then)
+        job.failed.connect(self._failed)
+        self._job = job
+        job.start()
+
+    def _failed(self, error: Exception) -> None:
+        self._say(str(error))
+        tell_error(error)
+
+    def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
+        old = self._layers
+        self._layers = []
+        for layer in old:
+            if any(layer is present for present in self._viewer.layers):
+                self._viewer.layers.remove(layer)
+        self._hide_results_of(old)
+        self._layers = add_layers(self._viewer, tuples)
+        for layer in self._layers:
+            if hasattr(layer.events, "paint"):
+                layer.events.paint.connect(lambda _, layer=layer: self._keep(layer))
+        photograph = self._layers[0]
+        self._viewer.layers.selection.active = photograph
+        shape = photograph.data.shape[:2]
+        if shape != self._shape:
+            self._viewer.reset_view()
+            self._shape = shape
+        self._say(tell_annotation(sample))
+        self.shown.emit(sample)
+
+    def _keep(self, layer: Layer) -> None:
+        """Leave a layer that was painted on to the user."""
+        self._layers = [own for own in self._layers if own is not layer]
+
+    def _hide_results_of(self, layers: Iterable[Layer]) -> None:
+        """Hide what was found in an image that is gone: over another it would mislead."""
+        gone = {id(layer) for layer in layers}
+        for layer in self._viewer.layers:
+            known = layer.metadata.get(METADATA_KEY)
+            if isinstance(known, dict) and id(known.get("source")) in gone:
+                layer.visible = False
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def forget(self) -> None:
+        """Stop reading: the widget was closed."""
+        if self._job is not None:
+            self._job.forget()
+
+
+def _fill(combo: QComboBox, items: Iterable[tuple[str, Any]]) -> None:
+    combo.blockSignals(True)
+    combo.clear()
+    combo.addItem("all", None)
+    for text, value in items:
+        combo.addItem(text, value)
+    combo.setEnabled(combo.count() > 1)
+    combo.blockSignals(False)

@@ -1,0 +1,111 @@
+"""The reader: a photograph or a saved result becomes layers, a data set's folder opens the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.layers import detection_layers, image_layer
+from napari_fundus.image import IMAGE_SUFFIXES, read_image
+
+__all__ = ["get_reader", "open_folder", "read_files"]
+
+Reader = Callable[[str | list[str]], list[Any]]
+
+
+def get_reader(path: str | list[str]) -> Reader | None:
+    """Return a function that reads `path`, or None where this is nothing for us.
+
+    Volumes (TIFFs of several pages that this package has not written) are left to other readers.
+    """
+    paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
+    if len(paths) == 1 and paths[0].is_dir():
+        return open_folder if _is_dataset(paths[0]) else None
+    if all(p.suffix.lower() in IMAGE_SUFFIXES and not _is_volume(p) for p in paths):
+        return read_files
+    return None
+
+
+def _is_dataset(folder: Path) -> bool:
+    from napari_fundus.datasets import dataset_readers
+
+    if folder.suffix.lower() in (".zarr", ".n5"):
+        return False
+    return any(reader.recognize(folder) is not None for reader in dataset_readers())
+
+
+def _is_volume(path: Path) -> bool:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages) > 1 and not _is_ours(tiff)
+    except (OSError, tifffile.TiffFileError, ValueError):
+        return False
+
+
+def _is_ours(tiff: Any) -> bool:
+    return '"napari_fundus"' in (tiff.pages.first.description or "")[:200]
+
+
+def read_files(path: str | list[str]) -> list[Any]:
+    """Return the layers of one or several files.
+
+    Raises
+    ------
+    ImageReadError
+        A file is broken; the message says in which way.
+    """
+    layers: list[Any] = []
+    for one in [path] if isinstance(path, str | Path) else path:
+        layers += _result_layers(Path(one)) or [image_layer(read_image(one))]
+    return layers
+
+
+def _result_layers(path: Path) -> list[Any]:
+    """Return the layers of a result that was saved as maps of probability, or nothing."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return []
+    import tifffile
+
+    from napari_fundus.export import read_probability_tiff
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            if not _is_ours(tiff):
+                return []
+    except (OSError, tifffile.TiffFileError, ValueError):
+        return []
+    try:
+        return list(detection_layers(read_probability_tiff(path)))
+    except FundusError:  # a file of labels alone, which has no maps
+        return _label_layers(path)
+
+
+def _label_layers(path: Path) -> list[Any]:
+    from napari_fundus.export import read_labels_tiff
+    from napari_fundus.gui.layers import saved_label_layers
+
+    labels, provenance = read_labels_tiff(path)
+    return list(saved_label_layers(labels, provenance))
+
+
+def open_folder(path: str | list[str]) -> list[Any]:
+    """Open the browser for a data set's folder; it brings layers of its own, one sample at a time."""
+    import napari
+
+    folder = Path(path if isinstance(path, str | Path) else path[0])
+    viewer = napari.current_viewer()
+    if viewer is None:
+        raise FundusError(
+            f"{folder} is a data set: its browser needs napari's window. In a script use "
+            "napari_fundus.open_dataset instead."
+        )
+    _, widget = viewer.window.add_plugin_dock_widget("napari-fundus", "Data set browser")
+    widget.open(folder)
+    # napari's sign for "read, but there is no layer to add".
+    return [(None,)]

@@ -1,0 +1,36 @@
+"""Napari's *Open sample* menu: the two pictures that ship with the package."""
+
+from __future__ import annotations
+
+from napari_fundus.gui.layers import LayerTuple, image_layer, truth_layers
+from napari_fundus.image import read_image
+from napari_fundus.samples import (
+    NORMAL_CREDIT,
+    SAMPLE_CREDIT,
+    normal_image_path,
+    sample_folder,
+    sample_image_path,
+)
+
+__all__ = ["idrid", "normal"]
+
+
+def _credited(layer: LayerTuple, credit: str) -> LayerTuple:
+    data, meta, kind = layer
+    return data, {**meta, "metadata": {**meta["metadata"], "credit": credit}}, kind
+
+
+def idrid() -> list[LayerTuple]:
+    """Return a photograph with lesions of all four classes, and the experts' masks."""
+    from napari_fundus.datasets import open_dataset
+
+    image = read_image(sample_image_path())
+    (sample,) = open_dataset(sample_folder())
+    masks = {code: sample.mask(code, image.shape) for code in sorted(sample.annotated)}
+    layers = [image_layer(image), *truth_layers(masks, name=image.name)]
+    return [_credited(layer, SAMPLE_CREDIT) for layer in layers]
+
+
+def normal() -> list[LayerTuple]:
+    """Return a photograph of a healthy retina."""
+    return [_credited(image_layer(read_image(normal_image_path())), NORMAL_CREDIT)]

@@ -1,0 +1,110 @@
+"""The command as a whole: quick help, version, errors as one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import napari_fundus
+from napari_fundus.cli import common
+from napari_fundus.errors import OptionsError
+
+COMMANDS = ("demo", "detectors", "datasets", "preprocess", "detect")
+
+
+def test_the_version_is_that_of_the_package(run) -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout == f"napari-fundus {napari_fundus.__version__}\n"
+
+
+def test_help_names_every_command(run) -> None:
+    text = run("--help").stdout
+    assert all(command in text for command in COMMANDS)
+    assert "not a medical device" in " ".join(text.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run, command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "--debug" in result.stdout
+
+
+def test_the_help_of_detect_says_where_the_fields_are(run) -> None:
+    text = " ".join(run("detect", "--help").stdout.replace("│", " ").split())
+    assert "--set threshold=0.9" in text
+    assert "napari-fundus detectors NAME" in text
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from napari_fundus.cli import main\n"
+        "sys.argv = ['napari-fundus', 'detect', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'napari', 'cv2', 'numpy', 'pandas', 'skimage'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 1
+
+
+def test_the_installed_program_answers() -> None:
+    program = Path(sys.executable).with_name("napari-fundus")
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("napari-fundus ")
+
+
+def test_an_unknown_command_is_a_usage_error(run) -> None:
+    assert run("dtect").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("a=1", "1"),
+        ("a = b=c ", "b=c"),
+        ("a=", ""),
+        ("a=null", None),
+        ('a="5"', "5"),
+        ('a={"b": 1}', {"b": 1}),
+    ],
+)
+def test_settings_are_read(setting: str, value: object) -> None:
+    assert common.parse_settings([setting]) == {"a": value}
+
+
+@pytest.mark.parametrize("setting", ["a", "=1", "a=[", ""])
+def test_broken_settings_are_told(setting: str) -> None:
+    with pytest.raises(OptionsError, match="--set"):
+        common.parse_settings([setting])
+
+
+def test_a_mistake_of_ours_is_told_in_one_line(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("napari_fundus.datasets.open_dataset", broken)
+    result = run("datasets", ".")
+    assert result.exit_code == 1
+    assert "Unexpected ZeroDivisionError: oops" in result.stderr
+    assert isinstance(run("datasets", ".", "--debug").exception, ZeroDivisionError)
+
+
+def test_the_help_names_the_formats_there_are(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_fundus.export import DEFAULT_FORMATS, FORMATS
+
+    monkeypatch.setenv("COLUMNS", "300")
+    text = " ".join(run("detect", "--help").stdout.replace("│", " ").split())
+    assert ", ".join(FORMATS) in text
+    assert f"[default: {','.join(DEFAULT_FORMATS)}]" in text

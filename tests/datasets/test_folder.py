@@ -1,0 +1,119 @@
+"""Plain folders of images and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_fundus.datasets import open_dataset
+from napari_fundus.datasets.folder import FolderDataset
+from napari_fundus.samples import sample_folder
+
+SHAPE = (64, 96)
+
+
+def summary(folder: Path) -> dict[str, list[str]]:
+    data = open_dataset(folder)
+    assert isinstance(data, FolderDataset)
+    return {s.id: sorted(s.annotated) for s in data}
+
+
+def test_masks_are_told_by_suffix(tmp_path: Path, write_image: Any, write_mask: Any) -> None:
+    write_image(tmp_path / "eye_01.jpg")
+    for ending in ("MA", "hard_exudates", "HE"):
+        write_mask(tmp_path / f"eye_01_{ending}.png", (5, 5))
+
+    assert summary(tmp_path) == {"eye_01": ["EX", "HE", "MA"]}
+
+
+def test_masks_are_told_by_folder(tmp_path: Path, write_image: Any, write_mask: Any) -> None:
+    write_image(tmp_path / "images" / "x.jpg")
+    write_mask(tmp_path / "labels" / "1. Microaneurysms" / "x.png", (5, 5))
+    write_mask(tmp_path / "labels" / "SE" / "x_SE.tif", (5, 5))
+
+    assert summary(tmp_path) == {"images/x": ["MA", "SE"]}
+    assert open_dataset(tmp_path)[0].mask("SE", SHAPE).sum() == 6
+
+
+def test_nested_sets_are_splits_and_masks_stay_with_the_nearest_image(
+    tmp_path: Path, write_image: Any, write_mask: Any
+) -> None:
+    for split in ("train", "test"):
+        write_image(tmp_path / split / "images" / "x.jpg")
+    write_mask(tmp_path / "test" / "masks" / "MA" / "x.png", (5, 5))
+
+    data = open_dataset(tmp_path)
+
+    assert data.splits == {"test": 1, "train": 1}
+    assert [sorted(s.annotated) for s in data] == [["MA"], []]
+
+
+def test_class_without_a_mask_is_not_annotated_and_named(
+    tmp_path: Path, write_image: Any, write_mask: Any
+) -> None:
+    for stem in "ab":
+        write_image(tmp_path / f"{stem}.jpg")
+    write_mask(tmp_path / "a_MA.png")
+
+    data = open_dataset(tmp_path)
+
+    assert [sorted(s.annotated) for s in data] == [["MA"], []]
+    assert [p.path for p in data.problems] == ["b.jpg"]
+
+
+def test_mask_without_an_image_is_named(tmp_path: Path, write_image: Any, write_mask: Any) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_mask(tmp_path / "MA" / "b.png")
+
+    assert "MA/b.png" in {p.path for p in open_dataset(tmp_path).problems}
+
+
+def test_images_of_right_eyes_are_no_masks_of_the_disc(tmp_path: Path, write_image: Any) -> None:
+    """OD also stands for the right eye; without an image of the stem before it, it is an image."""
+    write_image(tmp_path / "patient7_OD.jpg")
+    write_image(tmp_path / "patient7_OS.jpg")
+
+    assert summary(tmp_path) == {"patient7_OD": [], "patient7_OS": []}
+
+
+def test_equal_stems_keep_their_suffix_in_the_id(tmp_path: Path, write_image: Any) -> None:
+    write_image(tmp_path / "a.jpg")
+    write_image(tmp_path / "a.png")
+
+    assert [s.id for s in open_dataset(tmp_path)] == ["a.jpg", "a.png"]
+
+
+def test_images_sorted_by_class_are_images(tmp_path: Path, write_image: Any) -> None:
+    write_image(tmp_path / "MA" / "a.jpg")
+    write_image(tmp_path / "HE" / "b.jpg")
+
+    assert summary(tmp_path) == {"HE/b": [], "MA/a": []}
+
+
+@pytest.mark.parametrize(
+    "junk", [".hidden.png", "._a.jpg", "Thumbs.db", "__MACOSX/a.jpg", "notes.txt"]
+)
+def test_junk_is_ignored(tmp_path: Path, write_image: Any, junk: str) -> None:
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / junk).parent.mkdir(exist_ok=True)
+    (tmp_path / junk).write_bytes(b"junk")
+
+    assert summary(tmp_path) == {"a": []}
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path, write_image: Any) -> None:
+    write_image(tmp_path / "elsewhere" / "a.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "circle").symlink_to(tmp_path / "data")
+
+    assert summary(tmp_path / "data") == {"linked/a": []}
+
+
+def test_sample_that_ships_with_the_package_is_a_folder_with_all_masks() -> None:
+    sample = open_dataset(sample_folder())[0]
+
+    assert sample.annotated == {"MA", "HE", "EX", "SE", "OD"}
+    assert sample.truths["OD"].count((2848, 4288)) == 1

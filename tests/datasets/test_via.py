@@ -1,0 +1,217 @@
+"""Exports of the VGG Image Annotator, harmless and hostile."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_fundus.datasets import open_dataset, summarize
+from napari_fundus.datasets.via import parse_region
+from napari_fundus.errors import DatasetError
+
+SHAPE = (64, 96)
+COLUMNS = (
+    "filename",
+    "file_size",
+    "file_attributes",
+    "region_count",
+    "region_id",
+    "region_shape_attributes",
+    "region_attributes",
+)
+RECT = {"name": "rect", "x": 10, "y": 20, "width": 6, "height": 4}
+
+
+def row(name: str, shape: Any = None, attributes: Any = None) -> list[str]:
+    cells = [shape or {}, attributes or {}]
+    texts = [cell if isinstance(cell, str) else json.dumps(cell) for cell in cells]
+    return [name, "1000", "{}", "1", "0", *texts]
+
+
+@pytest.fixture
+def via(tmp_path: Path, write_image: Any) -> Path:
+    for name in ("a.jpg", "b.jpg", "sub/c.png"):
+        write_image(tmp_path / name)
+    return tmp_path
+
+
+def write_table(folder: Path, *rows: list[str]) -> None:
+    with (folder / "via_region_data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def test_classes_drawn_anywhere_are_annotated_in_every_listed_image(via: Path) -> None:
+    write_table(
+        via,
+        row("a.jpg", RECT, {"Abnormality": "Exudate"}),
+        row(
+            "a.jpg", {"name": "circle", "cx": 50, "cy": 30, "r": 5}, {"Abnormality": "Haemorrhage"}
+        ),
+        row("b.jpg"),
+        row("c.png", {"name": "point", "cx": 5, "cy": 6}, {"Abnormality": "MA"}),
+    )
+
+    data = open_dataset(via)
+
+    assert data.name == "via"
+    assert data.problems == ()
+    assert [s.id for s in data] == ["a", "b", "sub/c"]
+    assert {s.annotated for s in data} == {frozenset({"EX", "HE", "MA"})}
+    assert data[0].mask("EX", SHAPE)[20:24, 10:16].all()
+    assert data[0].mask("EX", SHAPE).sum() == 24
+    assert data[0].mask("HE", SHAPE).sum() == 81
+    assert not data[1].mask("EX", SHAPE).any()
+    assert data[2].mask("MA", SHAPE).sum() == 1
+
+
+def test_images_not_listed_are_not_annotated_and_named(via: Path) -> None:
+    write_table(via, row("a.jpg", RECT, {"class": "EX"}))
+
+    data = open_dataset(via)
+
+    assert data[1].annotated == frozenset()
+    assert {p.path for p in data.problems} == {"b.jpg", "sub/c.png"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "area"),
+    [
+        (RECT, 24),
+        ({"name": "circle", "cx": 40, "cy": 30, "r": 10.0}, math.pi * 100),
+        ({"name": "ellipse", "cx": 40, "cy": 30, "rx": 20, "ry": 5}, math.pi * 100),
+        (
+            {"name": "polygon", "all_points_x": [10, 40, 40, 10], "all_points_y": [5, 5, 25, 25]},
+            31 * 21,
+        ),
+        ({"name": "polyline", "all_points_x": [10, 40], "all_points_y": [5, 5]}, 31),
+        ({"name": "point", "cx": 3, "cy": 4}, 1),
+    ],
+)
+def test_each_kind_of_shape_covers_its_area(shape: dict[str, Any], area: float) -> None:
+    from napari_fundus.datasets.shapes import rasterize
+
+    region = parse_region(shape)
+
+    assert region is not None
+    assert rasterize([region], SHAPE).sum() == pytest.approx(area, rel=0.05)
+
+
+def test_theta_turns_clockwise_on_the_screen() -> None:
+    """VIA's canvas has rows that grow downwards: a positive angle leads down to the right."""
+    from napari_fundus.datasets.shapes import Ellipse
+
+    turned = parse_region(
+        {"name": "ellipse", "cx": 40, "cy": 30, "rx": 20, "ry": 3, "theta": math.pi / 6}
+    )
+
+    assert isinstance(turned, Ellipse)
+    assert turned.contains(40 + 13, 30 + 8)
+    assert not turned.contains(40 + 13, 30 - 8)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "..\\..\\secret.jpg",
+        "sub/../../outside.jpg",
+        "../outside.jpg",
+        "C:\\outside.jpg",
+        "https://example.org/outside.jpg",
+    ],
+)
+def test_names_that_point_outside_the_folder_are_never_followed(
+    tmp_path: Path, write_image: Any, name: str
+) -> None:
+    folder = tmp_path / "inner" / "data"
+    write_image(folder / "a.jpg")
+    for outside in (tmp_path / "inner" / "outside.jpg", tmp_path / "secret.jpg"):
+        write_image(outside)
+    write_table(folder, row("a.jpg", RECT, {"class": "EX"}), row(name, RECT, {"class": "EX"}))
+
+    data = open_dataset(folder)
+
+    assert [s.image_path for s in data] == [folder / "a.jpg"]
+    assert [p.path for p in data.problems] == [f"via_region_data.csv: {name}"]
+
+
+def test_attribute_of_the_class_can_be_named(via: Path) -> None:
+    attributes = {"Abnormality": "EX", "Reader": "blood"}
+    write_table(via, row("a.jpg", RECT, attributes))
+
+    assert set(open_dataset(via, class_attribute="abnormality")[0].truths) == {"EX"}
+    assert set(open_dataset(via, class_attribute="Reader")[0].truths) == {"HE"}
+    with pytest.raises(DatasetError, match=r"no region.*Grade|Grade.*Abnormality, Reader"):
+        open_dataset(via, class_attribute="Grade")
+
+
+def test_attribute_of_the_class_is_guessed_by_known_lesions(via: Path) -> None:
+    rows = [
+        row("a.jpg", RECT, {"comment": "look here", "lesion": "cotton wool spot"}),
+        row("b.jpg", RECT, {"comment": "hm", "lesion": "hard exudates"}),
+    ]
+    write_table(via, *rows)
+
+    assert set(open_dataset(via)[0].truths) == {"SE"}
+
+
+def test_check_boxes_give_several_classes_and_strangers_keep_their_name(via: Path) -> None:
+    write_table(
+        via,
+        row("a.jpg", RECT, {"type": {"EX": True, "HE": False, "MA": True}}),
+        row("b.jpg", RECT, {"type": "drusen"}),
+    )
+
+    data = open_dataset(via)
+
+    assert set(data[0].truths) == {"EX", "MA"}
+    assert set(data[1].truths) == {"drusen"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes", "message"),
+    [
+        ("{not json", {"class": "EX"}, "not JSON"),
+        ("[1, 2]", {"class": "EX"}, "not a JSON object"),
+        ({"name": "star"}, {"class": "EX"}, "'star' are not known"),
+        ({"name": "rect", "x": 1}, {"class": "EX"}, "without the number 'y'"),
+        ({"name": "circle", "cx": "NaN", "cy": 1, "r": 1}, {"class": "EX"}, "number 'cx'"),
+        ({"name": "polygon", "all_points_x": [1]}, {"class": "EX"}, "all_points_y"),
+        (
+            {"name": "polygon", "all_points_x": [1, 2], "all_points_y": [1]},
+            {"class": "EX"},
+            "not pairs",
+        ),
+        (RECT, {"other": "1"}, "no class"),
+    ],
+)
+def test_bad_row_is_named_and_the_others_are_read(
+    via: Path, shape: Any, attributes: Any, message: str
+) -> None:
+    write_table(via, row("a.jpg", RECT, {"class": "EX"}), row("b.jpg", shape, attributes))
+
+    data = open_dataset(via)
+
+    assert data[0].mask("EX", SHAPE).any()
+    assert any(message in p.message and "via_region_data" in p.path for p in data.problems)
+
+
+def test_region_outside_the_image_is_reported(via: Path) -> None:
+    write_table(via, row("a.jpg", {**RECT, "x": 5000}, {"class": "EX"}))
+
+    report = summarize(open_dataset(via))
+
+    assert report.classes[0].lesions == 0
+    assert any("outside the image" in p.message for p in report.problems)
+
+
+def test_regions_without_any_attribute_are_lesions(via: Path) -> None:
+    write_table(via, row("a.jpg", RECT))
+
+    assert open_dataset(via)[0].mask("lesion", SHAPE).sum() == 24

@@ -1,0 +1,81 @@
+"""COCO files are read by pycocotools, with the same masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pycocotools import mask as reference
+from pycocotools.coco import COCO
+
+from napari_fundus.detections import Detections
+from napari_fundus.export import to_coco, write_coco
+from napari_fundus.export.coco import encode_runs
+
+
+def test_pycocotools_decodes_the_very_labels(result: Detections, tmp_path: Path) -> None:
+    write_coco(result, tmp_path / "eye.coco.json")
+    coco = COCO(tmp_path / "eye.coco.json")
+    rebuilt = {code: np.zeros(result.shape, np.int32) for code in result.lesions}
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        code = coco.loadCats(annotation["category_id"])[0]["code"]
+        mask = coco.annToMask(annotation).astype(bool)
+        rebuilt[code][mask] = annotation["instance_id"]
+        row = result.instances.set_index("id").loc[annotation["instance_id"]]
+        assert annotation["area"] == mask.sum() == row["area_px"]
+        assert annotation["score"] == row["score"]
+        assert annotation["bbox"] == reference.toBbox(annotation["segmentation"]).tolist()
+    assert len(coco.anns) == len(result.instances)
+    for code, labels in result.labels.items():
+        np.testing.assert_array_equal(rebuilt[code], labels)
+
+
+def test_annotations_serve_as_results_too(result: Detections, tmp_path: Path) -> None:
+    write_coco(result, tmp_path / "eye.coco.json")
+    coco = COCO(tmp_path / "eye.coco.json")
+    again = coco.loadRes(to_coco([result])["annotations"])
+    assert len(again.anns) == len(result.instances)
+
+
+def test_categories_bear_standard_names_and_stable_ids(result: Detections) -> None:
+    categories = to_coco([result])["categories"]
+    assert [(c["id"], c["name"]) for c in categories] == [
+        (1, "microaneurysm"),
+        (3, "hard exudate"),
+        (100, "drusen"),
+    ]
+
+
+def test_several_images_share_a_file(result: Detections, make) -> None:
+    other = make({"SE": np.ones((70, 80), np.float32)})
+    content = to_coco([result, other])
+    assert [(i["id"], i["height"], i["width"]) for i in content["images"]] == [
+        (1, 120, 160),
+        (2, 70, 80),
+    ]
+    assert content["annotations"][-1]["image_id"] == 2
+    ids = [a["id"] for a in content["annotations"]]
+    assert ids == list(range(1, len(result.instances) + 2))
+    assert len(content["info"]["provenance"]) == 2
+
+
+def test_no_lesion_is_a_valid_file(make, tmp_path: Path) -> None:
+    write_coco(make({"MA": np.zeros((70, 70), np.float32)}), tmp_path / "x.json")
+    assert COCO(tmp_path / "x.json").getAnnIds() == []
+
+
+@given(
+    arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)),
+    st.tuples(*[st.integers(0, 50)] * 4),
+)
+def test_runs_are_those_of_pycocotools(
+    mask: npt.NDArray[np.bool_], around: tuple[int, int, int, int]
+) -> None:
+    top, bottom, left, right = around
+    whole = np.pad(mask, ((top, bottom), (left, right)))
+    expected = reference.encode(np.asfortranarray(whole.astype(np.uint8)))["counts"].decode()
+    assert encode_runs(mask, (top, left), whole.shape) == expected

@@ -1,0 +1,124 @@
+"""TIFF files give back the very arrays, are tiled and compressed, and tell where they come from."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_fundus.detections import Detections
+from napari_fundus.errors import FundusError, OutputExistsError
+from napari_fundus.export import (
+    load_detections,
+    read_labels_tiff,
+    write_labels_tiff,
+    write_probability_tiff,
+)
+
+
+def assert_same(first: Detections, second: Detections) -> None:
+    for field in ("provenance", "min_area", "has_boxes", "lesions"):
+        assert getattr(first, field) == getattr(second, field)
+    assert dict(first.thresholds) == dict(second.thresholds)
+    assert dict(first.image_score) == dict(second.image_score)
+    for field in ("probability", "heatmap", "labels"):
+        maps, others = getattr(first, field), getattr(second, field)
+        assert list(maps) == list(others)
+        for code in maps:
+            assert maps[code].dtype == others[code].dtype
+            np.testing.assert_array_equal(maps[code], others[code])
+    if first.field_of_view is None:
+        assert second.field_of_view is None
+    else:
+        np.testing.assert_array_equal(first.field_of_view, second.field_of_view)
+
+
+@pytest.mark.parametrize("name", ["eye", "eye.probability.tif"])
+def test_a_result_comes_back_equal(result: Detections, tmp_path: Path, name: str) -> None:
+    changed = result.threshold({"MA": 0.123456789012345}, min_area=3)
+    write_probability_tiff(changed, tmp_path / "eye.probability.tif")
+    assert_same(load_detections(tmp_path / name), changed)
+
+
+def test_a_name_with_dots_is_found(result: Detections, tmp_path: Path) -> None:
+    write_probability_tiff(result, tmp_path / "eye.2.probability.tif")
+    assert_same(load_detections(tmp_path / "eye.2"), result)
+
+
+def test_a_result_without_maps_comes_back(make, tmp_path: Path) -> None:
+    classifier = make({}, shape=(70, 80), image_score={"referable": 0.25})
+    write_probability_tiff(classifier, tmp_path / "x.probability.tif")
+    assert_same(load_detections(tmp_path / "x"), classifier)
+    write_labels_tiff(classifier, tmp_path / "x.labels.tif")
+    assert read_labels_tiff(tmp_path / "x.labels.tif") == ({}, classifier.provenance)
+
+
+def test_labels_come_back_with_their_provenance(result: Detections, tmp_path: Path) -> None:
+    write_labels_tiff(result, tmp_path / "eye.labels.tif")
+    labels, provenance = read_labels_tiff(tmp_path / "eye.labels.tif")
+    assert provenance == result.provenance
+    assert list(labels) == ["MA", "EX", "drusen"]
+    for code, array in labels.items():
+        assert array.dtype == np.int32
+        np.testing.assert_array_equal(array, result.labels[code])
+
+
+def test_other_programs_see_tiled_compressed_named_pages(
+    result: Detections, tmp_path: Path
+) -> None:
+    write_labels_tiff(result, tmp_path / "eye.labels.tif")
+    with tifffile.TiffFile(tmp_path / "eye.labels.tif") as tiff:
+        assert all(page.is_tiled and page.compression == 8 for page in tiff.pages)
+        assert [page.tags[285].value for page in tiff.pages] == [
+            "microaneurysm labels",
+            "hard exudate labels",
+            "drusen labels",
+        ]
+        head = json.loads(tiff.pages[0].description)
+    assert head["provenance"]["detector"] == "drawn"
+    assert tifffile.imread(tmp_path / "eye.labels.tif").shape == (3, 120, 160)
+
+
+def test_nothing_is_overwritten_unless_asked(result: Detections, tmp_path: Path) -> None:
+    path = tmp_path / "eye.tif"
+    write_labels_tiff(result, path)
+    with pytest.raises(OutputExistsError):
+        write_labels_tiff(result, path)
+    write_labels_tiff(result, path, overwrite=True)
+
+
+@pytest.mark.parametrize("length", [0, 8, 200, 1000])
+def test_a_damaged_file_is_refused_with_its_name(
+    result: Detections, tmp_path: Path, length: int
+) -> None:
+    write_probability_tiff(result, tmp_path / "eye.probability.tif")
+    whole = (tmp_path / "eye.probability.tif").read_bytes()
+    (tmp_path / "eye.probability.tif").write_bytes(whole[:length])
+    with pytest.raises(FundusError, match=r"eye\.probability\.tif"):
+        load_detections(tmp_path / "eye")
+
+
+def test_a_tiff_of_others_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "other.tif", np.zeros((9, 9), np.int32))
+    with pytest.raises(FundusError, match="not a TIFF written by napari-fundus"):
+        read_labels_tiff(tmp_path / "other.tif")
+
+
+def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_detections(tmp_path / "eye")
+
+
+def test_a_map_of_twelve_megapixels_is_written_in_seconds(make, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    probability = np.zeros((2848, 4288), np.float32)
+    probability[::4] = rng.random((712, 4288), np.float32)
+    found = make({"MA": probability})
+    start = time.perf_counter()
+    write_probability_tiff(found, tmp_path / "x.probability.tif")
+    assert time.perf_counter() - start < 10
+    np.testing.assert_array_equal(load_detections(tmp_path / "x").probability["MA"], probability)

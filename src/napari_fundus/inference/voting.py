@@ -7,14 +7,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.devices import CPU, Device, release_memory
+from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
 from napari_fundus.inference.patches import PatchGrid
-from napari_fundus.inference.precision import Precision, choose_precision
 from napari_fundus.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def vote(
     inside: Bool | None = None,
     fill: float = 0.0,
     device: Device = CPU,
-    precision: Precision = "auto",
+    precision: Precision | Literal["auto"] = "auto",
     batch: int | None = None,
     compiled: bool = False,
     monitor: Monitor | None = None,
@@ -97,7 +96,7 @@ def vote(
     device
         Where to compute.
     precision
-        ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+        ``"float32"``, ``"bfloat16"``, or ``"auto"`` for the faster one on `device`.
     batch
         Patches that run together; None to fit the memory. Where a GPU's memory runs out, it is
         halved and the work goes on.
@@ -122,7 +121,8 @@ def vote(
     if not total:
         raise ValueError("The field of view is empty: there is nothing to vote on.")
     monitor = monitor or Monitor()
-    dtype = choose_precision(precision, device)
+    precision = preferred_precision(device) if precision == "auto" else precision
+    dtype = getattr(torch, precision)
     with torch.inference_mode():
         ready = _prepare(network, device, dtype, compiled=compiled)
         booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid)
@@ -134,7 +134,7 @@ def vote(
             done += len(rows)
         summed = booth.sums()
     probability = np.where(inside, summed / grid.votes(), np.float32(0))
-    return Votes(probability, total, booth.limit, str(dtype).removeprefix("torch."))
+    return Votes(probability, total, booth.limit, precision)
 
 
 class _Booth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -145,8 +146,8 @@ class PatchNetwork(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=self.architecture.slope)
         nn.init.normal_(self.output.weight, std=0.01)
-        prior = torch.tensor(self.architecture.prior)
-        nn.init.constant_(cast("Tensor", self.output.bias), float(torch.logit(prior)))
+        prior = self.architecture.prior
+        nn.init.constant_(cast("Tensor", self.output.bias), math.log(prior / (1 - prior)))
 
     @property
     def convolution_names(self) -> tuple[str, ...]:

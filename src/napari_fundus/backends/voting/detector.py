@@ -1,0 +1,123 @@
+"""The voting detector: a photograph in, a map of microaneurysms in its own pixels out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from napari_fundus.backends.voting.options import VotingOptions
+from napari_fundus.backends.voting.planes import FILL, to_planes
+from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.devices import Device
+from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.image import FundusImage
+from napari_fundus.inference.voting import vote
+from napari_fundus.lesions import Lesion
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing import Recipe
+
+if TYPE_CHECKING:
+    from napari_fundus.backends.voting.network import PatchNetwork
+
+__all__ = ["Voting", "load_network", "load_recipe"]
+
+
+class Voting(Detector):
+    """A patch network slides over the picture; each pixel takes the mean of its patches' votes."""
+
+    name: ClassVar[str] = "voting"
+    title: ClassVar[str] = "Patch voting"
+    summary: ClassVar[str] = "Microaneurysms by a patch network whose overlapping patches vote."
+    lesions: ClassVar[tuple[str, ...]] = (Lesion.MA,)
+    licence: ClassVar[str] = "BSD-3-Clause"
+    reference: ClassVar[str] = "Chudzik et al. 2018, doi:10.1016/j.cmpb.2018.02.016"
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
+    Options: ClassVar[type[DetectorOptions]] = VotingOptions
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        """Return the map of `image`; see `Detector.predict`."""
+        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
+        network = load_network(checkpoint)
+        recipe = load_recipe(checkpoint)
+        patch = network.architecture.patch
+        stride = options.stride or max(patch // 4, 1)
+        if stride > patch:
+            raise OptionsError(
+                f"Option 'stride' = {stride}: these weights see patches of {patch} px, and a "
+                f"longer stride leaves gaps. Choose 1 to {patch}."
+            )
+        prepared = recipe.apply(image, monitor.part(0.0, 0.1))
+        planes = to_planes(prepared)
+        if len(planes) != network.architecture.planes:
+            raise CheckpointError(
+                f"{checkpoint.path}: its network takes {network.architecture.planes} planes, its "
+                f"recipe gives {len(planes)}. The file's card is wrong; train or get it again."
+            )
+        votes = vote(
+            network,
+            planes,
+            patch=patch,
+            stride=stride,
+            inside=prepared.field_of_view,
+            fill=FILL,
+            device=device,
+            batch=options.batch,
+            monitor=monitor.part(0.1, 0.97),
+        )
+        return Prediction(
+            probability={
+                lesion: np.clip(prepared.to_original(values), 0, 1)
+                for lesion, values in zip(checkpoint.card.lesions, votes.probability, strict=True)
+            },
+            field_of_view=prepared.original_field_of_view,
+            checkpoint=checkpoint.card.name,
+            checkpoint_sha256=checkpoint.sha256,
+            precision=votes.precision,
+        )
+
+
+def load_network(checkpoint: Checkpoint) -> PatchNetwork:
+    """Return the network that `checkpoint` holds, ready for inference.
+
+    Raises
+    ------
+    CheckpointError
+        The card tells of another network than the weights are for.
+    """
+    from napari_fundus.backends.voting.network import PatchNetwork
+
+    try:
+        network = PatchNetwork.from_card(checkpoint.card.architecture)
+        network.load_state_dict(dict(checkpoint.tensors))
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{checkpoint.path} does not hold a patch network as its card tells: {reason}"
+        ) from error
+    if len(checkpoint.card.lesions) != network.architecture.outputs:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card names {len(checkpoint.card.lesions)} lesion classes, "
+            f"its network gives {network.architecture.outputs} maps."
+        )
+    return network.eval()
+
+
+def load_recipe(checkpoint: Checkpoint) -> Recipe:
+    """Return the preprocessing that the weights were trained with.
+
+    Raises
+    ------
+    CheckpointError
+        The card does not tell it.
+    """
+    try:
+        return Recipe.model_validate(checkpoint.card.recipe["preprocessing"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
+        ) from error

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from napari_fundus.preprocessing.disc import Disc, fit_disc
+from napari_fundus.preprocessing.enhance import enhance, enhance_exact
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
+from napari_fundus.preprocessing.geometry import Geometry
+from napari_fundus.preprocessing.recipe import Prepared, Recipe, recipe_names
 
-__all__ = ["Disc", "find_field_of_view", "fit_disc"]
+__all__ = [
+    "Disc",
+    "Geometry",
+    "Prepared",
+    "Recipe",
+    "enhance",
+    "enhance_exact",
+    "find_field_of_view",
+    "fit_disc",
+    "recipe_names",
+]

@@ -46,7 +46,9 @@ class Recipe(BaseModel):
         ),
     )
     square: bool = Field(
-        False, title="Pad to a square", description="Pads the shorter side evenly with black."
+        default=False,
+        title="Pad to a square",
+        description="Pads the shorter side evenly with black.",
     )
     resize: Literal["none", "side", "disc"] = Field(
         "none",
@@ -69,7 +71,7 @@ class Recipe(BaseModel):
         json_schema_extra={"unit": "px"},
     )
     clahe: bool = Field(
-        False,
+        default=False,
         title="Equalize contrast (CLAHE)",
         description="Contrast-limited adaptive histogram equalization of the lightness.",
     )
@@ -77,7 +79,7 @@ class Recipe(BaseModel):
         2.0, title="CLAHE clip limit", description="Higher gives more contrast and more noise."
     )
     enhance: bool = Field(
-        False,
+        default=False,
         title="Enhance",
         description="alpha · image + beta · blurred image + gamma, blurred inside the disc only.",
     )
@@ -102,7 +104,7 @@ class Recipe(BaseModel):
         description="All three planes, or the green one, in which red lesions stand out best.",
     )
     standardize: bool = Field(
-        False,
+        default=False,
         title="Standardize",
         description="Subtract the mean and divide by the deviation of the disc, plane by plane.",
     )
@@ -136,14 +138,12 @@ class Recipe(BaseModel):
         disc = fit_disc(original)
         geometry = self._geometry(original, disc)
         inside = geometry.forward_mask(original)
-        pixels = geometry.forward_image(image.rgb8)
-        pixels[~inside] = 0
+        pixels = _blacken(geometry.forward_image(image.rgb8), inside)
         monitor.step(0.4, "geometry")
         if self.channel == "green":
             pixels = np.ascontiguousarray(pixels[..., 1])
         if self.clahe:
-            pixels = _equalize(pixels, self.clahe_clip)
-            pixels[~inside] = 0
+            pixels = _blacken(_equalize(pixels, self.clahe_clip), inside)
             monitor.step(0.6, "contrast")
         if self.enhance:
             pixels = enhance(
@@ -223,6 +223,14 @@ class Prepared:
         return result
 
 
+def _blacken(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Return a copy that is 0 outside the field of view: burnt-in text is gone."""
+    import cv2
+
+    copy: npt.NDArray[Any] = cv2.copyTo(pixels, np.ascontiguousarray(inside).view(np.uint8))
+    return copy
+
+
 def _equalize(pixels: npt.NDArray[Any], clip: float) -> npt.NDArray[np.uint8]:
     """Equalize the lightness (CIE Lab) of a picture, or the one plane that it has."""
     import cv2
@@ -242,7 +250,7 @@ def _standardize(
     values = pixels.astype(np.float32)
     disc = values[inside].astype(np.float64)
     spread = np.maximum(disc.std(axis=0), 1e-6)
-    values = ((values - disc.mean(axis=0)) / spread).astype(np.float32)
+    values = np.asarray((values - disc.mean(axis=0)) / spread, np.float32)
     values[~inside] = 0
     return values
 
@@ -262,9 +270,7 @@ _PRESETS: dict[str, tuple[Recipe, str]] = {
         "Sarhan et al. 2019; the printed '+1024/30' is read as the blur's sigma (an open point).",
     ),
     "mask_rcnn": (
-        Recipe(
-            crop="circle", resize="side", side=1024, enhance=True, alpha=4, beta=-4, sigma=20
-        ),
+        Recipe(crop="circle", resize="side", side=1024, enhance=True, alpha=4, beta=-4, sigma=20),
         "Crop, full circle, 1024 px, enhancement with sigma 20.",
     ),
     "graham": (

@@ -154,7 +154,9 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights_as_an_unbroken_one(
     run(toy, unbroken, **changes)
     for name in ("best.safetensors", "last.safetensors"):
         assert same(broken / name, unbroken / name), name
-    dice = [read_checkpoint(f / "best.safetensors").card.metrics["dice"] for f in (broken, unbroken)]
+    dice = [
+        read_checkpoint(f / "best.safetensors").card.metrics["dice"] for f in (broken, unbroken)
+    ]
     assert dice[0] == dice[1]
 
 

@@ -33,7 +33,9 @@ def test_an_image_in_both_parts_is_a_leak_even_without_groups() -> None:
 
 def test_two_images_of_one_eye_in_both_parts_are_a_leak() -> None:
     facts = DataFacts(part(("a", "1")), part(("b", "1"), ("c", "2")))
-    with pytest.raises(LeakageError, match=r"b \(validation\) shows the same eye as a \(training\)"):
+    with pytest.raises(
+        LeakageError, match=r"b \(validation\) shows the same eye as a \(training\)"
+    ):
         check_data(facts, allow_leakage=False)
     leaks, _ = check_data(facts, allow_leakage=True)
     assert len(leaks) == 1

@@ -49,7 +49,7 @@ class AugmentationSettings(BaseModel):
     )
 
 
-class QuarterTurn(v2.Transform):
+class QuarterTurn(v2.Transform):  # type: ignore[misc]
     """Turn by 0, 90, 180 or 270 degrees, exactly; inputs must be square."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class QuarterTurn(v2.Transform):
         return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
 
 
-class GainOffset(v2.Transform):
+class GainOffset(v2.Transform):  # type: ignore[misc]
     """Multiply and shift the grey values of images with any number of channels; masks pass.
 
     Parameters

@@ -113,9 +113,8 @@ class Run:
             self._wrapped = network.to(self.fabric.device)
         self._average = None
         if self.settings.ema:
-            self._average = AveragedModel(
-                network, multi_avg_fn=get_ema_multi_avg_fn(self.settings.ema), use_buffers=True
-            )
+            rule = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
         self.steps_per_epoch = self.settings.steps_per_epoch or self.task.steps_per_epoch(
             self.settings
         )

@@ -1,0 +1,72 @@
+"""Training and validation parts, and cross-validation, by image and never across one eye."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from napari_fundus.datasets.base import Sample
+from napari_fundus.datasets.splits import split_by_group
+from napari_fundus.errors import TrainingError
+
+__all__ = ["folds", "hold_back"]
+
+
+def hold_back(
+    samples: Sequence[Sample], share: float, *, seed: int = 0
+) -> tuple[list[Sample], list[Sample]]:
+    """Return training and validation part.
+
+    Parameters
+    ----------
+    samples
+        Images of a data set.
+    share
+        Of the images, for validation.
+    seed
+        The same seed gives the same parts.
+
+    Raises
+    ------
+    TrainingError
+        There are too few groups for two parts that are not empty.
+    """
+    train, validation = split_by_group(samples, (1 - share, share), seed=seed)
+    if share > 0 and not (train and validation):
+        raise TrainingError(
+            f"{len(samples)} images, those of one eye kept together, cannot be divided with "
+            f"{share:.0%} held back: give more images or another share."
+        )
+    return train, validation
+
+
+def folds(
+    samples: Sequence[Sample], count: int, *, seed: int = 0
+) -> Iterator[tuple[list[Sample], list[Sample]]]:
+    """Yield the training and the test part of each fold of a cross-validation.
+
+    Every image is in just one test part; images of one eye are in the same.
+
+    Parameters
+    ----------
+    samples
+        Images of a data set.
+    count
+        Number of folds, 2 or more (the voting paper: 2).
+    seed
+        The same seed gives the same folds.
+
+    Raises
+    ------
+    TrainingError
+        There are fewer groups than folds.
+    """
+    if count < 2:
+        raise TrainingError(f"A cross-validation has 2 or more folds, not {count}.")
+    parts = split_by_group(samples, count, seed=seed)
+    if not all(parts):
+        raise TrainingError(
+            f"{len(samples)} images, those of one eye kept together, do not fill {count} folds."
+        )
+    for number, test in enumerate(parts):
+        rest = [sample for n, part in enumerate(parts) if n != number for sample in part]
+        yield rest, test

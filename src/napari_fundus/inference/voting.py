@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
+from napari_fundus.errors import DeviceError
+from napari_fundus.inference.crew import Crew
 from napari_fundus.inference.patches import PatchGrid
 from napari_fundus.monitor import Monitor
 
@@ -34,6 +37,8 @@ _PROBE_PATCHES = 16
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
+Batch = tuple[Index, Index]
+"""Rows and columns of some patches in the grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +81,9 @@ def vote(
 
     Equal to `vote_plain` up to rounding, in less time: patches off the field of view are left out;
     the network's own form for inference is used where it has one (``network.for_inference()``);
-    patches are views of the padded picture, gathered batch by batch; and results are added in
-    groups that do not overlap. Memory is that of the maps and one batch, whatever the stride.
+    patches are views of the padded picture, gathered batch by batch; on a CPU each core has a batch
+    of its own; and results are added in groups that do not overlap. Memory is that of the maps and
+    a batch a core, whatever the stride.
 
     Parameters
     ----------
@@ -109,6 +115,8 @@ def vote(
     ------
     Cancelled
         The monitor was cancelled.
+    DeviceError
+        The memory does not suffice for a single patch.
     ValueError
         The stride does not fit the patch, or the field of view is empty.
     """
@@ -125,14 +133,20 @@ def vote(
     dtype = getattr(torch, precision)
     with torch.inference_mode():
         ready = _prepare(network, device, dtype, compiled=compiled)
-        booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid)
-        booth.limit = batch or _fitting_batch(booth, device)
-        done = 0
-        for rows, columns in booth.batches(chosen):
+        booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device)
+    booth.limit = batch or _fitting_batch(booth, device)
+    monitor.step(0.0, f"{total:,} patches")
+    done = 0
+    # Torch's compiled code is not shared among threads.
+    alone = device.kind != "cpu" or compiled or torch.get_num_threads() == 1
+    with nullcontext() if alone else Crew() as crew:
+        batches = booth.batches(chosen)
+        answers = crew.map(booth.ask, batches) if crew else ((b, booth.ask(b)) for b in batches)
+        for asked, votes in answers:
+            booth.settle(asked, votes, monitor)
+            done += len(asked[0])
             monitor.step(done / total, f"patch {done:,} of {total:,}")
-            booth.collect(rows, columns, device, monitor)
-            done += len(rows)
-        summed = booth.sums()
+    summed = booth.sums()
     probability = np.where(inside, summed / grid.votes(), np.float32(0))
     return Votes(probability, total, booth.limit, precision)
 
@@ -148,6 +162,8 @@ class _Booth:
         Shape (P, H', W'), as the grid pads it.
     grid
         Where the patches lie.
+    device
+        The network's and the picture's.
 
     Attributes
     ----------
@@ -157,15 +173,18 @@ class _Booth:
         Most patches in a batch; halved where memory runs out.
     """
 
-    def __init__(self, network: nn.Module, picture: Tensor, grid: PatchGrid) -> None:
+    def __init__(
+        self, network: nn.Module, picture: Tensor, grid: PatchGrid, device: Device
+    ) -> None:
         self._network = network
+        self._device = device
         self._grid = grid
         self._views = _windows(picture, grid.patch, grid.stride)
         self._sums: Tensor | None = None
         self.patch = grid.patch
         self.limit = 1
 
-    def batches(self, chosen: Bool) -> Iterator[tuple[Index, Index]]:
+    def batches(self, chosen: Bool) -> Iterator[Batch]:
         """Yield positions of the `chosen` patches, up to `limit` at a time, group after group."""
         rows = columns = np.empty(0, np.intp)
         for more_rows, more_columns in self._grid.groups(chosen):
@@ -177,42 +196,44 @@ class _Booth:
         if len(rows):
             yield rows, columns
 
-    def collect(self, rows: Index, columns: Index, device: Device, monitor: Monitor) -> None:
-        """Add the votes of the patches at these positions, in smaller batches if need be."""
+    def ask(self, batch: Batch) -> Tensor | None:
+        """Return the network's probabilities for some patches, (N, C, S, S); None out of memory."""
         import torch
 
-        waiting = [(rows, columns)]
-        while waiting:
-            rows, columns = waiting.pop()
-            if len(rows) > self.limit:
-                cut = self.limit
-                waiting += [(rows[cut:], columns[cut:]), (rows[:cut], columns[:cut])]
-                continue
-            monitor.check()
+        rows, columns = (torch.from_numpy(index).to(self._device.name) for index in batch)
+        # The mode is each thread's own.
+        with torch.inference_mode():
+            patches = self._views[rows, columns]
+            patches = patches.contiguous(memory_format=torch.channels_last)
             try:
-                votes = self.ask(rows, columns)
+                votes: Tensor = self._network(patches)
             except torch.OutOfMemoryError:
-                if len(rows) == 1:
-                    raise
-                self.limit = (len(rows) + 1) // 2
-                waiting.append((rows, columns))
-                _LOG.warning("%s ran out of memory: %d patches a batch.", device.title, self.limit)
-                votes = None
-            if votes is None:
-                # Only here, once the exception is gone, do its frames hold no tensors any more.
-                release_memory(device)
-            else:
-                self._add(votes, rows, columns)
+                return None
+            return votes.float()
 
-    def ask(self, rows: Index, columns: Index) -> Tensor:
-        """Return the network's probabilities for the patches at these positions: (N, C, S, S)."""
-        import torch
-
-        device = self._views.device
-        where = torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
-        patches = self._views[where].contiguous(memory_format=torch.channels_last)
-        votes: Tensor = self._network(patches)
-        return votes.float()
+    def settle(self, batch: Batch, votes: Tensor | None, monitor: Monitor) -> None:
+        """Add the votes of a batch; where memory ran out on it, ask again in smaller ones."""
+        rows, columns = batch
+        if votes is not None:
+            self._add(votes, rows, columns)
+            return
+        release_memory(self._device)
+        if len(rows) == 1:
+            raise DeviceError(
+                f"{self._device.title} has no memory left for a single patch of {self.patch} px. "
+                "Close what else uses it, or run on the CPU."
+            )
+        # Where an earlier batch has halved the limit already, it may well suffice.
+        if len(rows) <= self.limit:
+            self.limit = (len(rows) + 1) // 2
+            _LOG.warning(
+                "%s ran out of memory: %d patches a batch.", self._device.title, self.limit
+            )
+        size = self.limit
+        for start in range(0, len(rows), size):
+            monitor.check()
+            part = rows[start : start + size], columns[start : start + size]
+            self.settle(part, self.ask(part), monitor)
 
     def _add(self, votes: Tensor, rows: Index, columns: Index) -> None:
         """Add `votes` to the sums, one group of patches that do not overlap after the other."""
@@ -314,7 +335,7 @@ def _fitting_batch(booth: _Booth, device: Device) -> int:
     # A trial tells what a patch takes, whatever the network.
     torch.cuda.reset_peak_memory_stats(device.name)
     before = torch.cuda.memory_allocated(device.name)
-    booth.ask(*(np.zeros(_PROBE_PATCHES, np.intp),) * 2)
+    booth.ask((np.zeros(_PROBE_PATCHES, np.intp),) * 2)
     taken = (torch.cuda.max_memory_allocated(device.name) - before) / _PROBE_PATCHES
     free, _ = torch.cuda.mem_get_info(device.name)
     fitting = int(_GPU_MEMORY_SHARE * free / max(taken, 1))

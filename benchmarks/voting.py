@@ -114,7 +114,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--batch", type=int, default=None, help="default: what the engine takes")
     parser.add_argument("--repeats", type=int, default=4)
-    parser.add_argument("--compiled", action="store_true")
     return parser.parse_args()
 
 
@@ -182,7 +181,6 @@ def _contestants(
                 device=device,
                 precision=precision,
                 batch=arguments.batch,
-                compiled=arguments.compiled,
             ).probability[0]
             return result
 

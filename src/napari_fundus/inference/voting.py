@@ -74,7 +74,6 @@ def vote(
     device: Device = CPU,
     precision: Precision | Literal["auto"] = "auto",
     batch: int | None = None,
-    compiled: bool = False,
     monitor: Monitor | None = None,
 ) -> Votes:
     """Run `network` on every patch that touches the field of view and average what they say.
@@ -106,8 +105,6 @@ def vote(
     batch
         Patches that run together; None to fit the memory. Where a GPU's memory runs out, it is
         halved and the work goes on.
-    compiled
-        Whether to pass the network through `torch.compile`, which takes a minute before it pays.
     monitor
         Takes progress; may cancel, within a batch.
 
@@ -132,13 +129,12 @@ def vote(
     precision = preferred_precision(device) if precision == "auto" else precision
     dtype = getattr(torch, precision)
     with torch.inference_mode():
-        ready = _prepare(network, device, dtype, compiled=compiled)
+        ready = _prepare(network, device, dtype)
         booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device)
     booth.limit = batch or _fitting_batch(booth, device)
     monitor.step(0.0, f"{total:,} patches")
     done = 0
-    # Torch's compiled code is not shared among threads.
-    alone = device.kind != "cpu" or compiled or torch.get_num_threads() == 1
+    alone = device.kind != "cpu" or torch.get_num_threads() == 1
     with nullcontext() if alone else Crew() as crew:
         batches = booth.batches(chosen)
         answers = crew.map(booth.ask, batches) if crew else ((b, booth.ask(b)) for b in batches)
@@ -295,9 +291,7 @@ def vote_plain(
     return mean
 
 
-def _prepare(
-    network: nn.Module, device: Device, dtype: torch.dtype, *, compiled: bool
-) -> nn.Module:
+def _prepare(network: nn.Module, device: Device, dtype: torch.dtype) -> nn.Module:
     """Return a copy of `network` for inference on `device`."""
     import torch
 
@@ -306,8 +300,7 @@ def _prepare(
     else:
         ready = copy.deepcopy(network).eval()
     ready = ready.to(device=device.name, dtype=dtype)
-    ready = ready.to(memory_format=torch.channels_last)
-    return cast("nn.Module", torch.compile(ready)) if compiled else ready
+    return ready.to(memory_format=torch.channels_last)
 
 
 def _padded(picture: Float, grid: PatchGrid, fill: float) -> Tensor:

@@ -183,6 +183,11 @@ class Froc:
     def __len__(self) -> int:
         return len(self._lesions)
 
+    @property
+    def images_with_lesions(self) -> int:
+        """Number of images added that have a lesion."""
+        return sum(count > 0 for count in self._lesions)
+
     def add(self, probability: npt.NDArray[Any], truth: npt.NDArray[Any]) -> None:
         """Count one image whose lesions are drawn.
 
@@ -228,6 +233,15 @@ class Froc:
             inside[rows, cols] = True
             peaks.append(probability[rows, cols].max(initial=0))
         self._count(probability, inside, np.asarray(peaks, np.float32))
+
+    def extend(self, other: Froc) -> None:
+        """Add the images of `other`, counted elsewhere, after one's own."""
+        if other.lowest != self.lowest:
+            raise ValueError(f"The lowest thresholds differ: {self.lowest} and {other.lowest}.")
+        self._lesions += other._lesions
+        self._hits += other._hits
+        self._appear += other._appear
+        self._vanish += other._vanish
 
     def _checked(
         self, probability: npt.NDArray[Any], shape: tuple[int, ...]

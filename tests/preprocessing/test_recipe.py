@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -94,6 +95,25 @@ def test_circle_and_side_give_the_whole_disc_on_a_square() -> None:
     assert not fov[:20].any()
     assert not fov[-20:].any()
     assert fov[128].mean() > 0.98
+
+
+@pytest.mark.parametrize("size", [(460, 240), (460, 330), (320, 300)])
+def test_a_stretched_disc_becomes_a_circle_and_comes_back(size: tuple[int, int]) -> None:
+    """A picture saved with oblong pixels: its disc is an ellipse."""
+    round_one = np.zeros((300, 460, 3), np.uint8)
+    round_one[Disc(149.5, 229.5, 140).mask((300, 460))] = (160, 90, 40)
+    image = FundusImage.from_array(cv2.resize(round_one, size, interpolation=cv2.INTER_AREA))
+    prepared = Recipe(crop="circle", resize="side", side=256).apply(image)
+    fov = prepared.field_of_view
+    assert fov.shape == (256, 256)
+    assert fov.mean() == pytest.approx(np.pi / 4, abs=0.02)
+    assert not fov[:30, :30].any()
+    points = [[100.0, 120.0], [20.5, 200.25]]
+    there = prepared.geometry.forward_points(points)
+    np.testing.assert_allclose(prepared.geometry.inverse_points(there), points)
+    back = prepared.geometry.inverse_mask(fov)
+    disagreement = (back ^ prepared.original_field_of_view).sum()
+    assert disagreement < 0.02 * fov.sum()
 
 
 def test_working_scale_brings_the_disc_to_its_diameter() -> None:

@@ -82,7 +82,7 @@ class PreprocessWidget(QWidget):
         outer.addWidget(scroll)
         inner = QWidget()
         scroll.setWidget(inner)
-        self.setMinimumWidth(330)
+        self.setMinimumWidth(345)
         layout = QVBoxLayout(inner)
         layout.setSpacing(8)
 

@@ -72,7 +72,7 @@ class Recipe(BaseModel):
     )
     clahe: bool = Field(
         default=False,
-        title="Equalize contrast (CLAHE)",
+        title="Equalize (CLAHE)",
         description="Contrast-limited adaptive histogram equalization of the lightness.",
     )
     clahe_clip: Annotated[float, Field(ge=0.1, le=40)] = Field(

@@ -24,11 +24,10 @@ check: $(READY)  ## linter, formatter, type checker, layering, documentation
 	$(VENV)/bin/mkdocs build --strict --quiet
 
 screenshots: $(READY) $(VENV)/.screen  ## take the pictures of the documentation from a real window
-	$(SCREEN) $(PY) scripts/screenshots.py
+	$(SCREEN) $(PY) scripts/screenshots.py $(if $(wildcard ../shared/data/idrid),--data ../shared/data/idrid)
 
 bench: $(READY)  ## print the benchmark tables
 	$(PY) -m benchmarks.enhancement
-	$(PY) -m benchmarks.slider
 
 docs: $(READY)  ## serve the documentation on this machine
 	$(VENV)/bin/mkdocs serve

@@ -18,7 +18,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.evaluation import compare_with_truth
-from napari_fundus.export import PREPROCESSED_SUFFIX, export
+from napari_fundus.export import PREPROCESSED, export
 from napari_fundus.files import atomic_write, refuse_existing
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_LESIONS, describe
@@ -65,7 +65,7 @@ def make_demo(
     output: str | Path,
     *,
     detector: str = "tophat",
-    recipe: str = "multiscale",
+    recipe: str = "local_mean",
     device: str = "auto",
     overwrite: bool = False,
     monitor: Monitor | None = None,
@@ -94,7 +94,7 @@ def make_demo(
     monitor = monitor or Monitor()
     start = time.perf_counter()
     (sample,) = open_dataset(sample_folder())
-    prepared_path = output / f"{sample.image_path.stem}{PREPROCESSED_SUFFIX}"
+    prepared_path = output / f"{sample.image_path.stem}{PREPROCESSED}.png"
     refuse_existing(prepared_path, overwrite=overwrite)
     monitor.step(0.0, "reading")
     image = sample.image()
@@ -190,7 +190,7 @@ def _print(result: DemoResult) -> None:
 
     console = Console(highlight=False)
     origin = result.detections.provenance
-    console.print(f"{origin.image_name}: {SAMPLE_CREDIT}", markup=False)
+    console.print(SAMPLE_CREDIT, markup=False, soft_wrap=True)
     table = Table(
         title=f"{origin.detector} {origin.detector_version} beside the experts' masks",
         title_justify="left",
@@ -198,8 +198,8 @@ def _print(result: DemoResult) -> None:
         box=SIMPLE,
         pad_edge=False,
     )
-    table.add_column("class")
-    for heading in ("drawn", "found", "false", "sensitivity", "precision", "Dice", "AUPR"):
+    table.add_column("class", no_wrap=True)
+    for heading in ("drawn", "found", "false", "sens.", "prec.", "Dice", "AUPR"):
         table.add_column(heading, justify="right")
     for row in result.comparison.to_dict("records"):
         ratios = (row[key] for key in ("sensitivity", "precision", "dice", "aupr"))

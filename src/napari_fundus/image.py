@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,9 +35,17 @@ MIN_SIDE = 64
 """Least height and width in pixels; the smallest published fundus images are about 500 px wide."""
 
 MAX_PIXELS = 400_000_000
-"""Most pixels that are decoded: a guard against decompression bombs."""
+"""Most pixels decoded: a guard against decompression bombs, beside Pillow's own (179 million)."""
 
 _EXIF_ORIENTATION = 274
+
+_PHOTOMETRIC = frozenset({0, 1, 2, 3, 4, 5})
+"""TIFF photometric interpretations that we convert: grey (both ways), RGB, palette, mask, CMYK."""
+
+_GREY = frozenset({0, 1})
+
+_JPEG = frozenset({6, 7, 33007, 34892})
+"""TIFF compressions whose decoder turns YCbCr into RGB by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +260,7 @@ def _read_pillow(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
+            image: Image.Image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
         raise NotAnImageError(
             f"{path} is not an image: its content is none of JPEG, PNG, TIFF, BMP, PPM, GIF, WebP."
@@ -296,7 +305,30 @@ def _read_png16(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str,
         raise ImageBrokenError(f"{path} is damaged or truncated: {error}.") from error
     if pixels.ndim == 3 and pixels.shape[2] == 2:
         pixels = pixels[..., 0]
-    return pixels, {"format": "PNG", "bits": 16, "rotated": False}
+    orientation = _png_orientation(content)
+    return _upright(pixels, orientation), {
+        "format": "PNG",
+        "bits": 16,
+        "rotated": orientation != 1,
+    }
+
+
+def _png_orientation(content: bytes) -> int:
+    """Return the EXIF orientation of a PNG (its chunk eXIf), 1 where it has none."""
+    from PIL import Image
+
+    start = 8
+    while start + 8 <= len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] == b"eXIf":
+            exif = Image.Exif()
+            try:
+                exif.load(content[start + 8 : start + 8 + length])
+                return int(exif.get(_EXIF_ORIENTATION, 1))
+            except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+                return 1
+        start += length + 12
+    return 1
 
 
 def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:
@@ -308,8 +340,13 @@ def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, 
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
             page = tiff.pages.first
             _check_size(page.imagewidth * page.imagelength * max(page.imagedepth, 1), path)
-            pixels = page.asarray()
             photometric = tifffile.PHOTOMETRIC(page.photometric)
+            in_jpeg = photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in _JPEG
+            if photometric not in _PHOTOMETRIC and not in_jpeg:
+                raise UnsupportedImageError(
+                    f"{path} holds {photometric.name} colours; save it as RGB in another program."
+                )
+            pixels = page.asarray()
             tag = page.tags.get(_EXIF_ORIENTATION)
             orientation = int(tag.value) if tag is not None else 1
             colormap = page.colormap if photometric == tifffile.PHOTOMETRIC.PALETTE else None
@@ -319,24 +356,52 @@ def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, 
         raise
     except Exception as error:
         raise ImageBrokenError(f"{path} is a damaged or unsupported TIFF: {error}.") from error
+    if pixels.size == 0:
+        raise ImageBrokenError(f"{path} is damaged: it holds no pixel.")
     if planar and pixels.ndim == 3 and pixels.shape[0] <= 5:
         pixels = np.moveaxis(pixels, 0, -1)
     if colormap is not None:
-        table = colormap.T
-        # Some writers store 8-bit palettes without the factor 257 that the standard demands.
-        shift = 8 if int(table.max()) > 255 else 0
-        pixels = (table >> shift).astype(np.uint8)[pixels]
-    elif photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-        pixels = ~pixels if pixels.dtype != np.bool_ else np.logical_not(pixels)
+        pixels = _expand_palette(pixels, colormap, path)
+    elif photometric in _GREY:
+        inverted = photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        pixels = _stretch_grey(pixels, bits, path, inverted=inverted)
     elif photometric == tifffile.PHOTOMETRIC.SEPARATED:
         pixels = _cmyk_to_rgb(pixels, path)
     if pixels.ndim not in (2, 3):
-        raise UnsupportedImageError(f"{path} holds an array of shape {pixels.shape}, not a picture.")
+        raise UnsupportedImageError(
+            f"{path} holds an array of shape {pixels.shape}, not a picture."
+        )
     return _upright(pixels, orientation), {
         "format": "TIFF",
         "bits": int(bits) if isinstance(bits, int) else int(max(bits)),
         "rotated": orientation != 1,
     }
+
+
+def _expand_palette(
+    pixels: npt.NDArray[Any], colormap: npt.NDArray[Any], path: Path
+) -> npt.NDArray[np.uint8]:
+    table = colormap.T
+    if not np.issubdtype(pixels.dtype, np.unsignedinteger) or int(pixels.max()) >= len(table):
+        raise ImageBrokenError(f"{path} is damaged: it points beyond its palette.")
+    # Some writers store 8-bit palettes without the factor 257 that the standard demands.
+    shift = 8 if int(table.max()) > 255 else 0
+    return np.asarray((table >> shift).astype(np.uint8)[pixels])
+
+
+def _stretch_grey(
+    pixels: npt.NDArray[Any], bits: Any, path: Path, *, inverted: bool
+) -> npt.NDArray[Any]:
+    """Bring grey of 2 or 4 bits to the range of 8, and turn it where 0 means white."""
+    if bits in (2, 4):
+        pixels = pixels * np.uint8(255 // ((1 << bits) - 1))
+    if not inverted:
+        return pixels
+    if pixels.dtype == np.bool_:
+        return np.asarray(np.logical_not(pixels))
+    if not np.issubdtype(pixels.dtype, np.unsignedinteger):
+        raise UnsupportedImageError(f"{path} holds {pixels.dtype} values of which 0 is white.")
+    return np.asarray(~pixels)
 
 
 def _cmyk_to_rgb(pixels: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:

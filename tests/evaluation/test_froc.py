@@ -168,6 +168,19 @@ def test_weights_count_images_several_times() -> None:
     assert weighted.images == 3
 
 
+def test_images_counted_elsewhere_are_added() -> None:
+    rng = np.random.default_rng(1)
+    together, parts = Froc(), [Froc(), Froc()]
+    for part in parts:
+        probability, truth = rng.random((20, 20)).astype(np.float32), rng.random((20, 20)) < 0.02
+        together.add(probability, truth)
+        part.add(probability, truth)
+    parts[0].extend(parts[1])
+    np.testing.assert_array_equal(parts[0].curve().fpi, together.curve().fpi)
+    with pytest.raises(ValueError, match="differ"):
+        together.extend(Froc(lowest=0.5))
+
+
 def test_values_that_are_no_probabilities_are_refused() -> None:
     with pytest.raises(ValueError, match="lie in"):
         Froc().add(np.full((4, 4), np.nan, np.float32), np.zeros((4, 4), bool))

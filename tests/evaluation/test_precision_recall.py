@@ -77,6 +77,17 @@ def test_weights_count_images_several_times() -> None:
     assert repeated == pytest.approx(aupr([maps[0]] * 3 + [maps[1]], [truths[0]] * 3 + [truths[1]]))
 
 
+def test_images_counted_elsewhere_are_added() -> None:
+    maps, truths = random_maps(2)
+    parts = [PixelCounts(), PixelCounts()]
+    for part, p, t in zip(parts, maps, truths, strict=True):
+        part.add(p, t)
+    parts[0].extend(parts[1])
+    assert parts[0].curve().aupr == pytest.approx(aupr(maps, truths))
+    with pytest.raises(ValueError, match="differ"):
+        parts[0].extend(PixelCounts(11))
+
+
 def test_perfect_map_has_area_one_and_no_truth_has_none() -> None:
     truth = np.zeros((5, 5), bool)
     truth[2, 2] = True

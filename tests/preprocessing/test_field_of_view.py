@@ -13,6 +13,7 @@ import pytest
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.preprocessing import Disc, find_field_of_view, fit_disc
+from napari_fundus.preprocessing.disc import fit_aspect
 from napari_fundus.samples import normal_image_path, sample_image_path
 
 Pixels = npt.NDArray[Any]
@@ -227,11 +228,28 @@ def test_a_clean_circle_is_fitted_to_a_fraction_of_a_pixel(radius: float) -> Non
     assert disc.radius == pytest.approx(radius, abs=0.5)
 
 
+@pytest.mark.parametrize("disc", CUTS.values(), ids=CUTS.keys())
+def test_a_cut_circle_is_not_taken_for_a_stretched_one(disc: Disc) -> None:
+    assert fit_aspect(disc.mask((480, 640))) == 1
+
+
+@pytest.mark.parametrize("aspect", [0.7, 0.9, 1.1, 1.3])
+def test_a_stretched_disc_is_found_and_its_aspect_told(aspect: float) -> None:
+    height = round(480 * aspect)
+    round_one = photograph(Disc(240, 320, 220), (480, 640))
+    stretched = cv2.resize(round_one, (640, height), interpolation=cv2.INTER_AREA)
+    mask = find_field_of_view(FundusImage.from_array(stretched))
+    true = cv2.resize(Disc(240, 320, 220).mask((480, 640)).astype(np.uint8), (640, height))
+    assert overlap(mask, true > 0) > 0.98
+    assert fit_aspect(mask) == pytest.approx(aspect, rel=0.01)
+
+
 @pytest.mark.shared_data
 @pytest.mark.slow
 def test_all_real_photographs_have_the_disc_of_their_camera(shared_data: Path) -> None:
     paths = sorted((shared_data / "idrid" / "A. Segmentation").rglob("IDRiD_*.jpg"))[::6]
     paths += sorted((shared_data / "idrid_healthy_fullres").glob("*.jpg"))[::8]
     for path in paths:
-        disc = fit_disc(find_field_of_view(read_image(path)))
-        assert 0.79 < disc.diameter / 4288 < 0.89, path.name
+        mask = find_field_of_view(read_image(path))
+        assert 0.79 < fit_disc(mask).diameter / 4288 < 0.89, path.name
+        assert fit_aspect(mask) == 1, path.name

@@ -1,1 +1,1 @@
-"""One room a method: each holds a detector and registers it through the same hook as a stranger's."""
+"""One room a method: a detector that registers itself through the same hook as a stranger's."""

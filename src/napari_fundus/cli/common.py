@@ -23,7 +23,6 @@ __all__ = [
     "USAGE",
     "Debug",
     "Device",
-    "Settings",
     "messages",
     "one_line_errors",
     "parse_settings",
@@ -39,11 +38,6 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.
 
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
-]
-
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", "-s", metavar="FIELD=VALUE", help="Change an option; may be repeated."),
 ]
 
 

@@ -7,21 +7,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_fundus.cli.catalogue import fields_table
 from napari_fundus.cli.common import (
     FAILED_ITEMS,
     Debug,
-    Settings,
     messages,
     one_line_errors,
     parse_settings,
     progress_bar,
 )
-from napari_fundus.errors import FundusError
+from napari_fundus.errors import FundusError, OptionsError
 
 if TYPE_CHECKING:
-    from napari_fundus.preprocessing import Recipe
+    from napari_fundus.batch import BatchItem
+    from napari_fundus.monitor import Monitor
+    from napari_fundus.preprocessing import Prepared, Recipe
 
 __all__ = ["prepare"]
+
+
+def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if not wanted:
+        return
+    from rich import print as show
+
+    from napari_fundus.preprocessing import Recipe, recipe_names
+
+    for name, text in recipe_names().items():
+        typer.echo(f"{name}: {text}")
+    show(fields_table(Recipe))
+    raise typer.Exit
 
 
 @one_line_errors
@@ -35,23 +50,38 @@ def prepare(
         Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="Name of a preset; an unknown one lists them.")
+        str, typer.Option("--recipe", "-r", help="Name of a recipe; --list tells them all.")
     ] = "multiscale",
-    settings: Settings = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="FIELD=VALUE",
+            help="Change a field of the recipe, as in --set sigma=20; may be repeated. --list "
+            "tells the fields with their bounds.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is in the folder.")
     ] = False,
+    list_recipes: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=_list_recipes, is_eager=True, help="List recipes and their fields."
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Preprocess images by a recipe, and write them as PNG beside the recipe used.
+    """Preprocess images by a recipe, and write each as a picture.
 
-    Files that cannot be read are named at the end, and make the exit status 1; everything else is
-    written.
+    Beside each picture stands a JSON file with the recipe and the geometry, with which points and
+    masks can be brought back to the original. Recipes that standardize give TIFF of 32-bit
+    floating-point numbers, the others PNG. Files that cannot be read are named at the end, and
+    make the exit status 1; everything else is written.
     """
+    del list_recipes
     from napari_fundus.batch import find_items
-    from napari_fundus.export import PREPROCESSED_SUFFIX
-    from napari_fundus.files import atomic_write, write_json
-    from napari_fundus.image import read_image
 
     chosen = _recipe(recipe, parse_settings(settings))
     items = find_items(paths, output)
@@ -59,36 +89,57 @@ def prepare(
     console = messages()
     with progress_bar(console) as monitor:
         for number, item in enumerate(items):
-            monitor.step(number / len(items), item.path.name)
+            part = monitor.part(number / len(items), (number + 1) / len(items))
             # A bad file is told of at the end and stops nothing.
             try:
-                if item.problem:
-                    raise FundusError(item.problem)
-                target = output / f"{item.place}{PREPROCESSED_SUFFIX}"
-                with atomic_write(target, overwrite=overwrite) as temporary:
-                    _save(chosen.apply(read_image(item.path)).pixels, temporary)
-            except (FundusError, OSError) as error:
+                _prepare_one(item, chosen, output, part, overwrite=overwrite)
+            except (FundusError, OSError, MemoryError) as error:
                 if debug:
                     raise
-                message = " ".join(str(error).split())
+                message = " ".join(str(error).split()) or type(error).__name__
                 known = message.startswith(str(item.path))
                 failures.append(message if known else f"{item.path}: {message}")
-    done = len(items) - len(failures)
-    if done:
-        content = chosen.model_dump(mode="json")
-        write_json(output / "recipe.json", content, overwrite=True)
     for failure in failures:
         console.print(f"Not done: {failure}", markup=False, soft_wrap=True)
+    done = len(items) - len(failures)
     console.print(f"{done} written to {output}, {len(failures)} failed.", markup=False)
     if failures:
         raise typer.Exit(FAILED_ITEMS)
+
+
+def _prepare_one(
+    item: BatchItem, recipe: Recipe, output: Path, monitor: Monitor, *, overwrite: bool
+) -> None:
+    from napari_fundus import __version__
+    from napari_fundus.export import PREPROCESSED
+    from napari_fundus.files import refuse_existing, write_json
+    from napari_fundus.image import read_image
+
+    if item.problem:
+        raise FundusError(item.problem)
+    base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
+    picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
+    about = base.with_name(f"{base.name}.json")
+    for path in (picture, about):
+        refuse_existing(path, overwrite=overwrite)
+    monitor.step(0.0, item.path.name)
+    image = read_image(item.path)
+    prepared = recipe.apply(image, monitor.part(0.1, 0.9))
+    _save(prepared, picture, overwrite=overwrite)
+    content = {
+        "package_version": __version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "geometry": prepared.geometry.model_dump(mode="json"),
+        "image_path": str(item.path),
+        "image_sha256": image.sha256,
+    }
+    write_json(about, content, overwrite=overwrite)
 
 
 def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
     """Return a preset, changed as `settings` say."""
     from pydantic import ValidationError
 
-    from napari_fundus.errors import OptionsError
     from napari_fundus.preprocessing import Recipe
 
     preset = Recipe.preset(name)
@@ -106,7 +157,17 @@ def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
         raise OptionsError(" ".join(problems)) from None
 
 
-def _save(pixels: Any, path: Path) -> None:
+def _save(prepared: Prepared, path: Path, *, overwrite: bool) -> None:
+    import tifffile
     from PIL import Image
 
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
+    from napari_fundus.files import atomic_write
+
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        if path.suffix == ".png":
+            Image.fromarray(prepared.pixels).save(temporary, compress_level=1)
+        else:
+            kind = "rgb" if prepared.pixels.ndim == 3 else "minisblack"
+            tifffile.imwrite(
+                temporary, prepared.pixels, photometric=kind, compression="zlib", predictor=3
+            )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval
-from napari_fundus.evaluation.froc import (
+from napari_fundus.evaluation.froc import Froc
+from napari_fundus.evaluation.froc_curve import (
     CPM_POINTS,
     ROC_POINTS,
-    Froc,
     FrocCurve,
     FrocSummary,
     OperatingPoint,

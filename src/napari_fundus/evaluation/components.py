@@ -65,47 +65,62 @@ def false_component_events(
     rank = np.zeros(candidates.shape, np.int32)
     rank.ravel()[places[order]] = np.arange(1, count + 1, dtype=np.int32)
 
-    summit = _climb(rank, count)
-    low, high, level = _passes(rank, summit)
-    true_ranks = rank[truth]
-    true_ranks = true_ranks[true_ranks > 0]
-    low = np.concatenate([low, np.zeros(len(true_ranks), np.int32)])
-    high = np.concatenate([high, summit[true_ranks]])
-    level = np.concatenate([level, true_ranks])
-
-    summits = np.flatnonzero(summit == np.arange(count + 1))  # 0, the truth's node, is the first
-    node = np.zeros(count + 1, np.int32)
-    node[summits] = np.arange(len(summits))
-    joins = values[_spanning_tree(node[low], node[high], level, len(summits), count)]
-    return values[summits[1:]], joins
+    node, summits = _climb(rank, places[order])
+    low, high, level = _passes(rank, node)
+    true_ranks, true_nodes = rank[truth], node[truth]
+    hit = true_ranks > 0
+    low = np.concatenate([low, np.zeros(int(hit.sum()), np.int32)])
+    high = np.concatenate([high, true_nodes[hit]])
+    level = np.concatenate([level, true_ranks[hit]])
+    joins = values[_spanning_tree(low, high, level, len(summits) + 1, count)]
+    return values[summits], joins
 
 
-def _climb(rank: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int32]:
-    """Return, for each rank, the rank of the local maximum that steepest ascent leads to."""
+def _climb(
+    rank: npt.NDArray[np.int32], place_of_rank: npt.NDArray[np.intp]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Lead each candidate to its local maximum, and number these from 1.
+
+    Returns
+    -------
+    node
+        int32, shape of `rank`: number of the maximum that steepest ascent leads to, 0 where there
+        is no candidate (and for the truth, later).
+    summits
+        int32: rank of each maximum, in the order of their numbers.
+    """
     best = rank.copy()
     for step in _AHEAD:
         here, there = _neighbours(step)
         np.maximum(best[here], rank[there], out=best[here])
         np.maximum(best[there], rank[here], out=best[there])
-    summit = np.arange(count + 1, dtype=np.int32)
-    inside = rank > 0
-    summit[rank[inside]] = best[inside]
+    # Places, not ranks, lead on: the next one is near in memory.
+    place = np.concatenate([[0], place_of_rank]).astype(np.int32)
+    inside = np.flatnonzero(rank)
+    onward = np.zeros(rank.size, np.int32)
+    onward[inside] = place[best.ravel()[inside]]
+    del best
     while True:
-        further = summit[summit]
-        if np.array_equal(further, summit):
-            return summit
-        summit = further
+        further = onward[onward[inside]]
+        if np.array_equal(further, onward[inside]):
+            break
+        onward[inside] = further
+    tops = inside[onward[inside] == inside]
+    number = np.zeros(rank.size, np.int32)
+    number[tops] = np.arange(1, len(tops) + 1, dtype=np.int32)
+    node = np.zeros(rank.shape, np.int32)
+    node.ravel()[inside] = number[onward[inside]]
+    return node, rank.ravel()[tops]
 
 
 def _passes(
-    rank: npt.NDArray[np.int32], summit: npt.NDArray[np.int32]
+    rank: npt.NDArray[np.int32], node: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return where pixels of two summits touch: both summits, and the lower pixel's rank."""
-    own = summit[rank]
+    """Return where pixels of two maxima touch: both numbers, and the lower pixel's rank."""
     found: list[tuple[Any, Any, Any]] = []
     for step in _AHEAD:
         here, there = _neighbours(step)
-        a, b = own[here], own[there]
+        a, b = node[here], node[there]
         border = (a != b) & (a > 0) & (b > 0)
         found.append((a[border], b[border], np.minimum(rank[here][border], rank[there][border])))
     low, high, level = (np.concatenate(part) for part in zip(*found, strict=True))

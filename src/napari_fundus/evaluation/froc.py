@@ -1,143 +1,19 @@
-"""Free-response ROC: the share of lesions found over the false positives an image (FROC, CPM)."""
+"""Free-response ROC: counts lesions found and false positives of many images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.components import false_component_events
+from napari_fundus.evaluation.froc_curve import FrocCurve
 
-__all__ = [
-    "CPM_POINTS",
-    "ROC_POINTS",
-    "Froc",
-    "FrocCurve",
-    "FrocSummary",
-    "OperatingPoint",
-    "disc_pixels",
-]
-
-CPM_POINTS: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
-"""False positives an image at which the competition performance metric takes sensitivity."""
-
-ROC_POINTS: tuple[float, ...] = (1, 2, 4, 8, 12, 16, 20)
-"""The points of the table of the Retinopathy Online Challenge in the voting paper."""
-
-Reach = Literal["reached", "never so low", "never so high"]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """Sensitivity at a given number of false positives an image.
-
-    Attributes
-    ----------
-    fpi
-        The false positives an image that were asked for.
-    sensitivity
-        The largest sensitivity of any threshold with at most `fpi` false positives an image.
-    threshold
-        That threshold: detections lie above it. Infinite where nothing may be detected.
-    actual_fpi
-        False positives an image at that threshold.
-    reach
-        ``"never so low"``: every threshold that finds anything has more false positives than
-        `fpi`, so the sensitivity is 0, that of finding nothing. ``"never so high"``: the whole
-        curve has fewer; the sensitivity is that of its end. Neither is extrapolated.
-    """
-
-    fpi: float
-    sensitivity: float
-    threshold: float
-    actual_fpi: float
-    reach: Reach
-
-
-@dataclass(frozen=True)
-class FrocSummary:
-    """Sensitivities at several points and their mean.
-
-    Attributes
-    ----------
-    points
-        One a number of false positives an image.
-    images, lesions
-        What was counted over; healthy images included.
-    """
-
-    points: tuple[OperatingPoint, ...]
-    images: int
-    lesions: int
-
-    @property
-    def mean_sensitivity(self) -> float:
-        """Mean over the points; the CPM where these are `CPM_POINTS`. NaN without lesions."""
-        return float(np.mean([point.sensitivity for point in self.points]))
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What to print beside the figures: the points that the curve does not reach."""
-        return tuple(
-            f"{point.fpi:g} FPI: the curve gets {point.reach}"
-            for point in self.points
-            if point.reach != "reached"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class FrocCurve:
-    """The curve at every threshold that makes a difference, the highest first.
-
-    Attributes
-    ----------
-    thresholds
-        float64, shape (T,), descending; detections lie strictly above. The first is infinite.
-    sensitivity
-        float64, shape (T,); NaN where no image has a lesion.
-    fpi
-        float64, shape (T,): false positives an image. It may fall again as components merge.
-    images, lesions
-        What was counted over.
-    """
-
-    thresholds: npt.NDArray[np.float64]
-    sensitivity: npt.NDArray[np.float64]
-    fpi: npt.NDArray[np.float64]
-    images: int
-    lesions: int
-
-    def at(self, fpi: float) -> OperatingPoint:
-        """Return the best sensitivity at no more than `fpi` false positives an image."""
-        if self.lesions == 0:
-            return OperatingPoint(fpi, float("nan"), float("inf"), 0.0, "reached")
-        allowed = np.flatnonzero(self.fpi <= fpi)
-        best = int(allowed[np.argmax(self.sensitivity[allowed])])
-        reach: Reach = "reached"
-        if len(self.thresholds) > 1 and len(allowed) == 1:
-            reach = "never so low"
-        elif self.fpi.max() < fpi:
-            reach = "never so high"
-        return OperatingPoint(
-            fpi,
-            float(self.sensitivity[best]),
-            float(self.thresholds[best]),
-            float(self.fpi[best]),
-            reach,
-        )
-
-    def summary(self, points: Sequence[float] = CPM_POINTS) -> FrocSummary:
-        """Return the sensitivities at `points` (false positives an image) and their mean."""
-        return FrocSummary(tuple(self.at(point) for point in points), self.images, self.lesions)
-
-    @property
-    def cpm(self) -> float:
-        """Competition performance metric: mean sensitivity at the seven `CPM_POINTS`."""
-        return self.summary().mean_sensitivity
+__all__ = ["Froc", "disc_pixels"]
 
 
 class Froc:
@@ -179,9 +55,15 @@ class Froc:
         self._hits: list[npt.NDArray[np.float32]] = []
         self._appear: list[npt.NDArray[np.float32]] = []
         self._vanish: list[npt.NDArray[np.float32]] = []
+        self._events: _Events | None = None
 
     def __len__(self) -> int:
         return len(self._lesions)
+
+    @property
+    def images_with_lesions(self) -> int:
+        """Number of images added that have a lesion."""
+        return sum(count > 0 for count in self._lesions)
 
     def add(self, probability: npt.NDArray[Any], truth: npt.NDArray[Any]) -> None:
         """Count one image whose lesions are drawn.
@@ -229,6 +111,16 @@ class Froc:
             peaks.append(probability[rows, cols].max(initial=0))
         self._count(probability, inside, np.asarray(peaks, np.float32))
 
+    def extend(self, other: Froc) -> None:
+        """Add the images of `other`, counted elsewhere, after one's own."""
+        if other.lowest != self.lowest:
+            raise ValueError(f"The lowest thresholds differ: {self.lowest} and {other.lowest}.")
+        self._events = None
+        self._lesions += other._lesions
+        self._hits += other._hits
+        self._appear += other._appear
+        self._vanish += other._vanish
+
     def _checked(
         self, probability: npt.NDArray[Any], shape: tuple[int, ...]
     ) -> npt.NDArray[np.float32]:
@@ -246,6 +138,7 @@ class Froc:
         peaks: npt.NDArray[np.float32],
     ) -> None:
         appear, vanish = false_component_events(probability, truth, lowest=self.lowest)
+        self._events = None
         self._lesions.append(len(peaks))
         self._hits.append(peaks[peaks > self.lowest])
         self._appear.append(appear)
@@ -266,26 +159,53 @@ class Froc:
             weights = np.ones(len(self), np.int64)
         images = int(weights.sum())
         lesions = int(weights @ np.asarray(self._lesions))
-        levels: list[npt.NDArray[np.float32]] = []
-        changes: list[npt.NDArray[np.int64]] = []
-        for events, hit, false in (
-            (self._hits, 1, 0),
-            (self._appear, 0, 1),
-            (self._vanish, 0, -1),
-        ):
-            weight = np.repeat(weights, [len(image) for image in events])
-            levels.append(np.concatenate(events))
-            changes.append(weight[:, np.newaxis] * np.array([hit, false]))
-        level, change = np.concatenate(levels), np.concatenate(changes)
-        order = np.argsort(-level, kind="stable")
-        level, total = level[order], np.cumsum(change[order], axis=0)
-        # Only values that differ separate sets of detections; counts hold just below each.
-        last = np.flatnonzero(np.append(level[1:] != level[:-1], bool(len(level))))
-        below = np.append(level[last][1:], np.float32(self.lowest)).astype(np.float64)
-        total = np.concatenate([np.zeros((1, 2), np.int64), total[last]])
-        thresholds = np.concatenate([[np.inf], below[: len(last)]])
-        sensitivity = total[:, 0] / lesions if lesions else np.full(len(total), np.nan)
-        return FrocCurve(thresholds, sensitivity, total[:, 1] / images, images, lesions)
+        events = self._sorted_events()
+        change = weights[events.image]
+        hits = np.concatenate([[0], np.cumsum(change * events.hit)[events.last]])
+        false = np.concatenate([[0], np.cumsum(change * events.false)[events.last]])
+        sensitivity = hits / lesions if lesions else np.full(len(hits), np.nan)
+        return FrocCurve(events.thresholds, sensitivity, false / images, images, lesions)
+
+    def _sorted_events(self) -> _Events:
+        """Return all images' events, the highest first; sorted once for all the bootstrap."""
+        if self._events is None:
+            levels, image, hit, false = [], [], [], []
+            for parts, lesion, component in (
+                (self._hits, 1, 0),
+                (self._appear, 0, 1),
+                (self._vanish, 0, -1),
+            ):
+                for number, part in enumerate(parts):
+                    levels.append(part)
+                    image.append(np.full(len(part), number, np.int32))
+                    hit.append(np.full(len(part), lesion, np.int8))
+                    false.append(np.full(len(part), component, np.int8))
+            level = np.concatenate(levels)
+            order = np.argsort(-level, kind="stable")
+            level = level[order]
+            # Only values that differ tell sets of detections apart; counts hold just below each.
+            last = np.flatnonzero(np.append(level[1:] != level[:-1], bool(len(level))))
+            ends = [self.lowest] if len(last) else []
+            thresholds = np.concatenate([[np.inf], level[last][1:], ends])
+            self._events = _Events(
+                np.concatenate(image)[order],
+                np.concatenate(hit)[order],
+                np.concatenate(false)[order],
+                last,
+                thresholds.astype(np.float64),
+            )
+        return self._events
+
+
+@dataclass(frozen=True, eq=False)
+class _Events:
+    """Where counts change as the threshold falls: per event its image and what it adds."""
+
+    image: npt.NDArray[np.int32]
+    hit: npt.NDArray[np.int8]
+    false: npt.NDArray[np.int8]
+    last: npt.NDArray[np.intp]
+    thresholds: npt.NDArray[np.float64]
 
 
 def disc_pixels(

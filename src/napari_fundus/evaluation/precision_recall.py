@@ -130,6 +130,15 @@ class PixelCounts:
         self._positive.append(_at_least(positive))
         self._negative.append(_at_least(everything - positive))
 
+    def extend(self, other: PixelCounts) -> None:
+        """Add the images of `other`, counted elsewhere at the same thresholds, after one's own."""
+        if len(other.thresholds) != len(self.thresholds):
+            raise ValueError(
+                f"The thresholds differ: {len(self.thresholds)} and {len(other.thresholds)}."
+            )
+        self._positive += other._positive
+        self._negative += other._negative
+
     def curve(self, weights: npt.NDArray[np.int64] | None = None) -> PrecisionRecallCurve:
         """Return the curve of all images added.
 

@@ -14,7 +14,7 @@ from napari_fundus.export.coco import to_coco, write_coco
 from napari_fundus.export.formats import (
     DEFAULT_FORMATS,
     FORMATS,
-    PREPROCESSED_SUFFIX,
+    PREPROCESSED,
     PROVENANCE_SUFFIX,
     Format,
     check_formats,
@@ -36,7 +36,7 @@ from napari_fundus.export.tiff import (
 __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
-    "PREPROCESSED_SUFFIX",
+    "PREPROCESSED",
     "PROVENANCE_SUFFIX",
     "Format",
     "check_formats",

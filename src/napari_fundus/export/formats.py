@@ -29,7 +29,7 @@ from napari_fundus.image import FundusImage
 __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
-    "PREPROCESSED_SUFFIX",
+    "PREPROCESSED",
     "PROVENANCE_SUFFIX",
     "Format",
     "check_formats",
@@ -75,8 +75,8 @@ FORMATS: dict[str, Format] = {
 DEFAULT_FORMATS = ("csv", "geojson", "labels", "overlay")
 """What is written where nothing else is asked for; maps are large."""
 
-PREPROCESSED_SUFFIX = ".preprocessed.png"
-"""What a preprocessed picture is called."""
+PREPROCESSED = ".preprocessed"
+"""What follows the image's name in that of its preprocessed picture, before the suffix."""
 
 PROVENANCE_SUFFIX = ".provenance.json"
 """What the file beside every export is called: where the result comes from."""
@@ -108,7 +108,8 @@ def check_formats(names: Collection[str]) -> tuple[str, ...]:
 def is_export(name: str) -> bool:
     """Say whether a file name is that of a picture or TIFF that this package writes."""
     ours = (FORMATS[form].suffix for form in ("labels", "probability", "overlay"))
-    return name.casefold().endswith((*ours, PREPROCESSED_SUFFIX))
+    prepared = (f"{PREPROCESSED}{suffix}" for suffix in (".png", ".tif"))
+    return name.casefold().endswith((*ours, *prepared))
 
 
 def safe_stem(name: str) -> str:

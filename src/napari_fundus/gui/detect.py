@@ -85,7 +85,7 @@ class DetectWidget(QWidget):
         outer.addWidget(scroll)
         inner = QWidget()
         scroll.setWidget(inner)
-        self.setMinimumWidth(330)
+        self.setMinimumWidth(345)
         layout = QVBoxLayout(inner)
         layout.setSpacing(8)
         self._layout = layout

@@ -34,6 +34,8 @@ __all__ = ["ModelForm", "field_title", "field_unit"]
 
 _FAR = 10**15
 
+_CONTROL_WIDTH = 112
+
 
 def field_title(name: str, field: FieldInfo) -> str:
     """Return a field's title, or its name in words."""
@@ -199,6 +201,8 @@ class Editor(QWidget):
 
     def _put(self, control: QWidget) -> None:
         control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        # napari's theme gives spin boxes no room for their unit.
+        control.setMinimumWidth(_CONTROL_WIDTH)
         self.row.addWidget(control)
 
     def value(self) -> Any:

@@ -13,11 +13,11 @@ __all__ = ["LocalMean", "local_mean_exact"]
 
 Float = npt.NDArray[np.float32]
 
-_NODES_PER_SIGMA = 4.0
-"""Nodes of the coarse grid in a sigma: a cubic spline through them errs by 3e-5 of the range."""
+_NODES_PER_SIGMA = 3.0
+"""Nodes of the coarse grid in a sigma: a cubic spline through them errs by 5e-5 of the range."""
 
-_REACH = 5.0
-"""Sigmas after which the Gaussian is cut: 3e-7 of its weight lies beyond."""
+_REACH = 4.5
+"""Sigmas after which the Gaussian is cut: 7e-6 of its weight lies beyond."""
 
 _MARGIN = 10
 """Nodes beyond the frame, where the spline's boundary condition fades."""
@@ -25,7 +25,7 @@ _MARGIN = 10
 _BAND = 64
 """Rows worked on at a time, so that they stay in the processor's cache."""
 
-_AREA_SIGMA = 12.0
+_AREA_SIGMA = 10.0
 """Least sigma, in decimated pixels, for which averaging blocks of pixels first does no harm."""
 
 _EMPTY = 1e-6
@@ -91,7 +91,7 @@ class _Axis:
     @property
     def nodes(self) -> npt.NDArray[np.float64]:
         """Positions of the nodes in pixels."""
-        return (np.arange(self.count) - _MARGIN) * self.spacing
+        return (np.arange(self.count, dtype=np.float64) - _MARGIN) * np.float64(self.spacing)
 
     def gather(self, start: int, stop: int) -> tuple[slice, Float]:
         """Return which nodes the pixels `start` to `stop` reach, and their weights there.
@@ -132,11 +132,12 @@ class _Axis:
 class LocalMean:
     """The local mean of a photograph, kept as a spline on a coarse grid.
 
-    The blur is smooth, so it is worked out only at nodes a quarter of sigma apart: pixels are
+    The blur is smooth, so it is worked out only at nodes a third of sigma apart: pixels are
     averaged over small blocks where sigma allows it, weighed with the Gaussian (narrowed by the
     blocks' own variance) by matrix products in bands of rows, and normalized by the weight of the
-    field of view. A cubic spline through the nodes gives any pixel back. The result is within
-    0.1 grey level (of 256) of :func:`local_mean_exact` for sigma of `LEAST_SIGMA` or more.
+    field of view. A cubic spline through the nodes gives any pixel back. The mean is within 0.01
+    grey level (of 256) of :func:`local_mean_exact` on photographs, 0.15 on a white square on black,
+    0.25 on black and white noise.
 
     Parameters
     ----------
@@ -183,19 +184,19 @@ class LocalMean:
         for start in range(0, height, band):
             stop = min(start + band, height)
             inside = mask[start:stop]
-            lit: Any = cv2.copyTo(pixels[start:stop], inside)
-            lit, inside = lit.astype(np.float32), inside.astype(np.float32)
+            lit: Any = cv2.copyTo(pixels[start:stop], inside).astype(np.float32)
+            seen: Any = inside.astype(np.float32)
             if block > 1:
                 lack = (0, -(stop - start) % block, 0, blocks * block - width)
                 if any(lack):
                     lit = cv2.copyMakeBorder(lit, *lack, cv2.BORDER_CONSTANT, value=0)
-                    inside = cv2.copyMakeBorder(inside, *lack, cv2.BORDER_CONSTANT, value=0)
+                    seen = cv2.copyMakeBorder(seen, *lack, cv2.BORDER_CONSTANT, value=0)
                 size = (blocks, lit.shape[0] // block)
                 lit = cv2.resize(lit, size, interpolation=cv2.INTER_AREA)
-                inside = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
+                seen = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
             nodes, gather = self._rows.gather(start, stop)
             values[nodes] += gather @ lit.reshape(len(lit), -1)
-            weights[nodes] += gather @ inside
+            weights[nodes] += gather @ seen
         planes = values.reshape(-1, blocks, channels).transpose(0, 2, 1)
         across = self._gather_across(np.ascontiguousarray(planes).reshape(-1, blocks))
         sums = across.reshape(self._rows.count, channels, -1)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 
-__all__ = ["Disc", "fit_disc"]
+__all__ = ["Disc", "fit_aspect", "fit_disc"]
 
 _TRIPLETS = 160
 _SAMPLES = 300
@@ -74,18 +74,11 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
     >>> round(disc.centre_row), round(disc.centre_col), round(disc.radius)
     (10, 60, 50)
     """
-    import cv2
-
-    image = np.ascontiguousarray(mask).view(np.uint8)
-    contours, _ = cv2.findContours(image, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        raise NoFieldOfViewError("The field of view is empty; draw it or choose another image.")
-    points = max(contours, key=len)[:, 0, ::-1].astype(np.float64)
+    points = _outline(mask)
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
     around = Disc(float(middle[0]), float(middle[1]), float(np.hypot(*(high - low + 1)) / 2))
-    margin = max(1.5, 0.003 * float((high - low).max()))
-    arc = points[((points > low + margin) & (points < high - margin)).all(axis=1)]
+    arc = _arc(points)
     if len(arc) < max(12, 0.02 * len(points)):
         return around
     sides = high - low + 1
@@ -98,6 +91,61 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
         found = _refine(arc[close], found)
     # Contour points are the centres of the outermost pixels; the rim lies half a pixel beyond.
     return Disc(found.centre_row, found.centre_col, found.radius + 0.5)
+
+
+def fit_aspect(mask: npt.NDArray[np.bool_]) -> float:
+    """Return the height of the disc over its width: 1 for a circle, else the picture is stretched.
+
+    An ellipse along the axes is fitted to the same boundary points as in :func:`fit_disc`. It is
+    believed only where it differs from a circle by more than 2 %, runs through nearly all points,
+    and the points surround it, so that a cut disc is not taken for a stretched one.
+
+    Parameters
+    ----------
+    mask
+        bool, shape (H, W): the field of view.
+    """
+    points = _outline(mask)
+    arc = _arc(points)
+    if len(arc) < max(12, 0.2 * len(points)):
+        return 1.0
+    size = float(np.ptp(points, axis=0).max())
+    rows, cols = ((arc - arc.mean(axis=0)) / size).T
+    terms = np.column_stack([rows**2, rows, cols, np.ones(len(arc))])
+    keep = np.ones(len(arc), np.bool_)
+    for _ in range(5):
+        (square, row, col, free), *_ = np.linalg.lstsq(terms[keep], -(cols[keep] ** 2), rcond=None)
+        if square <= 0:
+            return 1.0
+        # Semi-axis along the columns, in units of the size; the error is algebraic, halved.
+        radius2 = row**2 / (4 * square) + col**2 / 4 - free
+        error = np.abs(terms @ (square, row, col, free) + cols**2) / (2 * max(radius2, 1e-9))
+        keep = error <= _TOLERANCE
+        if keep.sum() < 0.8 * len(arc):
+            return 1.0
+    centre = -row / (2 * square), -col / 2
+    quadrants = np.unique((rows > centre[0]) * 2 + (cols > centre[1]))
+    aspect = 1 / float(np.sqrt(square))
+    return aspect if len(quadrants) == 4 and abs(aspect - 1) > 0.02 else 1.0
+
+
+def _outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the boundary pixels of the largest region: (N, 2), row and column."""
+    import cv2
+
+    image = np.ascontiguousarray(mask).view(np.uint8)
+    contours, _ = cv2.findContours(image, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        raise NoFieldOfViewError("The field of view is empty; draw it or choose another image.")
+    return np.asarray(max(contours, key=len)[:, 0, ::-1], np.float64)
+
+
+def _arc(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the points off the sides of their bounding box, where a disc may have been cut."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = max(1.5, 0.003 * float((high - low).max()))
+    inner = ((points > low + margin) & (points < high - margin)).all(axis=1)
+    return np.asarray(points[inner])
 
 
 def _vote(arc: npt.NDArray[np.float64], *, least: float, most: float) -> Disc | None:

@@ -215,7 +215,7 @@ def _refine(
     mask = _largest_filled((lit & hull) | core)
     if mask is None:
         return enlarged(image).view(np.bool_)
-    if coarse.shape > 0.9:
+    if coarse.shape > 0.97:
         # The disc's own circle, a little shrunk, closes bites where the retina is black.
         box = _bounding_box(mask)
         disc = fit_disc(mask)

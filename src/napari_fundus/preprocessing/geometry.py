@@ -99,18 +99,24 @@ class Geometry(BaseModel):
             raise GeometryError("The field of view is empty; there is nothing to crop to.")
         return self.crop((int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1))
 
-    def complete(self, disc: Disc) -> Geometry:
+    def complete(self, disc: Disc, *, aspect: float = 1.0) -> Geometry:
         """Return this geometry with the square around the disc's whole circle.
 
         Where the frame cuts the disc, the square reaches beyond it: the disc becomes a full circle.
+        A stretched disc, `aspect` times as high as wide, becomes one too: the shorter axis is
+        enlarged. `disc` is then the circle that bounds the ellipse.
         """
-        top = int(np.floor(disc.centre_row - disc.radius + 0.5))
-        left = int(np.floor(disc.centre_col - disc.radius + 0.5))
-        side = int(np.ceil(disc.diameter)) + 1
-        return self.crop((top, left, top + side, left + side))
+        height, width = (min(aspect, 1.0) * disc.radius, min(1 / aspect, 1.0) * disc.radius)
+        top = int(np.floor(disc.centre_row - height + 0.5))
+        left = int(np.floor(disc.centre_col - width + 0.5))
+        rows, cols = int(np.ceil(2 * height)) + 1, int(np.ceil(2 * width)) + 1
+        side = max(rows, cols)
+        return self.crop((top, left, top + rows, left + cols)).resize((side, side))
 
     def square(self) -> Geometry:
-        """Return this geometry with its box padded evenly to a square."""
+        """Return this geometry with its box padded evenly to a square, if it is not one yet."""
+        if self.target_shape[0] == self.target_shape[1]:
+            return self
         top, left, bottom, right = self.box
         height, width = bottom - top, right - left
         side = max(height, width)
@@ -122,11 +128,9 @@ class Geometry(BaseModel):
         return Geometry(source_shape=self.source_shape, box=self.box, target_shape=shape)
 
     def rescale(self, factor: float) -> Geometry:
-        """Return this geometry with its box brought to `factor` times its size."""
-        top, left, bottom, right = self.box
-        return self.resize(
-            (max(round((bottom - top) * factor), 1), max(round((right - left) * factor), 1))
-        )
+        """Return this geometry with its result brought to `factor` times its size."""
+        height, width = self.target_shape
+        return self.resize((max(round(height * factor), 1), max(round(width * factor), 1)))
 
     def forward_image(self, pixels: npt.NDArray[Any], *, fill: float = 0) -> npt.NDArray[Any]:
         """Map a picture of the source: averaged where it shrinks, cubic where it grows.

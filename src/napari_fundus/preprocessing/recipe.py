@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
-from napari_fundus.preprocessing.disc import Disc, fit_disc
+from napari_fundus.preprocessing.disc import Disc, fit_aspect, fit_disc
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
 from napari_fundus.preprocessing.geometry import Geometry
@@ -42,7 +42,7 @@ class Recipe(BaseModel):
         title="Crop",
         description=(
             "none keeps the frame; disc crops to the field of view; circle completes a disc that "
-            "the frame cuts to a full circle on a square."
+            "the frame cuts, or that is stretched, to a full circle on a square."
         ),
     )
     square: bool = Field(
@@ -72,7 +72,7 @@ class Recipe(BaseModel):
     )
     clahe: bool = Field(
         default=False,
-        title="Equalize contrast (CLAHE)",
+        title="Equalize (CLAHE)",
         description="Contrast-limited adaptive histogram equalization of the lightness.",
     )
     clahe_clip: Annotated[float, Field(ge=0.1, le=40)] = Field(
@@ -165,7 +165,9 @@ class Recipe(BaseModel):
         if self.crop == "disc":
             geometry = geometry.crop_to(field_of_view)
         elif self.crop == "circle":
-            geometry = geometry.complete(disc)
+            aspect = fit_aspect(field_of_view)
+            bounds = _bounding_disc(field_of_view) if aspect != 1 else disc
+            geometry = geometry.complete(bounds, aspect=aspect)
         if self.square:
             geometry = geometry.square()
         if self.resize == "side":
@@ -229,6 +231,13 @@ def _blacken(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDA
 
     copy: npt.NDArray[Any] = cv2.copyTo(pixels, np.ascontiguousarray(inside).view(np.uint8))
     return copy
+
+
+def _bounding_disc(mask: npt.NDArray[np.bool_]) -> Disc:
+    """Return the circle around a stretched disc: its longer axis is the diameter."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    spans = int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
+    return Disc(float(rows[0] + rows[-1]) / 2, float(cols[0] + cols[-1]) / 2, max(spans) / 2)
 
 
 def _equalize(pixels: npt.NDArray[Any], clip: float) -> npt.NDArray[np.uint8]:

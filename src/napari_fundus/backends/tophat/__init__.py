@@ -1,4 +1,4 @@
-"""Lesions by mathematical morphology: no weights, and the floor that every trained method must beat."""
+"""Lesions by mathematical morphology: no weights; the floor that trained methods must beat."""
 
 from __future__ import annotations
 

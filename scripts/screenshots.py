@@ -1,0 +1,143 @@
+"""Take the pictures of the documentation from a real napari window: ``make screenshots``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+import numpy as np
+from PIL import Image
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_fundus.gui.browser import BrowserWidget
+from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.preprocess import PreprocessWidget
+from napari_fundus.samples import sample_folder
+
+SIZE = (1440, 900)
+LESIONS_AT = ((1180, 1560), 0.5)
+"""Centre (row, column) and zoom of the hero picture: exudates and haemorrhages of the sample."""
+
+
+def settle(milliseconds: int = 400) -> None:
+    """Let the window draw."""
+    QTest.qWait(milliseconds)
+    QApplication.processEvents()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    """Let the window live until `condition` holds."""
+    for _ in range(int(seconds * 20)):
+        if condition():
+            return
+        settle(50)
+    raise TimeoutError("The window did not get there in time.")
+
+
+def new_window() -> Any:
+    """Open a window with the sample."""
+    viewer = napari.Viewer(title="napari-fundus", show=True)
+    viewer.window.resize(*SIZE)
+    settle()
+    return viewer
+
+
+def open_sample(viewer: Any, *, truth: bool) -> Any:
+    """Open the sample, and show the experts' layers or not."""
+    viewer.open_sample("napari-fundus", "idrid")
+    settle(800)
+    for layer in viewer.layers:
+        if "experts" in layer.name:
+            layer.visible = truth
+    photograph = next(layer for layer in viewer.layers if layer.name == "IDRiD_13")
+    viewer.layers.selection.active = photograph
+    return photograph
+
+
+def fill_canvas(viewer: Any) -> None:
+    """Let the retina fill the width of the canvas."""
+    viewer.reset_view()
+    settle()
+    viewer.camera.zoom *= 1.15
+
+
+def save(viewer: Any, path: Path) -> None:
+    """Write the window as it now looks."""
+    settle(800)
+    pixels = np.asarray(viewer.window.screenshot(canvas_only=False, flash=False))[..., :3]
+    picture = Image.fromarray(pixels)
+    picture.save(path, quality=90, subsampling=0, optimize=True)
+    print(f"{path}: {picture.width}x{picture.height}, {path.stat().st_size // 1000} kB")
+
+
+def detect(folder: Path) -> None:
+    """Take the pictures of the widget Detect lesions: whole retina, and zoomed on lesions."""
+    viewer = new_window()
+    open_sample(viewer, truth=False)
+    widget = DetectWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
+    shown: list[Any] = []
+    widget.shown.connect(shown.append)
+    widget.run()
+    wait_for(lambda: bool(shown))
+    fill_canvas(viewer)
+    save(viewer, folder / "detect.jpg")
+    viewer.camera.center, viewer.camera.zoom = LESIONS_AT
+    save(viewer, folder / "hero.jpg")
+    viewer.close()
+
+
+def preprocess(folder: Path) -> None:
+    """Take the picture of the widget Preprocess."""
+    viewer = new_window()
+    open_sample(viewer, truth=False)
+    widget = PreprocessWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Preprocess", area="right")
+    shown: list[Any] = []
+    widget.shown.connect(shown.append)
+    widget.run()
+    wait_for(lambda: bool(shown))
+    fill_canvas(viewer)
+    save(viewer, folder / "preprocess.jpg")
+    viewer.close()
+
+
+def browse(folder: Path, data: Path) -> None:
+    """Take the picture of the data set browser."""
+    viewer = new_window()
+    widget = BrowserWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Data set browser", area="right")
+    shown: list[Any] = []
+    widget.shown.connect(shown.append)
+    widget.open(data)
+    wait_for(lambda: bool(shown))
+    widget.lesion.setCurrentIndex(widget.lesion.findData("SE"))
+    widget.go(0)
+    wait_for(lambda: len(shown) > 1 or len(viewer.layers) > 3)
+    fill_canvas(viewer)
+    save(viewer, folder / "browser.jpg")
+    viewer.close()
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
+    parser.add_argument("--data", type=Path, default=sample_folder(), help="a data set to browse")
+    parser.add_argument("--only", choices=["detect", "preprocess", "browse"])
+    chosen = parser.parse_args()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    if chosen.only in (None, "preprocess"):
+        preprocess(chosen.output)
+    if chosen.only in (None, "detect"):
+        detect(chosen.output)
+    if chosen.only in (None, "browse"):
+        browse(chosen.output, chosen.data)
+
+
+if __name__ == "__main__":
+    main()

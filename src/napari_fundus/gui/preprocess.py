@@ -1,0 +1,276 @@
+"""The widget *Preprocess*: a recipe as a form, its result exactly over the photograph."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+import pprint
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.collapsible import QCollapsible
+
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.forms import ModelForm
+from napari_fundus.gui.layer_choice import LayerChoice
+from napari_fundus.gui.layers import LayerTuple, add_layers
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.placement import METADATA_KEY, Source, moved, source_of
+from napari_fundus.gui.run_bar import RunBar
+from napari_fundus.gui.work import tell_error
+from napari_fundus.image import FundusImage
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing import Prepared, Recipe, recipe_names
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["PreprocessWidget", "prepared_layers", "recipe_script"]
+
+_FIRST = "local_mean"
+
+_NEEDS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "side": lambda values: values["resize"] == "side",
+    "disc_diameter": lambda values: values["resize"] == "disc",
+    "clahe_clip": lambda values: values["clahe"],
+    **dict.fromkeys(("alpha", "beta", "gamma", "sigma"), lambda values: values["enhance"]),
+}
+"""Fields that have an effect only where another is set so; else they are greyed out."""
+
+
+class PreprocessWidget(QWidget):
+    """Prepares an image layer by a recipe and lays the result over it.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    shown = Signal(object)
+    """The new layers, once they are in the viewer."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._last: tuple[Prepared, FundusImage] | None = None
+        self._build()
+        self.choose(_FIRST)
+        when_removed(self, self.forget)
+
+    def _build(self) -> None:
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        outer.addWidget(scroll)
+        inner = QWidget()
+        scroll.setWidget(inner)
+        self.setMinimumWidth(345)
+        layout = QVBoxLayout(inner)
+        layout.setSpacing(8)
+
+        self.layer_choice = LayerChoice(self._viewer)
+        self.recipe_choice = QComboBox()
+        self._texts = recipe_names()
+        for name, text in self._texts.items():
+            self.recipe_choice.addItem(name, name)
+            last = self.recipe_choice.count() - 1
+            self.recipe_choice.setItemData(last, text, Qt.ItemDataRole.ToolTipRole)
+        self.recipe_choice.currentIndexChanged.connect(lambda _: self._show_recipe())
+        top = QFormLayout()
+        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top.addRow("Image", self.layer_choice)
+        top.addRow("Recipe", self.recipe_choice)
+        layout.addLayout(top)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        layout.addWidget(self.about)
+        self.form = ModelForm(Recipe)
+        self.form.changed.connect(self._form_changed)
+        steps = QCollapsible("Steps")
+        steps.setDuration(0)
+        steps.addWidget(self.form)
+        steps.expand(animate=False)
+        layout.addWidget(steps)
+        self.show_field = QCheckBox("Show the field of view as labels")
+        layout.addWidget(self.show_field)
+        self.run_bar = RunBar("Preprocess")
+        self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.returned.connect(self._finish)
+        layout.addWidget(self.run_bar)
+        self.copy_button = QPushButton("Copy as Python")
+        self.copy_button.setToolTip("Copy a script that prepares this image in this way")
+        self.copy_button.setEnabled(False)
+        self.copy_button.clicked.connect(lambda _=False: self.copy_python())
+        layout.addWidget(self.copy_button)
+        layout.addStretch(1)
+
+    def choose(self, recipe: str) -> None:
+        """Choose a recipe by name and show its steps."""
+        index = self.recipe_choice.findData(recipe)
+        if index == self.recipe_choice.currentIndex():
+            self._show_recipe()
+        self.recipe_choice.setCurrentIndex(index)
+
+    def _show_recipe(self) -> None:
+        name = self.recipe_choice.currentData()
+        self.about.setText(f"<small>{self._texts[name]}</small>")
+        self.form.blockSignals(True)
+        self.form.set_values(Recipe.preset(name).model_dump())
+        self.form.blockSignals(False)
+        self._grey_out()
+
+    def _form_changed(self) -> None:
+        self._grey_out()
+        name = self.recipe_choice.currentData()
+        own = self.form.values() != Recipe.preset(name).model_dump()
+        text = self._texts[name]
+        self.about.setText(f"<small>{text}{' <b>Changed.</b>' if own else ''}</small>")
+
+    def _grey_out(self) -> None:
+        values = self.form.values()
+        for name, needed in _NEEDS.items():
+            self.form.editors[name].setEnabled(needed(values))
+
+    def run(self) -> None:
+        """Prepare the chosen layer."""
+        layer = self.layer_choice.layer()
+        if layer is None or self.run_bar.running:
+            self.run_bar.say("Open a fundus photograph first.")
+            return
+        try:
+            recipe = self.form.instance()
+            source = source_of(layer, self._viewer.dims.point)
+        except FundusError as error:
+            self.run_bar.say(str(error))
+            tell_error(error)
+            return
+        preset = self.recipe_choice.currentData()
+        title = preset if recipe == Recipe.preset(preset) else f"{preset}, changed"
+        with_field = self.show_field.isChecked()
+
+        def work(monitor: Monitor) -> tuple[Prepared, FundusImage, list[LayerTuple], Source]:
+            monitor.step(0.0, "reading the image")
+            image = source.load()
+            prepared = recipe.apply(image, monitor.part(0.1, 1.0))
+            layers = prepared_layers(
+                prepared, source=source, title=title, with_field_of_view=with_field
+            )
+            return prepared, image, layers, source
+
+        self.run_bar.start(work)
+
+    def _finish(self, result: tuple[Prepared, FundusImage, list[LayerTuple], Source]) -> None:
+        prepared, image, tuples, source = result
+        if not any(layer is source.layer for layer in self._viewer.layers):
+            show_info(f"{source.name!r} was removed meanwhile; the result lies at its place.")
+        active = self._viewer.layers.selection.active
+        added = add_layers(self._viewer, tuples)
+        if active is not None and active is not source.layer and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active
+        self._last = prepared, image
+        self.copy_button.setEnabled(True)
+        height, width = prepared.field_of_view.shape
+        self.run_bar.say(f"Prepared: {width} × {height} px.")
+        self.shown.emit(added)
+
+    def copy_python(self) -> None:
+        """Put a script that does the same into the clipboard."""
+        if self._last is None:
+            return
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(recipe_script(*self._last))
+            show_info("Copied as Python.")
+
+    def forget(self) -> None:
+        """Cancel everything and stop listening: the widget was closed."""
+        self.run_bar.forget()
+        self.layer_choice.disconnect_viewer()
+
+
+def prepared_layers(
+    prepared: Prepared, *, source: Source, title: str, with_field_of_view: bool = False
+) -> list[LayerTuple]:
+    """Return a prepared photograph as layers that lie exactly over the original.
+
+    Parameters
+    ----------
+    prepared
+        What a recipe gave.
+    source
+        Where it came from: name and placement are taken from it.
+    title
+        Name of the recipe.
+    with_field_of_view
+        Whether to add the field of view as labels.
+    """
+    scale = 1 / np.asarray(prepared.geometry.scale)
+    (offset,) = prepared.geometry.inverse_points([[0.0, 0.0]])
+    placed = moved(source.placement, scale.tolist(), offset.tolist())
+    known = {
+        "kind": "prepared",
+        "recipe": prepared.recipe.model_dump(mode="json"),
+        "geometry": prepared.geometry.model_dump(mode="json"),
+        "source_name": source.name,
+    }
+    pixels = prepared.pixels
+    meta: dict[str, Any] = {
+        "name": f"{source.name}: {title}",
+        "rgb": pixels.ndim == 3 and not prepared.recipe.standardize,
+        "metadata": {METADATA_KEY: known},
+        **placed,
+    }
+    if prepared.recipe.standardize:
+        # Standardized values have no place in an RGB picture: ±3 deviations are shown as 0 to 1.
+        pixels = np.clip(pixels / 6 + 0.5, 0, 1) * prepared.field_of_view.reshape(
+            *prepared.field_of_view.shape, *[1] * (pixels.ndim - 2)
+        )
+        meta |= {"rgb": pixels.ndim == 3, "name": f"{source.name}: {title} (±3 deviations)"}
+    layers: list[LayerTuple] = [(pixels, meta, "image")]
+    if with_field_of_view:
+        layers.append(
+            (
+                prepared.field_of_view.astype(np.uint8),
+                {
+                    "name": f"{source.name}: field of view",
+                    "opacity": 0.3,
+                    "metadata": {METADATA_KEY: {**known, "kind": "field_of_view"}},
+                    **placed,
+                },
+                "labels",
+            )
+        )
+    return layers
+
+
+def recipe_script(prepared: Prepared, image: FundusImage) -> str:
+    """Return a script that prepares the image in the same way."""
+    source = repr(str(image.path)) if image.path else f"viewer.layers[{image.name!r}].data"
+    lines = ["import napari_fundus as nf", "from napari_fundus.preprocessing import Recipe", ""]
+    if image.path is None:
+        lines.insert(0, "# The layer has no file: run this in napari's console.")
+        lines.append(f"image = nf.FundusImage.from_array({source})")
+    else:
+        lines.append(f"image = nf.read_image({source})")
+    fields = prepared.recipe.model_dump(exclude_defaults=True)
+    shown = pprint.pformat(fields, width=84, sort_dicts=False)
+    lines += [f"recipe = Recipe(**{shown})", "prepared = recipe.apply(image)"]
+    return "\n".join([*lines, "print(prepared.pixels.shape)"]) + "\n"

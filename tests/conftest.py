@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def draw_retina(height: int = 240, width: int = 320, *, seed: int = 0) -> Retina
 def retina() -> Retina:
     """A small synthetic retina, 240×320 px, with 3 MA, 2 HE and 4 EX."""
     return draw_retina()
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., Retina]:
+    """The function that draws synthetic retinas, for tests that need several."""
+    return draw_retina
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import napari_fundus
 from napari_fundus.cli import common
 from napari_fundus.errors import OptionsError
 
-COMMANDS = ("demo", "detectors", "datasets", "preprocess", "detect")
+COMMANDS = ("demo", "detectors", "datasets", "preprocess", "detect", "train", "models")
 
 
 def test_the_version_is_that_of_the_package(run) -> None:

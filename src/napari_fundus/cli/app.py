@@ -10,7 +10,9 @@ from napari_fundus import __version__
 from napari_fundus.cli.catalogue import list_datasets, list_detectors
 from napari_fundus.cli.demonstrate import demonstrate
 from napari_fundus.cli.find import find
+from napari_fundus.cli.models import list_models
 from napari_fundus.cli.prepare import prepare
+from napari_fundus.cli.train import train
 
 __all__ = ["app", "main"]
 
@@ -29,6 +31,8 @@ app.command("detectors")(list_detectors)
 app.command("datasets")(list_datasets)
 app.command("preprocess")(prepare)
 app.command("detect")(find)
+app.command("train")(train)
+app.command("models")(list_models)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

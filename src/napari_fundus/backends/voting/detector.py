@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -79,6 +80,16 @@ class Voting(Detector):
             checkpoint_sha256=checkpoint.sha256,
             precision=votes.precision,
         )
+
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the file of weights, which is small enough to be read for it."""
+        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def train(self, **settings: Any) -> Iterator[Any]:
+        """Train on a data set; the arguments are those of `training.train_voting`."""
+        from napari_fundus.backends.voting.training import train_voting
+
+        return train_voting(**settings)
 
 
 def load_network(checkpoint: Checkpoint) -> PatchNetwork:

@@ -196,9 +196,10 @@ class PatchNetwork(nn.Module):
             x = F.leaky_relu(self.projections[str(number)](x), self.architecture.slope)
         return x
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return probabilities, shape (N, outputs, S, S)."""
-        return torch.sigmoid(self.logits(x))
+    def forward(self, x: Tensor, *, as_logits: bool = False) -> Tensor:
+        """Return probabilities, shape (N, outputs, S, S); or :meth:`logits`, to train on."""
+        logits = self.logits(x)
+        return logits if as_logits else torch.sigmoid(logits)
 
     def for_inference(self) -> nn.Module:
         """Return the same function in fewer operations: see `FoldedNetwork`."""

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_fundus.preprocessing import Prepared, Recipe
 
-__all__ = ["DEFAULT_RECIPE", "FILL", "to_planes"]
+__all__ = ["DEFAULT_RECIPE", "FILL", "GREY", "SPREAD", "to_planes"]
 
 DEFAULT_RECIPE = Recipe(
     crop="disc",
@@ -29,8 +29,11 @@ the local mean grey. σ is 30 px at a disc of 1,750 px, brought to this scale.
 FILL = 0.0
 """What lies outside the field of view, and outside the picture, in the network's units."""
 
-_GREY = 128.0
-_SPREAD = 64.0
+GREY = 128
+"""Grey level that becomes 0."""
+
+SPREAD = 64
+"""Grey levels that become 1."""
 
 
 def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
@@ -43,6 +46,6 @@ def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
     pixels = prepared.pixels
     planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
     if pixels.dtype == np.uint8:
-        planes = (planes - np.float32(_GREY)) / np.float32(_SPREAD)
+        planes = (planes - np.float32(GREY)) / np.float32(SPREAD)
     planes[:, ~prepared.field_of_view] = FILL
     return np.ascontiguousarray(planes)

@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from benchmarks.idrid_images import healthy_samples, lesion_samples
 
+from benchmarks.idrid_images import healthy_samples, lesion_samples
 from napari_fundus import __version__
 from napari_fundus.backends.tophat import TopHat
 from napari_fundus.datasets import Sample

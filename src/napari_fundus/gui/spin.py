@@ -53,8 +53,8 @@ class FloatSpinBox(QDoubleSpinBox):
 
     def textFromValue(self, value: float) -> str:  # noqa: N802
         """Leave out zeros that say nothing."""
-        text = super().textFromValue(value)
-        point = self.locale().decimalPoint()
+        text = str(super().textFromValue(value))
+        point = str(self.locale().decimalPoint())
         return text.rstrip("0").rstrip(point) if point in text else text
 
 

@@ -29,8 +29,14 @@ class Inner(BaseModel):
 class Everything(DetectorOptions):
     """Options of a stranger's detector, with every kind of field."""
 
-    sigma: float = Field(2.5, gt=0, le=50, title="Sigma", description="Width of the blur.",
-                         json_schema_extra={"unit": "px"})
+    sigma: float = Field(
+        2.5,
+        gt=0,
+        le=50,
+        title="Sigma",
+        description="Width of the blur.",
+        json_schema_extra={"unit": "px"},
+    )
     rate: float = 1e-5
     free: float = 123456.75
     tiles: int = Field(256, ge=8, multiple_of=8, title="Tile size")

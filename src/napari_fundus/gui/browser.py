@@ -153,9 +153,7 @@ class BrowserWidget(QWidget):
             button = QPushButton(text)
             button.setToolTip(keys)
             button.clicked.connect(lambda _=False, step=step: self.step(step))
-            QShortcut(QKeySequence(keys), self).activated.connect(
-                lambda step=step: self.step(step)
-            )
+            QShortcut(QKeySequence(keys), self).activated.connect(lambda step=step: self.step(step))
             line.addWidget(button, 1)
             if step < 0:
                 line.addWidget(self.position, 1)
@@ -177,8 +175,9 @@ class BrowserWidget(QWidget):
         """List the samples of `dataset`."""
         self.dataset = dataset
         self.title.setText(f"<b>{dataset.title}</b><br>{len(dataset)} samples")
-        self.title.setToolTip("\n".join(filter(None, (str(dataset.root), dataset.reference,
-                                                      dataset.licence))))
+        self.title.setToolTip(
+            "\n".join(filter(None, (str(dataset.root), dataset.reference, dataset.licence)))
+        )
         self.model.set_dataset(dataset)
         _fill(self.split, ((s, s) for s in sorted({s.split for s in dataset if s.split})))
         grades = sorted({s.grades["dr"] for s in dataset if "dr" in s.grades})

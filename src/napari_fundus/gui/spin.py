@@ -1,4 +1,4 @@
-"""A spin box for any floating-point number, from 1e-6 to millions, that never rounds what it was given."""
+"""A spin box for any number, from 1e-6 to millions, that never rounds what it was given."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations

@@ -3,8 +3,6 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
@@ -128,6 +126,7 @@ class DetectWidget(QWidget):
         layout.addLayout(device)
         self.run_bar = RunBar("Detect lesions")
         self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.returned.connect(self._finish)
         layout.addWidget(self.run_bar)
         layout.addStretch(1)
         self._tell_slice()
@@ -207,7 +206,6 @@ class DetectWidget(QWidget):
             monitor.step(0.98, "making layers")
             return found, detection_layers(found, placement=source.placement), source
 
-        _once(self.run_bar.returned, self._finish)
         self.run_bar.start(work)
 
     def _finish(self, result: tuple[Detections, list[LayerTuple], Source]) -> None:
@@ -282,13 +280,6 @@ class DetectWidget(QWidget):
         if self.results is not None:
             self.results.forget()
         self.layer_choice.disconnect_viewer()
-
-
-def _once(signal: Any, slot: Callable[[Any], None]) -> None:
-    """Connect `slot` alone to `signal`."""
-    with suppress(TypeError):  # nothing was connected
-        signal.disconnect()
-    signal.connect(slot)
 
 
 def _renamed(tuples: list[LayerTuple], detections: Detections, name: str) -> list[LayerTuple]:

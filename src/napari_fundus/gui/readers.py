@@ -80,10 +80,10 @@ def _result_layers(path: Path) -> list[Any]:
                 return []
     except (OSError, tifffile.TiffFileError, ValueError):
         return []
-    try:
-        return list(detection_layers(read_probability_tiff(path)))
-    except FundusError:  # a file of labels alone, which has no maps
-        return _label_layers(path)
+    found = read_probability_tiff(path)
+    if found.probability or found.heatmap:
+        return list(detection_layers(found))
+    return _label_layers(path)
 
 
 def _label_layers(path: Path) -> list[Any]:

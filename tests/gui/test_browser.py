@@ -101,8 +101,8 @@ def test_the_first_sample_is_shown_with_the_truth_of_every_annotated_class(brows
     names = [layer.name for layer in viewer.layers]
     assert names[0] == "eye0"
     assert sorted(names[1:]) == [
-        "eye0: hard exudates (experts)",
-        "eye0: microaneurysms (experts)",
+        "eye0: EX (experts)",
+        "eye0: MA (experts)",
     ]
     text = browser.message.text()
     assert "Looked for, none found: hard exudates, microaneurysms." in text
@@ -142,7 +142,7 @@ def test_next_and_previous_go_through_what_is_listed(browser, viewer, wait):
 
 def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, viewer, wait):
     own = viewer.add_labels(np.zeros((9, 9), int), name="mine")
-    painted = next(x for x in viewer.layers if x.name.endswith("microaneurysms (experts)"))
+    painted = next(x for x in viewer.layers if x.name.endswith("MA (experts)"))
     painted.paint((3, 3), 5)
     browser.go(2)
     wait(lambda: any(layer.name == "eye2" for layer in viewer.layers))
@@ -150,7 +150,7 @@ def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, v
     assert own in viewer.layers
     assert painted in viewer.layers
     assert "eye0" not in names
-    assert "eye0: hard exudates (experts)" not in names
+    assert "eye0: EX (experts)" not in names
 
 
 def test_results_of_an_image_that_is_gone_are_hidden_not_lost(browser, viewer, wait):

@@ -287,6 +287,30 @@ def test_closing_the_widget_mid_run_cancels_in_silence(
     assert len(viewer.layers) == 1
 
 
+def test_quitting_napari_cancels_what_runs(viewer, widget, wait, retina, fake, qapp):
+    viewer.add_image(retina.pixels, rgb=True)
+    fake.go.clear()
+    widget.run()
+    wait(lambda: fake.threads)
+    job = widget.run_bar.job
+    qapp.aboutToQuit.emit()
+    assert job.monitor.cancelled
+    fake.go.set()
+
+
+def test_the_gpu_s_memory_is_given_back_even_after_an_error(
+    viewer, widget, wait, retina, fake, no_disc, monkeypatch
+):
+    released: list = []
+    monkeypatch.setattr("napari_fundus.gui.detect.release_memory", released.append)
+    viewer.add_image(retina.pixels, rgb=True)
+    detect(widget, wait)
+    fake.error = no_disc
+    widget.run()
+    wait(lambda: widget.told)
+    assert [device.name for device in released] == ["cpu", "cpu"]
+
+
 def test_the_choice_follows_layers_names_and_selection(viewer, widget, retina):
     assert widget.layer_choice.layer() is None
     a = viewer.add_image(retina.pixels, rgb=True, name="a")

@@ -187,8 +187,8 @@ def test_a_slider_answers_within_150_ms_on_12_megapixels(make, wait, action):
         wait(lambda answered=answered: answered)
         best.append(answered[0] - start)
         wait(lambda: not panel.busy)
-    # The median, since other work on the machine disturbs single answers.
-    assert np.median(best) < 0.150, best
+    # The second best: other work on the machine only ever adds.
+    assert sorted(best)[1] < 0.150, best
 
 
 def replace_shape(provenance: Provenance, shape) -> Provenance:

@@ -22,6 +22,7 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector
+from napari_fundus.devices import choose_device, release_memory
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.device_choice import DeviceChoice
 from napari_fundus.gui.forms import ModelForm
@@ -202,7 +203,12 @@ class DetectWidget(QWidget):
         def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
             monitor.step(0.0, "reading the image")
             image = source.load()
-            found = detector.detect(image, options, device=device, monitor=monitor.part(0.02, 0.97))
+            try:
+                found = detector.detect(
+                    image, options, device=device, monitor=monitor.part(0.02, 0.97)
+                )
+            finally:
+                release_memory(choose_device(device, supported=detector.devices))
             monitor.step(0.98, "making layers")
             return found, detection_layers(found, placement=source.placement), source
 

@@ -271,7 +271,7 @@ def truth_layers(
             (
                 labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.int32),
                 {
-                    "name": f"{name}: {describe(code).plural} (experts)",
+                    "name": f"{name}: {code} (experts)",
                     "colormap": label_colormap(code),
                     "opacity": 0.45,
                     "visible": visible,

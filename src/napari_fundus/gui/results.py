@@ -24,6 +24,7 @@ from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.layers import MAX_BOXES, box_data, features_of
+from napari_fundus.gui.napari_compat import dock_below
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.sliders import AreaRow, ClassRow
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 __all__ = ["ResultsPanel"]
+
+_TABLE_HEIGHT = 230
+"""Pixels."""
 
 _GATHER_MS = 10
 """Slider events within this time are answered together."""
@@ -277,7 +281,8 @@ class ResultsPanel(QWidget):
             best = self._labels[max(counts, key=lambda code: counts[code])]
             if best in self._viewer.layers:
                 self._viewer.layers.selection.active = best
-        self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+        dock_below(dock, _TABLE_HEIGHT)
 
     def forget(self) -> None:
         """Stop all work: the panel is about to be replaced."""

@@ -86,7 +86,7 @@ def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Disco
         distribution = entry.dist.name if entry.dist else "unknown"
 
         def report(reason: str, plugin: str = entry.name, source: str = distribution) -> None:
-            problems.append(PluginProblem(plugin, source, reason))
+            problems.append(PluginProblem(plugin, source, " ".join(reason.split())))
 
         # The boundary to code of strangers, where anything may be raised, SystemExit included.
         try:

@@ -11,6 +11,7 @@ help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY)  ## find the lesions of a real photograph, compare with the experts, write demo-output/
+	@$(if $(DISPLAY)$(WAYLAND_DISPLAY),sh scripts/install_screen.sh || echo "Going on without: napari may not open.")
 	$(VENV)/bin/napari-fundus demo -o demo-output --overwrite
 
 test: $(READY) $(VENV)/.screen  ## run all tests, those in a real napari window included

@@ -15,8 +15,8 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from benchmarks.idrid_images import healthy_samples, lesion_samples
 
+from benchmarks.idrid_images import healthy_samples, lesion_samples
 from napari_fundus.backends.tophat import TopHatOptions
 from napari_fundus.backends.tophat.detector import contrasts
 from napari_fundus.backends.tophat.score import HEALTHY_DETECTIONS, LARGEST_SHARE, LEAST_SHARE

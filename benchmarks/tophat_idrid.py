@@ -18,8 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from benchmarks.idrid_images import healthy_samples, lesion_samples
 
+from benchmarks.idrid_images import healthy_samples, lesion_samples
 from napari_fundus import __version__
 from napari_fundus.backends.tophat import TopHat
 from napari_fundus.datasets import Sample
@@ -120,9 +120,8 @@ def _page(
         f"{__version__}.",
         f"- Data: IDRiD part A, training part, {annotated} images of 4288×2848 px; and {healthy} "
         "images of part B with grade 0, which count in FPI with no lesion.",
-        "- Sizes and scores were chosen on these same images: the figures are not those of unseen "
-        "data. With nine numbers chosen and no weights, the gap should be small, but it was not "
-        "measured.",
+        "- Sizes and the scale of scores were chosen on these same images: these are not figures "
+        "of unseen data.",
         "- AUPR: the IDRiD challenge's protocol; all pixels of the annotated images pooled, 33 "
         "thresholds, trapezoid, full resolution.",
         "- FROC: 8-connected components, a lesion is hit by one pixel, false positives over all "

@@ -9,6 +9,7 @@ from typing import Any
 
 import napari
 import numpy as np
+from napari.layers import Labels
 from PIL import Image
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -16,10 +17,12 @@ from qtpy.QtWidgets import QApplication
 from napari_fundus.gui.browser import BrowserWidget
 from napari_fundus.gui.detect import DetectWidget
 from napari_fundus.gui.preprocess import PreprocessWidget
-from napari_fundus.samples import sample_folder
+from napari_fundus.samples import sample_folder, sample_image_path
 
 SIZE = (1440, 900)
-LESIONS_AT = ((1180, 1560), 0.5)
+DISC_AT = (1424, 2050)
+"""Centre (row, column) of the disc in IDRiD's pictures of 4288×2848 px."""
+LESIONS_AT = ((1180, 1560), 0.45)
 """Centre (row, column) and zoom of the hero picture: exudates and haemorrhages of the sample."""
 
 
@@ -46,23 +49,18 @@ def new_window() -> Any:
     return viewer
 
 
-def open_sample(viewer: Any, *, truth: bool) -> Any:
-    """Open the sample, and show the experts' layers or not."""
-    viewer.open_sample("napari-fundus", "idrid")
+def open_sample(viewer: Any) -> None:
+    """Open the sample's photograph."""
+    viewer.open(sample_image_path(), plugin="napari-fundus")
     settle(800)
-    for layer in viewer.layers:
-        if "experts" in layer.name:
-            layer.visible = truth
-    photograph = next(layer for layer in viewer.layers if layer.name == "IDRiD_13")
-    viewer.layers.selection.active = photograph
-    return photograph
 
 
 def fill_canvas(viewer: Any) -> None:
     """Let the retina fill the width of the canvas."""
     viewer.reset_view()
     settle()
-    viewer.camera.zoom *= 1.15
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = DISC_AT, camera.zoom * 1.24
 
 
 def save(viewer: Any, path: Path) -> None:
@@ -77,7 +75,7 @@ def save(viewer: Any, path: Path) -> None:
 def detect(folder: Path) -> None:
     """Take the pictures of the widget Detect lesions: whole retina, and zoomed on lesions."""
     viewer = new_window()
-    open_sample(viewer, truth=False)
+    open_sample(viewer)
     widget = DetectWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
     shown: list[Any] = []
@@ -86,7 +84,15 @@ def detect(folder: Path) -> None:
     wait_for(lambda: bool(shown))
     fill_canvas(viewer)
     save(viewer, folder / "detect.jpg")
-    viewer.camera.center, viewer.camera.zoom = LESIONS_AT
+    for layer in viewer.layers:
+        if isinstance(layer, Labels):
+            layer.contour = 4
+            layer.opacity = 0.9
+    if widget.results is not None:
+        widget.results.show_table()
+    settle()
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = LESIONS_AT
     save(viewer, folder / "hero.jpg")
     viewer.close()
 
@@ -94,7 +100,7 @@ def detect(folder: Path) -> None:
 def preprocess(folder: Path) -> None:
     """Take the picture of the widget Preprocess."""
     viewer = new_window()
-    open_sample(viewer, truth=False)
+    open_sample(viewer)
     widget = PreprocessWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Preprocess", area="right")
     shown: list[Any] = []

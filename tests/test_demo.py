@@ -103,6 +103,17 @@ def test_napari_that_is_not_installed_is_told_with_the_remedy(
     assert "pip install 'napari-fundus[all]'" in demo.why_not_shown()
 
 
+@pytest.mark.parametrize(("platform", "obstacle"), [("offscreen", ""), ("no_such", "no_such")])
+def test_whether_qt_can_open_a_window_is_tried_beforehand(
+    monkeypatch: pytest.MonkeyPatch, platform: str, obstacle: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("QT_QPA_PLATFORM", platform)
+    reason = demo.why_not_shown()
+    assert bool(reason) == bool(obstacle)
+    assert obstacle in reason
+
+
 @pytest.mark.slow
 def test_the_command_runs_the_demo(tmp_path: Path) -> None:
     start = time.perf_counter()

@@ -75,6 +75,28 @@ BROKEN = {
         ),
         "level",
     ),
+    "lesions_as_text": (
+        GOOD.format(name="flat").replace('("MA",)', '"MA"'),
+        "lesions is not a collection",
+    ),
+    "no_devices": (
+        GOOD.format(name="nowhere").replace("    def pre", "    devices = None\n    def pre"),
+        "devices is not a collection",
+    ),
+    "version_as_number": (
+        GOOD.format(name="numbered").replace("    def pre", "    version = 1\n    def pre"),
+        "version is not text",
+    ),
+    "option_that_json_cannot_hold": (
+        GOOD.format(name="callable").replace(
+            "    def predict",
+            "    from napari_fundus.detector import DetectorOptions\n"
+            "    class Options(DetectorOptions):\n"
+            "        function: object = print\n"
+            "    def predict",
+        ),
+        "serialize",
+    ),
     "wrong_options": (
         GOOD.format(name="odd").replace("    def predict", "    Options = dict\n    def predict"),
         "not a subclass of DetectorOptions",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -173,7 +174,17 @@ def why_not_shown() -> str:
     displays = ("DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, displays)):
         return "there is no display."
-    return ""
+    return _qt_obstacle()
+
+
+def _qt_obstacle() -> str:
+    """Return why Qt cannot open a window; tried in another process, since Qt aborts its own."""
+    code = "from qtpy.QtWidgets import QApplication; QApplication([])"
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    if tried.returncode == 0:
+        return ""
+    told = tried.stderr.decode(errors="replace").split("This application failed")[0]
+    return f"Qt cannot open a window here: {' '.join(told.split())}"
 
 
 def _write_picture(pixels: npt.NDArray[np.uint8], path: Path, *, overwrite: bool) -> None:

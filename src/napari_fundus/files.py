@@ -19,7 +19,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` if `path` exists and may not be overwritten."""
     if not overwrite and os.path.lexists(path):
         raise OutputExistsError(
-            f"{path} exists already. Choose another place, or ask for it to be overwritten."
+            f"{path} exists already. Choose another place, or overwrite it (--overwrite)."
         )
 
 

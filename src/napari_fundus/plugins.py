@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -86,7 +86,7 @@ def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Disco
         distribution = entry.dist.name if entry.dist else "unknown"
 
         def report(reason: str, plugin: str = entry.name, source: str = distribution) -> None:
-            problems.append(PluginProblem(plugin, source, reason))
+            problems.append(PluginProblem(plugin, source, " ".join(reason.split())))
 
         # The boundary to code of strangers, where anything may be raised, SystemExit included.
         try:
@@ -144,6 +144,13 @@ def _accept(candidate: Any) -> Detector:
     for attribute in ("name", "title", "summary", "lesions"):
         if not getattr(candidate, attribute, None):
             raise TypeError(f"{candidate.__name__} states no {attribute}.")
+    for attribute in ("name", "title", "summary", "version", "licence", "reference"):
+        if not isinstance(getattr(candidate, attribute), str):
+            raise TypeError(f"{candidate.__name__}.{attribute} is not text.")
+    for attribute in ("lesions", "devices"):
+        value = getattr(candidate, attribute)
+        if not (isinstance(value, Collection) and not isinstance(value, str)):
+            raise TypeError(f"{candidate.__name__}.{attribute} is not a collection of names.")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", candidate.name):
         raise TypeError(
             f"{candidate.__name__}.name = {candidate.name!r}: use lower-case letters, digits and "
@@ -152,7 +159,8 @@ def _accept(candidate: Any) -> Detector:
     options = candidate.Options
     if not (inspect.isclass(options) and issubclass(options, DetectorOptions)):
         raise TypeError(f"{candidate.__name__}.Options is not a subclass of DetectorOptions.")
-    options()  # every field needs a default
+    options().model_dump(mode="json")  # every field needs a default that JSON can hold,
+    options.model_json_schema()  # and a type that a form and a help text can be made of
     return candidate()
 
 

@@ -195,6 +195,23 @@ def test_sizes_out_of_bounds_are_refused(retina) -> None:
         TopHat().detect(FundusImage.from_array(retina.pixels), {"microaneurysm_size": 1.0})
 
 
+@pytest.mark.parametrize("end", ["least", "most"])
+def test_the_bounds_of_all_sizes_work(retina, end) -> None:
+    extreme: dict[str, float] = {}
+    for name, field in TopHatOptions.model_fields.items():
+        if not name.endswith(("_size", "_width")):
+            continue
+        extreme[name] = next(
+            getattr(bound, key)
+            for bound in field.metadata
+            for key in (("ge",) if end == "least" else ("le",))
+            if hasattr(bound, key)
+        )
+    result = TopHat().detect(FundusImage.from_array(retina.pixels), extreme)
+    assert extreme.items() <= result.provenance.options.items()
+    assert set(extreme) > {"exudate_size", "haemorrhage_width"}
+
+
 def test_every_option_has_title_and_description() -> None:
     for name, field in TopHatOptions.model_fields.items():
         assert field.title, name

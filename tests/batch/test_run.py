@@ -50,6 +50,19 @@ def test_each_image_gets_its_files_and_a_row_in_the_summary(
     assert list(summary["EX"]) == [1, 1]
 
 
+def test_a_run_on_one_image_keeps_the_rows_of_the_others(draw: Draw, out: Path, detector) -> None:
+    folder = draw("a.png", "b.png")
+    (folder / "text.png").write_text("no picture")
+    run_batch([folder], out, detector, formats=("csv",))
+    run_batch([folder / "a.png"], out, detector, formats=("csv",))
+    summary = pd.read_csv(out / "summary.csv").set_index("path")["status"]
+    assert summary.to_dict() == {
+        str(folder / "a.png"): "skipped",
+        str(folder / "b.png"): "written",
+        str(folder / "text.png"): "failed",
+    }
+
+
 def test_the_numbers_are_those_of_the_detector(draw: Draw, out: Path, detector) -> None:
     from napari_fundus.image import read_image
 

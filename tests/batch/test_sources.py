@@ -34,6 +34,15 @@ def test_masks_are_not_photographs(draw: Draw, tmp_path: Path) -> None:
     assert places([sample_folder()], tmp_path / "out") == ["IDRiD_13"]
 
 
+def test_photographs_beside_a_data_set_are_taken_too(draw: Draw, tmp_path: Path) -> None:
+    images = "set/A. Segmentation/1. Original Images/a. Training Set"
+    masks = "set/A. Segmentation/2. All Segmentation Groundtruths/a. Training Set"
+    folder = draw(
+        f"{images}/IDRiD_01.jpg", f"{masks}/1. Microaneurysms/IDRiD_01_MA.tif", "own/eye.jpg"
+    )
+    assert places([folder], tmp_path / "out") == ["own/eye", f"{images}/IDRiD_01"]
+
+
 def test_the_output_folder_is_no_source(draw: Draw, tmp_path: Path) -> None:
     folder = draw("a.jpg", "out/a.overlay.jpg", "out/b.jpg")
     assert places([folder], folder / "out") == ["a"]

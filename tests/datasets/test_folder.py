@@ -78,6 +78,23 @@ def test_images_of_right_eyes_are_no_masks_of_the_disc(tmp_path: Path, write_ima
     assert summary(tmp_path) == {"patient7_OD": [], "patient7_OS": []}
 
 
+def test_folders_of_right_and_left_eyes_hold_no_masks(tmp_path: Path, write_image: Any) -> None:
+    for side in ("OD", "OS"):
+        write_image(tmp_path / side / "p1.jpg")
+
+    assert summary(tmp_path) == {"OD/p1": [], "OS/p1": []}
+
+
+def test_od_beside_os_at_the_end_of_names_is_the_right_eye(
+    tmp_path: Path, write_image: Any, write_mask: Any
+) -> None:
+    for name in ("p1", "p1_OD", "p1_OS"):
+        write_image(tmp_path / f"{name}.jpg")
+    write_mask(tmp_path / "p1_OD_MA.png")
+
+    assert summary(tmp_path) == {"p1": [], "p1_OD": ["MA"], "p1_OS": []}
+
+
 def test_equal_stems_keep_their_suffix_in_the_id(tmp_path: Path, write_image: Any) -> None:
     write_image(tmp_path / "a.jpg")
     write_image(tmp_path / "a.png")

@@ -29,8 +29,14 @@ class Inner(BaseModel):
 class Everything(DetectorOptions):
     """Options of a stranger's detector, with every kind of field."""
 
-    sigma: float = Field(2.5, gt=0, le=50, title="Sigma", description="Width of the blur.",
-                         json_schema_extra={"unit": "px"})
+    sigma: float = Field(
+        2.5,
+        gt=0,
+        le=50,
+        title="Sigma",
+        description="Width of the blur.",
+        json_schema_extra={"unit": "px"},
+    )
     rate: float = 1e-5
     free: float = 123456.75
     tiles: int = Field(256, ge=8, multiple_of=8, title="Tile size")
@@ -42,7 +48,7 @@ class Everything(DetectorOptions):
     limit: float | None = Field(None, ge=0, le=9)
     bounded: Annotated[int, Field(ge=1, le=7)] | None = 4
     weights: tuple[float, ...] = (1.0, 0.5)
-    extra: dict[str, int] = {"a": 1}
+    extra: dict[str, int] = Field({"a": 1})
     either: int | str = "x"
     nested: Inner = Inner()
     hidden: int = Field(5, json_schema_extra={"advanced": True})
@@ -111,7 +117,7 @@ def test_a_value_out_of_bounds_cannot_be_entered(form):
 
 def test_what_only_the_model_can_refuse_is_said_with_the_field_s_title(form):
     form.editors["tiles"].control.setValue(9)
-    with pytest.raises(OptionsError, match="Tile size: .*multiple of 8"):
+    with pytest.raises(OptionsError, match=r"Tile size: .*multiple of 8"):
         form.instance()
 
 

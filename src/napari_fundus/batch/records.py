@@ -162,23 +162,46 @@ def check_summary(output: Path, *, overwrite: bool) -> None:
 
 
 def write_summary(output: Path, outcomes: Sequence[Outcome], lesions: Iterable[str]) -> None:
-    """Write the table of all images, one row each."""
-    codes = list(dict.fromkeys([*lesions, *(code for o in outcomes for code in o.counts)]))
+    """Write the table of all images, one row each.
+
+    Images of earlier runs into the same folder keep their rows: the table tells of the whole
+    folder, also after a run that was stopped or that concerned a few images.
+    """
+    path = output / SUMMARY_NAME
+    rows = _earlier_rows(path)
+    lesions = tuple(lesions)
+    rows.update((str(outcome.path), _row(outcome, lesions)) for outcome in outcomes)
+    ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
+    codes = [*lesions, *(name for row in rows.values() for name in row if name not in ends)]
+    columns = [*_FIRST_COLUMNS, *dict.fromkeys(codes), *_LAST_COLUMNS]
     with (
-        atomic_write(output / SUMMARY_NAME, overwrite=True) as temporary,
+        atomic_write(path, overwrite=True) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow([*_FIRST_COLUMNS, *codes, *_LAST_COLUMNS])
-        for outcome in outcomes:
-            done = outcome.status != "failed"
-            table.writerow(
-                [
-                    outcome.path,
-                    outcome.status,
-                    outcome.place.as_posix() if done else "",
-                    *(outcome.counts.get(code, 0) if done else "" for code in codes),
-                    f"{outcome.seconds:.3f}",
-                    outcome.message,
-                ]
-            )
+        table = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows.values())
+
+
+def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of an earlier summary by the image's path; none if it is not ours."""
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        table = csv.DictReader(file)
+        if not {*_FIRST_COLUMNS, *_LAST_COLUMNS} <= set(table.fieldnames or ()):
+            return {}
+        return {row["path"]: {k: v or "" for k, v in row.items() if k} for row in table}
+
+
+def _row(outcome: Outcome, lesions: Sequence[str]) -> dict[str, str]:
+    done = outcome.status != "failed"
+    counts = {**dict.fromkeys(lesions, 0), **outcome.counts} if done else {}
+    return {
+        "path": str(outcome.path),
+        "status": outcome.status,
+        "place": outcome.place.as_posix() if done else "",
+        **{code: str(count) for code, count in counts.items()},
+        "seconds": f"{outcome.seconds:.3f}",
+        "message": outcome.message,
+    }

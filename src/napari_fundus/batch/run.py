@@ -189,7 +189,7 @@ def _load(item: BatchItem, job: _Job) -> _Loaded:
         changed = [k for k, v in job.request.items() if record.request.get(k) != v] or ["weights"]
         raise OutputExistsError(
             f"{job.output / item.place} holds a result with another {' and '.join(changed)}. "
-            "Choose another folder, or ask for it to be overwritten."
+            "Choose another folder, or overwrite it (--overwrite)."
         )
     complete = set(job.formats) <= set(record.formats)
     if complete and record.source == stamp:
@@ -198,7 +198,7 @@ def _load(item: BatchItem, job: _Job) -> _Loaded:
     if image.sha256 != record.image_sha256:
         raise OutputExistsError(
             f"{job.output / item.place} holds the result of another image, or of this one before "
-            "it was changed. Choose another folder, or ask for it to be overwritten."
+            "it was changed. Choose another folder, or overwrite it (--overwrite)."
         )
     return _Loaded(None if complete else image, stamp, record)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_fundus.datasets import open_dataset
+from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
 
@@ -89,9 +90,14 @@ def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
 
 
 def _images_of(folder: Path, forbidden: Path) -> list[Path]:
-    """Return the photographs below `folder`: samples of the data set that it is or lies in."""
+    """Return the photographs below `folder`, or in it as part of a data set; no masks."""
     inside_out = folder.is_relative_to(forbidden)
-    found = {sample.image_path for sample in open_dataset(folder)}
+    dataset = open_dataset(folder)
+    found = {sample.image_path for sample in dataset}
+    if dataset.root != folder and dataset.root.is_relative_to(folder):
+        # A data set somewhere below: what lies outside it are photographs all the same.
+        around = open_dataset(folder, FolderDataset.name)
+        found |= {s.image_path for s in around if not s.image_path.is_relative_to(dataset.root)}
     return sorted(
         image
         for image in found

@@ -85,12 +85,18 @@ def _sort(files: Iterable[Path], root: Path) -> tuple[list[Path], list[_Mask]]:
     """Tell images from masks by their names."""
     listed = list(files)
     stems = {path.stem.casefold() for path in listed}
+    sides = _names_sides(listed, root)
     images: list[Path] = []
     masks: list[_Mask] = []
     for path in listed:
-        inside = [parse_lesion(part) for part in path.relative_to(root).parts[:-1]]
+        parts = path.relative_to(root).parts[:-1]
+        inside = [parse_lesion(part) for part in parts if not (sides and _is_od(part))]
         of_folder = next((lesion for lesion in reversed(inside) if lesion is not None), None)
-        ended = [(stem, lesion) for stem, lesion in _endings(path.stem) if stem in stems]
+        ended = [
+            (stem, lesion)
+            for stem, lesion in _endings(path.stem)
+            if stem in stems and not (sides and lesion is Lesion.OD)
+        ]
         if of_folder is not None:
             named = [stem for stem, lesion in ended if lesion == of_folder]
             masks.append(_Mask(path, of_folder, named[0] if named else path.stem.casefold()))
@@ -102,6 +108,19 @@ def _sort(files: Iterable[Path], root: Path) -> tuple[list[Path], list[_Mask]]:
         # Folders named by class without images beside them sort images, they hold no masks.
         return listed, []
     return images, masks
+
+
+def _names_sides(files: Iterable[Path], root: Path) -> bool:
+    """Tell whether OD means the right eye here (oculus dexter), since OS, the left, occurs too."""
+    return any(
+        re.search(r"(?:^|[ _.-])os$", part, re.IGNORECASE)
+        for path in files
+        for part in (*path.relative_to(root).parts[:-1], path.stem)
+    )
+
+
+def _is_od(part: str) -> bool:
+    return part.casefold() == "od"
 
 
 def _assign(

@@ -35,8 +35,9 @@ def add_detections(
 
     Examples
     --------
-    >>> import napari_fundus as nf  # doctest: +SKIP
-    >>> nf.gui.add_detections(viewer, nf.detect(viewer.layers[0]), viewer.layers[0])
+    >>> import napari_fundus as nf
+    >>> from napari_fundus.gui import add_detections
+    >>> add_detections(viewer, nf.detect(viewer.layers[0]), viewer.layers[0])  # doctest: +SKIP
     """
     from napari_fundus.gui.layers import add_layers, detection_layers
     from napari_fundus.gui.placement import placement_of

@@ -103,6 +103,7 @@ class BrowserWidget(QWidget):
         self.list = QListView()
         self.list.setModel(self.filter)
         self.list.setUniformItemSizes(True)
+        self.list.setStyleSheet("QListView::item { padding: 3px 2px; }")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.list.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.list.selectionModel().currentChanged.connect(self._on_current)
@@ -153,9 +154,7 @@ class BrowserWidget(QWidget):
             button = QPushButton(text)
             button.setToolTip(keys)
             button.clicked.connect(lambda _=False, step=step: self.step(step))
-            QShortcut(QKeySequence(keys), self).activated.connect(
-                lambda step=step: self.step(step)
-            )
+            QShortcut(QKeySequence(keys), self).activated.connect(lambda step=step: self.step(step))
             line.addWidget(button, 1)
             if step < 0:
                 line.addWidget(self.position, 1)
@@ -177,14 +176,18 @@ class BrowserWidget(QWidget):
         """List the samples of `dataset`."""
         self.dataset = dataset
         self.title.setText(f"<b>{dataset.title}</b><br>{len(dataset)} samples")
-        self.title.setToolTip("\n".join(filter(None, (str(dataset.root), dataset.reference,
-                                                      dataset.licence))))
+        self.title.setToolTip(
+            "\n".join(filter(None, (str(dataset.root), dataset.reference, dataset.licence)))
+        )
         self.model.set_dataset(dataset)
         _fill(self.split, ((s, s) for s in sorted({s.split for s in dataset if s.split})))
         grades = sorted({s.grades["dr"] for s in dataset if "dr" in s.grades})
         _fill(self.grade, ((str(grade), grade) for grade in grades))
         codes = sorted({str(code) for s in dataset for code in s.truths})
-        _fill(self.lesion, ((describe(code).plural, code) for code in codes))
+        _fill(self.lesion, ((code, code) for code in codes))
+        for row, code in enumerate(codes, start=1):
+            tip = describe(code).plural
+            self.lesion.setItemData(row, tip, Qt.ItemDataRole.ToolTipRole)
         self.problem_list.clear()
         for problem in dataset.problems:
             self.problem_list.addItem(f"{problem.path}: {problem.message}")

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
@@ -23,6 +22,7 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector
+from napari_fundus.devices import choose_device, release_memory
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.device_choice import DeviceChoice
 from napari_fundus.gui.forms import ModelForm
@@ -127,6 +127,7 @@ class DetectWidget(QWidget):
         layout.addLayout(device)
         self.run_bar = RunBar("Detect lesions")
         self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.returned.connect(self._finish)
         layout.addWidget(self.run_bar)
         layout.addStretch(1)
         self._tell_slice()
@@ -136,7 +137,9 @@ class DetectWidget(QWidget):
         button = QToolButton()
         button.setText("⚠")
         problems = self._found.problems
-        lines = "".join(f"<li><b>{p.plugin}</b> ({p.distribution}): {p.reason}</li>" for p in problems)
+        lines = "".join(
+            f"<li><b>{p.plugin}</b> ({p.distribution}): {p.reason}</li>" for p in problems
+        )
         button.setToolTip(f"<qt>These plugins could not be used:<ul>{lines}</ul></qt>")
         button.setAccessibleName("Plugins that could not be used")
         button.setVisible(bool(problems))
@@ -200,13 +203,15 @@ class DetectWidget(QWidget):
         def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
             monitor.step(0.0, "reading the image")
             image = source.load()
-            found = detector.detect(
-                image, options, device=device, monitor=monitor.part(0.02, 0.97)
-            )
+            try:
+                found = detector.detect(
+                    image, options, device=device, monitor=monitor.part(0.02, 0.97)
+                )
+            finally:
+                release_memory(choose_device(device, supported=detector.devices))
             monitor.step(0.98, "making layers")
             return found, detection_layers(found, placement=source.placement), source
 
-        _once(self.run_bar.returned, self._finish)
         self.run_bar.start(work)
 
     def _finish(self, result: tuple[Detections, list[LayerTuple], Source]) -> None:
@@ -226,9 +231,7 @@ class DetectWidget(QWidget):
         tuples = detection_layers(detections, placement=source.placement, name=layer.name)
         self._show(detections, tuples, source)
 
-    def _show(
-        self, detections: Detections, tuples: list[LayerTuple], source: Source
-    ) -> None:
+    def _show(self, detections: Detections, tuples: list[LayerTuple], source: Source) -> None:
         self._drop_earlier(detections, source)
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
@@ -264,15 +267,13 @@ class DetectWidget(QWidget):
             ):
                 self._viewer.layers.remove(layer)
 
-    def _set_results(
-        self, detections: Detections, layers: list[Layer], source: Source
-    ) -> None:
+    def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
         if self.results is not None:
             self.results.forget()
             self._layout.removeWidget(self.results)
             self.results.deleteLater()
         self.results = ResultsPanel(
-            self._viewer, detections, layers, source=_expression(source), parent=self
+            self._viewer, detections, layers, source=source.expression, parent=self
         )
         self._layout.insertWidget(self._layout.count() - 1, self.results)
         self.options_box.collapse(animate=False)
@@ -287,18 +288,7 @@ class DetectWidget(QWidget):
         self.layer_choice.disconnect_viewer()
 
 
-def _once(signal: Any, slot: Callable[[Any], None]) -> None:
-    """Connect `slot` alone to `signal`."""
-    try:
-        signal.disconnect()
-    except TypeError:  # nothing was connected
-        pass
-    signal.connect(slot)
-
-
-def _renamed(
-    tuples: list[LayerTuple], detections: Detections, name: str
-) -> list[LayerTuple]:
+def _renamed(tuples: list[LayerTuple], detections: Detections, name: str) -> list[LayerTuple]:
     """Begin the layers' names with the source's present one: it may have changed meanwhile."""
     old = detections.provenance.image_name
     return [
@@ -318,12 +308,3 @@ def _about(detector: Detector) -> str:
             link = f"https://doi.org/{reference}"
         text += f'<br><a href="{link}">{reference}</a>' if link else f"<br>{reference}"
     return text + "</small>"
-
-
-def _expression(source: Source) -> str:
-    """Return the layer's pixels as Python for napari's console."""
-    layer = f"viewer.layers[{source.name!r}]"
-    if not source.index:
-        return layer
-    index = ", ".join(map(str, source.index))
-    return f"{layer}.data{'[0]' if source.layer.multiscale else ''}[{index}]"

@@ -63,7 +63,7 @@ class DeviceChoice(QWidget):
             self._job.start()
 
     def _looked(self, status: DeviceStatus) -> None:
-        global _status  # noqa: PLW0603 - what devices there are does not change within a process
+        global _status
         _status = status
         self._found(status)
 

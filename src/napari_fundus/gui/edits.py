@@ -37,7 +37,8 @@ def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) 
             raise FundusError(
                 f"The labels of {code} have shape {labels.shape}, the image {detections.shape}."
             )
-        level = np.float32(max(detections.thresholds[code], np.finfo(np.float32).tiny))
+        smallest = float(np.finfo(np.float32).tiny)
+        level = np.float32(max(detections.thresholds[code], smallest))
         values = probability.copy()
         inside = labels > 0
         values[inside] = np.maximum(values[inside], level)

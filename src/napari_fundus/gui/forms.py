@@ -1,4 +1,4 @@
-"""From a pydantic model to a form and back: labels, tooltips, bounds and units come from the fields."""
+"""From a pydantic model to a form and back: its fields give labels, tooltips, bounds, units."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations

@@ -62,7 +62,8 @@ def image_layer(image: FundusImage) -> LayerTuple:
         "path": str(image.path) if image.path else None,
         **image.metadata,
     }
-    return (image.rgb8, {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}, "image")
+    meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}
+    return image.rgb8, meta, "image"
 
 
 def label_colormap(lesion: str) -> CyclicLabelColormap:
@@ -145,25 +146,27 @@ def detection_layers(
                     "image",
                 )
             )
-    for code in detections.lesions:
-        layers.append(
-            (
-                labels_of(detections, code),
-                {
-                    "name": f"{name}: {describe(code).plural}",
-                    "colormap": label_colormap(code),
-                    "opacity": 0.6,
-                    "features": features_of(detections.instances, code),
-                    "metadata": _metadata(detections, code, "labels"),
-                    **placed,
-                },
-                "labels",
-            )
+    layers.extend(
+        (
+            labels_of(detections, code),
+            {
+                "name": f"{name}: {describe(code).plural}",
+                "colormap": label_colormap(code),
+                "opacity": 0.6,
+                "features": features_of(detections.instances, code),
+                "metadata": _metadata(detections, code, "labels"),
+                **placed,
+            },
+            "labels",
         )
+        for code in detections.lesions
+    )
     if detections.has_boxes:
-        for code in detections.lesions:
-            table = detections.instances
-            layers.append(_box_layer(detections, table[table["lesion"] == code], code, name, placed))
+        table = detections.instances
+        layers.extend(
+            _box_layer(detections, table[table["lesion"] == code], code, name, placed)
+            for code in detections.lesions
+        )
     return layers
 
 
@@ -180,9 +183,7 @@ def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
     return {METADATA_KEY: known}
 
 
-def centre_layer(
-    centres: Mapping[str, tuple[float, float]], image: FundusImage
-) -> LayerTuple:
+def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage) -> LayerTuple:
     """Return the optic disc's and the fovea's centre as points."""
     codes = list(centres)
     return (
@@ -270,7 +271,7 @@ def truth_layers(
             (
                 labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.int32),
                 {
-                    "name": f"{name}: {describe(code).plural} (experts)",
+                    "name": f"{name}: {code} (experts)",
                     "colormap": label_colormap(code),
                     "opacity": 0.45,
                     "visible": visible,

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-__all__ = ["when_removed"]
+__all__ = ["dock_below", "when_removed"]
 
 
 class _ParentWatch(QObject):
@@ -38,3 +38,16 @@ def when_removed(widget: QWidget, action: Callable[[], None]) -> None:
     napari (0.9) tells plugins nothing of it: it takes the widget's parent away and drops it.
     """
     _ParentWatch(widget, action)
+
+
+def dock_below(dock: QDockWidget, height: int) -> None:
+    """Move a docked widget below the canvas.
+
+    napari (0.9) docks a plugin's widget where its manifest says, and its own tables at the right,
+    where one would squeeze what stands there. That the dock's parent is the main window is Qt's
+    promise.
+    """
+    window = dock.parent()
+    if isinstance(window, QMainWindow):
+        window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+        window.resizeDocks([dock], [height], Qt.Orientation.Vertical)

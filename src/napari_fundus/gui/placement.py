@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-__all__ = ["METADATA_KEY", "Source", "moved", "placement_of", "source_of"]
+__all__ = ["METADATA_KEY", "Source", "as_array", "moved", "placement_of", "source_of"]
 
 METADATA_KEY = "napari_fundus"
 """Key in ``layer.metadata`` under which everything that this package knows of a layer stands."""
@@ -103,6 +103,15 @@ class Source:
         name = self.name + "".join(f" [{i}]" for i in self.index)
         image = FundusImage.from_array(pixels, name=name)
         return _of_file(image, self.path) or image
+
+    @property
+    def expression(self) -> str:
+        """The pixels as Python for napari's console."""
+        layer = f"viewer.layers[{self.name!r}]"
+        if not self.index:
+            return layer
+        whole = f"{layer}.data{'[0]' if self.layer.multiscale else ''}"
+        return f"{whole}[{', '.join(map(str, self.index))}]"
 
 
 def _of_file(image: FundusImage, path: Path | None) -> FundusImage | None:

@@ -67,7 +67,7 @@ class PreprocessWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._last: tuple[Prepared, FundusImage] | None = None
+        self._last: tuple[Prepared, FundusImage, str] | None = None
         self._build()
         self.choose(_FIRST)
         when_removed(self, self.forget)
@@ -185,7 +185,7 @@ class PreprocessWidget(QWidget):
         added = add_layers(self._viewer, tuples)
         if active is not None and active is not source.layer and active in self._viewer.layers:
             self._viewer.layers.selection.active = active
-        self._last = prepared, image
+        self._last = prepared, image, source.expression
         self.copy_button.setEnabled(True)
         height, width = prepared.field_of_view.shape
         self.run_bar.say(f"Prepared: {width} × {height} px.")
@@ -261,15 +261,25 @@ def prepared_layers(
     return layers
 
 
-def recipe_script(prepared: Prepared, image: FundusImage) -> str:
-    """Return a script that prepares the image in the same way."""
-    source = repr(str(image.path)) if image.path else f"viewer.layers[{image.name!r}].data"
+def recipe_script(prepared: Prepared, image: FundusImage, source: str) -> str:
+    """Return a script that prepares the image in the same way.
+
+    Parameters
+    ----------
+    prepared
+        What a recipe gave.
+    image
+        The photograph.
+    source
+        Python expression for it in napari's console, used where it has no file.
+    """
     lines = ["import napari_fundus as nf", "from napari_fundus.preprocessing import Recipe", ""]
     if image.path is None:
         lines.insert(0, "# The layer has no file: run this in napari's console.")
-        lines.append(f"image = nf.FundusImage.from_array({source})")
+        lines.insert(2, "from napari_fundus.api import as_image")
+        lines.append(f"image = as_image({source})")
     else:
-        lines.append(f"image = nf.read_image({source})")
+        lines.append(f"image = nf.read_image({str(image.path)!r})")
     fields = prepared.recipe.model_dump(exclude_defaults=True)
     shown = pprint.pformat(fields, width=84, sort_dicts=False)
     lines += [f"recipe = Recipe(**{shown})", "prepared = recipe.apply(image)"]

@@ -1,4 +1,4 @@
-"""The reader: a photograph or a saved result becomes layers, a data set's folder opens the browser."""
+"""The reader: photographs and saved results become layers, a data set opens the browser."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def _result_layers(path: Path) -> list[Any]:
                 return []
     except (OSError, tifffile.TiffFileError, ValueError):
         return []
-    try:
-        return list(detection_layers(read_probability_tiff(path)))
-    except FundusError:  # a file of labels alone, which has no maps
-        return _label_layers(path)
+    found = read_probability_tiff(path)
+    if found.probability or found.heatmap:
+        return list(detection_layers(found))
+    return _label_layers(path)
 
 
 def _label_layers(path: Path) -> list[Any]:
@@ -95,7 +95,7 @@ def _label_layers(path: Path) -> list[Any]:
 
 
 def open_folder(path: str | list[str]) -> list[Any]:
-    """Open the browser for a data set's folder; it brings layers of its own, one sample at a time."""
+    """Open the browser for a data set's folder; it brings layers, one sample at a time."""
     import napari
 
     folder = Path(path if isinstance(path, str | Path) else path[0])

@@ -88,7 +88,8 @@ def components(
     """
     height, width = probability.shape
     flat = probability.reshape(-1)
-    pixels = np.flatnonzero(flat >= np.float32(max(threshold, np.finfo(np.float32).tiny)))
+    smallest = float(np.finfo(np.float32).tiny)
+    pixels = np.flatnonzero(flat >= np.float32(max(threshold, smallest)))
     if not len(pixels):
         none = np.zeros(0, np.int64)
         return Components(lesion, (height, width), none, none, empty_instances())
@@ -161,7 +162,7 @@ def _table(
     far = np.iinfo(np.int64).max
 
     def total(of_run: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(component, of_run, count)
+        return np.bincount(component, of_run, count).astype(np.float64)
 
     def extreme(ufunc: np.ufunc, of_run: npt.NDArray[Any], start: float) -> npt.NDArray[Any]:
         result = np.full(count, start, of_run.dtype)

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.layers import MAX_BOXES, box_data, features_of
+from napari_fundus.gui.napari_compat import dock_below
 from napari_fundus.gui.placement import METADATA_KEY
-from napari_fundus.gui.rethreshold import Settings, Shown, relabelled
+from napari_fundus.gui.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.sliders import AreaRow, ClassRow
 from napari_fundus.gui.snippets import as_command, as_python
 from napari_fundus.gui.work import Job, tell_error
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 __all__ = ["ResultsPanel"]
+
+_TABLE_HEIGHT = 230
+"""Pixels."""
 
 _GATHER_MS = 10
 """Slider events within this time are answered together."""
@@ -84,6 +88,9 @@ class ResultsPanel(QWidget):
         self._gather = self._timer(_GATHER_MS, self._compute)
         self._rest = self._timer(_REST_MS, lambda: self._compute(renumber=True))
         self._build()
+        # The components at the first thresholds, so that the first move is as quick as the others.
+        first = self._settings
+        self._start(lambda: relabelled(detections, first, {}, renumber=True), self._keep)
         for code, layer in self._labels.items():
             layer.events.paint.connect(lambda _, code=code: self._on_painted(code))
 
@@ -101,7 +108,9 @@ class ResultsPanel(QWidget):
         ran = self._run.provenance
         self.headline = QLabel(_headline(self._run))
         self.headline.setWordWrap(True)
-        self.headline.setToolTip(f"{ran.detector} on {ran.device}, {ran.seconds:.1f} s, {ran.created}")
+        self.headline.setToolTip(
+            f"{ran.detector} on {ran.device}, {ran.seconds:.1f} s, {ran.created}"
+        )
         layout.addWidget(self.headline)
         self.rows: dict[str, ClassRow] = {}
         counts = self._run.instances["lesion"].value_counts()
@@ -159,8 +168,14 @@ class ResultsPanel(QWidget):
             self._stale = True
             return
         run, settings, before = self._run, self._settings, dict(self._shown)
-        job = Job(lambda _: relabelled(run, settings, before, renumber=renumber), self)
-        job.returned.connect(lambda shown: self._show(shown, renumber=renumber))
+        self._start(
+            lambda: relabelled(run, settings, before, renumber=renumber),
+            lambda shown: self._show(shown, renumber=renumber),
+        )
+
+    def _start(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
+        job = Job(lambda _: work(), self)
+        job.returned.connect(then)
         job.failed.connect(tell_error)
         job.ended.connect(self._computed)
         self._job = job
@@ -172,16 +187,19 @@ class ResultsPanel(QWidget):
             self._stale = False
             self._compute()
 
-    def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
+    def _keep(self, shown: Mapping[str, Shown]) -> None:
         self._shown = dict(shown)
+
+    def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
+        before, self._shown = self._shown, dict(shown)
         present = set(map(id, self._viewer.layers))
         for code, now in shown.items():
             self.rows[code].set_count(len(now.table))
             layer = self._labels.get(code)
-            if now.labels is None or layer is None or code in self._edited:
+            if now.ids is None or layer is None or code in self._edited:
                 continue
             if id(layer) in present:
-                layer.data = now.labels
+                show_labels(layer, now, before.get(code))
                 layer.features = features_of(now.table)
             if code in self._boxes and id(self._boxes[code]) in present:
                 _set_boxes(self._boxes[code], now.table)
@@ -263,7 +281,8 @@ class ResultsPanel(QWidget):
             best = self._labels[max(counts, key=lambda code: counts[code])]
             if best in self._viewer.layers:
                 self._viewer.layers.selection.active = best
-        self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+        dock_below(dock, _TABLE_HEIGHT)
 
     def forget(self) -> None:
         """Stop all work: the panel is about to be replaced."""
@@ -294,7 +313,9 @@ def _headline(detections: Detections) -> str:
     count = len(detections.instances)
     ran = detections.provenance
     what = "No lesion" if not count else "1 lesion" if count == 1 else f"{count} lesions"
-    text = f"<b>{what}</b> in {ran.image_name} · {ran.detector}, {ran.seconds:.1f} s on {ran.device}"
+    text = (
+        f"<b>{what}</b> in {ran.image_name} · {ran.detector}, {ran.seconds:.1f} s on {ran.device}"
+    )
     if not count and detections.probability:
         text += "<br>Nothing lies above the thresholds; lower them to see weaker candidates."
     for name, score in detections.image_score.items():

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.detections import Detections
 from napari_fundus.gui.relabel import Components, components, label_image
 
-__all__ = ["Settings", "Shown", "relabelled"]
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+__all__ = ["Settings", "Shown", "relabelled", "show_labels"]
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Shown:
         All components at its threshold.
     threshold, min_area, first_id
         What the table was made with.
-    labels
-        Labels as an image; None where they stayed as they were.
+    ids
+        The id of each of the components' pixels; None where nothing changed.
     table
         One row a lesion.
     """
@@ -51,7 +55,7 @@ class Shown:
     threshold: float
     min_area: int
     first_id: int
-    labels: npt.NDArray[Any] | None
+    ids: npt.NDArray[np.int64] | None
     table: pd.DataFrame = field(repr=False)
 
 
@@ -85,16 +89,43 @@ def relabelled(
             found = components(probability, lesion=code, threshold=threshold)
         else:
             found = old.components
-        same = (
-            old is not None and found is old.components and old.min_area == settings.min_area
-        )
+        same = old is not None and found is old.components and old.min_area == settings.min_area
         if old is not None and same and (old.first_id == first_id or not renumber):
-            result[code] = Shown(
-                found, threshold, settings.min_area, old.first_id, None, old.table
-            )
+            result[code] = Shown(found, threshold, settings.min_area, old.first_id, None, old.table)
         else:
             ids, table = found.at_least(settings.min_area, first_id=first_id)
-            labels = label_image(found.shape, found.pixels, ids)
-            result[code] = Shown(found, threshold, settings.min_area, first_id, labels, table)
+            result[code] = Shown(found, threshold, settings.min_area, first_id, ids, table)
         first_id += len(result[code].table)
     return result
+
+
+def show_labels(layer: Labels, now: Shown, before: Shown | None) -> None:
+    """Write new labels into `layer`, in place where its type is wide enough; in the main thread.
+
+    Setting ``layer.data`` to a new array costs several times as much: napari then looks at all
+    layers' extents and dimensions again.
+
+    Parameters
+    ----------
+    layer
+        The labels layer of the class.
+    now
+        What it is to show; `now.ids` is not None.
+    before
+        What it shows, if that is known.
+    """
+    ids = now.ids
+    if ids is None:
+        return
+    data = layer.data
+    largest = int(ids.max()) if len(ids) else 0
+    if data.shape != now.components.shape or largest > np.iinfo(data.dtype).max:
+        layer.data = label_image(now.components.shape, now.components.pixels, ids)
+        return
+    flat = data.reshape(-1)
+    if before is None:
+        flat.fill(0)
+    else:
+        flat[before.components.pixels] = 0
+    flat[now.components.pixels] = ids
+    layer.refresh(extent=False)

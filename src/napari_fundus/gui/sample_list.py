@@ -69,7 +69,7 @@ class SampleFilter(QSortFilterProxyModel):
         self.split, self.grade, self.lesion, self.text = split, grade, lesion, text.casefold()
         self.invalidate()
 
-    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802, ARG002
+    def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802
         """Say whether a sample fulfils all conditions."""
         sample = self.sourceModel().samples[row]
         return (

@@ -34,7 +34,8 @@ def as_python(detections: Detections, *, source: str | None = None) -> str:
     """
     ran = detections.provenance
     options = changed_options(get_detector(ran.detector).Options, ran.options)
-    lines = [f"# {ran.image_name}: {ran.detector} {ran.detector_version}, napari-fundus {__version__}"]
+    version = f"{ran.detector} {ran.detector_version}, napari-fundus {__version__}"
+    lines = [f"# {ran.image_name}: {version}"]
     if ran.image_path is None:
         lines.append("# The layer has no file: run this in napari's console (Window > console).")
     lines += [

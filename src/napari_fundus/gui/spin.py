@@ -1,4 +1,4 @@
-"""A spin box for any floating-point number, from 1e-6 to millions, that never rounds what it was given."""
+"""A spin box for any number, from 1e-6 to millions, that never rounds what it was given."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -53,8 +53,8 @@ class FloatSpinBox(QDoubleSpinBox):
 
     def textFromValue(self, value: float) -> str:  # noqa: N802
         """Leave out zeros that say nothing."""
-        text = super().textFromValue(value)
-        point = self.locale().decimalPoint()
+        text = str(super().textFromValue(value))
+        point = str(self.locale().decimalPoint())
         return text.rstrip("0").rstrip(point) if point in text else text
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import Notification, notification_manager, show_warning
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.monitor import Monitor, Progress
@@ -46,6 +46,11 @@ class Job(QObject):
         self._worker = create_worker(work, self.monitor, _ignore_errors=True, _start_thread=False)
         self._worker.returned.connect(self._on_returned)
         self._worker.errored.connect(self._on_errored)
+        self._worker.finished.connect(self.deleteLater)
+        application = QCoreApplication.instance()
+        if application is not None:
+            # Else the process would live on until the last detector is done.
+            application.aboutToQuit.connect(self.forget)
 
     def start(self) -> Job:
         """Start the work."""

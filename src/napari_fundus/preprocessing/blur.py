@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 __all__ = ["LocalMean", "local_mean_exact"]
 
 Float = npt.NDArray[np.float32]
+T = TypeVar("T")
 
 _NODES_PER_SIGMA = 3.0
 """Nodes of the coarse grid in a sigma: a cubic spline through them errs by 5e-5 of the range."""
@@ -177,26 +179,32 @@ class LocalMean:
         height, width = pixels.shape[:2]
         block, channels = self._rows.block, self._channels
         blocks = -(-width // block)
-        values = np.zeros((self._rows.count, blocks * channels), np.float32)
-        weights = np.zeros((self._rows.count, blocks), np.float32)
-        band = _BAND * block
         mask = np.ascontiguousarray(field_of_view).view(np.uint8)
-        for start in range(0, height, band):
-            stop = min(start + band, height)
-            inside = mask[start:stop]
-            lit: Any = cv2.copyTo(pixels[start:stop], inside).astype(np.float32)
-            seen: Any = inside.astype(np.float32)
-            if block > 1:
-                lack = (0, -(stop - start) % block, 0, blocks * block - width)
-                if any(lack):
-                    lit = cv2.copyMakeBorder(lit, *lack, cv2.BORDER_CONSTANT, value=0)
-                    seen = cv2.copyMakeBorder(seen, *lack, cv2.BORDER_CONSTANT, value=0)
-                size = (blocks, lit.shape[0] // block)
-                lit = cv2.resize(lit, size, interpolation=cv2.INTER_AREA)
-                seen = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
-            nodes, gather = self._rows.gather(start, stop)
-            values[nodes] += gather @ lit.reshape(len(lit), -1)
-            weights[nodes] += gather @ seen
+        starts = range(0, height, _BAND * block)
+
+        def gathered(own: range) -> tuple[Float, Float]:
+            values = np.zeros((self._rows.count, blocks * channels), np.float32)
+            weights = np.zeros((self._rows.count, blocks), np.float32)
+            lit = np.zeros((_BAND * block, blocks * block, *pixels.shape[2:]), np.float32)
+            seen = np.zeros(lit.shape[:2], np.float32)
+            for start in own:
+                rows = slice(start, min(start + _BAND * block, height))
+                count = rows.stop - start
+                lit[:count, :width] = cv2.copyTo(pixels[rows], mask[rows])
+                seen[:count, :width] = mask[rows]
+                lit[count:], seen[count:] = 0, 0
+                nodes, gather = self._rows.gather(start, rows.stop)
+                values[nodes] += gather @ _averaged(lit, block)[: gather.shape[1]]
+                weights[nodes] += gather @ _averaged(seen, block)[: gather.shape[1]]
+            return values, weights
+
+        # The same two halves on any machine, so that the sums are the same to the bit.
+        middle = len(starts) // 2
+        (values, weights), (more_values, more_weights) = _in_threads(
+            gathered, [starts[:middle], starts[middle:]]
+        )
+        values += more_values
+        weights += more_weights
         planes = values.reshape(-1, blocks, channels).transpose(0, 2, 1)
         across = self._gather_across(np.ascontiguousarray(planes).reshape(-1, blocks))
         sums = across.reshape(self._rows.count, channels, -1)
@@ -226,14 +234,44 @@ class LocalMean:
             result[:, start:stop] = part.transpose(0, 2, 1)
         return result.reshape(nodes, -1)
 
-    def bands(self, *, gain: float = 1.0, offset: float = 0.0) -> Iterator[tuple[slice, Float]]:
-        """Yield the rows and ``gain · mean + offset`` of each band: float32 (rows, W[, C])."""
+    def visit(
+        self, visitor: Callable[[slice, Float], None], *, gain: float = 1.0, offset: float = 0.0
+    ) -> None:
+        """Call `visitor` with the rows of each band and ``gain · mean + offset`` there.
+
+        Bands come in any order and from two threads; the array, float32 (rows, W[, C]), is the
+        visitor's only until it returns.
+        """
         coefficients = self._coefficients * np.float32(gain) + np.float32(offset)
-        for start in range(0, self._rows.length, _BAND):
-            stop = min(start + _BAND, self._rows.length)
-            place, spread = self._rows.spread(start, stop)
-            band = spread @ coefficients[place]
-            yield slice(start, stop), band.reshape(stop - start, *self.shape[1:])
+        starts = range(0, self._rows.length, _BAND)
+
+        def spread_out(own: range) -> None:
+            # One buffer a thread: fresh memory costs more than the arithmetic.
+            buffer = np.empty((_BAND, coefficients.shape[1]), np.float32)
+            for start in own:
+                rows = slice(start, min(start + _BAND, self._rows.length))
+                place, spread = self._rows.spread(start, rows.stop)
+                band = buffer[: rows.stop - start]
+                np.matmul(spread, coefficients[place], out=band)
+                visitor(rows, band.reshape(-1, *self.shape[1:]))
+
+        _in_threads(spread_out, [starts[::2], starts[1::2]])
+
+
+def _in_threads(work: Callable[[range], T], parts: Sequence[range]) -> list[T]:
+    """Return the results of `work` on each part; NumPy and OpenCV leave the lock to each other."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return list(pool.map(work, parts))
+
+
+def _averaged(plane: Float, block: int) -> Float:
+    """Return the means over squares of `block` pixels: float32 (rows / block, blocks · C)."""
+    import cv2
+
+    if block > 1:
+        size = (plane.shape[1] // block, plane.shape[0] // block)
+        plane = np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
+    return plane.reshape(len(plane), -1)
 
 
 def _prefilter(values: Float) -> Float:

@@ -80,9 +80,12 @@ def enhance(
     depth = cv2.CV_16U if pixels.dtype == np.uint16 else cv2.CV_8U
     mask = np.ascontiguousarray(field_of_view).view(np.uint8)
     result = np.zeros_like(pixels)
-    for rows, band in mean.bands(gain=beta, offset=_offset(pixels, gamma)):
+
+    def mix(rows: slice, band: npt.NDArray[np.float32]) -> None:
         mixed = cv2.addWeighted(pixels[rows], alpha, band, 1.0, 0.0, dtype=depth)
         cv2.copyTo(mixed, mask[rows], result[rows])
+
+    mean.visit(mix, gain=beta, offset=_offset(pixels, gamma))
     return result
 
 

@@ -14,6 +14,7 @@ from napari_fundus.backends.tophat.filters import (
     ellipse,
     local_contrast,
     longest_line,
+    opening,
     smooth,
 )
 from napari_fundus.backends.tophat.options import TopHatOptions
@@ -115,6 +116,6 @@ def exudate_contrast(work: WorkingPlane, options: TopHatOptions, *, monitor: Mon
     bright = np.maximum(work.local(1.4 * size).per_noise(), 0)
     bright = smooth(bright, _SPOT_SIGMA * work.diameter)
     monitor.step(0.5, "background")
-    wide = cv2.morphologyEx(bright, cv2.MORPH_OPEN, ellipse(size))
+    wide = opening(bright, size)
     monitor.step(1.0, "bright spots")
     return np.asarray(bright - wide, np.float32)

@@ -11,12 +11,22 @@ import numpy.typing as npt
 
 from napari_fundus.monitor import Monitor
 
-__all__ = ["LocalContrast", "ellipse", "fill_surround", "local_contrast", "longest_line", "smooth"]
+__all__ = [
+    "LocalContrast",
+    "ellipse",
+    "fill_surround",
+    "local_contrast",
+    "longest_line",
+    "opening",
+    "smooth",
+]
 
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-_HALF = 0.5
+_LARGEST_WINDOW = 120
+
+_LARGEST_ELLIPSE = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +83,12 @@ def local_contrast(plane: Plane, inside: Mask, *, window: float, reach: float) -
     reach
         Standard deviation, in pixels, of the neighbourhood that noise is estimated in.
     """
-    # The background has no detail: at half size its median costs a quarter.
-    side = max(int(window * _HALF), 1) | 1
-    small = cv2.resize(plane, None, fx=_HALF, fy=_HALF, interpolation=cv2.INTER_AREA)
+    # The background has no detail: at half size or less its median costs a quarter or less, and
+    # OpenCV's takes no window of more than about 250 pixels.
+    share = min(0.5, _LARGEST_WINDOW / max(window, 1))
+    side = max(int(window * share), 1) | 1
+    size = tuple(max(round(length * share), 1) for length in plane.shape[::-1])
+    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
     grey = np.clip(np.rint(small), 0, 255).astype(np.uint8)
     edge = min(side // 2, min(grey.shape) - 1)
     framed = cv2.copyMakeBorder(grey, edge, edge, edge, edge, cv2.BORDER_REFLECT_101)
@@ -127,6 +140,21 @@ def longest_line(
     for line in (monitor or Monitor()).track(_lines(length, angles), message="vessels"):
         np.maximum(longest, cv2.morphologyEx(plane, cv2.MORPH_OPEN, line), out=longest)
     return longest
+
+
+def opening(plane: Plane, diameter: float) -> Plane:
+    """Return the opening of `plane` with a disc of `diameter` pixels, never above `plane`.
+
+    A large disc is approximated at a smaller size, so that the time does not grow with its area.
+    """
+    share = min(1.0, _LARGEST_ELLIPSE / max(diameter, 1))
+    if share == 1:
+        return np.asarray(cv2.morphologyEx(plane, cv2.MORPH_OPEN, ellipse(diameter)), np.float32)
+    size = tuple(max(round(length * share), 1) for length in plane.shape[::-1])
+    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    opened = cv2.morphologyEx(small, cv2.MORPH_OPEN, ellipse(diameter * share))
+    whole = cv2.resize(opened, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.minimum(whole, plane), np.float32)
 
 
 def smooth(plane: npt.NDArray[Any], sigma: float) -> Plane:

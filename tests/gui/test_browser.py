@@ -1,0 +1,223 @@
+"""The data set browser on a viewer's model: what it lists, shows, replaces and leaves alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from PIL import Image as Picture
+
+from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
+from napari_fundus.errors import ImageReadError
+from napari_fundus.gui.browser import BrowserWidget, sample_layers
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
+
+pytestmark = pytest.mark.gui
+
+
+class Spot(Truth):
+    def mask(self, shape):
+        mask = np.zeros(shape, np.bool_)
+        mask[10:14, 10:14] = True
+        return mask
+
+    def count(self, shape):
+        return 1
+
+
+class Fixture(Dataset):
+    name = "fixture"
+    title = "A data set of four"
+    reference = "nobody"
+
+    @classmethod
+    def recognize(cls, folder):
+        return folder
+
+    @classmethod
+    def open(cls, root):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def dataset(tmp_path, retina) -> Fixture:
+    samples = []
+    for number, (split, grade, truths, annotated) in enumerate(
+        (
+            ("train", 0, {}, {"MA", "EX"}),
+            ("train", 2, {"MA": Spot()}, {"MA", "EX"}),
+            ("test", 2, {"EX": Spot()}, {"EX"}),
+            (None, None, {}, set()),
+        )
+    ):
+        path = tmp_path / f"eye{number}.png"
+        Picture.fromarray(retina.pixels[: 200 + number]).save(path)
+        samples.append(
+            Sample(
+                f"eye{number}",
+                path,
+                split=split,
+                grades={} if grade is None else {"dr": grade},
+                truths=truths,
+                annotated=frozenset(annotated),
+                centres={"OD": (5.0, 6.0)} if number == 1 else {},
+            )
+        )
+    return Fixture(tmp_path, samples, [Problem("eye9.png", "is missing")])
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def browser(viewer, qtbot, wait, dataset):
+    browser = BrowserWidget(viewer)
+    qtbot.addWidget(browser)
+    browser.show_dataset(dataset)
+    wait(lambda: len(viewer.layers) == 3)
+    yield browser
+    browser.forget()
+
+
+def listed(browser) -> list[str]:
+    model = browser.filter
+    return [
+        browser.model.samples[model.mapToSource(model.index(row, 0)).row()].id
+        for row in range(model.rowCount())
+    ]
+
+
+def choose(combo, value) -> None:
+    combo.setCurrentIndex(combo.findData(value))
+
+
+def test_the_first_sample_is_shown_with_the_truth_of_every_annotated_class(browser, viewer):
+    names = [layer.name for layer in viewer.layers]
+    assert names[0] == "eye0"
+    assert sorted(names[1:]) == [
+        "eye0: EX (experts)",
+        "eye0: MA (experts)",
+    ]
+    text = browser.message.text()
+    assert "Looked for, none found: hard exudates, microaneurysms." in text
+    assert "Not annotated, so unknown: haemorrhages, soft exudates." in text
+
+
+@pytest.mark.parametrize(
+    ("split", "grade", "lesion", "text", "expected"),
+    [
+        (None, None, None, "", ["eye0", "eye1", "eye2", "eye3"]),
+        ("train", None, None, "", ["eye0", "eye1"]),
+        (None, 2, None, "", ["eye1", "eye2"]),
+        (None, None, "EX", "", ["eye2"]),
+        (None, None, None, "YE3", ["eye3"]),
+        ("train", 2, "MA", "eye", ["eye1"]),
+        ("train", 2, "EX", "", []),
+    ],
+)
+def test_the_filters_leave_what_fulfils_all(browser, split, grade, lesion, text, expected):
+    for combo, value in ((browser.split, split), (browser.grade, grade), (browser.lesion, lesion)):
+        if value is not None:
+            choose(combo, value)
+    browser.text.setText(text)
+    assert listed(browser) == expected
+
+
+def test_next_and_previous_go_through_what_is_listed(browser, viewer, wait):
+    browser.step(1)
+    wait(lambda: viewer.layers[0].name == "eye1")
+    assert browser.position.text() == "2 of 4"
+    assert viewer.layers[-1].name == "eye1: centres (experts)"
+    browser.step(-1)
+    wait(lambda: viewer.layers[0].name == "eye0")
+    browser.step(-1)
+    assert browser.current().id == "eye0"
+
+
+def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, viewer, wait):
+    own = viewer.add_labels(np.zeros((9, 9), int), name="mine")
+    painted = next(x for x in viewer.layers if x.name.endswith("MA (experts)"))
+    painted.paint((3, 3), 5)
+    browser.go(2)
+    wait(lambda: any(layer.name == "eye2" for layer in viewer.layers))
+    names = [layer.name for layer in viewer.layers]
+    assert own in viewer.layers
+    assert painted in viewer.layers
+    assert "eye0" not in names
+    assert "eye0: EX (experts)" not in names
+
+
+def test_results_of_an_image_that_is_gone_are_hidden_not_lost(browser, viewer, wait):
+    result = viewer.add_labels(
+        np.ones((9, 9), int), metadata={METADATA_KEY: {"source": viewer.layers[0]}}
+    )
+    browser.go(1)
+    wait(lambda: any(layer.name == "eye1" for layer in viewer.layers))
+    assert result in viewer.layers
+    assert not result.visible
+
+
+def test_of_quick_clicks_the_last_one_wins(browser, viewer, wait, qtbot):
+    for row in (1, 2, 3):
+        browser.go(row)
+    wait(lambda: viewer.layers[0].name == "eye3")
+    qtbot.wait(300)
+    assert [layer.name for layer in viewer.layers] == ["eye3"]
+
+
+def test_problems_of_the_data_set_are_listed(browser):
+    assert not browser.problems.isHidden()
+    assert browser.problem_list.item(0).text() == "eye9.png: is missing"
+
+
+def test_a_sample_that_cannot_be_read_is_said_and_the_list_goes_on(
+    browser, viewer, wait, dataset, monkeypatch
+):
+    told: list[Exception] = []
+    monkeypatch.setattr("napari_fundus.gui.browser.tell_error", told.append)
+    dataset.samples[1].image_path.write_bytes(b"\xff\xd8\xff nonsense")
+    browser.go(1)
+    wait(lambda: told)
+    assert isinstance(told[0], ImageReadError)
+    assert "eye1" in browser.message.text()
+    browser.go(2)
+    wait(lambda: any(layer.name == "eye2" for layer in viewer.layers))
+
+
+def test_a_folder_that_is_no_data_set_is_refused_with_the_reason(
+    browser, wait, tmp_path, monkeypatch
+):
+    told: list[Exception] = []
+    monkeypatch.setattr("napari_fundus.gui.browser.tell_error", told.append)
+    (tmp_path / "empty").mkdir()
+    browser.open(tmp_path / "empty")
+    wait(lambda: told)
+    assert "holds no image" in browser.message.text()
+
+
+def test_a_sample_s_layers_can_be_had_without_a_widget(dataset):
+    tuples = sample_layers(dataset.samples[1])
+    assert [kind for _, _, kind in tuples] == ["image", "labels", "labels", "points"]
+
+
+def test_eighty_thousand_samples_are_filtered_in_a_blink(qapp):
+    samples = [Sample(f"{n}_left", Path(f"{n}.jpeg"), grades={"dr": n % 5}) for n in range(80_000)]
+    model, chosen = SampleList(Fixture(Path(), samples)), SampleFilter()
+    chosen.setSourceModel(model)
+    start = time.perf_counter()
+    chosen.choose(grade=3, text="77_")
+    assert time.perf_counter() - start < 1
+    expected = [s for s in samples if s.grades["dr"] == 3 and "77_" in s.id]
+    assert chosen.rowCount() == len(expected)
+
+
+def test_the_tooltip_says_that_absence_of_annotation_is_no_absence(dataset):
+    assert "unknown: microaneurysms" in tell_annotation(dataset.samples[3])
+    model = SampleList(dataset)
+    assert model.data(model.index(1, 0)).split() == ["eye1", "grade", "2", "MA"]

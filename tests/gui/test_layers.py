@@ -1,0 +1,138 @@
+"""Results, truth and photographs as layer tuples: what napari needs, and no window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Layer, Points, Shapes
+
+import napari_fundus as nf
+from napari_fundus.detections import Detections, Provenance
+from napari_fundus.gui import add_detections, layers
+from napari_fundus.gui.layers import (
+    centre_layer,
+    detection_layers,
+    features_of,
+    image_layer,
+    label_colormap,
+    truth_layers,
+)
+from napari_fundus.gui.placement import METADATA_KEY, moved
+
+
+def result(**changes) -> Detections:
+    values = np.zeros((70, 80), np.float32)
+    values[5:9, 5:9] = 0.9
+    values[20:30, 40:41] = 0.6
+    ran = Provenance(
+        detector="d",
+        detector_version="1",
+        package_version="0",
+        image_name="eye",
+        image_shape=(70, 80),
+    )
+    fields = {"probability": {"MA": values}, "thresholds": {"MA": 0.5}, **changes}
+    return Detections(ran, **fields)
+
+
+def kinds(tuples):
+    return [(kind, meta["metadata"][METADATA_KEY]["kind"]) for _, meta, kind in tuples]
+
+
+def test_each_tuple_makes_a_layer():
+    for data, meta, kind in detection_layers(result(has_boxes=True)):
+        assert Layer.create(data, meta, kind).name.startswith("eye: ")
+
+
+def test_maps_of_where_a_classifier_looked_come_first_and_hidden():
+    heat = {"HE": np.full((70, 80), 0.5, np.float32)}
+    tuples = detection_layers(result(heatmap=heat))
+    assert kinds(tuples) == [("image", "heatmap"), ("image", "probability"), ("labels", "labels")]
+    assert tuples[0][1]["visible"] is False
+
+
+def test_a_result_without_any_class_gives_no_layer():
+    assert detection_layers(result(probability={}, thresholds={})) == []
+
+
+def test_an_unknown_class_gets_a_layer_of_its_own():
+    found = result()
+    tuples = detection_layers(
+        result(probability={"drusen": found.probability["MA"]}, thresholds={"drusen": 0.5})
+    )
+    assert tuples[-1][1]["name"] == "eye: drusen"
+
+
+def test_no_lesion_gives_empty_boxes_that_napari_takes():
+    found = result(thresholds={"MA": 1.0}, has_boxes=True)
+    data, meta, kind = detection_layers(found)[-1]
+    assert len(Layer.create(data, meta, kind).data) == 0
+
+
+@pytest.mark.parametrize(("limit", "kind"), [(2, Shapes), (1, Points)])
+def test_many_boxes_become_points(monkeypatch, limit, kind):
+    monkeypatch.setattr(layers, "MAX_BOXES", limit)
+    data, meta, name = detection_layers(result(has_boxes=True))[-1]
+    layer = Layer.create(data, meta, name)
+    assert isinstance(layer, kind)
+    assert list(layer.features["index"]) == [1, 2]
+
+
+def test_features_map_each_label_to_its_row():
+    table = features_of(result().instances)
+    assert list(table["index"]) == [1, 2]
+    assert list(table["area_px"]) == [16, 10]
+    assert not [name for name in table if name.startswith("bbox")]
+
+
+def test_every_lesion_has_the_colour_of_its_class():
+    colours = label_colormap("MA").map(np.array([0, 1, 2, 500], np.uint16))
+    np.testing.assert_array_equal(colours[0], 0)
+    np.testing.assert_allclose(colours[1:], [[0, 0xE5 / 255, 1, 1]] * 3, atol=1e-6)
+
+
+def test_truth_gives_each_lesion_a_number():
+    mask = np.zeros((70, 80), np.bool_)
+    mask[1:3, 1:3] = mask[3:5, 3:5] = mask[40, 40] = True
+    ((labels, meta, _),) = truth_layers({"SE": mask}, name="eye")
+    assert labels.max() == 2
+    assert meta["name"] == "eye: SE (experts)"
+
+
+def test_centres_become_points_that_know_their_structure(retina):
+    image = nf.FundusImage.from_array(retina.pixels)
+    data, meta, _ = centre_layer({"OD": (3.0, 4.0), "FOVEA": (5.0, 6.0)}, image)
+    np.testing.assert_array_equal(data, [[3, 4], [5, 6]])
+    assert list(meta["features"]["structure"]) == ["optic disc", "fovea"]
+
+
+def test_a_photograph_s_layer_remembers_its_file():
+    path = nf.sample_image_path()
+    data, meta, _ = image_layer(nf.read_image(path))
+    assert meta["rgb"]
+    assert meta["metadata"][METADATA_KEY]["path"] == str(path)
+    assert data.dtype == np.uint8
+
+
+def test_a_part_of_a_turned_and_sheared_picture_lies_where_it_was_cut():
+    whole = {"scale": (2, 3), "translate": (5, 7), "rotate": np.eye(2), "shear": [0.4]}
+    angle = 0.3
+    whole["rotate"] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    image = Layer.create(np.zeros((70, 80)), whole, "image")
+    part = Layer.create(np.zeros((20, 20)), moved(whole, (0.5, 2), (10, 20)), "image")
+    for point in ((0, 0), (4, 9), (-3, 5)):
+        inside = np.array((10, 20)) + np.array((0.5, 2)) * point
+        np.testing.assert_allclose(part.data_to_world(point), image.data_to_world(inside))
+
+
+def test_results_can_be_added_without_any_window():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((70, 80, 3), np.uint8), name="left", scale=(4, 4))
+    added = add_detections(viewer, result(), image)
+    assert [layer.name for layer in added] == ["left: MA probability", "left: microaneurysms"]
+    np.testing.assert_array_equal(added[1].scale, (4, 4))
+    pd.testing.assert_series_equal(
+        added[1].features["index"], result().instances["id"], check_names=False
+    )

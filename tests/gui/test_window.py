@@ -1,0 +1,142 @@
+"""A real window: it never freezes while lesions are searched for, and sliders follow the hand."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+import napari_fundus as nf
+from napari_fundus.gui import open_demo
+from napari_fundus.gui.browser import BrowserWidget
+from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.placement import METADATA_KEY
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+class Heartbeat:
+    """Counts the longest time that the main thread was away from its event loop."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start()
+
+    def _beat(self) -> None:
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - self._last)
+        self._last = now
+
+    def stop(self) -> float:
+        """Return the longest gap in seconds."""
+        self._timer.stop()
+        return self.longest
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    return viewer
+
+
+def open_sample(viewer):
+    viewer.open_sample("napari-fundus", "idrid")
+    for _ in range(5):
+        QApplication.processEvents()
+    return viewer.layers["IDRiD_13"]
+
+
+def detect_and_listen(widget, qtbot):
+    """Run the widget; return result, layers, and the longest gap until the layers are added."""
+    found: list = []
+    shown: list = []
+    gaps: list[float] = []
+    widget.shown.connect(shown.append)
+    widget.run()
+    heart = Heartbeat()
+    # The layers are added in later turns of the event loop; their time is excepted.
+    widget.run_bar.job.returned.connect(
+        lambda result: (gaps.append(heart.stop()), found.append(result))
+    )
+    qtbot.waitUntil(lambda: bool(shown), timeout=60_000)
+    return found[0][0], shown[0], gaps[0]
+
+
+def test_the_main_job_on_the_real_sample_without_a_freeze(viewer, qtbot):
+    layer = open_sample(viewer)
+    viewer.layers.selection.active = layer
+    _, widget = viewer.window.add_plugin_dock_widget("napari-fundus", "Detect lesions")
+    assert isinstance(widget, DetectWidget)
+    qtbot.wait(300)
+    result, shown, longest = detect_and_listen(widget, qtbot)
+    for _ in range(3):
+        # Other work on the machine only ever adds to a gap, so the best run counts.
+        if longest >= 0.2:
+            result, shown, again = detect_and_listen(widget, qtbot)
+            longest = min(longest, again)
+    assert longest < 0.2
+    labels = [x for x in shown if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    assert {x.metadata[METADATA_KEY]["lesion"] for x in labels} == set(result.lesions)
+
+    # As in the command line and in scripts: the same numbers.
+    again = nf.detect(nf.sample_image_path(), widget._detector.name, device="cpu")
+    for code in result.lesions:
+        np.testing.assert_array_equal(result.probability[code], again.probability[code])
+    assert result.provenance.image_sha256 == again.provenance.image_sha256
+
+    qtbot.waitUntil(lambda: not widget.results.busy, timeout=20_000)
+    answered: list[float] = []
+    widget.results.updated.connect(lambda: answered.append(time.perf_counter()))
+    times = []
+    for value in (600, 450, 550, 700, 500):
+        answered.clear()
+        start = time.perf_counter()
+        widget.results.rows["MA"].slider.setValue(value)
+        qtbot.waitUntil(lambda: bool(answered), timeout=5000)
+        times.append(answered[0] - start)
+    # The second best: other work on the machine only ever adds.
+    assert sorted(times)[1] < 0.15, times
+
+    widget.results.show_table()
+    assert viewer.layers.selection.active in labels
+
+
+def test_a_widget_closed_mid_run_cancels_and_leaves_nothing(viewer, qtbot, discovery, fake, retina):
+    viewer.add_image(retina.pixels, rgb=True)
+    widget = DetectWidget(viewer, discovery=discovery)
+    dock = viewer.window.add_dock_widget(widget, name="Detect")
+    fake.go.clear()
+    widget.run()
+    job = widget.run_bar.job
+    qtbot.waitUntil(lambda: bool(fake.threads), timeout=5000)
+    viewer.window.remove_dock_widget(dock)
+    assert job.monitor.cancelled
+    fake.go.set()
+    qtbot.waitUntil(lambda: not job._worker.is_running, timeout=5000)
+    assert len(viewer.layers) == 1
+
+
+def test_a_data_set_s_folder_opens_the_browser(viewer, qtbot):
+    viewer.open(nf.samples.sample_folder(), plugin="napari-fundus")
+    (browser,) = viewer.window._qt_window.findChildren(BrowserWidget)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 6, timeout=20_000)
+    assert browser.dataset.samples[0].id == "IDRiD_13"
+
+
+def test_the_demo_s_window_shows_image_truth_and_result(
+    qtbot, retina, make_napari_viewer, monkeypatch
+):
+    monkeypatch.setattr("napari.Viewer", lambda **_: make_napari_viewer())
+    image = nf.FundusImage.from_array(retina.pixels, name="demo")
+    found = nf.detect(image, "tophat")
+    viewer = open_demo(image, found, retina.masks, run=False)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 1 + 3 + 2 * len(found.lesions), timeout=20_000)
+    assert viewer.layers[0].name == "demo"

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -28,28 +27,21 @@ from superqt import QLargeIntSpinBox
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import OptionsError
+from napari_fundus.gui.fields import (
+    field_bounds,
+    field_extra,
+    field_title,
+    field_tooltip,
+    field_unit,
+    model_defaults,
+)
 from napari_fundus.gui.spin import FloatSpinBox
 
-__all__ = ["ModelForm", "field_title", "field_unit"]
+__all__ = ["ModelForm"]
 
 _FAR = 10**15
 
 _CONTROL_WIDTH = 112
-
-
-def field_title(name: str, field: FieldInfo) -> str:
-    """Return a field's title, or its name in words."""
-    return field.title or name.replace("_", " ").capitalize()
-
-
-def _extra(field: FieldInfo) -> dict[str, Any]:
-    extra = field.json_schema_extra
-    return dict(extra) if isinstance(extra, dict) else {}
-
-
-def field_unit(field: FieldInfo) -> str:
-    """Return a field's unit (``json_schema_extra={"unit": "px"}``), or nothing."""
-    return str(_extra(field).get("unit", ""))
 
 
 class ModelForm(QWidget):
@@ -82,7 +74,7 @@ class ModelForm(QWidget):
         folded = QWidget()
         folded_layout = _form_layout(folded)
         for name, field in model.model_fields.items():
-            advanced = bool(_extra(field).get("advanced"))
+            advanced = bool(field_extra(field).get("advanced"))
             self._add(name, field, folded_layout if advanced else layout)
         if folded_layout.rowCount():
             more = QCollapsible("More options")
@@ -90,11 +82,11 @@ class ModelForm(QWidget):
             layout.addRow(more)
         else:
             folded.deleteLater()
-        self.set_values({**_defaults(model), **dict(values or {})})
+        self.set_values({**model_defaults(model), **dict(values or {})})
 
     def _add(self, name: str, field: FieldInfo, layout: QFormLayout) -> None:
         editor = make_editor(field.annotation, field)
-        tooltip = _tooltip(field)
+        tooltip = field_tooltip(field)
         label = QLabel(field_title(name, field))
         label.setToolTip(tooltip)
         editor.setToolTip(tooltip)
@@ -119,7 +111,7 @@ class ModelForm(QWidget):
 
     def reset(self) -> None:
         """Show the defaults."""
-        self.set_values(_defaults(self.model))
+        self.set_values(model_defaults(self.model))
 
     def instance(self) -> Any:
         """Return the model's instance.
@@ -148,45 +140,6 @@ def _form_layout(parent: QWidget) -> QFormLayout:
     layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
     return layout
-
-
-def _defaults(model: type[BaseModel]) -> dict[str, Any]:
-    values = {}
-    for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True, validated_data={})
-        values[name] = None if default is PydanticUndefined else default
-    return values
-
-
-def _bounds(field: FieldInfo) -> dict[str, float]:
-    """Return ge, gt, le, lt as far as they are stated."""
-    found: dict[str, float] = {}
-    for item in field.metadata:
-        for key in ("ge", "gt", "le", "lt", "multiple_of"):
-            value = getattr(item, key, None)
-            if isinstance(value, int | float):
-                found[key] = value
-    return found
-
-
-def _tooltip(field: FieldInfo) -> str:
-    bounds = _bounds(field)
-    low = bounds.get("ge", bounds.get("gt"))
-    high = bounds.get("le", bounds.get("lt"))
-    unit = f" {field_unit(field)}" if field_unit(field) else ""
-    parts = [field.description or ""]
-    if low is not None and high is not None:
-        parts.append(f"From {low:g} to {high:g}{unit}.")
-    elif low is not None:
-        parts.append(f"At least {low:g}{unit}.")
-    elif high is not None:
-        parts.append(f"At most {high:g}{unit}.")
-    default = field.get_default(call_default_factory=True, validated_data={})
-    if default is not PydanticUndefined and isinstance(default, str | int | float | bool | Enum):
-        shown = default.value if isinstance(default, Enum) else default
-        parts.append(f"Default: {shown}.")
-    text = "<br>".join(part for part in parts if part)
-    return f"<qt>{text}</qt>" if text else ""
 
 
 class Editor(QWidget):
@@ -219,7 +172,7 @@ class FloatEditor(Editor):
 
     def __init__(self, field: FieldInfo) -> None:
         super().__init__()
-        bounds = _bounds(field)
+        bounds = field_bounds(field)
         self.control = FloatSpinBox(
             low=bounds.get("ge", bounds.get("gt")), high=bounds.get("le", bounds.get("lt"))
         )
@@ -240,7 +193,7 @@ class IntEditor(Editor):
 
     def __init__(self, field: FieldInfo) -> None:
         super().__init__()
-        bounds = _bounds(field)
+        bounds = field_bounds(field)
         low = bounds["gt"] + 1 if "gt" in bounds else bounds.get("ge", -_FAR)
         high = bounds["lt"] - 1 if "lt" in bounds else bounds.get("le", _FAR)
         bounded = ("ge" in bounds or "gt" in bounds) and ("le" in bounds or "lt" in bounds)

@@ -20,7 +20,12 @@ from npe2.manifest.utils import import_python_name
 import napari_fundus
 import napari_fundus as nf
 from napari_fundus.errors import FundusError, ImageBrokenError
-from napari_fundus.export import read_csv, write_labels_tiff, write_probability_tiff
+from napari_fundus.export import (
+    read_csv,
+    read_provenance,
+    write_labels_tiff,
+    write_probability_tiff,
+)
 from napari_fundus.gui import add_detections, writers
 from napari_fundus.gui.edits import detections_of_layer, with_labels
 from napari_fundus.gui.placement import METADATA_KEY
@@ -190,6 +195,12 @@ def test_napari_s_save_writes_the_layer_s_class(layers, found, tmp_path, writer,
     else:
         content = json.loads(path.read_text())
         assert len(content["annotations" if suffix == ".json" else "features"]) == count
+
+
+def test_a_table_has_its_provenance_beside_it(found, tmp_path):
+    path = writers.write_result(found, tmp_path / "lesions", "csv")
+    assert path.endswith("lesions.csv")
+    assert read_provenance(tmp_path / "lesions.provenance.json") == found.provenance
 
 
 def test_what_is_written_is_what_the_layer_shows_edits_included(layers):

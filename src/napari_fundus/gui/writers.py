@@ -60,6 +60,8 @@ def write_result(
 ) -> str:
     """Write a result and return the path; the suffix is added where it is missing.
 
+    Provenance goes into the file, for CSV into ``<stem>.provenance.json`` beside it.
+
     Parameters
     ----------
     detections
@@ -91,6 +93,10 @@ def write_result(
     if not path.lower().endswith(endings):
         path += chosen.suffix
     writers[form](detections, path, overwrite=overwrite)
+    if form == "csv":
+        # The other forms have a place for it in themselves.
+        beside = Path(path).with_suffix(export.PROVENANCE_SUFFIX)
+        export.write_provenance(detections, beside, overwrite=overwrite)
     return path
 
 

@@ -10,12 +10,9 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.collapsible import QCollapsible
@@ -29,6 +26,7 @@ from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.layer_choice import LayerChoice
 from napari_fundus.gui.layers import LayerTuple, add_layers, detection_layers
 from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.results import ResultsPanel
 from napari_fundus.gui.run_bar import RunBar
@@ -76,18 +74,7 @@ class DetectWidget(QWidget):
         when_removed(self, self.forget)
 
     def _build(self) -> None:
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        outer.addWidget(scroll)
-        inner = QWidget()
-        scroll.setWidget(inner)
-        self.setMinimumWidth(345)
-        layout = QVBoxLayout(inner)
-        layout.setSpacing(8)
+        layout = scrolling_column(self)
         self._layout = layout
 
         self.layer_choice = LayerChoice(self._viewer)

@@ -1,0 +1,28 @@
+"""The body of a docked widget: a column that scrolls where the window is too low for it."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+__all__ = ["scrolling_column"]
+
+_WIDTH = 345
+"""Least width in pixels at which no control is cut off in napari's theme."""
+
+
+def scrolling_column(widget: QWidget) -> QVBoxLayout:
+    """Give `widget` a column that scrolls vertically, and return the layout to fill."""
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    outer.addWidget(scroll)
+    inner = QWidget()
+    scroll.setWidget(inner)
+    widget.setMinimumWidth(_WIDTH)
+    column = QVBoxLayout(inner)
+    column.setSpacing(8)
+    return column

@@ -12,16 +12,17 @@ from PIL import Image
 
 from napari_fundus.backends.voting import Voting
 from napari_fundus.backends.voting.network import Architecture
-from napari_fundus.backends.voting.planes import to_planes
 from napari_fundus.backends.voting.training import VotingTask, train_voting
-from napari_fundus.backends.voting.training_data import divide, fill_store, tiles_of
-from napari_fundus.backends.voting.training_options import VotingTrainingOptions, split_settings
+from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, open_dataset
 from napari_fundus.errors import LeakageError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing.planes import to_planes
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
+from napari_fundus.training.patch_data import divide, fill_store, tiles_of
+from napari_fundus.training.settings import split_settings
 
 SMALL = {
     "width": 4,
@@ -68,7 +69,7 @@ def healthy(tmp_path: Path, draw) -> Path:
 
 @pytest.fixture(scope="module")
 def options() -> VotingTrainingOptions:
-    return split_settings(SMALL)[1]
+    return split_settings(SMALL, VotingTrainingOptions)[1]
 
 
 class Listed(Dataset):
@@ -125,7 +126,7 @@ def test_dots_are_told_from_the_rest_after_a_short_training(folder, tmp_path, dr
 def test_training_and_detection_see_the_same_planes(folder, options) -> None:
     """What is stored as bytes becomes just what the detector makes of the same photograph."""
     task = VotingTask(open_dataset(folder), options=options)
-    task.prepare(split_settings(SMALL)[0], Monitor())
+    task.prepare(split_settings(SMALL, VotingTrainingOptions)[0], Monitor())
     name = task.checked[0].id
     prepared = task.recipe.apply(read_image(folder / f"{name}.png"))
     stored = torch.from_numpy(task.checked[0].pixels).permute(2, 0, 1)[None]
@@ -166,14 +167,14 @@ def test_a_scheme_needs_weights_to_start_from(folder, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"widht": 3}, "Unknown setting 'widht'; there are width"),
+        ({"widht": 3}, "Unknown setting 'widht'; there are .*width"),
         ({"patch": 12}, "'patch' = 12"),
         ({"learning_rate": "fast"}, "'learning_rate' = 'fast'"),
     ],
 )
 def test_settings_out_of_bounds_are_named(settings, message) -> None:
     with pytest.raises(OptionsError, match=message):
-        split_settings(settings)
+        split_settings(settings, VotingTrainingOptions)
 
 
 def test_the_two_models_of_settings_share_no_name() -> None:
@@ -197,7 +198,7 @@ def test_testing_images_are_left_alone_and_a_given_validation_part_is_kept(folde
     samples = list(open_dataset(folder))
     parts = ("train", "valid", "test")
     data = Listed(folder, [replace(s, split=part) for s, part in zip(samples, parts, strict=True)])
-    chosen = divide(data, None, TrainingSettings(), options.recipe())
+    chosen = divide(data, None, TrainingSettings(), options.recipe(), ["MA"])
     assert [s.split for s in chosen.train] == ["train"]
     assert [s.split for s in chosen.validation] == ["valid"]
 
@@ -206,7 +207,7 @@ def test_healthy_images_of_a_held_back_eye_are_left_out(folder, options) -> None
     samples = [replace(s, group=s.id) for s in open_dataset(folder)]
     graded = [Sample(f"graded/{s.id}", s.image_path, grades={"dr": 0}, group=s.id) for s in samples]
     data = Listed(folder, [*samples, *graded])
-    chosen = divide(data, None, TrainingSettings(validation_share=0.34), options.recipe())
+    chosen = divide(data, None, TrainingSettings(validation_share=0.34), options.recipe(), ["MA"])
     assert len(chosen.validation) == 1
     assert {s.group for s in chosen.healthy} == {s.group for s in chosen.train}
     assert all(s.annotated == {"MA"} and not s.truths for s in chosen.healthy)
@@ -217,12 +218,14 @@ def test_healthy_images_too_small_for_the_scale_are_left_out(folder, options) ->
     graded = [Sample("graded", samples[0].image_path, grades={"dr": 0})]
     data = Listed(folder, [*samples, *graded])
     large = options.recipe().model_copy(update={"disc_diameter": 300.0})
-    assert len(divide(data, None, TrainingSettings(), options.recipe()).healthy) == 1
-    assert not divide(data, None, TrainingSettings(), large).healthy
+    assert len(divide(data, None, TrainingSettings(), options.recipe(), ["MA"]).healthy) == 1
+    assert not divide(data, None, TrainingSettings(), large, ["MA"]).healthy
 
 
 def test_other_patches_may_come_from_healthy_images_alone(folder, healthy) -> None:
-    shared, options = split_settings({**SMALL, "negatives": "healthy", "positive_share": 0.5})
+    shared, options = split_settings(
+        {**SMALL, "negatives": "healthy", "positive_share": 0.5}, VotingTrainingOptions
+    )
     task = VotingTask(open_dataset(folder), open_dataset(healthy), options=options)
     facts = task.prepare(shared, Monitor())
     assert [s.id for s in facts.train.samples][-1] == "healthy/clean"
@@ -239,7 +242,7 @@ def test_images_without_annotation_cannot_be_trained_on(healthy, tmp_path) -> No
 
 
 def test_drawn_tiles_stand_for_the_others(folder, options) -> None:
-    store = fill_store(list(open_dataset(folder)), options.recipe(), 16, Monitor())
+    store = fill_store(list(open_dataset(folder)), options.recipe(), 16, ["MA"], Monitor())
     everything = tiles_of(store, 16, 0, seed=0)
     some = tiles_of(store, 16, 5, seed=0)
     assert len(some.weights) < len(everything.weights)
@@ -253,7 +256,7 @@ def test_drawn_tiles_stand_for_the_others(folder, options) -> None:
 
 def test_the_preview_shows_a_lesion_and_what_is_found(folder, options) -> None:
     task = VotingTask(open_dataset(folder), options=options)
-    task.prepare(split_settings(SMALL)[0], Monitor())
+    task.prepare(split_settings(SMALL, VotingTrainingOptions)[0], Monitor())
     with torch.inference_mode():
         shown = list(task.preview(task.build().eval()).values())
     assert shown[0].dtype == np.uint8

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = ["TrainingSettings"]
+from napari_fundus.errors import OptionsError
+
+__all__ = ["TrainingSettings", "split_settings"]
+
+Own = TypeVar("Own", bound=BaseModel)
 
 
 class TrainingSettings(BaseModel):
@@ -79,6 +84,14 @@ class TrainingSettings(BaseModel):
     validation_share: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.2, title="Validation share", description="Share of the images that is held back."
     )
+    folds: Annotated[int, Field(ge=0, le=1000)] = Field(
+        0,
+        title="Folds",
+        description="Of a cross-validation: instead of a share, one fold is held back. 0: none.",
+    )
+    fold: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, title="Fold", description="Which of the folds is held back, from 1."
+    )
     scheme: Annotated[
         str, Field(pattern=r"^(none|full|interleaved|freeze_[1-9]\d{0,3}(_bn)?)$")
     ] = Field(
@@ -131,3 +144,37 @@ class TrainingSettings(BaseModel):
         title="Allow leakage",
         description="Train even if the same eye is in the training and the validation part.",
     )
+
+
+def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[TrainingSettings, Own]:
+    """Return the settings of the loop and the options of a method from one mapping.
+
+    Parameters
+    ----------
+    settings
+        Fields of both that differ from their defaults.
+    model
+        The method's own options.
+
+    Raises
+    ------
+    OptionsError
+        A field is in neither, or its value is out of bounds.
+    """
+    own, shared = model.model_fields, TrainingSettings.model_fields
+    if unknown := [name for name in settings if name not in own and name not in shared]:
+        raise OptionsError(
+            f"Unknown setting {', '.join(map(repr, unknown))}; there are "
+            f"{', '.join([*own, *shared])}."
+        )
+    try:
+        return (
+            TrainingSettings.model_validate({n: v for n, v in settings.items() if n in shared}),
+            model.model_validate({n: v for n, v in settings.items() if n in own}),
+        )
+    except ValidationError as error:
+        problems = (
+            f"Setting {'.'.join(map(str, p['loc']))!r} = {p['input']!r}: {p['msg']}."
+            for p in error.errors()
+        )
+        raise OptionsError(" ".join(problems)) from None

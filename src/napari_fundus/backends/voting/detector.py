@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
-from napari_fundus.backends.voting.planes import FILL, to_planes
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.devices import Device
@@ -19,6 +18,7 @@ from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import Lesion
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import FILL, to_planes
 
 if TYPE_CHECKING:
     from napari_fundus.backends.voting.network import PatchNetwork

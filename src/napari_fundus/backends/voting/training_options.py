@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from napari_fundus.backends.voting.planes import DEFAULT_RECIPE
-from napari_fundus.errors import OptionsError
-from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.patch_options import PatchTrainingOptions
 
-__all__ = ["OF_THE_WEIGHTS", "VotingTrainingOptions", "split_settings"]
+__all__ = ["OF_THE_WEIGHTS", "VotingTrainingOptions"]
 
 OF_THE_WEIGHTS = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
 """Options that come with the weights where a training starts from some."""
 
 
-class VotingTrainingOptions(BaseModel):
-    """Network, working scale, patches and loss; the defaults are those of the paper."""
+class VotingTrainingOptions(PatchTrainingOptions):
+    """Network, working scale, patches and loss; the defaults are those of the paper.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The paper's pictures have discs of about 1,400 px. Its enhancement's β of −10 drives bright
+    pixels to 0; −4 keeps the local mean grey.
+    """
 
+    disc_diameter: Annotated[float, Field(ge=64, le=8192)] = Field(
+        1400.0,
+        title="Disc diameter",
+        description="Working scale: every image is resized so that its disc has this diameter.",
+        json_schema_extra={"unit": "px"},
+    )
+    channel: Literal["green", "rgb"] = Field(
+        "green", title="Channels", description="The green plane alone, or all three."
+    )
     width: Annotated[int, Field(ge=1, le=256)] = Field(
         16, title="Width", description="Channels of the first convolutions; the deepest have four."
     )
@@ -39,15 +46,6 @@ class VotingTrainingOptions(BaseModel):
         title="Patch side",
         description="At the working scale.",
         json_schema_extra={"unit": "px"},
-    )
-    disc_diameter: Annotated[float, Field(ge=64, le=8192)] = Field(
-        DEFAULT_RECIPE.disc_diameter,
-        title="Disc diameter",
-        description="Working scale: every image is resized so that its disc has this diameter.",
-        json_schema_extra={"unit": "px"},
-    )
-    channel: Literal["green", "rgb"] = Field(
-        "green", title="Channels", description="The green plane alone, or all three."
     )
     stride: Annotated[int, Field(ge=1, le=64)] = Field(
         2,
@@ -74,20 +72,6 @@ class VotingTrainingOptions(BaseModel):
     lesion_weight: Annotated[float, Field(gt=0, le=1000)] = Field(
         3.0, title="Lesion weight", description="Of lesion pixels in the cross-entropy."
     )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, title="Contrast", description="Training patches are multiplied by 1 ± this."
-    )
-    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
-    )
-    validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        1500,
-        title="Validation tiles",
-        description=(
-            "Tiles without lesion to validate on, beside all with one; those drawn stand for the "
-            "others in the figures. 0 takes all."
-        ),
-    )
 
     def widths(self) -> tuple[int, ...]:
         """Return the channels of the 14 convolutions."""
@@ -95,41 +79,3 @@ class VotingTrainingOptions(BaseModel):
         if self.decoder == "paper":
             return first + (4 * self.width,) * 8
         return (*first, *(4 * self.width,) * 6, 2 * self.width, self.width)
-
-    def recipe(self) -> Recipe:
-        """Return the preprocessing; its blur keeps its size in relation to the disc."""
-        changes = {
-            "disc_diameter": self.disc_diameter,
-            "sigma": DEFAULT_RECIPE.sigma * self.disc_diameter / DEFAULT_RECIPE.disc_diameter,
-            "channel": self.channel,
-        }
-        return Recipe.model_validate({**DEFAULT_RECIPE.model_dump(), **changes})
-
-
-def split_settings(
-    settings: Mapping[str, Any],
-) -> tuple[TrainingSettings, VotingTrainingOptions]:
-    """Return the settings of the loop and the options of the method from one mapping.
-
-    Raises
-    ------
-    OptionsError
-        A field is in neither, or its value is out of bounds.
-    """
-    own, shared = VotingTrainingOptions.model_fields, TrainingSettings.model_fields
-    if unknown := [name for name in settings if name not in own and name not in shared]:
-        raise OptionsError(
-            f"Unknown setting {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join([*own, *shared])}."
-        )
-    try:
-        return (
-            TrainingSettings.model_validate({n: v for n, v in settings.items() if n in shared}),
-            VotingTrainingOptions.model_validate({n: v for n, v in settings.items() if n in own}),
-        )
-    except ValidationError as error:
-        problems = (
-            f"Setting {'.'.join(map(str, p['loc']))!r} = {p['input']!r}: {p['msg']}."
-            for p in error.errors()
-        )
-        raise OptionsError(" ".join(problems)) from None

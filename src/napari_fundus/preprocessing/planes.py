@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.preprocessing import Prepared, Recipe
+from napari_fundus.preprocessing.recipe import Prepared
 
-__all__ = ["DEFAULT_RECIPE", "FILL", "GREY", "SPREAD", "to_planes"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-DEFAULT_RECIPE = Recipe(
-    crop="disc",
-    resize="disc",
-    disc_diameter=1400,
-    enhance=True,
-    alpha=4,
-    beta=-4,
-    gamma=128,
-    sigma=24,
-    channel="green",
-)
-"""Working scale and enhancement of weights that are trained anew.
-
-The paper's pictures have discs of about 1,400 px. Its β of −10 drives bright pixels to 0; −4 keeps
-the local mean grey. σ is 30 px at a disc of 1,750 px, brought to this scale.
-"""
+__all__ = ["FILL", "GREY", "SPREAD", "as_input", "to_planes"]
 
 FILL = 0.0
 """What lies outside the field of view, and outside the picture, in the network's units."""
@@ -49,3 +37,8 @@ def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
         planes = (planes - np.float32(GREY)) / np.float32(SPREAD)
     planes[:, ~prepared.field_of_view] = FILL
     return np.ascontiguousarray(planes)
+
+
+def as_input(pixels: Tensor) -> Tensor:
+    """Return grey levels in the network's units, as :func:`to_planes` does: float32."""
+    return (pixels.float() - GREY) / SPREAD

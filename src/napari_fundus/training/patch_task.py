@@ -1,0 +1,259 @@
+"""What the trainings on patches have in common: data, batches, variation, validation, preview."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_fundus.checkpoints import Checkpoint, ModelCard
+from napari_fundus.datasets import Dataset
+from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.lesions import describe
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import as_input
+from napari_fundus.training.augment import Augmentation, AugmentationSettings
+from napari_fundus.training.patch_data import Parts, divide, fill_store, tiles_of
+from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
+from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.samplers import PatchSampler
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.store import PatchStore
+from napari_fundus.training.task import Task
+
+__all__ = ["PatchTask"]
+
+_TILE_PIXELS = 1 << 18
+"""Pixels of a validation batch."""
+_PREVIEW_SIDE = 256
+_SIDE_MULTIPLE = 32
+
+
+class PatchTask(Task):
+    """Patches in which a network marks the pixels of lesions, one map a class.
+
+    A subclass gives the sampler, the network and the loss.
+
+    Parameters
+    ----------
+    data
+        A data set with lesions drawn. Its testing part is not touched.
+    healthy
+        Images without any sign of disease.
+    lesions
+        Codes of the classes, in the order of the network's maps.
+    recipe
+        Preprocessing.
+    patch
+        Side of the patches at the working scale.
+    options
+        Variation and validation.
+    initial
+        Weights to start from.
+    name, command
+        For the model card.
+    """
+
+    best_metric: ClassVar[str] = "average_precision"
+    higher_is_better: ClassVar[bool] = True
+    lesion_tiles: ClassVar[int] = 0
+    """Validation tiles with a lesion; 0 for all."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        healthy: Dataset | None = None,
+        *,
+        lesions: Sequence[str],
+        recipe: Recipe,
+        patch: int,
+        options: PatchTrainingOptions,
+        initial: Checkpoint | None,
+        name: str,
+        command: str,
+    ) -> None:
+        if recipe.standardize:
+            raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
+        self.data, self.healthy = data, healthy
+        self.lesions = tuple(map(str, lesions))
+        self.recipe, self.patch, self.initial = recipe, patch, initial
+        self.variation = options
+        self._title, self._command = name, command
+        self._augment = Augmentation(
+            AugmentationSettings(scale=options.zoom, rotation=options.rotation)
+        )
+
+    @abstractmethod
+    def make_sampler(self, store: PatchStore, parts: Parts) -> PatchSampler:
+        """Return what draws the patches of a batch."""
+
+    @abstractmethod
+    def probability(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S)."""
+
+    @abstractmethod
+    def architecture_card(self) -> dict[str, Any]:
+        """Return the network's description for the card."""
+
+    @abstractmethod
+    def options_card(self) -> dict[str, Any]:
+        """Return the method's options for the card."""
+
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+        """Read both parts, prepared, into memory."""
+        parts = divide(self.data, self.healthy, settings, self.recipe, self.lesions)
+        samples = [*parts.train, *parts.healthy]
+        share = 0.01 + 0.98 * len(samples) / (len(samples) + len(parts.validation))
+
+        def fill(chosen: Any, start: float, stop: float) -> PatchStore:
+            part = monitor.part(0.01 * start, 0.01 * stop)
+            return fill_store(chosen, self.recipe, self.patch, self.lesions, part)
+
+        store = fill(samples, 0.0, share)
+        self.checked = fill(parts.validation, share, 1.0)
+        self.sampler = self.make_sampler(store, parts)
+        self.tiles = tiles_of(
+            self.checked,
+            self.patch,
+            self.variation.validation_tiles,
+            seed=settings.seed,
+            lesion_limit=self.lesion_tiles,
+        )
+        if not any(image.bits.any() for image in self.checked):
+            names = " or ".join(describe(code).name for code in self.lesions)
+            raise TrainingError(
+                f"No validation image holds a {names}: raise the validation share, or change "
+                "the seed."
+            )
+        return DataFacts(
+            PartFacts(_facts(store), self.sampler.counts),
+            PartFacts(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
+            store.nbytes + self.checked.nbytes,
+        )
+
+    def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
+        """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for."""
+        batch = self.sampler.batch(settings.batch_size, *key)
+        return {
+            "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
+            "masks": torch.from_numpy(batch.planes()),
+            "annotated": torch.from_numpy(batch.annotated),
+        }
+
+    def augment(self, batch: Any) -> Any:
+        """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
+        images, masks = self._augment(as_input(batch["images"]), batch["masks"])
+        # Of the CPU's generator, which the loop seeds for every step.
+        options = self.variation
+        draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
+        images = images * (1 + options.contrast * draw[0]) + options.brightness * draw[1]
+        if options.colour:
+            own = (2 * torch.rand(*images.shape[:2], 1, 1) - 1).to(images)
+            images = images * (1 + options.colour * own)
+        images = images.contiguous(memory_format=torch.channels_last)
+        return {**batch, "images": images, "masks": masks}
+
+    @property
+    def _tiles_at_once(self) -> int:
+        return max(_TILE_PIXELS // self.patch**2, 1)
+
+    def validation_steps(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold all tiles."""
+        return -(-len(self.tiles.weights) // self._tiles_at_once)
+
+    def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
+        """Return tiles, masks, and how much each pixel of each class counts."""
+        chosen = np.s_[step * self._tiles_at_once : (step + 1) * self._tiles_at_once]
+        tiles, side = self.tiles, self.patch
+        images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
+        batch = self.checked.cut(images, rows, cols, side)
+        inside = np.stack(
+            [
+                self.checked[image].field_of_view[row : row + side, col : col + side]
+                for image, row, col in zip(images, rows, cols, strict=True)
+            ]
+        )
+        weights = inside * tiles.weights[chosen][:, np.newaxis, np.newaxis]
+        known = batch.annotated[:, :, np.newaxis, np.newaxis]
+        return {
+            "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
+            "masks": torch.from_numpy(batch.planes()),
+            "weights": torch.from_numpy(weights[:, np.newaxis] * known),
+        }
+
+    def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
+        """Return the pixels above each threshold, class by class."""
+        probability = self.probability(network, as_input(batch["images"]))
+        sums: dict[str, Tensor] = {}
+        for number, code in enumerate(self.lesions):
+            plane = np.s_[:, number]
+            found = pixel_sums(probability[plane], batch["masks"][plane], batch["weights"][plane])
+            sums.update({f"{code}_{name}": value for name, value in found.items()})
+        return sums
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Return pixel figures at the working scale, each patch seen once.
+
+        With several classes: their means over those that the validation part has, and each one's.
+        """
+        by_class: dict[str, dict[str, float]] = {}
+        for code in self.lesions:
+            own = {n.removeprefix(f"{code}_"): v for n, v in sums.items() if n.startswith(code)}
+            figures = pixel_metrics(own)
+            if np.isfinite(figures["average_precision"]):
+                by_class[code] = figures
+        names = list(next(iter(by_class.values()), {}))
+        mean = {n: float(np.mean([f[n] for f in by_class.values()])) for n in names}
+        if len(self.lesions) == 1:
+            return mean
+        each = {f"{name}_{code}": f[name] for name in ("aupr",) for code, f in by_class.items()}
+        return {**mean, **each}
+
+    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the surroundings of a lesion of the validation part, and what is found there."""
+        tiles = self.tiles
+        image = self.checked[int(tiles.images[0])]
+        height, width = (
+            max(min(_PREVIEW_SIDE, n) // _SIDE_MULTIPLE * _SIDE_MULTIPLE, self.patch)
+            for n in image.bits.shape
+        )
+        row = min(max(int(tiles.rows[0]) - height // 2, 0), image.bits.shape[0] - height)
+        col = min(max(int(tiles.cols[0]) - width // 2, 0), image.bits.shape[1] - width)
+        pixels = np.ascontiguousarray(image.pixels[row : row + height, col : col + width])
+        place = next(network.parameters()).device
+        planes = as_input(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
+        maps = self.probability(network, planes)[0].float().cpu().numpy()
+        shown = np.broadcast_to(pixels, (height, width, 3)).copy()
+        found = {
+            f"{image.id}, {code} found": plane
+            for code, plane in zip(self.lesions, maps, strict=True)
+        }
+        return {image.id: shown, **found}
+
+    def card(self, settings: TrainingSettings) -> ModelCard:
+        """Return the card."""
+        sources = [self.data, *([self.healthy] if self.healthy is not None else [])]
+        return ModelCard(
+            name=self._title,
+            detector=self.name,
+            lesions=self.lesions,
+            architecture=self.architecture_card(),
+            recipe={
+                "preprocessing": self.recipe.model_dump(mode="json"),
+                "options": self.options_card(),
+            },
+            data="; ".join(dict.fromkeys(s.title for s in sources)),
+            data_licence="; ".join(dict.fromkeys(s.licence for s in sources if s.licence)),
+            command=self._command,
+        )
+
+
+def _facts(store: PatchStore) -> list[SampleFacts]:
+    return [SampleFacts(i.id, i.group or None, i.lesions) for i in store]

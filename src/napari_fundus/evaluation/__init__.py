@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval
+from napari_fundus.evaluation.calibration import (
+    Reliability,
+    Temperature,
+    brier_score,
+    fit_temperature,
+    logits_of,
+    reliability,
+    top_class,
+)
+from napari_fundus.evaluation.classification import (
+    PUBLISHED_SENSITIVITY,
+    PUBLISHED_SPECIFICITY,
+    BinaryScores,
+    GradedImages,
+    RocBand,
+    RocCurve,
+    RocPoint,
+)
+from napari_fundus.evaluation.confusion import Confusion
 from napari_fundus.evaluation.froc import Froc
 from napari_fundus.evaluation.froc_curve import (
     CPM_POINTS,
@@ -27,20 +46,35 @@ from napari_fundus.evaluation.precision_recall import (
 
 __all__ = [
     "CPM_POINTS",
+    "PUBLISHED_SENSITIVITY",
+    "PUBLISHED_SPECIFICITY",
     "ROC_POINTS",
+    "BinaryScores",
+    "Confusion",
     "ExactPixelCounts",
     "Froc",
     "FrocCurve",
     "FrocSummary",
+    "GradedImages",
     "Interval",
     "LesionCounts",
     "OperatingPoint",
     "PixelCounts",
     "PixelOverlap",
     "PrecisionRecallCurve",
+    "Reliability",
+    "RocBand",
+    "RocCurve",
+    "RocPoint",
+    "Temperature",
     "aupr",
     "bootstrap_interval",
+    "brier_score",
     "compare_with_truth",
+    "fit_temperature",
     "lesion_counts",
+    "logits_of",
     "pixel_overlap",
+    "reliability",
+    "top_class",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Interval", "bootstrap_interval"]
+__all__ = ["Interval", "bootstrap_interval", "resampled_weights"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
 ) -> Interval:
     """Return `statistic` of `count` images and its percentile interval.
 
@@ -67,6 +68,9 @@ def bootstrap_interval(
         How often `count` images are drawn with replacement.
     seed
         Of the random numbers; the same seed gives the same interval.
+    groups
+        One an image: images of one group, such as those of one eye, are drawn together, since they
+        tell less than as many eyes would. None in it is a group of its own.
 
     References
     ----------
@@ -85,8 +89,7 @@ def bootstrap_interval(
     if not 0 < level < 1:
         raise ValueError(f"The level lies between 0 and 1, not {level}.")
     estimate = statistic(np.ones(count, np.int64))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn = resampled_weights(count, resamples=resamples, seed=seed, groups=groups)
     values = np.array([statistic(weights) for weights in drawn], np.float64)
     values = values[~np.isnan(values)]
     if not len(values):
@@ -94,3 +97,29 @@ def bootstrap_interval(
     tail = 50 * (1 - level)
     low, high = np.percentile(values, [tail, 100 - tail])
     return Interval(estimate, float(low), float(high), level, len(values))
+
+
+def resampled_weights(
+    count: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Return how often each of `count` images counts in each resample.
+
+    Returns
+    -------
+    weights
+        int64, shape (resamples, count). As many groups are drawn as there are; the number of images
+        in a resample varies with their sizes.
+    """
+    if groups is not None and len(groups) != count:
+        raise ValueError(f"{len(groups)} groups are given for {count} images.")
+    names = range(count) if groups is None else groups
+    keys = [("alone", place) if name is None else name for place, name in enumerate(names)]
+    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    rng = np.random.default_rng(seed)
+    share = np.full(len(number), 1 / len(number))
+    drawn = rng.multinomial(len(number), share, size=resamples)
+    return np.asarray(drawn[:, [number[key] for key in keys]], np.int64)

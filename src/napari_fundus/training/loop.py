@@ -9,6 +9,7 @@ from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.devices import choose_device
 from napari_fundus.errors import Cancelled
 from napari_fundus.monitor import Monitor
+from napari_fundus.training.estimate import preflight
 from napari_fundus.training.events import (
     Best,
     CheckpointSaved,
@@ -104,7 +105,7 @@ def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
         run.set_up(facts)
         if resume and (run.folder / LAST).exists():
             run.load()
-        report = run.preflight(leaks, warnings)
+        report = preflight(run, leaks, warnings)
         events = _train(run)
         if run.is_first:
             yield Started(report, run.epoch, run.step)
@@ -154,7 +155,7 @@ def _epoch(run: Run) -> Iterator[TrainingEvent]:
                 yield CheckpointSaved(run.folder / LAST, "last")
             if run.out_of_time():
                 break
-        run.count_wait(prefetcher.waited)
+        run.clock.count_wait(prefetcher.waited)
 
 
 def _end_epoch(run: Run) -> Iterator[TrainingEvent]:
@@ -182,6 +183,6 @@ def _finished(run: Run, reason: Reason) -> Finished:
         best=Best(run.folder / BEST, best, run.history[best]),
         epochs=run.epoch,
         steps=run.total_steps,
-        seconds=run.elapsed(),
-        wait_share=run.wait_share,
+        seconds=run.clock.elapsed(),
+        wait_share=run.clock.wait_share,
     )

@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-__all__ = ["Prefetcher"]
+from napari_fundus.devices import Device
+
+__all__ = ["Prefetcher", "pinned"]
 
 T = TypeVar("T")
 
@@ -64,3 +66,13 @@ class Prefetcher(Generic[T]):
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def pinned(batch: Any, device: Device) -> Any:
+    """Put a batch, tensors in any nesting, into memory from which a GPU fetches it meanwhile."""
+    if device.kind != "cuda":
+        return batch
+    import torch
+    from torch.utils._pytree import tree_map
+
+    return tree_map(lambda x: x.pin_memory() if isinstance(x, torch.Tensor) else x, batch)

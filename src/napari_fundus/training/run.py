@@ -1,12 +1,10 @@
-"""One run of the training loop: network, optimizer, counters, and what is done with them."""
+"""One run of the training loop: its single actions, its counters, and its files."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,32 +12,26 @@ import numpy.typing as npt
 
 from napari_fundus.checkpoints import Checkpoint, Parent, Split
 from napari_fundus.devices import Device, preferred_precision
-from napari_fundus.errors import CheckpointError, TrainingError
+from napari_fundus.errors import TrainingError
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import state
-from napari_fundus.training.dry import DryRun, measure
+from napari_fundus.training.clock import Clock
 from napari_fundus.training.fabric import add_up, make_fabric, repeatable, seeded
-from napari_fundus.training.freezing import freeze, set_training_mode
-from napari_fundus.training.prefetch import Prefetcher
-from napari_fundus.training.preflight import DataFacts, Preflight, part_report
+from napari_fundus.training.freezing import set_training_mode
+from napari_fundus.training.learner import Learner, load_weights
+from napari_fundus.training.prefetch import Prefetcher, pinned
+from napari_fundus.training.preflight import DataFacts
 from napari_fundus.training.schedule import Schedule
 from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.task import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
+    from torch import Tensor
 
 __all__ = ["Run"]
 
 _EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
 """Steps that no epoch has, to seed what happens before and after its steps."""
-
-_MAY_CHANGE = frozenset(
-    {"max_epochs", "max_minutes", "report_every", "save_minutes", "preview_every", "dry_steps"}
-    | {"data_threads", "early_stopping", "allow_leakage"}
-)
-"""Settings that a resumed run may have otherwise than the one that was interrupted."""
 
 
 class Run:
@@ -51,8 +43,7 @@ class Run:
         As in :func:`napari_fundus.training.loop.train`.
     """
 
-    network: nn.Module
-    optimizer: Optimizer
+    learner: Learner
     schedule: Schedule
 
     def __init__(
@@ -73,9 +64,7 @@ class Run:
         self.history: list[dict[str, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._epoch_loss, self._reported = 0.0, 0
-        self._before = 0.0
-        self._start = self._saved_at = time.perf_counter()
-        self._waited = self._stepping = 0.0
+        self.clock = Clock()
 
     @contextmanager
     def environment(self) -> Iterator[None]:
@@ -91,30 +80,14 @@ class Run:
 
     def set_up(self, facts: DataFacts) -> None:
         """Build network and optimizer, and put them on the device."""
-        import torch
-        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
         self.facts = facts
         with seeded(self.settings.seed):
             network = self.task.build()
         if self.initial is not None:
-            _load_weights(network, self.initial.tensors, self.initial.card.name)
-        freeze(network, self.settings.scheme)
-        if self.task.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        self.parameters = sum(p.numel() for p in network.parameters())
-        self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        state.check_space(self.folder, 4 * (self.parameters * 3 + 2 * self.trainable))
-        self.network = network
-        if self.trainable:
-            self.optimizer = make_optimizer(self.task, network, self.settings)
-            self._wrapped, self._stepper = self.fabric.setup(network, self.optimizer)
-        else:
-            self._wrapped = network.to(self.fabric.device)
-        self._average = None
-        if self.settings.ema:
-            rule = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
+            load_weights(network, self.initial.tensors, self.initial.card.name)
+        self.learner = Learner(network, self.task, self.settings, self.fabric)
+        weights, trainable = self.learner.parameters, self.learner.trainable
+        state.check_space(self.folder, 4 * (weights * 3 + 2 * trainable))
         self.steps_per_epoch = self.settings.steps_per_epoch or self.task.steps_per_epoch(
             self.settings
         )
@@ -124,104 +97,48 @@ class Run:
             self.settings, self.steps_per_epoch, higher_is_better=self.task.higher_is_better
         )
 
-    def preflight(self, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Preflight:
-        """Time a few steps on a copy, and return the report."""
-        settings = self.settings
-        dry = DryRun()
-        if settings.dry_steps and self.trainable:
-            optimizer = partial(make_optimizer, self.task, settings=settings)
-            key = (settings.seed, 0, 0, self.fabric.global_rank)
-            with seeded(*key, device=self.device):
-                dry = measure(self.fabric, self.network, self.task, settings, optimizer, key)
-        network_bytes = 4 * (self.parameters * (2 if settings.ema else 1) + 3 * self.trainable)
-        if 0 < self.device.memory_bytes < network_bytes + dry.activation_bytes:
-            warnings += (f"{self.device.title} may have too little memory: use smaller batches.",)
-        estimate = None
-        if dry.seconds_per_step is not None:
-            epoch = dry.seconds_per_step * self.steps_per_epoch
-            epoch += (dry.seconds_per_validation or 0) * self.task.validation_steps(settings)
-            estimate = epoch * settings.max_epochs
-            if settings.max_minutes:
-                estimate = min(estimate, 60 * settings.max_minutes)
-        return Preflight(
-            task=self.task.name,
-            device=self.device.name,
-            precision=self.precision,
-            scheme=settings.scheme,
-            train=part_report(self.facts.train),
-            validation=part_report(self.facts.validation),
-            leaks=leaks,
-            warnings=warnings,
-            parameters=self.parameters,
-            trainable=self.trainable,
-            data_bytes=self.facts.memory_bytes,
-            network_bytes=network_bytes,
-            activation_bytes=dry.activation_bytes,
-            steps_per_epoch=self.steps_per_epoch,
-            max_epochs=settings.max_epochs,
-            seconds_per_step=dry.seconds_per_step,
-            estimated_seconds=estimate,
-        )
-
     def begin_epoch(self) -> None:
         """Put the network into training mode; tell the task, unless the epoch was resumed."""
-        self._clock = time.perf_counter()
+        self.clock.begin_epoch()
         if self.step == 0:
             self._epoch_loss = 0.0
             with seeded(self.settings.seed, self.epoch, _EPOCH_START, device=self.device):
-                self.task.start_epoch(self._wrapped, self.epoch)
-        set_training_mode(self.network, self.settings.scheme)
+                self.task.start_epoch(self.learner.wrapped, self.epoch)
+        set_training_mode(self.learner.network, self.settings.scheme)
 
     def prefetcher(self) -> Prefetcher[Any]:
         """Return the source of this epoch's batches."""
         settings, epoch, rank = self.settings, self.epoch, self.fabric.global_rank
 
         def make(step: int) -> Any:
-            return self._pinned(self.task.batch(settings, (settings.seed, epoch, step, rank)))
+            batch = self.task.batch(settings, (settings.seed, epoch, step, rank))
+            return pinned(batch, self.device)
 
         return Prefetcher(make, threads=settings.data_threads)
-
-    def _pinned(self, batch: Any) -> Any:
-        """Put a batch into memory from which a GPU can fetch it while it computes."""
-        if self.device.kind != "cuda":
-            return batch
-        import torch
-        from torch.utils._pytree import tree_map
-
-        return tree_map(lambda x: x.pin_memory() if isinstance(x, torch.Tensor) else x, batch)
 
     def check_monitor(self) -> None:
         """Tell how far the run is, and raise `Cancelled` if it shall stop."""
         total = self.settings.max_epochs * self.steps_per_epoch
         fraction = (self.epoch * self.steps_per_epoch + self.step) / total
         if self.settings.max_minutes:
-            fraction = max(fraction, self.elapsed() / 60 / self.settings.max_minutes)
+            fraction = max(fraction, self.clock.elapsed() / 60 / self.settings.max_minutes)
         self.monitor.step(0.99 * fraction, f"epoch {self.epoch + 1}, step {self.step + 1}")
 
     def make_step(self, batch: Any) -> float:
         """Train on one batch; return the learning rate."""
-        settings = self.settings
-        factor = self.schedule.factor(self.epoch, self.step, self._agreed_time())
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+        settings, learner = self.settings, self.learner
+        rate = learner.set_rate(self.schedule.factor(self.epoch, self.step, self._agreed_time()))
         key = (settings.seed, self.epoch, self.step, self.fabric.global_rank)
         with seeded(*key, device=self.device):
             batch = self.task.augment(self.fabric.to_device(batch))
-            loss = self.task.loss(self._wrapped, batch)
-            self._stepper.zero_grad()
-            self.fabric.backward(loss)
-        if settings.clip_norm:
-            self.fabric.clip_gradients(
-                self._wrapped, self._stepper, max_norm=settings.clip_norm, error_if_nonfinite=False
-            )
-        self._stepper.step()
-        if self._average is not None:
-            self._average.update_parameters(self.network)
+            loss = self.task.loss(learner.wrapped, batch)
+            learner.backward(loss)
+        learner.step()
         self._loss_sum = self._loss_sum + loss.detach().float()
         self._reported += 1
         self.step += 1
         self.total_steps += 1
-        return float(self.optimizer.param_groups[0]["lr"])
+        return rate
 
     def report_loss(self) -> float:
         """Return the mean loss since the last call; raise if it is not finite."""
@@ -241,13 +158,13 @@ class Run:
         import torch
 
         settings, task, rank = self.settings, self.task, self.fabric.global_rank
-        network = self.evaluated
+        network = self.learner.evaluated
         network.eval()
         sums: dict[str, float] = {}
         steps = range(rank, task.validation_steps(settings), self.fabric.world_size)
 
         def make(step: int) -> Any:
-            return self._pinned(task.validation_batch(settings, steps[step]))
+            return pinned(task.validation_batch(settings, steps[step]), self.device)
 
         with (
             seeded(settings.seed, self.epoch, _VALIDATION, device=self.device),
@@ -271,22 +188,18 @@ class Run:
             )
         return found
 
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network that is validated and kept: the averaged one where there is one."""
-        return self.network if self._average is None else self._average.module
-
     def preview_images(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the task's pictures."""
         import torch
 
-        self.evaluated.eval()
+        network = self.learner.evaluated
+        network.eval()
         with (
             seeded(self.settings.seed, self.epoch, _VALIDATION, device=self.device),
             torch.inference_mode(),
             self.fabric.autocast(),
         ):
-            return self.task.preview(self.evaluated)
+            return self.task.preview(network)
 
     def next_epoch(self) -> None:
         """Turn the counters to the next epoch."""
@@ -311,36 +224,36 @@ class Run:
                 ),
             }
         )
-        state.save(self.folder / state.BEST, self.evaluated.state_dict(), card)
+        state.save(self.folder / state.BEST, self.learner.evaluated.state_dict(), card)
 
     def save(self) -> None:
         """Write the state to go on from."""
-        self._saved_at = time.perf_counter()
+        self.clock.saved()
         if not self.is_first:
             return
         if self._reported:
             self.report_loss()
-        tensors: dict[str, Tensor] = {}
-        for prefix, values in (
-            ("network.", self.network.state_dict()),
-            ("average.", self._average.state_dict() if self._average is not None else {}),
-            ("optimizer.", state.optimizer_tensors(self.optimizer) if self.trainable else {}),
-            ("task.", self.task.state()),
-        ):
-            tensors.update({prefix + name: value for name, value in values.items()})
+        kept = {f"task.{name}": value for name, value in self.task.state().items()}
         numbers = {
-            "settings": self.settings.model_dump(mode="json"),
-            "train": [s.id for s in self.facts.train.samples],
-            "validation": [s.id for s in self.facts.validation.samples],
+            **self._identity(),
             "epoch": self.epoch,
             "step": self.step,
             "total_steps": self.total_steps,
             "epoch_loss": self._epoch_loss,
-            "seconds": self.elapsed(),
+            "seconds": self.clock.elapsed(),
             "schedule": self.schedule.state(),
             "history": self.history,
         }
+        tensors = {**self.learner.tensors(), **kept}
         state.write_state(self.folder / state.LAST, tensors, numbers, self.task.name)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a resumed run must have in common with the saved one."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "train": [s.id for s in self.facts.train.samples],
+            "validation": [s.id for s in self.facts.validation.samples],
+        }
 
     def load(self) -> None:
         """Take back what :meth:`save` wrote.
@@ -351,84 +264,26 @@ class Run:
             Settings, data or network are others than those of the run.
         """
         tensors, numbers = state.read_state(self.folder / state.LAST, self.task.name)
-        now = self.settings.model_dump(mode="json")
-        changed = [
-            f"{name} was {numbers['settings'].get(name)!r} and is {value!r}"
-            for name, value in now.items()
-            if name not in _MAY_CHANGE and numbers["settings"].get(name) != value
-        ]
-        for name, samples in (("train", self.facts.train), ("validation", self.facts.validation)):
-            if numbers[name] != [s.id for s in samples.samples]:
-                changed.append(f"the images of the {name} part are others")
-        if changed:
-            raise TrainingError(
-                f"{self.folder} cannot be resumed like this: {'; '.join(changed)}. Use the former "
-                "ones, or another folder."
-            )
-        _load_weights(self.network, state.part(tensors, "network."), "last")
-        if self._average is not None:
-            self._average.load_state_dict(state.part(tensors, "average."))
-        if self.trainable:
-            state.load_optimizer(self.optimizer, state.part(tensors, "optimizer."))
+        state.check_unchanged(self.folder, numbers, self._identity())
+        self.learner.load(tensors)
         self.task.load_state(state.part(tensors, "task."))
         self.epoch, self.step = numbers["epoch"], numbers["step"]
         self.total_steps, self._epoch_loss = numbers["total_steps"], numbers["epoch_loss"]
-        self._before, self.history = numbers["seconds"], numbers["history"]
-        self._start = time.perf_counter()
+        self.history = numbers["history"]
+        self.clock.resume(numbers["seconds"])
         self.schedule.load_state(numbers["schedule"])
 
     def save_is_due(self) -> bool:
         """Whether the last saved state is older than the settings allow."""
-        return time.perf_counter() - self._saved_at >= 60 * self.settings.save_minutes
-
-    def elapsed(self) -> float:
-        """Return the seconds of the run, in all sessions together."""
-        return self._before + time.perf_counter() - self._start
+        return self.clock.since_save() >= 60 * self.settings.save_minutes
 
     def _agreed_time(self) -> float:
         """Return the same time in all processes, which must do the same."""
         if self.fabric.world_size == 1 or not self.settings.max_minutes:
-            return self.elapsed()
-        return float(self.fabric.broadcast(self.elapsed()))
+            return self.clock.elapsed()
+        return float(self.fabric.broadcast(self.clock.elapsed()))
 
     def out_of_time(self) -> bool:
         """Whether the time limit is reached."""
         limit = self.settings.max_minutes
         return bool(limit) and self._agreed_time() >= 60 * limit
-
-    def count_wait(self, waited: float) -> None:
-        """Add up the time waited for batches, of that of the whole epoch's steps."""
-        self._waited += waited
-        self._stepping += time.perf_counter() - self._clock
-
-    @property
-    def wait_share(self) -> float:
-        """Share of the time in steps that was spent waiting for batches."""
-        return self._waited / self._stepping if self._stepping else 0.0
-
-
-def make_optimizer(task: Task, network: nn.Module, settings: TrainingSettings) -> Optimizer:
-    """Return the optimizer; each group keeps its first learning rate as ``"initial_lr"``."""
-    import torch
-
-    groups = list(task.parameter_groups(network, settings))
-    rate, decay = settings.learning_rate, settings.weight_decay
-    optimizer: Optimizer
-    if settings.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=settings.momentum)
-    else:
-        kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(groups, lr=rate, weight_decay=decay)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    return optimizer
-
-
-def _load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    try:
-        network.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"The weights {name!r} do not fit the network: {' '.join(str(error).split())[:300]}. "
-            "Build it with the architecture of their model card."
-        ) from error

@@ -20,6 +20,7 @@ __all__ = [
     "LAST",
     "check_output",
     "check_space",
+    "check_unchanged",
     "load_optimizer",
     "optimizer_tensors",
     "part",
@@ -32,6 +33,12 @@ BEST, LAST = "best.safetensors", "last.safetensors"
 """File names in the folder of a run."""
 
 _KEY = "training_state"
+
+_MAY_CHANGE = frozenset(
+    {"max_epochs", "max_minutes", "report_every", "save_minutes", "preview_every", "dry_steps"}
+    | {"data_threads", "early_stopping", "allow_leakage"}
+)
+"""Settings that a resumed run may have otherwise than the one that was interrupted."""
 
 
 def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -78,6 +85,35 @@ def check_space(folder: Path, needed: int) -> None:
         raise TrainingError(
             f"{folder} has {free / 2**20:,.0f} MB left, and the training needs about "
             f"{2 * needed / 2**20 + 16:,.0f} MB. Free some, or choose another folder."
+        )
+
+
+def check_unchanged(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise `TrainingError` if a run is to go on with other settings or other images.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    before, now
+        ``"settings"`` (name to value), ``"train"`` and ``"validation"`` (ids of the images), as
+        saved and as they are.
+    """
+    settings = before["settings"]
+    changed = [
+        f"{name} was {settings.get(name)!r} and is {value!r}"
+        for name, value in now["settings"].items()
+        if name not in _MAY_CHANGE and settings.get(name) != value
+    ]
+    changed += [
+        f"the images of the {name} part are others"
+        for name in ("train", "validation")
+        if before[name] != now[name]
+    ]
+    if changed:
+        raise TrainingError(
+            f"{folder} cannot be resumed like this: {'; '.join(changed)}. Use the former ones, or "
+            "another folder."
         )
 
 

@@ -1,0 +1,55 @@
+"""The time of a run: in all sessions together, since the last save, and waiting for data."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """Starts when it is made.
+
+    Examples
+    --------
+    >>> clock = Clock()
+    >>> clock.resume(60.0)
+    >>> 60 <= clock.elapsed() < 61
+    True
+    """
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._start = self._saved_at = self._epoch_start = time.perf_counter()
+        self._waited = self._stepping = 0.0
+
+    def resume(self, seconds: float) -> None:
+        """Start anew, after `seconds` of earlier sessions."""
+        self._before = seconds
+        self._start = time.perf_counter()
+
+    def elapsed(self) -> float:
+        """Return the seconds of the run, in all sessions together."""
+        return self._before + time.perf_counter() - self._start
+
+    def saved(self) -> None:
+        """Note that the state was saved just now."""
+        self._saved_at = time.perf_counter()
+
+    def since_save(self) -> float:
+        """Return the seconds since the state was saved."""
+        return time.perf_counter() - self._saved_at
+
+    def begin_epoch(self) -> None:
+        """Note that an epoch's steps begin."""
+        self._epoch_start = time.perf_counter()
+
+    def count_wait(self, waited: float) -> None:
+        """Add up the seconds waited for batches, of those of the whole epoch's steps."""
+        self._waited += waited
+        self._stepping += time.perf_counter() - self._epoch_start
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time in steps that was spent waiting for batches."""
+        return self._waited / self._stepping if self._stepping else 0.0

@@ -63,8 +63,6 @@ class PatchTask(Task):
 
     best_metric: ClassVar[str] = "average_precision"
     higher_is_better: ClassVar[bool] = True
-    lesion_tiles: ClassVar[int] = 0
-    """Validation tiles with a lesion; 0 for all."""
 
     def __init__(
         self,
@@ -89,6 +87,11 @@ class PatchTask(Task):
         self._augment = Augmentation(
             AugmentationSettings(scale=options.zoom, rotation=options.rotation)
         )
+
+    @property
+    def lesion_tiles(self) -> int:
+        """How many validation tiles with a lesion are drawn; 0 for all."""
+        return 0
 
     @abstractmethod
     def make_sampler(self, store: PatchStore, parts: Parts) -> PatchSampler:

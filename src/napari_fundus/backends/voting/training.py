@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from napari_fundus.backends.voting.detector import load_network, load_recipe
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork
 from napari_fundus.backends.voting.training_options import OF_THE_WEIGHTS, VotingTrainingOptions
-from napari_fundus.checkpoints import Checkpoint, load_checkpoint
-from napari_fundus.datasets import Dataset, open_dataset
+from napari_fundus.checkpoints import Checkpoint
+from napari_fundus.datasets import Dataset
 from napari_fundus.errors import CheckpointError, OptionsError, TrainingError
 from napari_fundus.lesions import Lesion
 from napari_fundus.monitor import Monitor
@@ -22,7 +22,8 @@ from napari_fundus.training.losses import bce_dice_loss, dice_loss
 from napari_fundus.training.patch_data import Parts
 from napari_fundus.training.patch_task import PatchTask
 from napari_fundus.training.samplers import BalancedSampler
-from napari_fundus.training.settings import TrainingSettings, split_settings
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.start import begin, opened, title_of
 from napari_fundus.training.store import PatchStore
 
 __all__ = ["VotingTask", "train_voting"]
@@ -72,19 +73,15 @@ def train_voting(
     DatasetError, CheckpointError, TrainingError, DeviceError
         Data, weights, folder or device cannot be used.
     """
-    shared, options = split_settings(settings or {}, VotingTrainingOptions)
-    initial = load_checkpoint(checkpoint, detector=VotingTask.name) if checkpoint else None
-    if initial is None and shared.scheme != "full":
-        raise OptionsError(
-            f"The scheme {shared.scheme!r} keeps weights as they are: name those to start from "
-            "as the checkpoint."
-        )
+    shared, options, initial = begin(
+        settings, VotingTrainingOptions, detector=VotingTask.name, checkpoint=checkpoint
+    )
     task = VotingTask(
-        data if isinstance(data, Dataset) else open_dataset(data),
-        healthy if isinstance(healthy, Dataset) or healthy is None else open_dataset(healthy),
+        opened(data),
+        None if healthy is None else opened(healthy),
         options=options,
         initial=initial,
-        name=name or Path(output).resolve().name,
+        name=title_of(name, output),
         command=command,
     )
     return train(

@@ -1,0 +1,162 @@
+"""The U-Net detector: a photograph in, a map of each lesion class in its own pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from napari_fundus.backends.unet.options import UNetOptions
+from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.devices import Device
+from napari_fundus.errors import CheckpointError
+from napari_fundus.image import FundusImage
+from napari_fundus.inference.tiles import run_tiles
+from napari_fundus.lesions import DR_LESIONS, Lesion
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import FILL, to_planes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_fundus.backends.unet.network import Architecture
+
+__all__ = ["UNet", "load_network", "load_recipe"]
+
+_FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "mirror": ((), (2,)),
+    "all": ((), (2,), (1,), (1, 2)),
+}
+"""Axes of (K, H, W) along which the picture is mirrored, for each option."""
+
+
+class UNet(Detector):
+    """A U-Net gives every pixel a probability for each class of lesion, in one pass."""
+
+    name: ClassVar[str] = "unet"
+    title: ClassVar[str] = "U-Net"
+    summary: ClassVar[str] = "All four lesion classes, and the optic disc, pixel by pixel."
+    lesions: ClassVar[tuple[str, ...]] = tuple(map(str, DR_LESIONS))
+    licence: ClassVar[str] = "BSD-3-Clause"
+    reference: ClassVar[str] = "Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28"
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
+    Options: ClassVar[type[DetectorOptions]] = UNetOptions
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        """Return the maps of `image`; see `Detector.predict`."""
+        from torch import nn
+
+        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
+        network, architecture = load_network(checkpoint)
+        recipe = _scaled(load_recipe(checkpoint), options.scale)
+        prepared = recipe.apply(image, monitor.part(0.0, 0.1))
+        planes = to_planes(prepared)
+        if len(planes) != architecture.planes:
+            raise CheckpointError(
+                f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
+                f"gives {len(planes)}. The file's card is wrong; train or get it again."
+            )
+        whole = nn.Sequential(network, nn.Sigmoid())
+        flips = _FLIPS[options.flips]
+        total: npt.NDArray[np.float32] | None = None
+        for number, axes in enumerate(flips):
+            part = monitor.part(
+                0.1 + 0.8 * number / len(flips), 0.1 + 0.8 * (number + 1) / len(flips)
+            )
+            done = run_tiles(
+                whole,
+                np.flip(planes, axes),
+                outputs=architecture.outputs,
+                tile=options.tile,
+                halo=architecture.reach,
+                multiple=architecture.multiple,
+                inside=np.flip(prepared.field_of_view, tuple(axis - 1 for axis in axes)),
+                fill=FILL,
+                device=device,
+                monitor=part,
+            )
+            maps = np.flip(done.maps, axes)
+            total = maps if total is None else total + maps
+        assert total is not None  # noqa: S101  # there is always the picture itself
+        codes = [c for c in checkpoint.card.lesions if options.optic_disc or c != Lesion.OD]
+        places = [checkpoint.card.lesions.index(code) for code in codes]
+        return Prediction(
+            probability={
+                code: np.clip(prepared.to_original(total[place] / len(flips)), 0, 1)
+                for code, place in zip(codes, places, strict=True)
+            },
+            field_of_view=prepared.original_field_of_view,
+            checkpoint=checkpoint.card.name,
+            checkpoint_sha256=checkpoint.sha256,
+            precision=done.precision,
+        )
+
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the file of weights."""
+        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def train(self, **settings: Any) -> Iterator[Any]:
+        """Train on a data set; the arguments are those of `training.train_unet`."""
+        from napari_fundus.backends.unet.training import train_unet
+
+        return train_unet(**settings)
+
+
+def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
+    """Return the network that `checkpoint` holds, ready for inference, and what it is built from.
+
+    Raises
+    ------
+    CheckpointError
+        The card tells of another network than the weights are for.
+    """
+    from napari_fundus.backends.unet.network import Architecture, build_network
+
+    try:
+        architecture = Architecture.model_validate(checkpoint.card.architecture)
+        network = build_network(architecture)
+        network.load_state_dict(dict(checkpoint.tensors))
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointError(
+            f"{checkpoint.path} does not hold a U-Net as its card tells: {reason}"
+        ) from error
+    if len(checkpoint.card.lesions) != architecture.outputs:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card names {len(checkpoint.card.lesions)} classes, its "
+            f"network gives {architecture.outputs} maps."
+        )
+    return network.eval(), architecture
+
+
+def load_recipe(checkpoint: Checkpoint) -> Recipe:
+    """Return the preprocessing that the weights were trained with.
+
+    Raises
+    ------
+    CheckpointError
+        The card does not tell it.
+    """
+    try:
+        return Recipe.model_validate(checkpoint.card.recipe["preprocessing"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
+        ) from error
+
+
+def _scaled(recipe: Recipe, scale: float) -> Recipe:
+    """Return the recipe at a finer or coarser working scale; the blur keeps its size."""
+    if scale == 1:
+        return recipe
+    return recipe.model_copy(
+        update={"disc_diameter": recipe.disc_diameter * scale, "sigma": recipe.sigma * scale}
+    )

@@ -1,0 +1,114 @@
+"""What a user may set of a U-Net's training, beside the settings that all methods share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from napari_fundus.lesions import DR_LESIONS, Lesion
+from napari_fundus.training.patch_options import PatchTrainingOptions
+
+__all__ = ["LOOP_DEFAULTS", "OF_THE_WEIGHTS", "UNetTrainingOptions"]
+
+OF_THE_WEIGHTS = frozenset(
+    {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
+)
+"""Options that come with the weights where a training starts from some."""
+
+LOOP_DEFAULTS: dict[str, Any] = {
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "warmup_steps": 100,
+    "ema": 0.998,
+    "early_stopping": 0,
+    "max_epochs": 20,
+    "steps_per_epoch": 250,
+}
+"""Settings of the loop that serve this method better than the common defaults."""
+
+
+class UNetTrainingOptions(PatchTrainingOptions):
+    """Classes, network, patches and loss."""
+
+    default_lesions: ClassVar[tuple[str, ...]] = (*DR_LESIONS, Lesion.OD)
+
+    lesions: tuple[str, ...] = Field(
+        (),
+        title="Classes",
+        description="Codes of the classes to find; left out: those that are annotated, of "
+        "MA, HE, EX, SE and the optic disc OD.",
+    )
+    kind: Literal["plain", "smp"] = Field(
+        "plain",
+        title="Network",
+        description="plain: the light one; smp: segmentation_models_pytorch's, by encoder.",
+    )
+    encoder: str = Field(
+        "resnet34", title="Encoder", description="Of the network smp: resnet34, resnet50, …"
+    )
+    encoder_weights: str = Field(
+        "",
+        title="Encoder's weights",
+        description="Pretraining of smp's encoder, such as imagenet: downloaded. Empty: none.",
+    )
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2)] = (
+        Field(
+            (32, 64, 128, 192, 256),
+            title="Filters",
+            description="Channels of each level of the plain network, the finest first.",
+        )
+    )
+    stem: Literal[1, 2, 4] = Field(
+        2,
+        title="Stem",
+        description="The plain network works on blocks of so many pixels squared.",
+    )
+    patch: Annotated[int, Field(ge=32, le=2048, multiple_of=32)] = Field(
+        256,
+        title="Patch side",
+        description="At the working scale.",
+        json_schema_extra={"unit": "px"},
+    )
+    class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {"MA": 0.30, "HE": 0.15, "EX": 0.15, "SE": 0.10, "OD": 0.02},
+        title="Class shares",
+        description="Share of patches near a pixel of each class; the rest lies anywhere.",
+    )
+    lesion_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        {"MA": 3.0, "HE": 2.0, "EX": 2.0, "SE": 2.0, "OD": 1.0},
+        title="Lesion weights",
+        description="Of lesion pixels in the cross-entropy, by class.",
+    )
+    bce_weight: Annotated[float, Field(ge=0, le=100)] = Field(
+        4.0, title="Entropy weight", description="Of the cross-entropy, beside the Dice loss."
+    )
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
+    )
+    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
+    )
+    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, title="Colour", description="Each plane is multiplied by its own 1 ± this."
+    )
+    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.2, title="Zoom", description="Training patches are enlarged by 1 ± this."
+    )
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(
+        20.0,
+        title="Rotation",
+        description="Training patches are rotated by ± this angle, beside quarter turns.",
+        json_schema_extra={"unit": "°"},
+    )
+    validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        40,
+        title="Validation tiles",
+        description=(
+            "Tiles without lesion to validate on, and four times as many with one; those drawn "
+            "stand for the others in the figures. 0 takes all."
+        ),
+    )

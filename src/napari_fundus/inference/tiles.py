@@ -1,0 +1,202 @@
+"""Overlapping tiles: a network over a picture piece by piece, and no seam remains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
+from napari_fundus.monitor import Monitor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Tiled", "Window", "run_tiles", "windows"]
+
+_LOG = logging.getLogger(__name__)
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One tile.
+
+    Attributes
+    ----------
+    seen
+        Rows and columns that the network sees, halo included.
+    kept
+        Those of the picture that it answers for.
+    """
+
+    seen: tuple[slice, slice]
+    kept: tuple[slice, slice]
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Return `kept` in coordinates of `seen`."""
+        rows, cols = (
+            slice(k.start - s.start, k.stop - s.start)
+            for k, s in zip(self.kept, self.seen, strict=True)
+        )
+        return rows, cols
+
+
+@dataclass(frozen=True, eq=False)
+class Tiled:
+    """The outcome.
+
+    Attributes
+    ----------
+    maps
+        float32, shape (K, H, W); 0 where no tile was needed.
+    tiles
+        How many tiles the network has seen.
+    tile
+        Their side without halo, after any lack of memory.
+    precision
+        Arithmetic used, as torch names it.
+    """
+
+    maps: Float
+    tiles: int
+    tile: int
+    precision: str
+
+
+def windows(shape: tuple[int, int], *, tile: int, halo: int, multiple: int) -> Iterator[Window]:
+    """Yield the tiles of a picture, row by row.
+
+    Windows start at multiples of `multiple`, so that poolings fall on the same pixels as in one
+    pass over the whole, and end at the picture's border where the halo would reach over it.
+
+    Parameters
+    ----------
+    shape
+        Height and width, multiples of `multiple`.
+    tile
+        Side without halo, rounded up to `multiple`.
+    halo
+        Pixels seen around it, rounded up as well.
+    multiple
+        Of height and width, as the network needs it.
+    """
+    side, margin = (-(-n // multiple) * multiple for n in (tile, halo))
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            ends = min(top + side, shape[0]), min(left + side, shape[1])
+            rows, cols = (
+                (slice(start, stop), slice(max(start - margin, 0), min(stop + margin, length)))
+                for start, stop, length in zip((top, left), ends, shape, strict=True)
+            )
+            yield Window(seen=(rows[1], cols[1]), kept=(rows[0], cols[0]))
+
+
+def run_tiles(
+    network: nn.Module,
+    picture: Float,
+    *,
+    outputs: int,
+    tile: int,
+    halo: int,
+    multiple: int = 1,
+    inside: Bool | None = None,
+    fill: float = 0.0,
+    device: Device = CPU,
+    precision: Precision | Literal["auto"] = "auto",
+    monitor: Monitor | None = None,
+) -> Tiled:
+    """Run `network` over `picture` in tiles that overlap by a halo.
+
+    With a halo as wide as the network reaches, the maps are those of one pass over the whole
+    picture; memory grows with the tile, not with the picture. Tiles off the field of view are left
+    out. Where memory runs out, the tiles are halved.
+
+    Parameters
+    ----------
+    network
+        Fully convolutional; float (1, P, h, w) to (1, K, h, w).
+    picture
+        float32, shape (P, H, W).
+    outputs
+        K.
+    tile, halo, multiple
+        As in :func:`windows`; the picture is padded with `fill` to the multiple.
+    inside
+        bool, shape (H, W): the field of view; None for everywhere.
+    fill
+        Value of the padding.
+    device, precision
+        Where and in which arithmetic to compute.
+    monitor
+        Takes a step a tile; may cancel.
+
+    Raises
+    ------
+    Cancelled
+        The run was cancelled.
+    """
+    import torch
+
+    monitor = monitor or Monitor()
+    chosen = preferred_precision(device) if precision == "auto" else precision
+    height, width = picture.shape[1:]
+    more = (-height % multiple, -width % multiple)
+    padded = np.pad(picture, ((0, 0), (0, more[0]), (0, more[1])), constant_values=fill)
+    autocast = (
+        torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
+    )
+    network = network.to(device.name, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def answer(window: Window) -> Float:
+        seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.seen]))[np.newaxis]
+        batch = seen.to(device.name).contiguous(memory_format=torch.channels_last)
+        rows, cols = window.inner
+        maps: Float = network(batch)[0, :, rows, cols].float().cpu().numpy()
+        return maps
+
+    with torch.inference_mode(), autocast:
+        while True:
+            try:
+                maps, count = _all_tiles(
+                    answer, padded.shape[1:], outputs, tile, halo, multiple, inside, monitor
+                )
+                break
+            except torch.OutOfMemoryError:
+                if tile <= 2 * multiple:
+                    raise
+                tile = max(tile // 2, multiple)
+                release_memory(device)
+                _LOG.warning("Out of memory on %s: going on with tiles of %d px", device.name, tile)
+    return Tiled(maps[:, :height, :width], count, tile, chosen)
+
+
+def _all_tiles(
+    answer: Callable[[Window], Float],
+    shape: tuple[Any, ...],
+    outputs: int,
+    tile: int,
+    halo: int,
+    multiple: int,
+    inside: Bool | None,
+    monitor: Monitor,
+) -> tuple[Float, int]:
+    todo = [
+        window
+        for window in windows((shape[0], shape[1]), tile=tile, halo=halo, multiple=multiple)
+        if inside is None or inside[window.kept].any()
+    ]
+    maps = np.zeros((outputs, *shape), np.float32)
+    for number, window in enumerate(todo):
+        monitor.step(number / len(todo), f"tile {number + 1} of {len(todo)}")
+        maps[:, *window.kept] = answer(window)
+    monitor.step(1.0, "tiles done")
+    return maps, len(todo)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.evaluation import CPM_POINTS, ROC_POINTS, Froc
-from napari_fundus.evaluation.components import false_component_events
+from napari_fundus.evaluation.components import crowding_level, false_component_events
 from napari_fundus.evaluation.froc import disc_pixels
 
 
@@ -79,10 +79,11 @@ def test_one_covered_pixel_hits_and_diagonal_pixels_connect() -> None:
 def test_false_positives_that_merge_with_a_hit_vanish() -> None:
     truth = np.zeros((1, 7), bool)
     truth[0, 0] = True
-    froc = Froc()
+    froc = Froc(largest=1)
     froc.add(np.float32([[0.5, 0.5, 0.5, 0.9, 0, 0, 0]]), truth)
-    np.testing.assert_allclose(froc.curve().fpi, [0, 1, 0])
-    assert froc.curve().at(1 / 8).sensitivity == 1
+    curve = froc.curve(whole=True)
+    np.testing.assert_allclose(curve.fpi, [0, 1, 0])
+    assert curve.at(1 / 8).sensitivity == 1
 
 
 def test_a_curve_that_is_never_so_low_says_so() -> None:
@@ -144,10 +145,10 @@ def test_the_lowest_threshold_ends_the_curve() -> None:
     probability = rng.random((30, 30)).astype(np.float32)
     truth = np.zeros((30, 30), bool)
     truth[5:8, 5:8] = True
-    whole, cut = Froc(), Froc(lowest=0.6)
+    whole, cut = Froc(largest=1), Froc(lowest=0.6, largest=1)
     for froc in (whole, cut):
         froc.add(probability, truth)
-    full, part = whole.curve(), cut.curve()
+    full, part = whole.curve(whole=True), cut.curve(whole=True)
     assert part.thresholds[-1] == pytest.approx(0.6)
     above = full.thresholds >= part.thresholds[-2]
     np.testing.assert_array_equal(part.fpi[:-1], full.fpi[above])
@@ -179,6 +180,92 @@ def test_images_counted_elsewhere_are_added() -> None:
     np.testing.assert_array_equal(parts[0].curve().fpi, together.curve().fpi)
     with pytest.raises(ValueError, match="differ"):
         together.extend(Froc(lowest=0.5))
+
+
+def soft_map(seed: int = 0, *, lesions: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Return a map as networks make them, nowhere 0 and worthless, and its truth."""
+    rng = np.random.default_rng(seed)
+    noise = cv2.GaussianBlur(rng.random((120, 120)).astype(np.float32), (0, 0), 1.5)
+    probability = 0.001 + 0.5 * (noise - noise.min()) / np.ptp(noise)
+    truth = np.zeros(probability.shape, bool)
+    for row, col in rng.integers(10, 110, (lesions, 2)):
+        truth[row : row + 3, col : col + 3] = True
+    return probability.astype(np.float32), truth
+
+
+def test_a_soft_map_that_merges_into_one_component_earns_nothing() -> None:
+    froc = Froc(largest=1)
+    for seed in range(4):
+        froc.add(*soft_map(seed))
+    degenerate, honest = froc.curve(whole=True), froc.curve()
+    assert degenerate.cpm == 1
+    assert degenerate.fpi[-1] == 0
+    assert honest.cpm < 0.1
+    assert degenerate.ended is None
+    assert honest.ended == honest.thresholds[-1] > 0.1
+    assert honest.summary().ended == honest.ended
+    # What comes before the end is the same curve.
+    kept = len(honest.fpi)
+    np.testing.assert_array_equal(honest.fpi, degenerate.fpi[:kept])
+    assert honest.fpi[-1] == degenerate.fpi.max()
+    assert (degenerate.fpi[kept:] < honest.fpi[-1]).all()
+
+
+def test_what_fills_the_picture_is_no_detection() -> None:
+    # A perfect map on a faint background: no false positive at any threshold, so that the number of
+    # false positives cannot tell where the artefact begins.
+    truth = np.zeros((50, 50), bool)
+    truth[5:10, 5:10] = truth[30:35, 30:35] = True
+    probability = np.full(truth.shape, 0.01, np.float32)
+    probability[5:10, 5:10] = 0.9
+    limited, unlimited = Froc(), Froc(largest=1)
+    for froc in (limited, unlimited):
+        froc.add(probability, truth)
+    assert unlimited.curve().cpm == 1
+    assert limited.curve().cpm == 0.5
+    constant = Froc()
+    constant.add(np.full(truth.shape, 0.5, np.float32), truth)
+    assert constant.curve().cpm == 0
+
+
+def test_only_the_image_with_the_large_component_stops_counting() -> None:
+    truth = np.zeros((50, 50), bool)
+    truth[5:8, 5:8] = True
+    background = np.full(truth.shape, 0.5, np.float32)
+    clean = one_pixel_map((6, 6, 0.3), shape=truth.shape)
+    froc = Froc()
+    froc.add(background, truth)
+    froc.add(clean, truth)
+    assert froc.curve().sensitivity.max() == 0.5
+
+
+@pytest.mark.parametrize("largest", [0.02, 0.2])
+@pytest.mark.parametrize("lowest", [0.0, 0.3])
+def test_crowding_level_is_the_least_that_keeps_components_small(largest, lowest) -> None:
+    probability, _ = soft_map()
+    most = largest * probability.size
+
+    def area(threshold) -> int:
+        stats = cv2.connectedComponentsWithStats((probability > threshold).astype(np.uint8))[2]
+        return stats[1:, cv2.CC_STAT_AREA].max(initial=0)
+
+    level = crowding_level(probability, largest, lowest=lowest)
+    assert level >= lowest
+    assert area(np.float32(level)) <= most
+    if level > lowest:
+        assert area(np.float32(level - 2.1 / 64_000)) > most
+
+
+def test_crowding_level_of_a_sparse_map_is_the_lowest() -> None:
+    assert crowding_level(one_pixel_map((3, 3, 0.2)), 0.2) == 0
+    assert crowding_level(one_pixel_map((3, 3, 0.2)), 0.2, lowest=0.1) == 0.1
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="share"):
+        Froc(largest=0)
+    with pytest.raises(ValueError, match="shares differ"):
+        Froc(largest=0.5).extend(Froc())
 
 
 def test_values_that_are_no_probabilities_are_refused() -> None:

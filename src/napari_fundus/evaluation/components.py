@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-__all__ = ["false_component_events"]
+from napari_fundus.evaluation.levels import LEVELS, grid, to_levels
+
+__all__ = ["crowding_level", "false_component_events"]
 
 # The half of the eight neighbours that lies ahead in reading order, as (row, column) steps.
 _AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))
@@ -74,6 +77,58 @@ def false_component_events(
     level = np.concatenate([level, true_ranks[hit]])
     joins = values[_spanning_tree(low, high, level, len(summits) + 1, count)]
     return values[summits], joins
+
+
+def crowding_level(
+    probability: npt.NDArray[np.float32], largest: float, *, lowest: float = 0.0
+) -> float:
+    """Return the least threshold above which no component is absurdly large.
+
+    A map that is nowhere 0 becomes one component, the whole retina, as the threshold falls: it
+    touches every lesion and is no detection of any.
+
+    Parameters
+    ----------
+    probability
+        float32, shape (H, W), values in [0, 1].
+    largest
+        Most pixels that one component may have, as a share of the image.
+    lowest
+        Never return less.
+
+    Returns
+    -------
+    float
+        `lowest`, or a multiple of 1/64000 above it: every 8-connected component of
+        ``probability > level`` has at most ``largest * H * W`` pixels.
+    """
+    most = int(largest * probability.size)
+    levels = to_levels(probability)
+    # above[k]: pixels of level k or higher; those of a higher level than k are above[k + 1].
+    counts = np.bincount(levels.ravel(), minlength=LEVELS + 2)
+    above = np.cumsum(counts[::-1])[::-1]
+    first = int(np.searchsorted(grid(), np.float32(lowest), side="right")) - 1
+    if int(np.count_nonzero(probability > np.float32(lowest))) <= most:
+        return lowest
+    if _largest_component(probability > np.float32(lowest)) <= most:
+        return lowest
+    # `high` is known to do: so few pixels are above it that no component can be too large.
+    low, high = first, int(np.argmax(above[1:] <= most))
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _largest_component(levels > middle) <= most:
+            high = middle
+        else:
+            low = middle
+    # A pixel of level k may lie anywhere up to level k + 1.
+    return float(grid()[min(high + 1, LEVELS)])
+
+
+def _largest_component(mask: npt.NDArray[np.bool_]) -> int:
+    stats = cv2.connectedComponentsWithStats(
+        np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+    )[2]
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
 def _climb(

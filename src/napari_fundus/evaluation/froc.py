@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.components import false_component_events
+from napari_fundus.evaluation.components import crowding_level, false_component_events
 from napari_fundus.evaluation.froc_curve import FrocCurve
 
 __all__ = ["Froc", "disc_pixels"]
@@ -29,6 +29,20 @@ class Froc:
     lowest
         Thresholds below it are not looked at: a map that is nowhere 0 is counted faster, and its
         curve ends there.
+    largest
+        Most pixels that one component may have, as a share of the image. In an image in which a
+        lower threshold would make a larger one, the counts stay as they are just above that: what
+        fills the picture points at no lesion, though it touches them all. The default is twice the
+        largest lesion drawn in IDRiD (a tenth of its picture). 1 sets no limit.
+
+    Notes
+    -----
+    A network's map is mostly nowhere 0. As the threshold falls, false positives multiply, then grow
+    into each other and into the lesions, until the whole retina is one component that touches them
+    all: every lesion "found", without a false positive. That is an artefact of the protocol, so the
+    curve ends where the false positives of all images together are at their most (the lowest such
+    threshold); further down there are fewer only because components merge.
+    ``curve(whole=True)`` has it all.
 
     References
     ----------
@@ -47,8 +61,10 @@ class Froc:
     1.0
     """
 
-    def __init__(self, *, lowest: float = 0.0) -> None:
-        self.lowest = lowest
+    def __init__(self, *, lowest: float = 0.0, largest: float = 0.2) -> None:
+        if not 0 < largest <= 1:
+            raise ValueError(f"The largest component is a share above 0 up to 1, not {largest}.")
+        self.lowest, self.largest = lowest, largest
         self._lesions: list[int] = []
         # One entry an image: levels at which a lesion is hit (+1 lesion), and at which a false
         # component appears (+1) or vanishes (-1).
@@ -115,6 +131,8 @@ class Froc:
         """Add the images of `other`, counted elsewhere, after one's own."""
         if other.lowest != self.lowest:
             raise ValueError(f"The lowest thresholds differ: {self.lowest} and {other.lowest}.")
+        if other.largest != self.largest:
+            raise ValueError(f"The largest shares differ: {self.largest} and {other.largest}.")
         self._events = None
         self._lesions += other._lesions
         self._hits += other._hits
@@ -137,14 +155,19 @@ class Froc:
         truth: npt.NDArray[np.bool_],
         peaks: npt.NDArray[np.float32],
     ) -> None:
-        appear, vanish = false_component_events(probability, truth, lowest=self.lowest)
+        lowest = self.lowest
+        if self.largest < 1:
+            lowest = crowding_level(probability, self.largest, lowest=lowest)
+        appear, vanish = false_component_events(probability, truth, lowest=lowest)
         self._events = None
         self._lesions.append(len(peaks))
-        self._hits.append(peaks[peaks > self.lowest])
+        self._hits.append(peaks[peaks > np.float32(lowest)])
         self._appear.append(appear)
         self._vanish.append(vanish)
 
-    def curve(self, weights: npt.NDArray[np.int64] | None = None) -> FrocCurve:
+    def curve(
+        self, weights: npt.NDArray[np.int64] | None = None, *, whole: bool = False
+    ) -> FrocCurve:
         """Return the curve over all images added.
 
         Parameters
@@ -152,6 +175,9 @@ class Froc:
         weights
             How often each image counts, int64, shape (number of images,): for the bootstrap. None
             counts each once.
+        whole
+            Whether to go on below the threshold at which the false positives of all images (each
+            counted once) are at their most; see the notes of the class.
         """
         if not len(self):
             raise ValueError("No image was added.")
@@ -160,11 +186,16 @@ class Froc:
         images = int(weights.sum())
         lesions = int(weights @ np.asarray(self._lesions))
         events = self._sorted_events()
-        change = weights[events.image]
-        hits = np.concatenate([[0], np.cumsum(change * events.hit)[events.last]])
-        false = np.concatenate([[0], np.cumsum(change * events.false)[events.last]])
+        kept = len(events.last) if whole else events.kept
+        last = events.last[:kept]
+        used = slice(int(last[-1]) + 1 if kept else 0)
+        change = weights[events.image[used]]
+        hits = np.concatenate([[0], np.cumsum(change * events.hit[used])[last]])
+        false = np.concatenate([[0], np.cumsum(change * events.false[used])[last]])
         sensitivity = hits / lesions if lesions else np.full(len(hits), np.nan)
-        return FrocCurve(events.thresholds, sensitivity, false / images, images, lesions)
+        thresholds = events.thresholds[: kept + 1]
+        ended = float(thresholds[-1]) if kept < len(events.last) else None
+        return FrocCurve(thresholds, sensitivity, false / images, images, lesions, ended)
 
     def _sorted_events(self) -> _Events:
         """Return all images' events, the highest first; sorted once for all the bootstrap."""
@@ -187,25 +218,33 @@ class Froc:
             last = np.flatnonzero(np.append(level[1:] != level[:-1], bool(len(level))))
             ends = [self.lowest] if len(last) else []
             thresholds = np.concatenate([[np.inf], level[last][1:], ends])
+            change = np.concatenate(false)[order]
+            # With the point before the first level, at which nothing is detected.
+            total = np.append(0, np.cumsum(change, dtype=np.int64)[last])
             self._events = _Events(
                 np.concatenate(image)[order],
                 np.concatenate(hit)[order],
-                np.concatenate(false)[order],
+                change,
                 last,
                 thresholds.astype(np.float64),
+                kept=int(len(last) - np.argmax(total[::-1])),
             )
         return self._events
 
 
 @dataclass(frozen=True, eq=False)
 class _Events:
-    """Where counts change as the threshold falls: per event its image and what it adds."""
+    """Where counts change as the threshold falls: per event its image and what it adds.
+
+    The first `kept` levels, ends of which are in `last`, come before components merge.
+    """
 
     image: npt.NDArray[np.int32]
     hit: npt.NDArray[np.int8]
     false: npt.NDArray[np.int8]
     last: npt.NDArray[np.intp]
     thresholds: npt.NDArray[np.float64]
+    kept: int
 
 
 def disc_pixels(

@@ -57,11 +57,14 @@ class FrocSummary:
         One a number of false positives an image.
     images, lesions
         What was counted over; healthy images included.
+    ended
+        As of the curve.
     """
 
     points: tuple[OperatingPoint, ...]
     images: int
     lesions: int
+    ended: float | None = None
 
     @property
     def mean_sensitivity(self) -> float:
@@ -92,6 +95,9 @@ class FrocCurve:
         float64, shape (T,): false positives an image. It may fall again as components merge.
     images, lesions
         What was counted over.
+    ended
+        The threshold at which the curve was ended, since below it false positives become fewer as
+        components merge; None where it goes down to the lowest threshold.
     """
 
     thresholds: npt.NDArray[np.float64]
@@ -99,6 +105,7 @@ class FrocCurve:
     fpi: npt.NDArray[np.float64]
     images: int
     lesions: int
+    ended: float | None = None
 
     def at(self, fpi: float) -> OperatingPoint:
         """Return the best sensitivity at no more than `fpi` false positives an image."""
@@ -121,7 +128,8 @@ class FrocCurve:
 
     def summary(self, points: Sequence[float] = CPM_POINTS) -> FrocSummary:
         """Return the sensitivities at `points` (false positives an image) and their mean."""
-        return FrocSummary(tuple(self.at(point) for point in points), self.images, self.lesions)
+        read = tuple(self.at(point) for point in points)
+        return FrocSummary(read, self.images, self.lesions, self.ended)
 
     @property
     def cpm(self) -> float:

@@ -1,0 +1,52 @@
+"""Maps on a grid of 64,001 levels that holds every threshold of the protocols."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LEVELS", "from_levels", "grid", "to_levels"]
+
+LEVELS = 64_000
+"""Levels are 0, 1/64000, …, 1: multiples of 1/32 (the challenge's thresholds) and of 1/1000."""
+
+
+@cache
+def grid() -> npt.NDArray[np.float32]:
+    """Return the value of each level: float32, shape (64001,), read-only."""
+    values = (np.arange(LEVELS + 1) / LEVELS).astype(np.float32)
+    values.flags.writeable = False
+    return values
+
+
+def to_levels(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """Round a map down to the grid.
+
+    Rounding down leaves each pixel on its side of every threshold that is a level: ``p >= t``
+    holds before if and only if it holds after. So pixels and components counted at such thresholds
+    are those of the map itself. Half precision would be coarser (4.9e-4 near 1, 1.6e-5 here).
+
+    Parameters
+    ----------
+    probability
+        Values in [0, 1], any shape.
+
+    Examples
+    --------
+    >>> to_levels(np.array([0, 0.3, 0.99999, 1], np.float32)).tolist()
+    [0, 19200, 63999, 64000]
+    """
+    values = np.asarray(probability, np.float32)
+    levels = np.minimum(values * np.float32(LEVELS), np.float32(LEVELS)).astype(np.uint16)
+    # The product is rounded, and may lie a level off.
+    levels -= grid()[levels] > values
+    levels += grid()[np.minimum(levels, LEVELS - 1) + np.uint16(1)] <= values
+    return np.minimum(levels, np.uint16(LEVELS))
+
+
+def from_levels(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """Return the values of `levels`: float32, the same shape."""
+    return grid()[levels]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_fundus.evaluation import bootstrap_interval
+from napari_fundus.evaluation import bootstrap_interval, bootstrap_intervals
 
 
 def weighted_mean(values):
@@ -50,3 +50,13 @@ def test_nonsense_is_refused() -> None:
         bootstrap_interval(weighted_mean(np.ones(1)), 0)
     with pytest.raises(ValueError, match="level"):
         bootstrap_interval(weighted_mean(np.ones(1)), 1, level=95)
+
+
+def test_several_figures_from_the_same_resamples_are_those_of_each_alone() -> None:
+    values = np.random.default_rng(0).random(12)
+    statistics = {"mean": weighted_mean(values), "square": weighted_mean(values**2)}
+    together = bootstrap_intervals(
+        lambda w: {name: statistic(w) for name, statistic in statistics.items()}, 12, resamples=50
+    )
+    alone = {n: bootstrap_interval(s, 12, resamples=50) for n, s in statistics.items()}
+    assert together == alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval
+from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from napari_fundus.evaluation.calibration import (
     Reliability,
     Temperature,
@@ -69,6 +69,7 @@ __all__ = [
     "Temperature",
     "aupr",
     "bootstrap_interval",
+    "bootstrap_intervals",
     "brier_score",
     "compare_with_truth",
     "fit_temperature",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Interval", "bootstrap_interval", "resampled_weights"]
+__all__ = ["Interval", "bootstrap_interval", "bootstrap_intervals", "resampled_weights"]
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,49 @@ def bootstrap_interval(
     >>> round(interval.estimate, 3), 0.2 <= interval.low < interval.high <= 0.6
     (0.4, True)
     """
+    return bootstrap_intervals(
+        lambda weights: {"": statistic(weights)},
+        count,
+        level=level,
+        resamples=resamples,
+        seed=seed,
+        groups=groups,
+    )[""]
+
+
+def bootstrap_intervals(
+    statistics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]],
+    count: int,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    groups: Sequence[Hashable] | None = None,
+) -> dict[str, Interval]:
+    """Return several figures of `count` images, each with its interval, from the same resamples.
+
+    Parameters
+    ----------
+    statistics
+        As for `bootstrap_interval`, but returns all figures by name: what they have in common, such
+        as a curve, is computed once a resample.
+    count, level, resamples, seed, groups
+        As for `bootstrap_interval`.
+    """
     if count < 1:
         raise ValueError("A bootstrap needs at least one image.")
     if not 0 < level < 1:
         raise ValueError(f"The level lies between 0 and 1, not {level}.")
-    estimate = statistic(np.ones(count, np.int64))
+    estimates = statistics(np.ones(count, np.int64))
     drawn = resampled_weights(count, resamples=resamples, seed=seed, groups=groups)
-    values = np.array([statistic(weights) for weights in drawn], np.float64)
+    rows = [statistics(weights) for weights in drawn]
+    return {
+        name: _interval(value, np.array([row[name] for row in rows], np.float64), level)
+        for name, value in estimates.items()
+    }
+
+
+def _interval(estimate: float, values: npt.NDArray[np.float64], level: float) -> Interval:
     values = values[~np.isnan(values)]
     if not len(values):
         return Interval(estimate, math.nan, math.nan, level, 0)

@@ -44,7 +44,8 @@ def to_levels(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     # The product is rounded, and may lie a level off.
     levels -= grid()[levels] > values
     levels += grid()[np.minimum(levels, LEVELS - 1) + np.uint16(1)] <= values
-    return np.minimum(levels, np.uint16(LEVELS))
+    highest: npt.NDArray[np.uint16] = np.minimum(levels, np.uint16(LEVELS))
+    return highest
 
 
 def from_levels(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:

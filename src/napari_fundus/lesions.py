@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-__all__ = ["DR_LESIONS", "Lesion", "LesionInfo", "describe", "parse_lesion"]
+__all__ = ["DR_EVIDENCE", "DR_LESIONS", "Lesion", "LesionInfo", "describe", "parse_lesion"]
 
 
 class Lesion(StrEnum):
@@ -30,6 +30,12 @@ class Lesion(StrEnum):
 
 DR_LESIONS: tuple[Lesion, ...] = (Lesion.MA, Lesion.HE, Lesion.EX, Lesion.SE)
 """The four lesion classes of diabetic retinopathy that the public data sets annotate."""
+
+DR_EVIDENCE = "DR"
+"""Code of a region that speaks for retinopathy, as a classifier of whole images shows it.
+
+No class of lesion: experts draw none, and data sets have none of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,13 @@ _INFO: dict[str, LesionInfo] = {
         LesionInfo(
             Lesion.FOVEA, "fovea", "foveas", "structure", "#2979ff", ("macula", "fovea centre")
         ),
+        LesionInfo(
+            DR_EVIDENCE,
+            "region that speaks for DR",
+            "regions that speak for DR",
+            "other",
+            "#ff5722",
+        ),
     )
 }
 
@@ -131,6 +144,7 @@ def _bare(name: str) -> str:
 _BY_NAME: dict[str, Lesion] = {
     _bare(alias): Lesion(info.code)
     for info in _INFO.values()
+    if isinstance(info.code, Lesion)
     for alias in (info.code, info.name, info.plural, *info.aliases)
 }
 

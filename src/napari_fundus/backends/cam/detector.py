@@ -1,0 +1,128 @@
+"""The classifier as a detector: a photograph in; score, heat map and regions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from napari_fundus.backends.cam.architecture import OO
+from napari_fundus.backends.cam.options import DEFAULT_CHECKPOINT, CamOptions
+from napari_fundus.backends.cam.planes import as_input, at_side, to_bytes
+from napari_fundus.backends.cam.weights import (
+    load_architecture,
+    load_network,
+    load_recipe,
+    load_temperature,
+)
+from napari_fundus.checkpoints import Checkpoint, bundled_folder, load_checkpoint, models_folder
+from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.devices import Device
+from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.image import FundusImage
+from napari_fundus.lesions import DR_EVIDENCE
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing import Prepared, Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Cam"]
+
+_TINY = 1e-12
+"""A map without any value above it shows nothing."""
+
+
+class Cam(Detector):
+    """A network says whether the whole picture is diseased; its activations show why."""
+
+    name: ClassVar[str] = "cam"
+    title: ClassVar[str] = "Classifier with heat map"
+    summary: ClassVar[str] = (
+        "Probability of referable retinopathy, and the regions that speak for it."
+    )
+    lesions: ClassVar[tuple[str, ...]] = (DR_EVIDENCE,)
+    licence: ClassVar[str] = "BSD-3-Clause"
+    reference: ClassVar[str] = "Gondal et al. 2017, doi:10.1109/ICIP.2017.8296646"
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
+    Options: ClassVar[type[DetectorOptions]] = CamOptions
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        """Return score and maps of `image`; see `Detector.predict`."""
+        from napari_fundus.backends.cam import maps
+        from napari_fundus.backends.cam.targets import image_scores, main_level
+
+        checkpoint = self._checkpoint(options.checkpoint)
+        recipe = load_recipe(checkpoint)
+        network = load_network(checkpoint).to(device.name)
+        method = maps.resolve_method(options.method, network)
+        architecture = load_architecture(checkpoint)
+        target = architecture.target
+        if options.multi_resolution and architecture.network != OO:
+            raise OptionsError(
+                "Option 'multi_resolution' is for weights of the o_O network; these are of "
+                f"{architecture.network}."
+            )
+        temperature = load_temperature(checkpoint)
+        odds = maps.LogOdds(network, target, temperature, monitor.check)
+        sides = [recipe.side] + ([2 * recipe.side] if options.multi_resolution else [])
+        found: list[Tensor] = []
+        scores: dict[str, float] = {}
+        prepared = recipe.apply(image, monitor.part(0.0, 0.3))
+        for number, side in enumerate(sides):
+            if number:
+                prepared = at_side(recipe, side).apply(image, monitor.part(0.6, 0.8))
+            images = _tensor(prepared, recipe, device)
+            logits, values = maps.look(odds, images, method, layer=options.layer)
+            if number == 0:
+                # The probability is that of the side that was trained and calibrated.
+                scores = image_scores(target, logits.cpu() / temperature)
+            found.append(values.cpu().float())
+            monitor.step(0.6 if number == 0 else 0.9, "looking")
+        whole = prepared.to_original(maps.average(found, sides[-1]).numpy())
+        heat = np.clip(whole / max(float(whole.max()), _TINY), 0, 1).astype(np.float32)
+        name = "any DR" if main_level(target) == 1 else "referable DR"
+        regions = heat * np.float32(scores[name] if options.scale == "probability" else 1)
+        return Prediction(
+            probability={DR_EVIDENCE: regions},
+            heatmap={DR_EVIDENCE: heat},
+            image_score=scores,
+            field_of_view=prepared.original_field_of_view,
+            has_boxes=True,
+            checkpoint=checkpoint.card.name,
+            checkpoint_sha256=checkpoint.sha256,
+        )
+
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the file of weights, which is small enough to be read for it."""
+        return self._checkpoint(options.checkpoint).sha256
+
+    def _checkpoint(self, ref: str) -> Checkpoint:
+        if ref == DEFAULT_CHECKPOINT and not any(
+            (folder / f"{ref}.safetensors").is_file()
+            for folder in (bundled_folder(), models_folder())
+        ):
+            raise CheckpointError(
+                f"This installation has no weights {ref!r}. Train some on graded images with "
+                "'napari-fundus train cam --data FOLDER -o RUN', and name them as "
+                "checkpoint=RUN/best.safetensors, or put a file of that name into "
+                f"{models_folder()}."
+            )
+        return load_checkpoint(ref, detector=self.name)
+
+    def train(self, **settings: Any) -> Iterator[Any]:
+        """Train on graded images; the arguments are those of `training.train_cam`."""
+        from napari_fundus.backends.cam.training import train_cam
+
+        return train_cam(**settings)
+
+
+def _tensor(prepared: Prepared, recipe: Recipe, device: Device) -> Tensor:
+    """Return the network's input, shape (1, 3, S, S), channels last in memory."""
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(to_bytes(prepared))[np.newaxis])
+    return as_input(pixels.permute(0, 3, 1, 2).to(device.name), recipe)

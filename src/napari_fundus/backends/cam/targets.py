@@ -1,0 +1,125 @@
+"""From logits to losses, probabilities and grades: what the outputs of a classifier mean."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from napari_fundus.backends.cam.architecture import GRADES, Target
+from napari_fundus.errors import OptionsError
+
+__all__ = [
+    "LEVELS",
+    "classes_of",
+    "grade_probability",
+    "image_scores",
+    "log_odds",
+    "loss_of",
+    "main_level",
+    "predicted",
+]
+
+LEVELS = {"any": 1, "referable": 2}
+"""Least grade of any, and of referable, diabetic retinopathy."""
+
+
+def main_level(target: Target) -> int:
+    """Return the least grade that counts as diseased: what score and heat map speak of."""
+    return LEVELS["any"] if target == "any" else LEVELS["referable"]
+
+
+def classes_of(target: Target, grades: Tensor) -> Tensor:
+    """Return what is told apart: 0 and 1, or the grades themselves; int64, shape (N,)."""
+    return (grades >= LEVELS[target]).long() if target in LEVELS else grades.long()
+
+
+def loss_of(
+    target: Target, logits: Tensor, grades: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Return the mean cross-entropy.
+
+    Parameters
+    ----------
+    target
+        What the logits mean.
+    logits
+        Shape (N, K).
+    grades
+        0 to 4, shape (N,).
+    weights
+        Of each class that is told apart; None: 1. A scalar of the mean is divided by their sum.
+    """
+    classes = classes_of(target, grades)
+    if target == "grades":
+        each = F.cross_entropy(logits, classes, reduction="none")
+    else:
+        each = F.binary_cross_entropy_with_logits(
+            logits, _steps(target, grades).to(logits), reduction="none"
+        ).mean(dim=1)
+    if weights is None:
+        return each.mean()
+    weight = weights.to(each)[classes]
+    return (weight * each).sum() / weight.sum()
+
+
+def _steps(target: Target, grades: Tensor) -> Tensor:
+    """Return for each output whether the grade reaches its level: bool, shape (N, K)."""
+    levels = [LEVELS[target]] if target in LEVELS else range(1, GRADES)
+    return grades[:, None] >= torch.tensor(list(levels), device=grades.device)
+
+
+def log_odds(target: Target, logits: Tensor, level: int) -> Tensor:
+    """Return the log-odds of a grade of at least `level`, shape (N,).
+
+    Raises
+    ------
+    OptionsError
+        The classifier does not tell that level.
+    """
+    if target == "grades":
+        return logits[:, level:].logsumexp(dim=1) - logits[:, :level].logsumexp(dim=1)
+    if target == "ordinal":
+        return logits[:, level - 1]
+    if LEVELS[target] != level:
+        raise OptionsError(f"A classifier of {target!r} does not tell grade {level} and above.")
+    return logits[:, 0]
+
+
+def grade_probability(target: Target, logits: Tensor) -> Tensor | None:
+    """Return the probability of each grade, shape (N, 5); None for a classifier of two classes.
+
+    The steps of an ordinal classifier are made not to rise before differences are taken.
+    """
+    if target == "grades":
+        return logits.softmax(dim=1)
+    if target == "ordinal":
+        reached = torch.sigmoid(logits).cummin(dim=1).values
+        ends = reached.new_ones(len(reached), 1), reached.new_zeros(len(reached), 1)
+        whole = torch.cat([ends[0], reached, ends[1]], dim=1)
+        return whole[:, :-1] - whole[:, 1:]
+    return None
+
+
+def predicted(target: Target, logits: Tensor) -> Tensor:
+    """Return the class that is found: 0 or 1, or the grade; int64, shape (N,)."""
+    if target == "grades":
+        return logits.argmax(dim=1)
+    if target == "ordinal":
+        # As many levels as are reached one after the other.
+        return (logits >= 0).long().cumprod(dim=1).sum(dim=1)
+    return (logits[:, 0] >= 0).long()
+
+
+def image_scores(target: Target, logits: Tensor) -> dict[str, float]:
+    """Return the scores of one image, logits of shape (1, K), by name."""
+    names = [target] if target in LEVELS else list(LEVELS)
+    scores = {
+        f"{name} DR": float(torch.sigmoid(log_odds(target, logits, LEVELS[name])))
+        for name in sorted(names, reverse=True)
+    }
+    grades = grade_probability(target, logits)
+    if grades is not None:
+        for grade, value in enumerate(grades[0].clamp(0, 1).tolist()):
+            scores[f"grade {grade}"] = value
+    return scores

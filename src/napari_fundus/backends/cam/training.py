@@ -1,0 +1,364 @@
+"""Training of a classifier of whole images: data, network, loss and figures for the common loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from napari_fundus.backends.cam.architecture import GRADES, OO
+from napari_fundus.backends.cam.augmentation import vary
+from napari_fundus.backends.cam.classifiers import build_network
+from napari_fundus.backends.cam.planes import as_input, at_side
+from napari_fundus.backends.cam.targets import (
+    LEVELS,
+    classes_of,
+    log_odds,
+    loss_of,
+    main_level,
+    predicted,
+)
+from napari_fundus.backends.cam.training_data import GradedImages, divide, fill, order
+from napari_fundus.backends.cam.training_options import (
+    OF_THE_WEIGHTS,
+    CamTrainingOptions,
+    split_settings,
+)
+from napari_fundus.backends.cam.weights import load_architecture, load_recipe
+from napari_fundus.checkpoints import Checkpoint, ModelCard, load_checkpoint
+from napari_fundus.datasets import Dataset, open_dataset
+from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.lesions import DR_EVIDENCE
+from napari_fundus.monitor import Monitor
+from napari_fundus.training.class_metrics import (
+    auc,
+    binary_metrics,
+    fit_temperature,
+    quadratic_kappa,
+)
+from napari_fundus.training.events import TrainingEvent
+from napari_fundus.training.loop import train
+from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.task import Task
+
+__all__ = ["CamTask", "GradingTask", "train_cam"]
+
+
+def train_cam(
+    *,
+    data: str | Path | Dataset,
+    output: str | Path,
+    healthy: str | Path | Dataset | None = None,
+    checkpoint: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    name: str = "",
+    command: str = "",
+    device: str = "auto",
+    monitor: Monitor | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Iterator[TrainingEvent]:
+    """Train a classifier; what is wrong with the arguments is told before the first event.
+
+    Parameters
+    ----------
+    data
+        A data set with grades of retinopathy, or its folder. Its testing part is not touched.
+    output
+        Folder of the run; ``best.safetensors`` in it is what the detector uses.
+    healthy
+        Further images without any sign of disease: grade 0.
+    checkpoint
+        Weights to start from, by name or path; network and enhancement are then theirs, side and
+        strides too unless they are set.
+    settings
+        Fields of `TrainingSettings` and `CamTrainingOptions` that differ from their defaults.
+    name
+        Of the new weights; the name of the folder if left out.
+    command
+        For the model card.
+    device, monitor, resume, overwrite
+        As in :func:`napari_fundus.training.train`.
+
+    Raises
+    ------
+    OptionsError
+        A setting is unknown or out of bounds, or does not go with `checkpoint`.
+    DatasetError, CheckpointError, TrainingError, DeviceError
+        Data, weights, folder or device cannot be used.
+    """
+    shared, options = split_settings(settings or {})
+    initial = load_checkpoint(checkpoint, detector=CamTask.name) if checkpoint else None
+    if initial is None and shared.scheme != "full":
+        raise OptionsError(
+            f"The scheme {shared.scheme!r} keeps weights as they are: name those to start from "
+            "as the checkpoint."
+        )
+    target = options.target if initial is None else load_architecture(initial).target
+    task_type = CamTask if target in LEVELS else GradingTask
+    task = task_type(
+        data if isinstance(data, Dataset) else open_dataset(data),
+        healthy if isinstance(healthy, Dataset) or healthy is None else open_dataset(healthy),
+        options=options,
+        initial=initial,
+        name=name or Path(output).resolve().name,
+        command=command,
+    )
+    return train(
+        task,
+        shared,
+        output,
+        device=device,
+        monitor=monitor,
+        resume=resume,
+        overwrite=overwrite,
+        initial=initial,
+    )
+
+
+class CamTask(Task):
+    """Images of which a network tells whether they are diseased.
+
+    Parameters
+    ----------
+    data, healthy
+        As in :func:`train_cam`, opened.
+    options
+        Network, image, balance and augmentation.
+    initial
+        Weights to start from.
+    name, command
+        For the model card.
+
+    Raises
+    ------
+    OptionsError
+        An option contradicts the weights to start from.
+    """
+
+    name: ClassVar[str] = "cam"
+    best_metric: ClassVar[str] = "auc"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        data: Dataset,
+        healthy: Dataset | None = None,
+        *,
+        options: CamTrainingOptions | None = None,
+        initial: Checkpoint | None = None,
+        name: str = "cam",
+        command: str = "",
+    ) -> None:
+        self.data, self.healthy = data, healthy
+        self.options = options or CamTrainingOptions()
+        self._title, self._command = name, command
+        self.recipe = self.options.recipe()
+        self.architecture = self.options.architecture()
+        if initial is not None:
+            self._start_from(initial)
+        self._pretrained = self.options.pretrained and initial is None
+        self._temperature = 1.0
+
+    def _start_from(self, initial: Checkpoint) -> None:
+        given = self.options.model_fields_set
+        if clash := sorted(OF_THE_WEIGHTS & given):
+            raise OptionsError(
+                f"{', '.join(clash)} cannot be set: they are those of the weights "
+                f"{initial.card.name!r} to start from."
+            )
+        self.recipe = load_recipe(initial)
+        if "side" in given:
+            self.recipe = at_side(self.recipe, self.options.side)
+        self.architecture = load_architecture(initial)
+        strides = {"first_stride", "third_stride", "poolings"} & given
+        if strides and self.architecture.network != OO:
+            raise OptionsError(f"{', '.join(sorted(strides))} are of the o_O network alone.")
+        self.architecture = self.architecture.model_copy(
+            update={name: getattr(self.options, name) for name in strides}
+        )
+
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+        """Read both parts, prepared, into memory."""
+        train_part, validation = divide(
+            self.data, self.healthy, settings, hold_back_drawn=self.options.hold_back_drawn
+        )
+        share = 0.01 * len(train_part) / (len(train_part) + len(validation))
+        self.shown = fill(train_part, self.recipe, monitor.part(0.0, share))
+        self.checked = fill(validation, self.recipe, monitor.part(share, 0.01))
+        self._classes = self._of_classes(self.shown.grades)
+        self._need_both("training", self._classes)
+        self._need_both("validation", self._of_classes(self.checked.grades))
+        self._weights = self._class_weights()
+        self._order: tuple[tuple[int, ...], npt.NDArray[np.int64]] | None = None
+        return DataFacts(
+            _facts(self.shown),
+            _facts(self.checked),
+            self.shown.pixels.nbytes + self.checked.pixels.nbytes,
+        )
+
+    def _of_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        found: npt.NDArray[np.int64] = classes_of(
+            self.architecture.target, torch.from_numpy(grades)
+        ).numpy()
+        return found
+
+    def _need_both(self, part: str, classes: npt.NDArray[np.int64]) -> None:
+        if len(np.unique(classes)) < 2:
+            raise TrainingError(
+                f"All images of the {part} part are of one class: give more images, or change "
+                "the seed or the validation share."
+            )
+
+    def _class_weights(self) -> Tensor | None:
+        options = self.options
+        if not options.class_weights and options.positive_weight == 1:
+            return None
+        count = GRADES if self.architecture.outputs > 1 else 2
+        weights = np.ones(count)
+        if options.class_weights:
+            counts = np.bincount(self._classes, minlength=count)
+            weights = len(self._classes) / (count * np.maximum(counts, 1))
+        weights[1:] *= options.positive_weight
+        return torch.from_numpy(weights.astype(np.float32))
+
+    def build(self) -> nn.Module:
+        """Return the network."""
+        return build_network(self.architecture, pretrained=self._pretrained)
+
+    def steps_per_epoch(self, settings: TrainingSettings) -> int:
+        """Return how many whole batches the training part gives."""
+        return max(len(self._classes) // settings.batch_size, 1)
+
+    def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
+        """Return bytes (B, 3, S, S) and grades."""
+        seed, epoch, step, rank = key
+        size, count = settings.batch_size, len(self._classes)
+        places = np.arange(step * size, (step + 1) * size)
+        chosen = np.empty(size, np.int64)
+        # An epoch longer than the data goes through them several times, each in another order.
+        for turn in np.unique(places // count):
+            mask = places // count == turn
+            chosen[mask] = self._ordered((seed, epoch, rank, int(turn)))[places[mask] % count]
+        return self._tensors(self.shown, chosen)
+
+    def _ordered(self, key: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        kept = self._order
+        if kept is None or kept[0] != key:
+            kept = key, order(self._classes, key, oversample=self.options.oversample)
+            self._order = kept
+        return kept[1]
+
+    def _tensors(self, images: GradedImages, chosen: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+        return {
+            "images": torch.from_numpy(images.pixels[chosen]).permute(0, 3, 1, 2),
+            "grades": torch.from_numpy(images.grades[chosen]),
+            "places": torch.from_numpy(chosen),
+        }
+
+    def augment(self, batch: Any) -> Any:
+        """Turn, mirror, zoom, and change contrast, brightness and colour."""
+        images = vary(as_input(batch["images"], self.recipe), self.options)
+        return {**batch, "images": images.contiguous(memory_format=torch.channels_last)}
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """Return the cross-entropy, weighed by class."""
+        logits = network(batch["images"])
+        return loss_of(self.architecture.target, logits.float(), batch["grades"], self._weights)
+
+    def validation_steps(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold all images."""
+        return -(-len(self.checked.samples) // settings.batch_size)
+
+    def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
+        """Return bytes, grades and places."""
+        size = settings.batch_size
+        last = min((step + 1) * size, len(self.checked.samples))
+        return self._tensors(self.checked, np.arange(step * size, last))
+
+    def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
+        """Return the logits of each image under names of their own, which add up to themselves."""
+        logits = network(as_input(batch["images"], self.recipe)).float().tolist()
+        return {
+            f"{place} {output}": value
+            for place, row in zip(batch["places"].tolist(), logits, strict=True)
+            for output, value in enumerate(row)
+        }
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Return AUC, accuracy, sensitivity, specificity, kappa, and how well logits are scaled."""
+        target, outputs = self.architecture.target, self.architecture.outputs
+        logits = torch.tensor(
+            [
+                [sums[f"{place} {output}"] for output in range(outputs)]
+                for place in range(len(self.checked.samples))
+            ],
+            dtype=torch.float64,
+        )
+        grades = torch.from_numpy(self.checked.grades)
+        if not bool(logits.isfinite().all()):
+            raise TrainingError("The network gives logits that are not finite: it diverged.")
+
+        def loss(temperature: float) -> float:
+            return float(loss_of(target, logits / temperature, grades))
+
+        self._temperature = fit_temperature(loss)
+        level = main_level(target)
+        diseased = (grades >= level).numpy()
+        score = log_odds(target, logits, level).numpy()
+        return {
+            "auc": auc(score, diseased),
+            **binary_metrics(diseased, score >= 0),
+            "kappa": quadratic_kappa(
+                classes_of(target, grades), predicted(target, logits), max(outputs, 2)
+            )
+            if target != "ordinal"
+            else quadratic_kappa(grades, predicted(target, logits), GRADES),
+            "nll": loss(1.0),
+            "calibrated_nll": loss(self._temperature),
+            "temperature": self._temperature,
+        }
+
+    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the most diseased image of the validation part."""
+        place = int(self.checked.grades.argmax())
+        sample = self.checked.samples[place]
+        return {f"{sample.id}, grade {sample.grades['dr']}": self.checked.pixels[place].copy()}
+
+    def card(self, settings: TrainingSettings) -> ModelCard:
+        """Return the card; its temperature is that of the last validation."""
+        sources = [self.data, *([self.healthy] if self.healthy is not None else [])]
+        return ModelCard(
+            name=self._title,
+            detector=self.name,
+            lesions=(DR_EVIDENCE,),
+            architecture=self.architecture.model_dump(mode="json"),
+            recipe={
+                "preprocessing": self.recipe.model_dump(mode="json"),
+                "options": self.options.model_dump(mode="json"),
+                "temperature": self._temperature,
+            },
+            data="; ".join(dict.fromkeys(s.title for s in sources)),
+            data_licence="; ".join(dict.fromkeys(s.licence for s in sources if s.licence)),
+            command=self._command,
+        )
+
+
+class GradingTask(CamTask):
+    """Images of which a network tells the grade: the best epoch is told by quadratic kappa."""
+
+    best_metric: ClassVar[str] = "kappa"
+
+
+def _facts(images: GradedImages) -> PartFacts:
+    names, counts = np.unique(images.grades, return_counts=True)
+    return PartFacts(
+        [SampleFacts(s.id, s.group) for s in images.samples],
+        {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
+    )

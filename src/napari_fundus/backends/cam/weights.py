@@ -1,0 +1,91 @@
+"""From a checkpoint's card to network, preprocessing and temperature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from napari_fundus.backends.cam.architecture import Architecture
+from napari_fundus.checkpoints import Checkpoint
+from napari_fundus.errors import CheckpointError
+from napari_fundus.preprocessing import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["load_architecture", "load_network", "load_recipe", "load_temperature"]
+
+
+def load_architecture(checkpoint: Checkpoint) -> Architecture:
+    """Return the definition of the network.
+
+    Raises
+    ------
+    CheckpointError
+        The card tells none that this version knows.
+    """
+    try:
+        return Architecture.model_validate(checkpoint.card.architecture)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells of no classifier that this version knows."
+        ) from error
+
+
+def load_network(checkpoint: Checkpoint) -> nn.Module:
+    """Return the network that `checkpoint` holds, ready for inference.
+
+    Raises
+    ------
+    CheckpointError
+        The card tells of another network than the weights are for.
+    OptionsError
+        The network is of a package that is not installed.
+    """
+    from napari_fundus.backends.cam.classifiers import build_network
+
+    network = build_network(load_architecture(checkpoint))
+    try:
+        network.load_state_dict(dict(checkpoint.tensors))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(
+            f"{checkpoint.path} does not hold a classifier as its card tells: {reason}"
+        ) from error
+    return network.eval()
+
+
+def load_recipe(checkpoint: Checkpoint) -> Recipe:
+    """Return the preprocessing that the weights were trained with.
+
+    Raises
+    ------
+    CheckpointError
+        The card does not tell it, or the result would not be a square.
+    """
+    try:
+        recipe = Recipe.model_validate(checkpoint.card.recipe["preprocessing"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
+        ) from error
+    if recipe.resize != "side" or not (recipe.square or recipe.crop == "circle"):
+        raise CheckpointError(
+            f"{checkpoint.path}: the preprocessing on its card does not give squares of one size."
+        )
+    return recipe
+
+
+def load_temperature(checkpoint: Checkpoint) -> float:
+    """Return what the logits are divided by; 1 where the card tells none.
+
+    Raises
+    ------
+    CheckpointError
+        It is not a number above 0.
+    """
+    value = checkpoint.card.recipe.get("temperature", 1.0)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e6:
+        raise CheckpointError(f"{checkpoint.path}: the temperature on its card is {value!r}.")
+    return float(value)

@@ -90,10 +90,11 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
             "U-Nets with an encoder by name need segmentation_models_pytorch: "
             'pip install "napari-fundus[models]".'
         ) from None
-    if architecture.encoder not in smp.encoders.get_encoder_names():
+    names = smp.encoders.get_encoder_names()
+    if architecture.encoder not in names and not architecture.encoder.startswith("tu-"):
         raise OptionsError(
-            f"There is no encoder {architecture.encoder!r}; there are "
-            f"{', '.join(smp.encoders.get_encoder_names())}."
+            f"There is no encoder {architecture.encoder!r}; there are {', '.join(names)}, and "
+            "tu-NAME for timm's."
         )
     network: nn.Module = smp.Unet(
         architecture.encoder,

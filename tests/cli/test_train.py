@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from napari_fundus import plugins
 from napari_fundus.backends.voting import Voting
+from napari_fundus.checkpoints import read_card
 from napari_fundus.cli import app
 from napari_fundus.monitor import Monitor
 
@@ -150,3 +151,36 @@ def test_broken_weights_are_listed_with_their_reason(call, models) -> None:
     odd = next(m for m in json.loads(result.stdout)["models"] if m["name"] == "odd")
     assert odd["problem"]
     assert odd["card"] is None
+
+
+def test_folds_are_each_held_back_once_and_summed_up(train, tmp_path) -> None:
+    result = train("--folds", 2, "--json", max_epochs=1)
+    assert result.exit_code == 0, result.output
+    assert "Fold 2 of 2" in result.stderr
+    summary = json.loads(result.stdout)
+    assert [fold["test"] for fold in summary["results"]] in (
+        [["eye0"], ["eye1"]],
+        [["eye1"], ["eye0"]],
+    )
+    assert [fold["train"] for fold in summary["results"]] == [
+        fold["test"] for fold in reversed(summary["results"])
+    ]
+    for fold in (1, 2):
+        card = read_card(tmp_path / "run" / f"fold_{fold}" / "best.safetensors")
+        assert card.name == f"run-fold-{fold}"
+    again = train("--folds", 2, max_epochs=1)
+    assert again.exit_code == 2
+    assert "holds a cross-validation already" in again.stderr
+    resumed = train("--folds", 2, "--resume", max_epochs=1)
+    assert resumed.exit_code == 0, resumed.output
+    assert "epoch 1:" not in resumed.stderr
+    assert "| average_precision |" in resumed.stdout
+    other = train("--folds", 2, "--resume", max_epochs=2)
+    assert other.exit_code == 2
+    assert "cannot be resumed like this" in other.stderr
+
+
+def test_folds_given_twice_are_refused(train) -> None:
+    result = train("--folds", 2, folds=3)
+    assert result.exit_code == 2
+    assert "given twice" in result.stderr

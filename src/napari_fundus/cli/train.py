@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from napari_fundus.monitor import Monitor
-    from napari_fundus.training import Finished, TrainingEvent
+    from napari_fundus.training import (
+        CrossValidated,
+        CrossValidation,
+        Finished,
+        FoldStarted,
+        TrainingEvent,
+    )
 
 __all__ = ["train"]
 
@@ -67,6 +73,16 @@ def train(
     checkpoint: Annotated[
         str | None, typer.Option("--checkpoint", help="Weights to start from: a name or a path.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=2,
+            help="Cross-validate: train so many times, each time with another part of the images "
+            "held back, into RUN/fold_1 and so on; cross-validation.md sums up.",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[
         str, typer.Option("--name", help="Name of the weights; else that of the folder.")
     ] = "",
@@ -77,7 +93,10 @@ def train(
         bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
     device: Device = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the model card as JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print the model card, or the folds' figures, as JSON."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Train a detector, telling first what is trained on what, then a line for each epoch.
@@ -88,36 +107,74 @@ def train(
     """
     del debug
     from napari_fundus.plugins import get_detector
+    from napari_fundus.training import CrossValidated, cross_validate
 
     chosen: dict[str, Any] = parse_settings(settings)
+    if folds is not None and {"folds", "fold"} & chosen.keys():
+        raise OptionsError("The folds are given twice: as --folds and with --set.")
     if scheme is not None:
         if "scheme" in chosen:
             raise OptionsError("The scheme is given twice: as --scheme and with --set.")
         chosen["scheme"] = scheme
     console = messages()
-    finished: Finished | None = None
-    with progress_bar(console) as monitor, _stopping(monitor):
-        events = get_detector(detector).train(
-            data=data,
+    trainee = get_detector(detector)
+    command = shlex.join(["napari-fundus", *sys.argv[1:]])
+    shared = {"data": data, "healthy": healthy, "checkpoint": checkpoint, "command": command}
+
+    def begin(
+        fold: int | None = None, *, output: Path, monitor: Monitor, resume: bool, overwrite: bool
+    ) -> Iterator[TrainingEvent]:
+        held_back, title = {}, name
+        if fold is not None:
+            held_back = {"folds": folds, "fold": fold}
+            title = f"{name or output.resolve().parent.name}-fold-{fold}"
+        return trainee.train(
             output=output,
-            healthy=healthy,
-            checkpoint=checkpoint,
-            settings=chosen,
-            name=name,
-            command=shlex.join(["napari-fundus", *sys.argv[1:]]),
+            settings={**chosen, **held_back},
+            name=title,
             device=device,
             monitor=monitor,
             resume=resume,
             overwrite=overwrite,
+            **shared,
         )
+
+    last: Finished | CrossValidated | None = None
+    with progress_bar(console) as monitor, _stopping(monitor):
+        place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
+        events: Iterator[TrainingEvent | FoldStarted | CrossValidated]
+        if folds is None:
+            events = begin(output=output, **place)
+        else:
+            identity = _identity(detector, data, healthy, checkpoint, chosen)
+            events = cross_validate(begin, folds, output, identity=identity, **place)
         try:
             for event in events:
-                finished = _tell(event, console) or finished
+                last = _tell(event, console) or last
         except Cancelled as error:
             console.print(str(error), markup=False, soft_wrap=True)
             raise typer.Exit(INTERRUPTED) from None
-    if finished is not None:
-        _tell_end(finished, detector, as_json=as_json)
+    if isinstance(last, CrossValidated):
+        _tell_folds(last.summary, output, as_json=as_json)
+    elif last is not None:
+        _tell_end(last, detector, as_json=as_json)
+
+
+def _identity(
+    detector: str,
+    data: Path,
+    healthy: Path | None,
+    checkpoint: str | None,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what the folds of a cross-validation have in common."""
+    return {
+        "detector": detector,
+        "data": str(data.resolve()),
+        "healthy": None if healthy is None else str(healthy.resolve()),
+        "checkpoint": checkpoint,
+        "settings": settings,
+    }
 
 
 @contextmanager
@@ -138,9 +195,11 @@ def _stopping(monitor: Monitor) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell(event: TrainingEvent, console: Console) -> Finished | None:
-    """Print the report and a line an epoch; return the last event."""
-    from napari_fundus.training import EpochEnd, Finished, Started
+def _tell(
+    event: TrainingEvent | FoldStarted | CrossValidated, console: Console
+) -> Finished | CrossValidated | None:
+    """Print the report and a line an epoch; return the event if it is a last one."""
+    from napari_fundus.training import CrossValidated, EpochEnd, Finished, FoldStarted, Started
 
     def say(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
@@ -152,9 +211,23 @@ def _tell(event: TrainingEvent, console: Console) -> Finished | None:
     elif isinstance(event, EpochEnd):
         figures = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
         say(f"epoch {event.epoch + 1}: {figures}{' (best)' if event.improved else ''}")
-    elif isinstance(event, Finished):
+    elif isinstance(event, FoldStarted):
+        say(f"Fold {event.fold} of {event.folds}")
+    elif isinstance(event, Finished | CrossValidated):
         return event
     return None
+
+
+def _tell_folds(summary: CrossValidation, output: Path, *, as_json: bool) -> None:
+    from napari_fundus.training.fold_summary import SUMMARY
+
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+        return
+    typer.echo(summary.markdown())
+    typer.echo(
+        f"\nWritten to {output / SUMMARY}.md and .json; weights in {output}/fold_1 and so on."
+    )
 
 
 def _tell_end(finished: Finished, detector: str, *, as_json: bool) -> None:

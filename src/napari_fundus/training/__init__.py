@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_fundus.training.cross_validation import CrossValidated, FoldStarted, cross_validate
 from napari_fundus.training.events import (
     Best,
     CheckpointSaved,
@@ -12,6 +13,7 @@ from napari_fundus.training.events import (
     Step,
     TrainingEvent,
 )
+from napari_fundus.training.fold_summary import CrossValidation
 from napari_fundus.training.loop import train
 from napari_fundus.training.preflight import DataFacts, PartFacts, Preflight, SampleFacts
 from napari_fundus.training.settings import TrainingSettings
@@ -20,9 +22,12 @@ from napari_fundus.training.task import Task
 __all__ = [
     "Best",
     "CheckpointSaved",
+    "CrossValidated",
+    "CrossValidation",
     "DataFacts",
     "EpochEnd",
     "Finished",
+    "FoldStarted",
     "PartFacts",
     "Preflight",
     "Preview",
@@ -32,5 +37,6 @@ __all__ = [
     "Task",
     "TrainingEvent",
     "TrainingSettings",
+    "cross_validate",
     "train",
 ]

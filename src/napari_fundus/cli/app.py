@@ -9,9 +9,11 @@ import typer
 from napari_fundus import __version__
 from napari_fundus.cli.catalogue import list_datasets, list_detectors
 from napari_fundus.cli.demonstrate import demonstrate
+from napari_fundus.cli.evaluate import evaluate
 from napari_fundus.cli.find import find
 from napari_fundus.cli.models import list_models
 from napari_fundus.cli.prepare import prepare
+from napari_fundus.cli.search import search
 from napari_fundus.cli.train import train
 
 __all__ = ["app", "main"]
@@ -32,6 +34,8 @@ app.command("datasets")(list_datasets)
 app.command("preprocess")(prepare)
 app.command("detect")(find)
 app.command("train")(train)
+app.command("search")(search)
+app.command("evaluate")(evaluate)
 app.command("models")(list_models)
 
 

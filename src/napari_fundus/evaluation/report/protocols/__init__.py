@@ -1,0 +1,18 @@
+"""The protocols that a report knows by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from napari_fundus.evaluation.report.protocol import ReportCounter
+from napari_fundus.evaluation.report.protocols.aupr import AuprCounter
+from napari_fundus.evaluation.report.protocols.froc import FrocCounter
+from napari_fundus.evaluation.report.protocols.image import ImageCounter
+from napari_fundus.evaluation.report.protocols.overlap import OverlapCounter
+
+__all__ = ["PROTOCOLS", "AuprCounter", "FrocCounter", "ImageCounter", "OverlapCounter"]
+
+PROTOCOLS: Mapping[str, type[ReportCounter]] = {
+    counter.name: counter for counter in (AuprCounter, FrocCounter, OverlapCounter, ImageCounter)
+}
+"""Name on the command line to counter, in the order of the report."""

@@ -127,6 +127,9 @@ class Detector(ABC):
         Kinds of device that it can use.
     Options
         The options' model.
+    search_ranges
+        Settings of the training that a search varies unless told otherwise, as
+        `napari_fundus.training.ranges.Range` reads them.
     """
 
     name: ClassVar[str]
@@ -138,6 +141,7 @@ class Detector(ABC):
     reference: ClassVar[str] = ""
     devices: ClassVar[frozenset[str]] = frozenset({"cpu"})
     Options: ClassVar[type[DetectorOptions]] = DetectorOptions
+    search_ranges: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def predict(

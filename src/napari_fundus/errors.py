@@ -8,6 +8,7 @@ __all__ = [
     "DatasetError",
     "DetectorError",
     "DeviceError",
+    "DivergedError",
     "EmptyFileError",
     "FundusError",
     "GeometryError",
@@ -104,3 +105,7 @@ class TrainingError(FundusError):
 
 class LeakageError(TrainingError):
     """The same eye is in the training and in the validation part."""
+
+
+class DivergedError(TrainingError):
+    """The loss of a training is no longer finite."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -27,6 +29,7 @@ __all__ = [
     "one_line_errors",
     "parse_settings",
     "progress_bar",
+    "stopping",
 ]
 
 FAILED_ITEMS, USAGE, INTERRUPTED = 1, 2, 130
@@ -79,7 +82,7 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str] | None, *, option: str = "--set") -> dict[str, Any]:
     """Return ``["field=value", …]`` as a dictionary, for pydantic to check.
 
     Values stay text, which pydantic turns into what the field wants; lists, objects, quoted text
@@ -99,10 +102,10 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     for setting in settings or ():
         name, sign, value = setting.partition("=")
         if not sign or not name.strip():
-            raise OptionsError(f"--set takes FIELD=VALUE, not {setting!r}.")
+            raise OptionsError(f"{option} takes FIELD=VALUE, not {setting!r}.")
         text = value.strip()
         try:
-            as_json = text[:1] in ("[", "{", '"') or text == "null"
+            as_json = "|" not in text and (text[:1] in ("[", "{", '"') or text == "null")
             parsed[name.strip()] = json.loads(text) if as_json else text
         except json.JSONDecodeError as error:
             raise OptionsError(f"--set {name.strip()}: {text!r} is not JSON: {error}.") from None
@@ -126,3 +129,21 @@ def progress_bar(console: Console) -> Iterator[Monitor]:
     ) as progress:
         task = progress.add_task("", total=1.0)
         yield Monitor(lambda p: progress.update(task, completed=p.fraction, description=p.message))
+
+
+@contextmanager
+def stopping(monitor: Monitor) -> Iterator[None]:
+    """Let Ctrl-C cancel the monitor, so that the state is saved; a second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        monitor.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

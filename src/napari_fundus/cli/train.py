@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +18,7 @@ from napari_fundus.cli.common import (
     one_line_errors,
     parse_settings,
     progress_bar,
+    stopping,
 )
 from napari_fundus.errors import Cancelled, OptionsError
 
@@ -140,7 +138,7 @@ def train(
         )
 
     last: Finished | CrossValidated | None = None
-    with progress_bar(console) as monitor, _stopping(monitor):
+    with progress_bar(console) as monitor, stopping(monitor):
         place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
         events: Iterator[TrainingEvent | FoldStarted | CrossValidated]
         if folds is None:
@@ -175,24 +173,6 @@ def _identity(
         "checkpoint": checkpoint,
         "settings": settings,
     }
-
-
-@contextmanager
-def _stopping(monitor: Monitor) -> Iterator[None]:
-    """Let Ctrl-C cancel the monitor, so that the state is saved; a second one ends at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        monitor.cancel()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _tell(

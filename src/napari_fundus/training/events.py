@@ -76,11 +76,14 @@ class EpochEnd:
         Name to figure on the validation part; ``train_loss`` is the mean loss in training.
     improved
         Whether this is the best so far.
+    metric
+        The figure that decides on it.
     """
 
     epoch: int
     metrics: Mapping[str, float]
     improved: bool
+    metric: str = "loss"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +130,15 @@ class Best:
         From 0.
     metrics
         Its figures.
+    metric, higher_is_better
+        The one of them that told it from the others, and in which direction.
     """
 
     path: Path
     epoch: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    metric: str = "loss"
+    higher_is_better: bool = False
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _end_epoch(run: Run) -> Iterator[TrainingEvent]:
     metrics = run.validate()
     improved = run.schedule.end_epoch(run.epoch, metrics[run.task.best_metric])
     run.history.append(metrics)
-    yield EpochEnd(run.epoch, metrics, improved)
+    yield EpochEnd(run.epoch, metrics, improved, run.task.best_metric)
     if improved:
         run.save_best(metrics)
         yield CheckpointSaved(run.folder / BEST, "best")
@@ -180,7 +180,13 @@ def _finished(run: Run, reason: Reason) -> Finished:
     best = run.schedule.best_epoch
     return Finished(
         reason=reason,
-        best=Best(run.folder / BEST, best, run.history[best]),
+        best=Best(
+            run.folder / BEST,
+            best,
+            run.history[best],
+            run.task.best_metric,
+            run.task.higher_is_better,
+        ),
         epochs=run.epoch,
         steps=run.total_steps,
         seconds=run.clock.elapsed(),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.checkpoints import Checkpoint, Parent, Split
 from napari_fundus.devices import Device, preferred_precision
-from napari_fundus.errors import TrainingError
+from napari_fundus.errors import DivergedError, TrainingError
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import state
 from napari_fundus.training.clock import Clock
@@ -146,7 +146,7 @@ class Run:
         mean = total / max(self._reported, 1)
         self._loss_sum, self._reported = 0.0, 0
         if not math.isfinite(mean):
-            raise TrainingError(
+            raise DivergedError(
                 f"The loss is {mean} at step {self.step} of epoch {self.epoch + 1}: the training "
                 "diverged. Start again with a lower learning rate, a warm-up or clipped gradients."
             )

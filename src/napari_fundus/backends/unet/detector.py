@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -47,6 +47,10 @@ class UNet(Detector):
     reference: ClassVar[str] = "Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28"
     devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
     Options: ClassVar[type[DetectorOptions]] = UNetOptions
+    search_ranges: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "1e-4:1e-2:log",
+        "filters": "[16,32,64,96,128]|[24,48,96,144,192]|[32,64,128,192,256]",
+    }
 
     def predict(
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor

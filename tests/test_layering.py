@@ -15,8 +15,9 @@ PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"errors"},
-    {"files", "lesions", "image", "instances", "monitor", "samples"},
+    {"files", "lesions", "image", "instances", "landmarks", "monitor", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
+    {"quantification"},
     {"training", "inference", "detector", "export"},
     {"backends", "evaluation", "plugins"},
     {"api"},

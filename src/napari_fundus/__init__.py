@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_fundus.image import FundusImage as FundusImage
     from napari_fundus.image import read_image as read_image
     from napari_fundus.plugins import find_detectors as find_detectors
+    from napari_fundus.quantification import quantify as quantify
     from napari_fundus.samples import sample_image_path as sample_image_path
 
 _HOME_OF = {
@@ -32,6 +33,7 @@ _HOME_OF = {
     "detect": "api",
     "find_detectors": "plugins",
     "open_dataset": "datasets",
+    "quantify": "quantification",
     "read_image": "image",
     "sample_image_path": "samples",
 }

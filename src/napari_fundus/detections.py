@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import DetectorError, OptionsError
 from napari_fundus.instances import empty_instances, label_map
+from napari_fundus.landmarks import Landmarks, disc_of_map
+from napari_fundus.lesions import Lesion
 
 __all__ = ["Detections", "Provenance"]
 
@@ -68,6 +70,8 @@ class Detections:
         bool, shape (H, W), or None where the detector needs none.
     has_boxes
         Whether the method's own result is boxes, so that they are worth a layer.
+    given_landmarks
+        Optic disc and fovea, as a data set or a person gives them.
 
     Notes
     -----
@@ -85,6 +89,7 @@ class Detections:
     image_score: Mapping[str, float] = field(default_factory=dict)
     field_of_view: npt.NDArray[np.bool_] | None = None
     has_boxes: bool = False
+    given_landmarks: Landmarks = field(default_factory=Landmarks)
 
     def __post_init__(self) -> None:
         for kind, maps in (("probability", self.probability), ("heatmap", self.heatmap)):
@@ -102,6 +107,18 @@ class Detections:
     def lesions(self) -> tuple[str, ...]:
         """Codes of the classes that have a map, in the detector's order."""
         return tuple(str(code) for code in self.probability)
+
+    @cached_property
+    def landmarks(self) -> Landmarks:
+        """Optic disc and fovea: those given, completed by the disc that a map of OD shows."""
+        given, found = self.given_landmarks, None
+        if Lesion.OD in self.probability and (given.disc is None or given.disc.diameter is None):
+            found = disc_of_map(
+                self.probability[Lesion.OD],
+                threshold=self.thresholds[Lesion.OD],
+                field_of_view=self.field_of_view,
+            )
+        return given.completed_by(Landmarks(disc=found))
 
     @cached_property
     def _labelled(self) -> tuple[dict[str, npt.NDArray[np.int32]], pd.DataFrame]:

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from napari_fundus.datasets.masks import read_mask
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
+from napari_fundus.lesions import Lesion
 
 __all__ = ["Dataset", "Problem", "Sample", "Truth"]
 
@@ -130,6 +132,36 @@ class Sample:
             )
         truth = self.truths.get(lesion)
         return np.zeros(shape, np.bool_) if truth is None else truth.mask(shape)
+
+    def landmarks(self, shape: tuple[int, int]) -> Landmarks:
+        """Return the optic disc and the fovea, as far as the data set tells them.
+
+        Centres as given come before those of masks; the disc's diameter is that of its mask.
+
+        Parameters
+        ----------
+        shape
+            Height and width of the image.
+
+        Raises
+        ------
+        DatasetError, ImageReadError
+            A mask cannot be read.
+        """
+        drawn = {
+            code: disc_of_mask(self.truths[code].mask(shape))
+            for code in (Lesion.OD, Lesion.FOVEA)
+            if code in self.truths and (code == Lesion.OD or code not in self.centres)
+        }
+        disc, macula = drawn.get(Lesion.OD), drawn.get(Lesion.FOVEA)
+        if Lesion.OD in self.centres:
+            row, col = self.centres[Lesion.OD]
+            disc = OpticDisc(row=row, col=col, diameter=disc.diameter if disc else None)
+        if Lesion.FOVEA in self.centres:
+            row, col = self.centres[Lesion.FOVEA]
+            return Landmarks(disc=disc, fovea=Fovea(row=row, col=col))
+        fovea = None if macula is None else Fovea(row=macula.row, col=macula.col)
+        return Landmarks(disc=disc, fovea=fovea)
 
 
 class Dataset(Sequence[Sample]):

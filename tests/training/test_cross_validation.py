@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,9 +18,11 @@ from napari_fundus.monitor import Monitor
 from napari_fundus.training import (
     CrossValidated,
     CrossValidation,
+    DataFacts,
     EpochEnd,
     Finished,
     FoldStarted,
+    PartFacts,
     cross_validate,
     train,
 )
@@ -29,14 +32,26 @@ from napari_fundus.training.fold_summary import FoldResult
 class Folds:
     """Trains the toy, another seed a fold, and remembers which folds it was asked for."""
 
-    def __init__(self, toy: ModuleType) -> None:
-        self.toy = toy
+    def __init__(self, toy: ModuleType, *, heeded: bool = True) -> None:
+        self.toy, self.heeded = toy, heeded
         self.begun: list[int] = []
 
     def __call__(self, fold: int, **arguments: Any) -> Iterator[Any]:
         self.begun.append(fold)
+        task = self.toy.ToyTask()
+        prepare = task.prepare
+
+        def named(*about: Any) -> DataFacts:
+            """Give the image that is held back another name in each fold."""
+            facts = prepare(*about)
+            (image,) = facts.validation.samples
+            return replace(
+                facts, validation=PartFacts([replace(image, id=f"s{9 + fold * self.heeded}")])
+            )
+
+        task.prepare = named
         settings = self.toy.SETTINGS.model_copy(update={"seed": fold, "max_epochs": 2})
-        return train(self.toy.ToyTask(), settings, device="cpu", **arguments)
+        return train(task, settings, device="cpu", **arguments)
 
 
 @pytest.fixture
@@ -59,7 +74,7 @@ def test_each_fold_is_trained_once_and_summed_up(folds: Folds, tmp_path: Path) -
     kept = CrossValidation.model_validate_json((tmp_path / "cross-validation.json").read_text())
     assert kept == events[-1].summary
     assert kept.results[0].train == ("s0", "s1", "s2")
-    assert kept.results[0].test == ("s9",)
+    assert [result.test for result in kept.results] == [("s10",), ("s11",), ("s12",)]
     table = (tmp_path / "cross-validation.md").read_text()
     assert f"| dice | {np.mean(dice):.4f} | {np.std(dice, ddof=1):.4f} | {dice[0]:.4f}" in table
 
@@ -112,6 +127,16 @@ def test_it_is_neither_overwritten_nor_mixed_with_another(folds: Folds, tmp_path
     folds.begun.clear()
     list(cross_validate(folds, 2, tmp_path, overwrite=True))
     assert folds.begun == [1, 2]
+
+
+def test_a_training_that_knows_nothing_of_folds_is_found_out_early(
+    toy: ModuleType, tmp_path: Path
+) -> None:
+    events = cross_validate(Folds(toy, heeded=False), 2, tmp_path)
+    with pytest.raises(TrainingError, match="Fold 2 holds back s9, as fold 1 did"):
+        list(events)
+    kept = CrossValidation.model_validate_json((tmp_path / "cross-validation.json").read_text())
+    assert [result.fold for result in kept.results] == [1]
 
 
 def test_one_fold_and_a_foreign_file_are_refused(folds: Folds, tmp_path: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import OutputExistsError, TrainingError
 from napari_fundus.monitor import Monitor
-from napari_fundus.training.events import Finished, TrainingEvent
-from napari_fundus.training.fold_summary import SUMMARY, CrossValidation, result_of
+from napari_fundus.training.events import CheckpointSaved, Finished, TrainingEvent
+from napari_fundus.training.fold_summary import (
+    SUMMARY,
+    CrossValidation,
+    FoldResult,
+    result_of,
+)
 
 __all__ = ["CrossValidated", "FoldStarted", "FoldTraining", "cross_validate"]
 
@@ -92,7 +98,8 @@ def cross_validate(
     OutputExistsError
         The folder holds a cross-validation, and is neither to be resumed nor replaced.
     TrainingError
-        It holds one with another `identity`, or a training failed.
+        It holds one with another `identity`; a training failed, or holds back the same images in
+        two folds.
     Cancelled
         The run was cancelled.
     """
@@ -128,6 +135,8 @@ def _events(
         for event in train_fold(
             fold, output=folder / f"fold_{fold}", monitor=part, resume=resume, overwrite=overwrite
         ):
+            if isinstance(event, CheckpointSaved) and event.kind == "best":
+                _check_held_back(event.path, fold, done.values())
             yield event
             if isinstance(event, Finished):
                 done[fold] = result_of(fold, event)
@@ -139,3 +148,17 @@ def _events(
         summary.write(folder)
     if len(done) == summary.folds:
         yield CrossValidated(summary)
+
+
+def _check_held_back(weights: Path, fold: int, done: Iterable[FoldResult]) -> None:
+    """Raise if a fold is tested on images of an earlier one: its training knows nothing of folds.
+
+    Told from the card of its first weights, long before its end.
+    """
+    held_back = set(read_card(weights).split.validation)
+    for earlier in done:
+        if twice := sorted(held_back & set(earlier.test)):
+            raise TrainingError(
+                f"Fold {fold} holds back {', '.join(twice[:3])}, as fold {earlier.fold} did: this "
+                "training does not divide its images by the settings 'folds' and 'fold'."
+            )

@@ -14,7 +14,7 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"errors"},
+    {"defaults", "errors"},
     {"files", "lesions", "image", "instances", "landmarks", "monitor", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"quantification"},

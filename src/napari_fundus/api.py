@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.monitor import Monitor
@@ -38,7 +39,7 @@ def as_image(source: Any) -> FundusImage:
 
 def detect(
     source: Any,
-    detector: str = "tophat",
+    detector: str = DEFAULT_DETECTOR,
     *,
     device: str = "auto",
     monitor: Monitor | None = None,

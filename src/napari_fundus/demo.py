@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.datasets import open_dataset
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.evaluation import compare_with_truth
@@ -65,7 +66,7 @@ class DemoResult:
 def make_demo(
     output: str | Path,
     *,
-    detector: str = "tophat",
+    detector: str = DEFAULT_DETECTOR,
     recipe: str = "local_mean",
     device: str = "auto",
     overwrite: bool = False,
@@ -126,7 +127,7 @@ def run_demo(
     output: str | Path,
     *,
     show: bool | None = None,
-    detector: str = "tophat",
+    detector: str = DEFAULT_DETECTOR,
     device: str = "auto",
     overwrite: bool = False,
     monitor: Monitor | None = None,

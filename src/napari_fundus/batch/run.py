@@ -21,6 +21,7 @@ from napari_fundus.batch.records import (
     write_summary,
 )
 from napari_fundus.batch.sources import BatchItem, find_items
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.devices import choose_device, release_memory
@@ -71,7 +72,7 @@ class _Loaded:
 def run_batch(
     sources: Iterable[str | Path],
     output: str | Path,
-    detector: str | Detector = "tophat",
+    detector: str | Detector = DEFAULT_DETECTOR,
     *,
     options: DetectorOptions | Mapping[str, Any] | None = None,
     thresholds: Mapping[str, float] | None = None,

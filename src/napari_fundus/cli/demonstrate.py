@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_fundus.cli.common import Debug, Device, messages, one_line_errors, progress_bar
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import FundusError
 
 __all__ = ["demonstrate"]
@@ -27,7 +28,9 @@ def demonstrate(
             show_default=False,
         ),
     ] = None,
-    detector: Annotated[str, typer.Option("--detector", "-d", help="Which one.")] = "tophat",
+    detector: Annotated[
+        str, typer.Option("--detector", "-d", help="Which one.")
+    ] = DEFAULT_DETECTOR,
     device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier demo.")

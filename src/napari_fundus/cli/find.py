@@ -18,6 +18,7 @@ from napari_fundus.cli.common import (
     parse_settings,
     progress_bar,
 )
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def find(
     detector: Annotated[
         str,
         typer.Option("--detector", "-d", help="Which one: see `napari-fundus detectors`."),
-    ] = "tophat",
+    ] = DEFAULT_DETECTOR,
     settings: Annotated[
         list[str] | None,
         typer.Option(

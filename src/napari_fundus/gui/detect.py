@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.collapsible import QCollapsible
 
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector
 from napari_fundus.devices import choose_device, release_memory
@@ -88,6 +89,8 @@ class DetectWidget(QWidget):
                 f"{name}, from {source}" if source else name,
                 Qt.ItemDataRole.ToolTipRole,
             )
+        default = self.detector_choice.findData(DEFAULT_DETECTOR)
+        self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
         chooser = QHBoxLayout()
         chooser.setContentsMargins(0, 0, 0, 0)

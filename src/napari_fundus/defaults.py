@@ -1,0 +1,9 @@
+"""What is taken where nothing is said."""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_DETECTOR"]
+
+DEFAULT_DETECTOR = "tophat"
+"""The detector of the demo, the window, the commands and ``detect``: the one with the best figures
+on images that it has not seen."""

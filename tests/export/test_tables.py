@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,16 @@ from napari_fundus.errors import FundusError, OutputExistsError
 from napari_fundus.export import (
     read_csv,
     read_provenance,
+    to_coco,
+    to_geojson,
     write_coco,
     write_csv,
     write_geojson,
     write_provenance,
 )
+from napari_fundus.instances import INSTANCE_COLUMNS
+from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
+from napari_fundus.quantification import LESION_COLUMNS, quantify
 
 
 def test_the_table_comes_back_exactly(result: Detections, tmp_path: Path) -> None:
@@ -66,3 +73,55 @@ def test_a_file_without_provenance_is_refused(content: str, tmp_path: Path) -> N
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(FundusError, match="tells no provenance"):
         read_provenance(tmp_path / "x.json")
+
+
+def known(result: Detections) -> Detections:
+    """The result with its landmarks: a disc over the lesion at (0, 0), and a fovea."""
+    disc, fovea = OpticDisc(row=0, col=0, diameter=20), Fovea(row=60, col=80)
+    return replace(result, given_landmarks=Landmarks(disc=disc, fovea=fovea))
+
+
+def test_the_csv_tells_the_extent_of_each_lesion(result: Detections, tmp_path: Path) -> None:
+    found = known(result.threshold(min_area=1))
+    write_csv(found, tmp_path / "eye.csv")
+    table = pd.read_csv(tmp_path / "eye.csv", dtype=LESION_COLUMNS)
+    assert list(table.columns) == [*INSTANCE_COLUMNS, *LESION_COLUMNS]
+    pd.testing.assert_frame_equal(
+        table[list(LESION_COLUMNS)], quantify(found).lesions[list(LESION_COLUMNS)]
+    )
+    pd.testing.assert_frame_equal(read_csv(tmp_path / "eye.csv"), found.instances)
+
+
+def test_without_landmarks_the_columns_are_there_and_empty(
+    result: Detections, tmp_path: Path
+) -> None:
+    write_csv(result, tmp_path / "eye.csv")
+    table = pd.read_csv(tmp_path / "eye.csv")
+    assert table["area_percent"].notna().all()
+    unknown = [name for name in LESION_COLUMNS if name != "area_percent"]
+    assert table[unknown].isna().all(axis=None)
+
+
+def test_the_provenance_file_tells_extent_and_landmarks(result: Detections, tmp_path: Path) -> None:
+    found = known(result)
+    write_provenance(found, tmp_path / "eye.json")
+    content = json.loads((tmp_path / "eye.json").read_text())
+    assert content["extent"] == quantify(found).record()
+    assert content["landmarks"]["disc"]["diameter"] == 20
+
+
+def test_a_lesion_on_the_landmark_has_distance_0_in_json(result: Detections) -> None:
+    found = known(result.threshold(min_area=1))
+    lesions = found.instances
+    corner = lesions[(lesions["centroid_row"] == 0) & (lesions["centroid_col"] == 0)]
+    number = int(corner["id"].iloc[0])
+    by_id = {a["instance_id"]: a["extent"] for a in to_coco([found])["annotations"]}
+    assert by_id[number]["distance_to_disc_px"] == 0
+    assert by_id[number]["quadrant"] == "inferior_nasal"
+    measured = {
+        f["properties"]["measurements"]["Instance id"]: f["properties"]["measurements"]
+        for f in to_geojson(found)["features"]
+    }
+    assert measured[number]["Distance to disc DD"] == 0
+    assert measured[number]["Distance to fovea px"] == pytest.approx(100)
+    assert all(isinstance(v, int | float) for m in measured.values() for v in m.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,11 @@ from napari_fundus.export import (
     write_labels_tiff,
     write_probability_tiff,
 )
+from napari_fundus.landmarks import Fovea, Landmarks
 
 
 def assert_same(first: Detections, second: Detections) -> None:
-    for field in ("provenance", "min_area", "has_boxes", "lesions"):
+    for field in ("provenance", "min_area", "has_boxes", "lesions", "given_landmarks"):
         assert getattr(first, field) == getattr(second, field)
     assert dict(first.thresholds) == dict(second.thresholds)
     assert dict(first.image_score) == dict(second.image_score)
@@ -40,6 +42,7 @@ def assert_same(first: Detections, second: Detections) -> None:
 @pytest.mark.parametrize("name", ["eye", "eye.probability.tif"])
 def test_a_result_comes_back_equal(result: Detections, tmp_path: Path, name: str) -> None:
     changed = result.threshold({"MA": 0.123456789012345}, min_area=3)
+    changed = replace(changed, given_landmarks=Landmarks(fovea=Fovea(row=0.1, col=2)))
     write_probability_tiff(changed, tmp_path / "eye.probability.tif")
     assert_same(load_detections(tmp_path / name), changed)
 

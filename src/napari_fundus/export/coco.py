@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_fundus import __version__
 from napari_fundus.detections import Detections
 from napari_fundus.export.outlines import instance_masks
-from napari_fundus.export.tables import provenance_record
+from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.files import write_json
 from napari_fundus.lesions import Lesion, describe
 
@@ -35,8 +35,9 @@ def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
 
     Category ids of known classes are the same in every file (MA 1, HE 2, EX 3, SE 4, …), so that
     files can be merged. Masks are compressed run lengths, which lose no pixel; each annotation
-    carries its score too, so that the list of annotations also serves as COCO results. ``info``
-    holds the provenance of every image.
+    carries its score too, so that the list of annotations also serves as COCO results, and under
+    ``extent`` what is known of its share of the field of view and its distances to the landmarks.
+    ``info`` holds the provenance of every image.
     """
     codes = sorted({code for result in detections for code in result.lesions})
     categories = _categories(codes)
@@ -47,6 +48,7 @@ def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
         origin = result.provenance
         name = Path(origin.image_path).name if origin.image_path else origin.image_name
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        extents = known_extents(result)
         for row, mask in instance_masks(result):
             top, left = row.bbox_row_start, row.bbox_col_start
             annotations.append(
@@ -63,6 +65,7 @@ def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
                     "iscrowd": 0,
                     "score": row.score,
                     "instance_id": row.id,
+                    "extent": extents[row.id],
                 }
             )
     records = [provenance_record(result) for result in detections]

@@ -8,11 +8,20 @@ from typing import Any, Literal
 
 from napari_fundus.detections import Detections
 from napari_fundus.export.outlines import instance_masks, pixel_polygons
-from napari_fundus.export.tables import provenance_record
+from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.files import write_json
 from napari_fundus.lesions import describe
 
 __all__ = ["to_geojson", "write_geojson"]
+
+_MEASUREMENTS = {
+    "area_percent": "Area % of field of view",
+    "distance_to_disc_px": "Distance to disc px",
+    "distance_to_disc_dd": "Distance to disc DD",
+    "distance_to_fovea_px": "Distance to fovea px",
+    "distance_to_fovea_dd": "Distance to fovea DD",
+}
+"""Names in QuPath of what `napari_fundus.quantify` measures; QuPath takes numbers alone."""
 
 ObjectType = Literal["annotation", "detection"]
 
@@ -46,6 +55,7 @@ def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation"
     """
     image = uuid.uuid5(uuid.NAMESPACE_URL, f"sha256:{detections.provenance.image_sha256}")
     features = []
+    extents = known_extents(detections)
     for row, mask in instance_masks(detections):
         info = describe(row.lesion)
         polygons = pixel_polygons(mask, offset=(row.bbox_row_start, row.bbox_col_start))
@@ -69,6 +79,11 @@ def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation"
                         "Mean probability": row.mean_probability,
                         "Area px": row.area_px,
                         "Equivalent diameter px": row.equivalent_diameter_px,
+                        **{
+                            _MEASUREMENTS[name]: value
+                            for name, value in extents[row.id].items()
+                            if name in _MEASUREMENTS
+                        },
                     },
                 },
             }

@@ -14,16 +14,25 @@ from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
 from napari_fundus.files import atomic_write, write_json
 from napari_fundus.instances import INSTANCE_COLUMNS
+from napari_fundus.quantification import LESION_COLUMNS, quantify
 
-__all__ = ["provenance_record", "read_csv", "read_provenance", "write_csv", "write_provenance"]
+__all__ = [
+    "known_extents",
+    "provenance_record",
+    "read_csv",
+    "read_provenance",
+    "write_csv",
+    "write_provenance",
+]
 
 
 def write_csv(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write the table of lesions: one row a lesion, columns as `INSTANCE_COLUMNS`.
+    """Write the table of lesions: one row a lesion, `INSTANCE_COLUMNS` and `LESION_COLUMNS`.
 
-    Numbers are written in full, so that :func:`read_csv` gives back the same table. The file
-    holds nothing but the table, as spreadsheets and pandas expect; :func:`write_provenance` says
-    where it comes from.
+    Numbers are written in full, so that :func:`read_csv` gives back the same table. What the
+    second kind of columns measures (see `napari_fundus.quantify`) is empty where it is not known:
+    without landmarks there are no distances to them. The file holds nothing but the table, as
+    spreadsheets and pandas expect; :func:`write_provenance` says where it comes from.
 
     Raises
     ------
@@ -31,11 +40,11 @@ def write_csv(detections: Detections, path: str | Path, *, overwrite: bool = Fal
         The file exists, and `overwrite` is False.
     """
     with atomic_write(path, overwrite=overwrite) as temporary:
-        detections.instances.to_csv(temporary, index=False)
+        quantify(detections).lesions.to_csv(temporary, index=False)
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """Read a table written by :func:`write_csv`, with the same dtypes.
+    """Read the lesions of a table written by :func:`write_csv`: `INSTANCE_COLUMNS`, same dtypes.
 
     Raises
     ------
@@ -52,12 +61,25 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise FundusError(f"{path} is not a table of lesions: {error}") from error
 
 
+def known_extents(detections: Detections) -> dict[int, dict[str, float | str]]:
+    """Return, by a lesion's id, what is known of `LESION_COLUMNS`, ready for JSON."""
+    table = quantify(detections).lesions
+    rows = table[list(LESION_COLUMNS)].to_dict("records")
+    return {
+        int(key): {
+            str(name): value for name, value in row.items() if value != "" and not pd.isna(value)
+        }
+        for key, row in zip(table["id"], rows, strict=True)
+    }
+
+
 def provenance_record(detections: Detections) -> dict[str, Any]:
     """Return what every exported file says of its origin, ready for JSON."""
     return {
         "provenance": detections.provenance.model_dump(mode="json"),
         "thresholds": {str(code): float(t) for code, t in detections.thresholds.items()},
         "min_area": int(detections.min_area),
+        "landmarks": detections.landmarks.model_dump(mode="json", exclude_none=True),
         "image_score": {str(name): float(s) for name, s in detections.image_score.items()},
     }
 
@@ -69,7 +91,9 @@ def write_provenance(
     more: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write where a result comes from, and the thresholds applied, as JSON.
+    """Write where a result comes from, the thresholds applied and the extent found, as JSON.
+
+    The entry ``"extent"`` is the summary of `napari_fundus.quantify`.
 
     Parameters
     ----------
@@ -82,7 +106,8 @@ def write_provenance(
     overwrite
         Whether an existing file may be replaced.
     """
-    write_json(path, {**provenance_record(detections), **(more or {})}, overwrite=overwrite)
+    record = {**provenance_record(detections), "extent": quantify(detections).record()}
+    write_json(path, {**record, **(more or {})}, overwrite=overwrite)
 
 
 def read_provenance(path: str | Path) -> Provenance:

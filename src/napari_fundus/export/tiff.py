@@ -16,6 +16,7 @@ from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
 from napari_fundus.export.tables import provenance_record
 from napari_fundus.files import atomic_write
+from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 
 __all__ = [
@@ -85,6 +86,7 @@ def _write(
         "napari_fundus": __version__,
         **provenance_record(detections),
         "has_boxes": detections.has_boxes,
+        "given_landmarks": detections.given_landmarks.model_dump(mode="json"),
         "pages": [{"kind": page.kind, "lesion": page.code} for page in pages],
     }
     with (
@@ -150,6 +152,8 @@ def read_probability_tiff(path: str | Path) -> Detections:
         image_score=head["image_score"],
         field_of_view=field_of_view,
         has_boxes=head["has_boxes"],
+        # Files of earlier versions do not have it.
+        given_landmarks=Landmarks.model_validate(head.get("given_landmarks", {})),
     )
 
 

@@ -44,10 +44,10 @@ _BASE: dict[str, Any] = {
 }
 _FINE: dict[str, Any] = {
     "learning_rate": 1e-3,
-    "patience": 3,
-    "max_epochs": 8,
-    "steps_per_epoch": 15,
-    "validation_tiles": 500,
+    "patience": 2,
+    "max_epochs": 6,
+    "steps_per_epoch": 16,
+    "validation_tiles": 200,
 }
 _FEW_HELD_BACK: dict[str, Any] = {"validation_share": 1 / 3}
 _FULL_NETWORK: dict[str, Any] = {"width": 16, "patch": 32, "disc_diameter": 1400}

@@ -37,6 +37,8 @@ class Bright(Detector):
         self.calls: list[str] = []
         self.surprise: dict[str, BaseException] = {}
         self.weights: str | None = None
+        self.field: np.ndarray | None = None
+        self.disc = False
 
     def weights_sha256(self, options: Any) -> str | None:
         return self.weights
@@ -51,7 +53,10 @@ class Bright(Detector):
         if image.rgb8.max() < 20:
             raise NoFieldOfViewError(f"{image.name!r} is black.")
         brightness = image.rgb8[..., 1].astype(np.float32) * np.float32(options.gain / 255)
-        return Prediction({"EX": np.clip(brightness, 0, 1)}, checkpoint_sha256=self.weights)
+        maps = {"EX": np.clip(brightness, 0, 1)}
+        if self.disc:
+            maps["OD"] = np.where(brightness > 0, np.float32(0.9), np.float32(0))
+        return Prediction(maps, checkpoint_sha256=self.weights, field_of_view=self.field)
 
 
 @pytest.fixture

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from napari_fundus.batch import BatchReport, run_batch
 from napari_fundus.errors import OptionsError, OutputExistsError
 from napari_fundus.export import read_csv, read_provenance
 from napari_fundus.monitor import Monitor, Progress
+from napari_fundus.quantification import QUADRANTS
 
 Draw = Callable[..., Path]
 
@@ -281,3 +284,59 @@ def test_a_threshold_of_one_class_is_applied_and_told(draw: Draw, out: Path, det
     run_batch([draw("a.png")], out, detector, thresholds={"EX": 0.01}, formats=("csv",))
     assert read_csv(out / "a.csv")["area_px"].max() == 80 * 100
     assert json.loads((out / "a.provenance.json").read_text())["thresholds"] == {"EX": 0.01}
+
+
+def test_the_summary_tells_areas_landmarks_and_the_field_of_view(
+    draw: Draw, out: Path, detector
+) -> None:
+    folder = draw("eye.png")
+    disc = np.zeros((80, 100), np.uint8)
+    disc[10:20, 70:80] = 255
+    Image.fromarray(disc).save(folder / "eye_OD.png")
+    detector.field = np.ones((80, 100), np.bool_)
+    run_batch([folder], out, detector, formats=("csv",))
+    (row,) = pd.read_csv(out / "summary.csv").to_dict("records")
+    table = pd.read_csv(out / "eye.csv")
+    assert row["EX_area_px"] == table["area_px"].sum() == 81
+    assert row["EX_area_percent"] == pytest.approx(100 * 81 / 8000)
+    assert row["field_of_view_px"] == 8000
+    assert (row["disc_row"], row["disc_col"]) == (14.5, 74.5)
+    assert row["disc_source"] == "annotated"
+    assert row["disc_diameter"] == pytest.approx(11.3)
+    assert table["distance_to_disc_px"].notna().all()
+    assert row["EX"] == sum(row[f"EX_{name}"] for name in QUADRANTS)
+    (again,) = pd.read_csv(
+        run_batch([folder], out, detector, formats=("csv",)).output / "summary.csv"
+    ).to_dict("records")
+    timeless = {"status", "seconds"}
+    assert {k: v for k, v in again.items() if k not in timeless} == pytest.approx(
+        {k: v for k, v in row.items() if k not in timeless}, nan_ok=True
+    )
+
+
+def test_a_broken_mask_of_the_disc_stops_no_detection(draw: Draw, out: Path, detector) -> None:
+    folder = draw("eye.png")
+    (folder / "eye_OD.png").write_text("no picture")
+    report = run_batch([folder], out, detector, formats=("csv",))
+    assert statuses(report) == {"eye.png": "written"}
+    assert report.written[0].extent["landmarks"] == {}
+
+
+def test_the_optic_disc_is_not_counted_among_the_lesions(draw: Draw, out: Path, detector) -> None:
+    detector.disc = True
+    report = run_batch([draw("eye.png")], out, detector, formats=("csv",))
+    assert report.written[0].counts == {"EX": 1}
+    assert "OD" not in pd.read_csv(out / "summary.csv").columns
+    assert set(pd.read_csv(out / "eye.csv")["lesion"]) == {"EX", "OD"}
+
+
+def test_columns_stand_in_order_whatever_the_runs(draw: Draw, out: Path, detector) -> None:
+    folder = draw("a.png", "b.png")
+    run_batch([folder / "a.png"], out, detector, formats=("csv",))
+    detector.field = np.ones((80, 100), np.bool_)
+    run_batch([folder / "b.png"], out, detector, formats=("csv",))
+    columns = list(pd.read_csv(out / "summary.csv").columns)
+    assert columns == [
+        *("path", "status", "place", "EX", "EX_area_px"),
+        *("EX_area_percent", "field_of_view_px", "seconds", "message"),
+    ]

@@ -49,7 +49,8 @@ class Glow(Detector):
             raise NoFieldOfViewError(f"{image.name!r} is black.")
         plane = {"red": 0, "green": 1}[options.plane]
         brightness = image.rgb8[..., plane].astype(np.float32) * np.float32(options.gain / 255)
-        return Prediction({"EX": np.clip(brightness, 0, 1)})
+        whole = np.ones(image.shape, np.bool_)
+        return Prediction({"EX": np.clip(brightness, 0, 1)}, field_of_view=whole)
 
 
 @pytest.fixture

@@ -193,3 +193,13 @@ def test_the_overlay_is_a_picture(run, folder: Path, tmp_path: Path) -> None:
     run("detect", folder / "good.jpg", "-d", "glow", "-o", tmp_path, "--format", "overlay")
     picture = imagecodecs.jpeg_decode((tmp_path / "good.overlay.jpg").read_bytes())
     assert picture.ndim == 3
+
+
+def test_the_area_of_each_class_is_told(run, folder: Path, tmp_path: Path) -> None:
+    words = ("-d", "glow", "-o", tmp_path / "out", "--format", "csv", "--json")
+    result = run("detect", folder / "deep.tif", *words)
+    table = read_csv(tmp_path / "out" / "deep.csv")
+    share = 100 * table["area_px"].sum() / (240 * 320)
+    assert f"(EX {len(table)} ({share:.2g} % of the field))" in result.stderr
+    (image,) = json.loads(result.stdout)["images"]
+    assert image["extent"]["classes"]["EX"]["area_percent"] == pytest.approx(share)

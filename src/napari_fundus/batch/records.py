@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ __all__ = [
 
 _FIRST_COLUMNS = ("path", "status", "place")
 _LAST_COLUMNS = ("seconds", "message")
+_FIELD = "field_of_view"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Outcome:
         Why it failed, in one line.
     details
         The traceback of the failure, for those who debug.
+    extent
+        Areas and landmarks, as `napari_fundus.quantification.Quantities.record` gives them.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class Outcome:
     seconds: float = 0.0
     message: str = ""
     details: str = ""
+    extent: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ class Record:
         Size and time of the image's file.
     formats
         Formats written.
-    counts
-        Number of lesions a class.
+    counts, extent
+        Number of lesions a class, and their areas; as of `Outcome`.
     image_sha256, checkpoint_sha256
         Of the image's pixels and of the weights used.
     """
@@ -118,6 +122,7 @@ class Record:
     counts: dict[str, int]
     image_sha256: str
     checkpoint_sha256: str | None
+    extent: dict[str, Any]
 
 
 def source_stamp(path: Path) -> dict[str, int]:
@@ -138,6 +143,8 @@ def read_record(output: Path, place: Path) -> Record | None:
             counts=content["counts"],
             image_sha256=content["provenance"]["image_sha256"],
             checkpoint_sha256=content["provenance"]["checkpoint_sha256"],
+            # Files of earlier versions do not have it.
+            extent=content.get("extent", {}),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -172,8 +179,8 @@ def write_summary(output: Path, outcomes: Sequence[Outcome], lesions: Iterable[s
     lesions = tuple(lesions)
     rows.update((str(outcome.path), _row(outcome, lesions)) for outcome in outcomes)
     ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
-    codes = [*lesions, *(name for row in rows.values() for name in row if name not in ends)]
-    columns = [*_FIRST_COLUMNS, *dict.fromkeys(codes), *_LAST_COLUMNS]
+    between = dict.fromkeys(name for row in rows.values() for name in row if name not in ends)
+    columns = [*_FIRST_COLUMNS, *_in_order(between, lesions), *_LAST_COLUMNS]
     with (
         atomic_write(path, overwrite=True) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -202,6 +209,40 @@ def _row(outcome: Outcome, lesions: Sequence[str]) -> dict[str, str]:
         "status": outcome.status,
         "place": outcome.place.as_posix() if done else "",
         **{code: str(count) for code, count in counts.items()},
+        **(_extent_columns(outcome.extent) if done else {}),
         "seconds": f"{outcome.seconds:.3f}",
         "message": outcome.message,
     }
+
+
+def _extent_columns(extent: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is known of an image's extent as columns: ``EX_area_percent`` and so on."""
+    columns = {
+        f"{code}_{name}": f"{value:.6g}" if isinstance(value, float) else str(value)
+        for code, known in extent.get("classes", {}).items()
+        for name, value in known.items()
+        if name != "count"
+    }
+    if extent.get("field_of_view_px") is not None:
+        columns[f"{_FIELD}_px"] = str(extent["field_of_view_px"])
+    for name, known in extent.get("landmarks", {}).items():
+        for key, value in known.items():
+            text = f"{value:.1f}" if isinstance(value, float) else str(value)
+            columns[f"{name}_{key}"] = text
+    return columns
+
+
+def _in_order(names: Iterable[str], lesions: Sequence[str]) -> list[str]:
+    """Return columns so that counts come first, then the areas by class, then what is known else.
+
+    Rows of earlier runs may have columns of other classes: they keep theirs.
+    """
+    found = list(names)
+    codes = [*lesions, *(n for n in found if "_" not in n and n not in lesions)]
+
+    def rank(name: str) -> tuple[int, int]:
+        code = name.partition("_")[0]
+        place = codes.index(code) if code in codes else len(codes)
+        return (name not in codes) + (place == len(codes)), place
+
+    return sorted(dict.fromkeys([*lesions, *found]), key=rank)

@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,16 @@ from napari_fundus.batch.records import (
 )
 from napari_fundus.batch.sources import BatchItem, find_items
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.devices import choose_device, release_memory
 from napari_fundus.errors import Cancelled, FundusError, OptionsError, OutputExistsError
 from napari_fundus.export import DEFAULT_FORMATS, check_formats, export
 from napari_fundus.files import atomic_write
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.landmarks import Landmarks
 from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
+from napari_fundus.quantification import quantify
 
 __all__ = ["run_batch"]
 
@@ -217,9 +218,10 @@ def _work(item: BatchItem, future: Future[_Loaded], job: _Job, monitor: Monitor)
     try:
         loaded = future.result()
         if loaded.image is None:
-            counts = loaded.record.counts if loaded.record else {}
-            return Outcome(item.path, item.place, "skipped", counts)
-        counts = _detect_and_write(item, loaded, loaded.image, job, monitor)
+            known = loaded.record
+            counts, extent = (known.counts, known.extent) if known else ({}, {})
+            return Outcome(item.path, item.place, "skipped", counts, extent=extent)
+        counts, extent = _detect_and_write(item, loaded, loaded.image, job, monitor)
         (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
     except Cancelled:
         raise
@@ -232,17 +234,20 @@ def _work(item: BatchItem, future: Future[_Loaded], job: _Job, monitor: Monitor)
         log = _write_log(item, job, error)
         where = f" The traceback is in {log}." if log else ""
         return failed(f"{type(error).__name__}: {error}.{where}", error)
-    return Outcome(item.path, item.place, "written", counts, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Outcome(item.path, item.place, "written", counts, seconds, extent=extent)
 
 
 def _detect_and_write(
     item: BatchItem, loaded: _Loaded, image: FundusImage, job: _Job, monitor: Monitor
-) -> dict[str, int]:
-    """Return the number of lesions a class, when all is written."""
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """Return the number of lesions a class and the extent found, when all is written."""
     found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
     if job.thresholds:
         found = found.threshold({c: t for c, t in job.thresholds.items() if c in found.lesions})
-    counts = _counts(found)
+    found = replace(found, given_landmarks=_known_landmarks(item, image))
+    extent = quantify(found).record()
+    counts = {code: int(known["count"]) for code, known in extent["classes"].items()}
     monitor.step(0.9, item.path.name)
     earlier = () if loaded.record is None or job.overwrite else loaded.record.formats
     export(
@@ -260,12 +265,18 @@ def _detect_and_write(
         # With a record of the same request, what is there is our own, and incomplete.
         overwrite=job.overwrite or loaded.record is not None,
     )
-    return counts
+    return counts, extent
 
 
-def _counts(detections: Detections) -> dict[str, int]:
-    per_class = detections.instances["lesion"].value_counts().to_dict()
-    return {code: int(per_class.get(code, 0)) for code in detections.lesions}
+def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:
+    """Return what the item's data set tells of disc and fovea."""
+    if item.sample is None:
+        return Landmarks()
+    try:
+        return item.sample.landmarks(image.shape)
+    except (FundusError, OSError):
+        # A mask that cannot be read is no reason to leave the lesions of a good image unsought.
+        return Landmarks()
 
 
 def _write_log(item: BatchItem, job: _Job, error: BaseException) -> Path | None:

@@ -6,10 +6,11 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from napari_fundus.datasets import open_dataset
+from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
@@ -32,11 +33,14 @@ class BatchItem:
         Where its results go in the output folder: sub-folders and stem, without suffix.
     problem
         Why it cannot be worked on; empty if it can.
+    sample
+        The image as its data set tells of it, where it is part of one.
     """
 
     path: Path
     place: Path
     problem: str = ""
+    sample: Sample | None = field(default=None, compare=False)
 
 
 def find_items(sources: Iterable[str | Path], output: str | Path) -> list[BatchItem]:
@@ -84,28 +88,28 @@ def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
             return
         if not found:
             yield _bad(source, "There is no photograph in this folder.")
-        for image in found:
+        for image, sample in found.items():
             parents = image.relative_to(path).parent
-            yield BatchItem(image, parents / safe_stem(image.stem))
+            yield BatchItem(image, parents / safe_stem(image.stem), sample=sample)
 
 
-def _images_of(folder: Path, forbidden: Path) -> list[Path]:
+def _images_of(folder: Path, forbidden: Path) -> dict[Path, Sample]:
     """Return the photographs below `folder`, or in it as part of a data set; no masks."""
     inside_out = folder.is_relative_to(forbidden)
     dataset = open_dataset(folder)
-    found = {sample.image_path for sample in dataset}
+    found = {sample.image_path: sample for sample in dataset}
     if dataset.root != folder and dataset.root.is_relative_to(folder):
         # A data set somewhere below: what lies outside it are photographs all the same.
         around = open_dataset(folder, FolderDataset.name)
-        found |= {s.image_path for s in around if not s.image_path.is_relative_to(dataset.root)}
-    return sorted(
-        image
-        for image in found
+        found |= {s.image_path: s for s in around if not s.image_path.is_relative_to(dataset.root)}
+    return {
+        image: found[image]
+        for image in sorted(found)
         if image.is_relative_to(folder)
         and not is_export(image.name)
         # Where images lie in the output folder itself, only names tell results from sources.
         and (inside_out or not image.is_relative_to(forbidden))
-    )
+    }
 
 
 def _bad(source: Path, problem: str) -> BatchItem:

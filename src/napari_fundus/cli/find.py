@@ -105,6 +105,8 @@ def find(
             monitor=monitor,
             on_outcome=None if console.is_terminal else lambda o: _tell(o, console),
         )
+    if console.is_terminal and len(report.outcomes) == 1:
+        _tell(report.outcomes[0], console)
     _tell_end(report, console, debug=debug)
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
@@ -130,9 +132,18 @@ def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
 def _tell(outcome: Outcome, console: Console) -> None:
     """Say in a line what became of an image; in place of the bar, where there is no terminal."""
     if outcome.status != "failed":
-        counts = ", ".join(f"{code} {number}" for code, number in outcome.counts.items())
+        counts = ", ".join(_count(code, outcome) for code in outcome.counts)
         line = f"{outcome.status}: {outcome.path} ({counts or 'no lesions'})"
         console.print(line, markup=False, soft_wrap=True)
+
+
+def _count(code: str, outcome: Outcome) -> str:
+    """Return class, number, and area where there is any, as in ``EX 12 (0.42 % of the field)``."""
+    number = outcome.counts[code]
+    share = outcome.extent.get("classes", {}).get(code, {}).get("area_percent")
+    if not number or share is None:
+        return f"{code} {number}"
+    return f"{code} {number} ({share:.2g} % of the field)"
 
 
 def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
@@ -165,6 +176,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
                 "status": outcome.status,
                 "place": outcome.place.as_posix(),
                 "counts": outcome.counts,
+                "extent": outcome.extent,
                 "seconds": round(outcome.seconds, 3),
                 "message": outcome.message,
             }

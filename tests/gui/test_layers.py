@@ -12,6 +12,7 @@ import napari_fundus as nf
 from napari_fundus.detections import Detections, Provenance
 from napari_fundus.gui import add_detections, layers
 from napari_fundus.gui.layers import (
+    add_layers,
     centre_layer,
     detection_layers,
     features_of,
@@ -46,11 +47,21 @@ def test_each_tuple_makes_a_layer():
         assert Layer.create(data, meta, kind).name.startswith("eye: ")
 
 
-def test_maps_of_where_a_classifier_looked_come_first_and_hidden():
-    heat = {"HE": np.full((70, 80), 0.5, np.float32)}
-    tuples = detection_layers(result(heatmap=heat))
+def test_where_a_classifier_looked_lies_translucent_below_the_outlines_of_its_regions():
+    heat = {"DR": np.linspace(0, 1, 5600, dtype=np.float32).reshape(70, 80)}
+    tuples = detection_layers(result(probability=heat, thresholds={"DR": 0.5}, heatmap=heat))
     assert kinds(tuples) == [("image", "heatmap"), ("image", "probability"), ("labels", "labels")]
-    assert tuples[0][1]["visible"] is False
+    shown = add_layers(ViewerModel(), tuples)
+    assert [layer.visible for layer in shown] == [True, False, True]
+    assert shown[0].blending == "translucent"
+    assert shown[0].colormap.map(np.array([0.0, 1.0]))[:, 3].tolist() == [0, 1]
+    assert shown[2].contour > 0
+    assert shown[2].name == "eye: regions that speak for DR"
+
+
+def test_lesions_are_filled_where_a_class_has_a_name_of_its_own():
+    heat = {"HE": np.full((70, 80), 0.5, np.float32)}
+    assert add_layers(ViewerModel(), detection_layers(result(heatmap=heat)))[-1].contour == 0
 
 
 def test_a_result_without_any_class_gives_no_layer():

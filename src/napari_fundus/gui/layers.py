@@ -14,7 +14,7 @@ from napari_fundus.detections import Detections, Provenance
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
 from napari_fundus.image import FundusImage
-from napari_fundus.lesions import describe
+from napari_fundus.lesions import DR_EVIDENCE, describe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -42,6 +42,9 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 MAX_BOXES = 2000
 """Boxes beyond which napari's shapes get slow; then points stand for them."""
 
+_CONTOURS_A_SIDE = 700
+"""Outlines are so thin a part of the picture, which can be seen where all of it is."""
+
 _HIDDEN_FEATURES = ("bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop")
 
 
@@ -51,6 +54,11 @@ def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]
 
     added = [Layer.create(data, meta, kind) for data, meta, kind in layers]
     for layer in added:
+        known = layer.metadata.get(METADATA_KEY) or {}
+        if known.get("kind") == "labels" and known.get("lesion") == DR_EVIDENCE:
+            # A filled region would hide what the heat map shows; no layer takes this when made.
+            layer.contour = max(max(layer.data.shape) // _CONTOURS_A_SIDE, 1)
+            layer.opacity = 1.0
         viewer.add_layer(layer)
     return added
 
@@ -82,6 +90,14 @@ def _map_colormap(lesion: str) -> Colormap:
     return Colormap([[0, 0, 0, 1], colour], name=f"fundus {lesion} map")
 
 
+def _heat_colormap() -> Colormap:
+    """From nothing over red and yellow to white: the photograph stays where nothing was seen."""
+    from napari.utils.colormaps import Colormap
+
+    colours = [[0.5, 0, 0, 0], [0.9, 0.1, 0, 0.6], [1, 0.75, 0, 0.9], [1, 1, 0.85, 1]]
+    return Colormap(colours, name="fundus heat")
+
+
 def _rgba(colour: str) -> list[float]:
     return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
 
@@ -111,8 +127,9 @@ def detection_layers(
 ) -> list[LayerTuple]:
     """Return a result as layers, the bottom one first.
 
-    Heat maps and probability maps are hidden at first, labels are shown; boxes come where the
-    method's own result is boxes.
+    Probability maps are hidden at first, labels are shown; boxes come where the method's own result
+    is boxes. Where a classifier looked is shown as a heat map through which the photograph can be
+    seen, and the regions in it by their outlines.
 
     Parameters
     ----------
@@ -126,26 +143,41 @@ def detection_layers(
     name = name or detections.provenance.image_name or "image"
     placed = dict(placement or {})
     layers: list[LayerTuple] = []
-    for kind, maps in (("heatmap", detections.heatmap), ("probability", detections.probability)):
-        for code, values in maps.items():
-            word = "heat map" if kind == "heatmap" else "probability"
-            layers.append(
-                (
-                    values,
-                    {
-                        "name": f"{name}: {code} {word}",
-                        "colormap": _map_colormap(code),
-                        "contrast_limits": (0.0, 1.0),
-                        "blending": "additive",
-                        "opacity": 0.8,
-                        "visible": False,
-                        "rgb": False,
-                        "metadata": _metadata(detections, code, kind),
-                        **placed,
-                    },
-                    "image",
-                )
-            )
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {code} heat map",
+                "colormap": _heat_colormap(),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "translucent",
+                "opacity": 0.6,
+                "rgb": False,
+                "metadata": _metadata(detections, code, "heatmap"),
+                **placed,
+            },
+            "image",
+        )
+        for code, values in detections.heatmap.items()
+    )
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {code} probability",
+                "colormap": _map_colormap(code),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "additive",
+                "opacity": 0.8,
+                "visible": False,
+                "rgb": False,
+                "metadata": _metadata(detections, code, "probability"),
+                **placed,
+            },
+            "image",
+        )
+        for code, values in detections.probability.items()
+    )
     layers.extend(
         (
             labels_of(detections, code),

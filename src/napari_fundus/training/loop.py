@@ -138,7 +138,8 @@ def _reason_to_stop(run: Run) -> Reason | None:
         return "early stopping"
     if run.epoch >= run.settings.max_epochs:
         return "epochs"
-    return "time" if run.out_of_time() else None
+    # At least one epoch, however short the limit: else there would be no weights to keep.
+    return "time" if run.history and run.out_of_time() else None
 
 
 def _epoch(run: Run) -> Iterator[TrainingEvent]:

@@ -68,11 +68,10 @@ def _from_timm(name: str, outputs: int, *, pretrained: bool) -> nn.Module:
     if not timm.is_model(name):
         raise OptionsError(f"timm has no classifier {name!r}; timm.list_models() lists them.")
     try:
-        return cast(
-            "nn.Module", timm.create_model(name, pretrained=pretrained, num_classes=outputs)
-        )
+        network: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=outputs)
     except OSError as error:
         raise OptionsError(_NOT_FETCHED.format(name=name, error=error)) from error
+    return network
 
 
 _NOT_FETCHED = (

@@ -39,9 +39,7 @@ class Cam(Detector):
 
     name: ClassVar[str] = "cam"
     title: ClassVar[str] = "Classifier with heat map"
-    summary: ClassVar[str] = (
-        "Probability of referable retinopathy, and the regions that speak for it."
-    )
+    summary: ClassVar[str] = "Probability of referable DR, and the regions that speak for it."
     lesions: ClassVar[tuple[str, ...]] = (DR_EVIDENCE,)
     licence: ClassVar[str] = "BSD-3-Clause"
     reference: ClassVar[str] = "Gondal et al. 2017, doi:10.1109/ICIP.2017.8296646"
@@ -101,9 +99,9 @@ class Cam(Detector):
         return self._checkpoint(options.checkpoint).sha256
 
     def _checkpoint(self, ref: str) -> Checkpoint:
+        places = (bundled_folder(), models_folder())
         if ref == DEFAULT_CHECKPOINT and not any(
-            (folder / f"{ref}.safetensors").is_file()
-            for folder in (bundled_folder(), models_folder())
+            (p / f"{ref}.safetensors").exists() for p in places
         ):
             raise CheckpointError(
                 f"This installation has no weights {ref!r}. Train some on graded images with "

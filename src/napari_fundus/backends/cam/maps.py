@@ -162,7 +162,7 @@ def _torchcam(
 def _extractor(
     odds: LogOdds, method: Method, layer: str | None, shape: tuple[int, ...]
 ) -> Iterator[_CAM]:
-    """Hook torchcam's extractor to the network while the block runs."""
+    """Keep torchcam's extractor on the network while the block runs."""
     from torchcam import methods
 
     more: dict[str, Any] = {"batch_size": _MASKS_AT_ONCE} if method == "scorecam" else {}
@@ -194,7 +194,7 @@ def _without_in_place(network: nn.Module) -> Iterator[None]:
 
     Gradients with regard to a layer's output need that output as it was.
     """
-    changed = [m for m in network.modules() if getattr(m, "inplace", False) is True]
+    changed: list[Any] = [m for m in network.modules() if getattr(m, "inplace", False) is True]
     for module in changed:
         module.inplace = False
     try:

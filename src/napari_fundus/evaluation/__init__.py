@@ -30,6 +30,14 @@ from napari_fundus.evaluation.froc_curve import (
     FrocSummary,
     OperatingPoint,
 )
+from napari_fundus.evaluation.localization import (
+    LOCALIZATION_THRESHOLD,
+    LOCALIZATION_THRESHOLDS,
+    PUBLISHED_LOCALIZATION,
+    LocalizationCounts,
+    PublishedLocalization,
+    WeakLocalization,
+)
 from napari_fundus.evaluation.overlap import (
     LesionCounts,
     PixelOverlap,
@@ -43,9 +51,13 @@ from napari_fundus.evaluation.precision_recall import (
     PrecisionRecallCurve,
     aupr,
 )
+from napari_fundus.evaluation.regions import normalized
 
 __all__ = [
     "CPM_POINTS",
+    "LOCALIZATION_THRESHOLD",
+    "LOCALIZATION_THRESHOLDS",
+    "PUBLISHED_LOCALIZATION",
     "PUBLISHED_SENSITIVITY",
     "PUBLISHED_SPECIFICITY",
     "ROC_POINTS",
@@ -58,15 +70,18 @@ __all__ = [
     "GradedImages",
     "Interval",
     "LesionCounts",
+    "LocalizationCounts",
     "OperatingPoint",
     "PixelCounts",
     "PixelOverlap",
     "PrecisionRecallCurve",
+    "PublishedLocalization",
     "Reliability",
     "RocBand",
     "RocCurve",
     "RocPoint",
     "Temperature",
+    "WeakLocalization",
     "aupr",
     "bootstrap_interval",
     "bootstrap_intervals",
@@ -75,6 +90,7 @@ __all__ = [
     "fit_temperature",
     "lesion_counts",
     "logits_of",
+    "normalized",
     "pixel_overlap",
     "reliability",
     "top_class",

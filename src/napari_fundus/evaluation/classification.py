@@ -9,7 +9,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval, resampled_weights
+from napari_fundus.evaluation.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_intervals,
+    resampled_weights,
+)
 from napari_fundus.evaluation.confusion import Confusion
 
 __all__ = [
@@ -202,28 +207,23 @@ class BinaryScores:
             ``sensitivity_at_specificity``.
         """
 
-        def at(weights: Weights) -> Confusion:
-            return self.confusion(threshold, weights)
+        def figures(weights: Weights) -> dict[str, float]:
+            curve, table = self.roc(weights), self.confusion(threshold, weights)
+            return {
+                "auc": curve.auc,
+                "accuracy": table.accuracy,
+                "sensitivity": table.sensitivity,
+                "specificity": table.specificity,
+                "precision": float(table.precision[1]),
+                "f1": float(table.f1[1]),
+                "kappa": table.kappa(),
+                "specificity_at_sensitivity": curve.at_sensitivity(sensitivity).specificity,
+                "sensitivity_at_specificity": curve.at_specificity(specificity).sensitivity,
+            }
 
-        statistics: dict[str, Callable[[Weights], float]] = {
-            "auc": lambda weights: self.roc(weights).auc,
-            "accuracy": lambda weights: at(weights).accuracy,
-            "sensitivity": lambda weights: at(weights).sensitivity,
-            "specificity": lambda weights: at(weights).specificity,
-            "precision": lambda weights: float(at(weights).precision[1]),
-            "f1": lambda weights: float(at(weights).f1[1]),
-            "kappa": lambda weights: at(weights).kappa(),
-            "specificity_at_sensitivity": lambda weights: (
-                self.roc(weights).at_sensitivity(sensitivity).specificity
-            ),
-            "sensitivity_at_specificity": lambda weights: (
-                self.roc(weights).at_specificity(specificity).sensitivity
-            ),
-        }
-        return {
-            name: self.interval(statistic, resamples=resamples, seed=seed)
-            for name, statistic in statistics.items()
-        }
+        return bootstrap_intervals(
+            figures, len(self), resamples=resamples, seed=seed, groups=self.groups
+        )
 
     def band(self, *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> RocBand:
         """Return the interval of sensitivity at each specificity, by the same bootstrap."""
@@ -274,14 +274,11 @@ class GradedImages:
 
     def figures(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Return ``accuracy``, ``kappa`` (quadratic) and ``macro_f1``, each with its interval."""
-        statistics: dict[str, Callable[[Weights], float]] = {
-            "accuracy": lambda weights: self.confusion(weights).accuracy,
-            "kappa": lambda weights: self.confusion(weights).kappa(),
-            "macro_f1": lambda weights: self.confusion(weights).macro_f1,
-        }
-        return {
-            name: bootstrap_interval(
-                statistic, len(self.truth), resamples=resamples, seed=seed, groups=self.groups
-            )
-            for name, statistic in statistics.items()
-        }
+
+        def figures(weights: Weights) -> dict[str, float]:
+            table = self.confusion(weights)
+            return {"accuracy": table.accuracy, "kappa": table.kappa(), "macro_f1": table.macro_f1}
+
+        return bootstrap_intervals(
+            figures, len(self.truth), resamples=resamples, seed=seed, groups=self.groups
+        )

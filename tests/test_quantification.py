@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -190,3 +192,15 @@ def test_another_threshold_of_the_disc_finds_it_anew() -> None:
     found = result(given=None, OD=[circle(200, 350, 60)])
     assert found.landmarks.disc is not None
     assert not found.threshold({"OD": 0.95}).landmarks
+
+
+def test_a_result_is_measured_once_and_forgotten_with_it() -> None:
+    found = result(EX=[circle(210, 240, 20)])
+    first = quantify(found)
+    assert quantify(found) is first
+    assert quantify(found, near_dd=2) is not first
+    assert quantify(found.threshold(0.95)).lesions.empty
+    watched = weakref.ref(first)
+    del first, found
+    gc.collect()
+    assert watched() is None

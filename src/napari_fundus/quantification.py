@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,10 @@ class Quantities:
         }
 
 
+_measured: WeakKeyDictionary[Detections, Quantities] = WeakKeyDictionary()
+"""What was measured of results that are still in use: every file of an export asks for it."""
+
+
 def is_counted(code: str) -> bool:
     """Say whether a class counts as a lesion: healthy anatomy, such as the optic disc, does not."""
     return describe(code).kind != "structure"
@@ -147,11 +152,15 @@ def quantify(
     >>> list(measured.summary["lesion"])
     ['MA', 'HE', 'EX']
     """
-    if landmarks is not None:
-        detections = replace(
-            detections, given_landmarks=landmarks.completed_by(detections.given_landmarks)
-        )
-    known = detections.landmarks
+    if landmarks is not None or near_dd != NEAR_FOVEA_DD:
+        known = (landmarks or Landmarks()).completed_by(detections.landmarks)
+        return _quantify(detections, known, near_dd)
+    if detections not in _measured:
+        _measured[detections] = _quantify(detections, detections.landmarks, near_dd)
+    return _measured[detections]
+
+
+def _quantify(detections: Detections, known: Landmarks, near_dd: float) -> Quantities:
     field = detections.field_of_view
     field_px = None if field is None else int(np.count_nonzero(field))
     measures = [
@@ -159,7 +168,8 @@ def quantify(
         for code, labels in detections.labels.items()
     ]
     lesions = _lesion_table(detections, measures, known, field_px)
-    summary = _summary(detections, lesions, measures, field_px)
+    sided = _temporal_side(known, field) != 0
+    summary = _summary(lesions, measures, field_px, sided=sided)
     return Quantities(lesions, summary, known, field_px, near_dd)
 
 
@@ -188,7 +198,7 @@ def _measure(
     reach = near_dd * diameter if known.fovea and diameter else None
     if not known:
         return _Measure(code, unknown, unknown, None, None)
-    pixels = np.flatnonzero(labels)
+    pixels = np.flatnonzero(labels != 0)  # of a mask, for it is far quicker
     rows, cols = np.divmod(pixels, labels.shape[1])
     # Ids of a class follow each other without a gap.
     lesion = labels.reshape(-1)[pixels] - (int(ids[0]) if len(ids) else 0)
@@ -263,12 +273,8 @@ def _temporal_side(known: Landmarks, field: npt.NDArray[np.bool_] | None) -> int
 
 
 def _summary(
-    detections: Detections,
-    lesions: pd.DataFrame,
-    measures: list[_Measure],
-    field_px: int | None,
+    lesions: pd.DataFrame, measures: list[_Measure], field_px: int | None, *, sided: bool
 ) -> pd.DataFrame:
-    sided = _temporal_side(detections.landmarks, detections.field_of_view) != 0
     rows: list[Mapping[str, Any]] = []
     for measure in measures:
         if not is_counted(measure.code):

@@ -15,6 +15,7 @@ from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.folding import fold_sequences
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.monitor import Monitor
@@ -68,7 +69,7 @@ class UNet(Detector):
                 f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
                 f"gives {len(planes)}. The file's card is wrong; train or get it again."
             )
-        whole = nn.Sequential(network, nn.Sigmoid())
+        whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
         flips = _FLIPS[options.flips]
         total: npt.NDArray[np.float32] | None = None
         for number, axes in enumerate(flips):

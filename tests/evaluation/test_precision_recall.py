@@ -118,3 +118,10 @@ def test_shapes_must_agree() -> None:
         PixelCounts().add(
             np.zeros((2, 3), np.float32), np.zeros((2, 3), bool), np.ones((3, 2), bool)
         )
+
+
+def test_chosen_pixels_may_come_as_one_row() -> None:
+    rng = np.random.default_rng(4)
+    probability = rng.random((20, 30)).astype(np.float32)
+    truth = rng.random((20, 30)) < probability
+    assert aupr(probability.ravel(), truth.ravel()) == aupr(probability, truth)

@@ -216,7 +216,8 @@ def aupr(
     Parameters
     ----------
     probabilities, truths
-        One map (H, W) and its true mask, or an iterable of each, in the same order.
+        One map (H, W), or its chosen pixels (N,), and the truth of the same shape; or an iterable
+        of each, in the same order.
     steps
         Number of equally spaced thresholds: 33 (the IDRiD challenge) or 11; None for the exact
         area over every threshold.
@@ -227,7 +228,8 @@ def aupr(
         In [0, 1]; NaN if there is no true pixel.
     """
     counts = ExactPixelCounts() if steps is None else PixelCounts(steps)
-    if isinstance(probabilities, np.ndarray) and probabilities.ndim == 2:
+    if isinstance(probabilities, np.ndarray) and probabilities.ndim <= 2:
+        # Pixels already chosen come as one row; taken for an iterable, each would be an image.
         probabilities, truths = [probabilities], [np.asarray(truths)]
     for probability, truth in zip(probabilities, truths, strict=True):
         counts.add(probability, truth)

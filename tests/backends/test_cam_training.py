@@ -16,13 +16,14 @@ from napari_fundus.backends.cam.augmentation import vary
 from napari_fundus.backends.cam.planes import as_input, to_bytes
 from napari_fundus.backends.cam.training import CamTask, GradingTask, train_cam
 from napari_fundus.backends.cam.training_data import divide, fill, order
-from napari_fundus.backends.cam.training_options import CamTrainingOptions, split_settings
+from napari_fundus.backends.cam.training_options import LOOP_DEFAULTS, CamTrainingOptions
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Aptos2019, Dataset, open_dataset
 from napari_fundus.errors import Cancelled, LeakageError, OptionsError, TrainingError
 from napari_fundus.image import read_image
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, TrainingSettings
+from napari_fundus.training.settings import split_settings
 
 SMALL = {
     "width": 0.1,
@@ -69,6 +70,10 @@ def data(folder) -> Dataset:
     return open_dataset(folder)
 
 
+def split(settings) -> tuple[TrainingSettings, CamTrainingOptions]:
+    return split_settings({**LOOP_DEFAULTS, **settings}, CamTrainingOptions)
+
+
 def with_samples(data: Dataset, samples) -> Dataset:
     return Aptos2019(data.root, samples)
 
@@ -101,7 +106,7 @@ def test_a_training_gives_weights_that_the_detector_uses(folder, tmp_path) -> No
 
 
 def test_the_loop_s_defaults_are_those_of_the_paper() -> None:
-    shared, _ = split_settings({})
+    shared, _ = split({})
     assert shared.optimizer == "sgd"
     assert (shared.momentum, shared.weight_decay) == (0.8, 5e-4)
     assert (shared.learning_rate, shared.schedule, shared.factor) == (0.01, "exponential", 0.99)
@@ -183,6 +188,15 @@ def test_eyes_with_lesions_drawn_can_be_held_back(data) -> None:
     known = with_samples(data, samples)
     _, validation = divide(known, None, TrainingSettings(), hold_back_drawn=True)
     assert {samples[0].id, samples[1].id} < {s.id for s in validation}
+    with pytest.raises(OptionsError, match="in every fold"):
+        divide(known, None, TrainingSettings(folds=2), hold_back_drawn=True)
+
+
+def test_folds_hold_back_each_image_once(data) -> None:
+    parts = [divide(data, None, TrainingSettings(folds=3, fold=n)) for n in (1, 2, 3)]
+    held = [s.id for _, validation in parts for s in validation]
+    assert sorted(held) == sorted(s.id for s in data)
+    assert all(len(train) == 12 for train, _ in parts)
 
 
 def test_healthy_images_add_grade_0_but_none_twice(data, tmp_path, draw) -> None:
@@ -218,7 +232,7 @@ def test_oversampling_shows_classes_equally_often_and_each_image() -> None:
 
 
 def test_a_batch_depends_on_its_key_alone(data) -> None:
-    shared, options = split_settings({**SMALL, "oversample": False})
+    shared, options = split({**SMALL, "oversample": False})
     tasks = [CamTask(data, options=options) for _ in range(2)]
     for task in tasks:
         task.prepare(shared, Monitor())
@@ -232,7 +246,7 @@ def test_a_batch_depends_on_its_key_alone(data) -> None:
 
 
 def test_training_and_detection_see_the_same_picture(data) -> None:
-    recipe = split_settings(SMALL)[1].recipe()
+    recipe = split(SMALL)[1].recipe()
     kept = fill(list(data)[:1], recipe, Monitor()).pixels[0]
     np.testing.assert_array_equal(kept, to_bytes(recipe.apply(data[0].image())))
     seen = as_input(torch.from_numpy(kept).permute(2, 0, 1)[None], recipe)
@@ -243,7 +257,7 @@ def test_training_and_detection_see_the_same_picture(data) -> None:
 
 
 def test_class_weights_count_the_rarer_class_more(data) -> None:
-    shared, options = split_settings({**SMALL, "class_weights": True, "positive_weight": 2})
+    shared, options = split({**SMALL, "class_weights": True, "positive_weight": 2})
     task = CamTask(data, options=options)
     task.prepare(shared, Monitor())
     healthy, diseased = np.bincount(task._of_classes(task.shown.grades))

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.splits import split_by_group
 from napari_fundus.errors import TrainingError
+from napari_fundus.training.settings import TrainingSettings
 
-__all__ = ["folds", "hold_back"]
+__all__ = ["folds", "hold_back", "two_parts"]
 
 
 def hold_back(
@@ -70,3 +71,23 @@ def folds(
     for number, test in enumerate(parts):
         rest = [sample for n, part in enumerate(parts) if n != number for sample in part]
         yield rest, test
+
+
+def two_parts(
+    known: Sequence[Sample], settings: TrainingSettings
+) -> tuple[list[Sample], list[Sample]]:
+    """Return training and validation part: a fold, the data set's own part, or a share.
+
+    Raises
+    ------
+    TrainingError
+        There is no such fold, or there are too few images to divide.
+    """
+    if settings.folds:
+        if settings.fold > settings.folds:
+            raise TrainingError(f"There is no fold {settings.fold} of {settings.folds}.")
+        return list(folds(known, settings.folds, seed=settings.seed))[settings.fold - 1]
+    validation = [s for s in known if s.split == "valid"]
+    if validation:
+        return [s for s in known if s.split != "valid"], validation
+    return hold_back(known, settings.validation_share, seed=settings.seed)

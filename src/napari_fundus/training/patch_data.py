@@ -16,7 +16,7 @@ from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import GREY
-from napari_fundus.training.folds import folds, hold_back
+from napari_fundus.training.folds import two_parts
 from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.store import PatchStore, StoredImage, pack_masks
 
@@ -83,7 +83,7 @@ def divide(
         raise TrainingError(
             f"{data.root} has no image in which {names} are annotated: nothing to train on."
         )
-    train, validation = _two_parts(known, settings)
+    train, validation = two_parts(known, settings)
     held = {s.group for s in validation} - {None}
     graded = [
         s
@@ -105,20 +105,6 @@ def divide(
     absent = frozenset(wanted & set(DR_LESIONS))
     clean = [replace(s, annotated=absent, truths={}) for s in (*own, *given) if s.group not in held]
     return Parts(train, validation, clean)
-
-
-def _two_parts(
-    known: Sequence[Sample], settings: TrainingSettings
-) -> tuple[list[Sample], list[Sample]]:
-    """Return training and validation part: a fold, the data set's own part, or a share."""
-    if settings.folds:
-        if settings.fold > settings.folds:
-            raise TrainingError(f"There is no fold {settings.fold} of {settings.folds}.")
-        return list(folds(known, settings.folds, seed=settings.seed))[settings.fold - 1]
-    validation = [s for s in known if s.split == "valid"]
-    if validation:
-        return [s for s in known if s.split != "valid"], validation
-    return hold_back(known, settings.validation_share, seed=settings.seed)
 
 
 def fill_store(

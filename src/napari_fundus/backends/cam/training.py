@@ -25,13 +25,13 @@ from napari_fundus.backends.cam.targets import (
 )
 from napari_fundus.backends.cam.training_data import GradedImages, divide, fill, order
 from napari_fundus.backends.cam.training_options import (
+    LOOP_DEFAULTS,
     OF_THE_WEIGHTS,
     CamTrainingOptions,
-    split_settings,
 )
 from napari_fundus.backends.cam.weights import load_architecture, load_recipe
-from napari_fundus.checkpoints import Checkpoint, ModelCard, load_checkpoint
-from napari_fundus.datasets import Dataset, open_dataset
+from napari_fundus.checkpoints import Checkpoint, ModelCard
+from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.monitor import Monitor
@@ -45,6 +45,7 @@ from napari_fundus.training.events import TrainingEvent
 from napari_fundus.training.loop import train
 from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
 from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.start import begin, opened, title_of
 from napari_fundus.training.task import Task
 
 __all__ = ["CamTask", "GradingTask", "train_cam"]
@@ -93,21 +94,21 @@ def train_cam(
     DatasetError, CheckpointError, TrainingError, DeviceError
         Data, weights, folder or device cannot be used.
     """
-    shared, options = split_settings(settings or {})
-    initial = load_checkpoint(checkpoint, detector=CamTask.name) if checkpoint else None
-    if initial is None and shared.scheme != "full":
-        raise OptionsError(
-            f"The scheme {shared.scheme!r} keeps weights as they are: name those to start from "
-            "as the checkpoint."
-        )
+    shared, options, initial = begin(
+        settings,
+        CamTrainingOptions,
+        detector=CamTask.name,
+        checkpoint=checkpoint,
+        defaults=LOOP_DEFAULTS,
+    )
     target = options.target if initial is None else load_architecture(initial).target
     task_type = CamTask if target in LEVELS else GradingTask
     task = task_type(
-        data if isinstance(data, Dataset) else open_dataset(data),
-        healthy if isinstance(healthy, Dataset) or healthy is None else open_dataset(healthy),
+        opened(data),
+        None if healthy is None else opened(healthy),
         options=options,
         initial=initial,
-        name=name or Path(output).resolve().name,
+        name=title_of(name, output),
         command=command,
     )
     return train(

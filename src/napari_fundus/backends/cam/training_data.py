@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from napari_fundus.backends.cam.planes import to_bytes
 from napari_fundus.datasets import Dataset, Sample
-from napari_fundus.errors import TrainingError
+from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.folds import hold_back
+from napari_fundus.training.folds import two_parts
 from napari_fundus.training.settings import TrainingSettings
 
 __all__ = ["GradedImages", "divide", "fill", "order"]
@@ -59,6 +59,8 @@ def divide(
     ------
     TrainingError
         No image has a grade, or there are too few to divide.
+    OptionsError
+        Eyes with drawn lesions are to be held back in each fold of a cross-validation.
     """
     known = [s for s in data if "dr" in s.grades and s.grades.get("gradable", 1)]
     known = [s for s in known if s.split != "test"]
@@ -66,15 +68,12 @@ def divide(
         raise TrainingError(
             f"{data.root} has no image with a grade of retinopathy: nothing to train on."
         )
-    validation = [s for s in known if s.split == "valid"]
-    train = [s for s in known if s.split != "valid"]
-    if not validation:
-        drawn = _drawn_eyes(data) if hold_back_drawn else set()
-        aside = [s for s in known if s.id in drawn or s.group in drawn]
-        train, validation = hold_back(
-            [s for s in known if s not in aside], settings.validation_share, seed=settings.seed
-        )
-        validation = sorted([*validation, *aside], key=lambda s: s.id)
+    drawn = _drawn_eyes(data) if hold_back_drawn else set()
+    if drawn and settings.folds:
+        raise OptionsError("Drawn eyes cannot be held back in every fold: leave out one of both.")
+    aside = [s for s in known if s.id in drawn or s.group in drawn]
+    train, validation = two_parts([s for s in known if s not in aside], settings)
+    validation = sorted([*validation, *aside], key=lambda s: s.id)
     held = {s.group for s in validation} - {None}
     names = {s.image_path.name for s in data}
     clean = [

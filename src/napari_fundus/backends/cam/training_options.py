@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.backends.cam.architecture import OO, Architecture, Target
 from napari_fundus.backends.cam.planes import DEFAULT_RECIPE, at_side
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.settings import TrainingSettings
 
-__all__ = ["OF_THE_WEIGHTS", "CamTrainingOptions", "split_settings"]
+__all__ = ["LOOP_DEFAULTS", "OF_THE_WEIGHTS", "CamTrainingOptions"]
 
 OF_THE_WEIGHTS = frozenset({"network", "target", "width", "enhance", "standardize"})
 """Options that come with the weights where a training starts from some.
@@ -21,7 +19,7 @@ OF_THE_WEIGHTS = frozenset({"network", "target", "width", "enhance", "standardiz
 Side and strides do not: the network is fully convolutional, and may go on at a finer scale.
 """
 
-_PAPER = {
+LOOP_DEFAULTS = {
     "batch_size": 16,
     "optimizer": "sgd",
     "learning_rate": 0.01,
@@ -139,34 +137,3 @@ class CamTrainingOptions(BaseModel):
         """Return the preprocessing."""
         changes = {"enhance": self.enhance, "standardize": self.standardize}
         return at_side(DEFAULT_RECIPE.model_copy(update=changes), self.side)
-
-
-def split_settings(
-    settings: Mapping[str, Any],
-) -> tuple[TrainingSettings, CamTrainingOptions]:
-    """Return the settings of the loop, with the paper's defaults, and the options of the method.
-
-    Raises
-    ------
-    OptionsError
-        A field is in neither, or its value is out of bounds.
-    """
-    own, shared = CamTrainingOptions.model_fields, TrainingSettings.model_fields
-    if unknown := [name for name in settings if name not in own and name not in shared]:
-        raise OptionsError(
-            f"Unknown setting {', '.join(map(repr, unknown))}; there are "
-            f"{', '.join([*own, *shared])}."
-        )
-    try:
-        return (
-            TrainingSettings.model_validate(
-                {**_PAPER, **{n: v for n, v in settings.items() if n in shared}}
-            ),
-            CamTrainingOptions.model_validate({n: v for n, v in settings.items() if n in own}),
-        )
-    except ValidationError as error:
-        problems = (
-            f"Setting {'.'.join(map(str, p['loc']))!r} = {p['input']!r}: {p['msg']}."
-            for p in error.errors()
-        )
-        raise OptionsError(" ".join(problems)) from None

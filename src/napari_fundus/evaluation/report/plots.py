@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def plot_froc(report: Report) -> Figure | None:
         axes.minorticks_off()
         axes.set_xlabel("false positives an image")
         axes.set_ylabel("sensitivity (share of lesions found)")
-        _legend(axes, "upper left", title=counters[0][1].mean_name)
+        _legend(axes, counters[0][1].mean_name)
 
     note = f"{_DOT} Bar: end of a curve."
     if any(published_points(code) for code in classes):
@@ -106,7 +106,7 @@ def plot_precision_recall(report: Report) -> Figure | None:
         for item in published:
             by = item.by.split(",")[0].split(" (")[0]
             axes.plot([], [], " ", label=f"published: {by}  {item.value:.3f}".replace(" 0.", " ."))
-        _legend(axes, "upper right", title=f"AUPR ({_first_steps(report)})", faint=len(published))
+        _legend(axes, f"AUPR ({_first_steps(report)})", faint=len(published))
 
     note = f"{_DOT} Published: on the 27 images of IDRiD's testing part."
     return _panels(report, classes, draw, "Precision and recall of pixels", note)
@@ -143,12 +143,16 @@ def _mark(axes: Axes, x: float, y: float, colour: str) -> None:
         )
 
 
-def _legend(
-    axes: Axes, place: Literal["upper left", "upper right"], *, title: str, faint: int = 0
-) -> None:
-    """Draw the legend, its last `faint` lines in grey and without a line beside them."""
+def _legend(axes: Axes, title: str, *, faint: int = 0) -> None:
+    """Draw the legend below the panel, where no curve is; its last `faint` lines in grey."""
     legend = axes.legend(
-        loc=place, fontsize=7.5, title=title, title_fontsize=7.5, framealpha=0.9, edgecolor=_GRID
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=2,
+        fontsize=7.5,
+        title=title,
+        title_fontsize=7.5,
+        frameon=False,
     )
     texts = legend.get_texts()
     for text in texts[len(texts) - faint :]:
@@ -174,7 +178,7 @@ def _panels(
 
     columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(classes), 3)
     rows = -(-len(classes) // columns)
-    figure = Figure(figsize=(5.4 * columns, 4.5 * rows + 0.7), layout="constrained")
+    figure = Figure(figsize=(5.4 * columns, 5.0 * rows + 0.7), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False)
     for place, axes in enumerate(grid.ravel()):

@@ -293,6 +293,16 @@ def test_weights_that_do_not_fit_are_refused(image, tmp_path, changes, message) 
         Cam().detect(image, {"checkpoint": path}, device="cpu")
 
 
+def test_torchcam_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchcam", None)
+    network = bright_finder()
+    before = in_place(network)
+    with pytest.raises(OptionsError, match=r'pip install "napari-fundus\[models\]"'):
+        maps.look(maps.LogOdds(network, "referable"), torch.zeros(1, 3, 64, 64), "gradcam")
+    assert hooks_of(network) == 0
+    assert in_place(network) == before
+
+
 def test_timm_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(OptionsError, match=r'pip install "napari-fundus\[models\]"'):

@@ -163,8 +163,13 @@ def _extractor(
     odds: LogOdds, method: Method, layer: str | None, shape: tuple[int, ...]
 ) -> Iterator[_CAM]:
     """Keep torchcam's extractor on the network while the block runs."""
-    from torchcam import methods
-
+    try:
+        from torchcam import methods
+    except ImportError:
+        raise OptionsError(
+            f"Option 'method' = {method!r} needs the package torchcam, which is not installed: "
+            'pip install "napari-fundus[models]"'
+        ) from None
     more: dict[str, Any] = {"batch_size": _MASKS_AT_ONCE} if method == "scorecam" else {}
     name = None if layer is None else f"network.{layer}"
     try:

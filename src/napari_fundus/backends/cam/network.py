@@ -45,6 +45,7 @@ class OoNetwork(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> network = OoNetwork(Architecture(width=0.25)).eval()
     >>> logits, maps = network.with_maps(torch.zeros(1, 3, 64, 64))
     >>> logits.shape, maps.shape

@@ -48,7 +48,7 @@ def loss_of(
     grades
         0 to 4, shape (N,).
     weights
-        Of each class that is told apart; None: 1. A scalar of the mean is divided by their sum.
+        Of each class that is told apart: the mean is a weighted one; None: all alike.
     """
     classes = classes_of(target, grades)
     if target == "grades":

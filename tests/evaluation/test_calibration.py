@@ -13,6 +13,7 @@ from sklearn.calibration import calibration_curve
 from napari_fundus.evaluation.calibration import (
     TEMPERATURES,
     brier_score,
+    cross_fitted,
     fit_temperature,
     logits_of,
     reliability,
@@ -115,6 +116,21 @@ def test_images_told_apart_without_a_mistake_say_that_they_settle_nothing() -> N
     assert fitted.at_bound
     assert fitted.value == pytest.approx(TEMPERATURES[0], rel=0.01)
     assert not fit_temperature(*drawn(200, 2)).at_bound
+
+
+def test_cross_fitting_never_uses_the_images_of_an_eye_on_themselves() -> None:
+    logits, truth = drawn(300, 3)
+    eyes = [None, *(n // 2 for n in range(299))]
+    scaled = cross_fitted(logits, truth, groups=eyes)
+    assert reliability(scaled, truth).error < reliability(expit(logits), truth).error
+    # Another truth of one eye changes the temperature of all others, and not its own.
+    changed = truth.copy()
+    changed[1:3] = ~changed[1:3]
+    moved = cross_fitted(logits, changed, groups=eyes) != scaled
+    assert not moved[1:3].any()
+    assert moved.sum() > 200
+    with pytest.raises(ValueError, match="do not fill"):
+        cross_fitted([0.0, 1.0], [False, True], groups=["a", "a"])
 
 
 def test_log_odds_of_certainty_are_finite() -> None:

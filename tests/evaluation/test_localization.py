@@ -191,10 +191,10 @@ def test_counts_and_curve_equal_plain_loops_at_every_threshold() -> None:
     for number, threshold in enumerate(reversed(LOCALIZATION_THRESHOLDS), start=1):
         expected = np.sum([by_plain_loops(*image, threshold) for image in images], axis=0)
         for rule, hits in zip(("strict", "loose"), expected[:2], strict=True):
-            curve = found.curve("EX", rule=rule)
+            curve = found.curve("EX", rule=rule, whole=True)
             assert curve.thresholds[number] == pytest.approx(threshold)
             assert curve.sensitivity[number] == pytest.approx(hits / curve.lesions)
-        assert found.curve("EX").fpi[number] == pytest.approx(expected[2] / 6)
+        assert found.curve("EX", whole=True).fpi[number] == pytest.approx(expected[2] / 6)
     counts = found.counts("EX")
     at_published = np.sum([by_plain_loops(*image, 0.65) for image in images], axis=0)
     assert (counts.found_strict, counts.found_loose, counts.false_regions) == tuple(at_published)
@@ -223,6 +223,18 @@ def test_sweep_over_scores_keeps_the_regions_of_the_fixed_threshold() -> None:
     assert at[0.7] == (1, 3)
     assert at[0.65] == at[0.05] == (1, 3)
     assert found.curve("EX", sweep="score", rule="loose").sensitivity[3] == 0.5
+
+
+def test_curve_ends_where_regions_merge() -> None:
+    # Two false spots on a slope: at .5 they are two regions, at .3 one.
+    values = heat((*np.s_[5:6, 5:12], 0.3), (*np.s_[5:6, 5:6], 0.5), (*np.s_[5:6, 11:12], 0.5))
+    found = WeakLocalization(["EX"], thresholds=(0.2, 0.3, 0.5, 1))
+    found.add(values, {"EX": mask(np.s_[0:2, 0:2])})
+    whole, curve = found.curve("EX", whole=True), found.curve("EX")
+    assert whole.fpi.tolist() == [0, 1, 3, 2, 2]
+    assert whole.ended is None
+    assert curve.fpi.tolist() == [0, 1, 3]
+    assert curve.ended == 0.5
 
 
 def test_bootstrap_moves_with_the_images() -> None:

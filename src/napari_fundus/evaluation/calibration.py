@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ __all__ = [
     "Reliability",
     "Temperature",
     "brier_score",
+    "cross_fitted",
     "fit_temperature",
     "logits_of",
     "reliability",
@@ -229,6 +231,47 @@ def fit_temperature(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Temperature:
     best = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     at_bound = min(best - low, high - best) < 1e-3
     return Temperature(float(np.exp(best)), loss(0.0), loss(best), at_bound)
+
+
+def cross_fitted(
+    logits: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    *,
+    groups: Sequence[Hashable] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Floats:
+    """Return probabilities scaled by temperatures fitted on other images.
+
+    Where no further images are at hand, this tells what temperature scaling is worth without
+    measuring it on the images that it was fitted on.
+
+    Parameters
+    ----------
+    logits, truth
+        As for `fit_temperature`.
+    groups
+        One an image: those of one group, such as one eye, share a fold. None in it is a group of
+        its own.
+    folds
+        Number of parts; the temperature of each is fitted on all others.
+    seed
+        Of the parts.
+    """
+    values, true = np.asarray(logits, np.float64), np.asarray(truth)
+    names = range(len(values)) if groups is None else groups
+    keys = [("alone", place) if name is None else name for place, name in enumerate(names)]
+    distinct = list(dict.fromkeys(keys))
+    if not 2 <= folds <= len(distinct):
+        raise ValueError(f"{len(distinct)} groups of images do not fill {folds} folds.")
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    part_of = {distinct[place]: number % folds for number, place in enumerate(order)}
+    part = np.array([part_of[key] for key in keys])
+    scaled = np.empty_like(values)
+    for number in range(folds):
+        here = part == number
+        scaled[here] = fit_temperature(values[~here], true[~here]).apply(values[here])
+    return scaled
 
 
 def _loss(logits: Floats, truth: npt.NDArray[Any]) -> float:

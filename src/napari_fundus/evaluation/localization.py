@@ -302,6 +302,7 @@ class WeakLocalization:
         rule: Rule = "strict",
         sweep: Sweep = "threshold",
         weights: Weights | None = None,
+        whole: bool = False,
     ) -> FrocCurve:
         """Return the free-response curve of a class.
 
@@ -318,6 +319,9 @@ class WeakLocalization:
             in each image.
         weights
             As for `counts`.
+        whole
+            Keep what lies below the threshold of most false regions. There regions merge, and one
+            that fills the image would find every lesion.
 
         Returns
         -------
@@ -331,12 +335,16 @@ class WeakLocalization:
         images, lesions = (int(n) for n in times @ np.asarray(record.fixed)[:, :2])
         strict, loose, false = np.tensordot(times, np.stack(record.swept[sweep]), 1)
         found = np.append(0, (strict if rule == "strict" else loose)[::-1])
+        fpi = np.append(0, false[::-1]) / max(images, 1)
+        thresholds = np.append(np.inf, self.thresholds[::-1])
+        end = len(fpi) if whole else len(fpi) - int(np.argmax(fpi[::-1]))
         return FrocCurve(
-            np.append(np.inf, self.thresholds[::-1]),
-            found / lesions if lesions else np.full(len(found), np.nan),
-            np.append(0, false[::-1]) / max(images, 1),
+            thresholds[:end],
+            found[:end] / lesions if lesions else np.full(end, np.nan),
+            fpi[:end],
             images,
             lesions,
+            float(thresholds[end - 1]) if end < len(fpi) else None,
         )
 
     def _weights(self, record: _Class, weights: Weights | None) -> Weights:

@@ -194,13 +194,19 @@ class UNetTask(PatchTask):
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Return the weighted cross-entropy plus the Dice loss, over annotated classes."""
-        weights = self.options.lesion_weights
+        options = self.options
+
+        def by_class(weights: Mapping[str, float]) -> list[float]:
+            return [weights.get(code, 1.0) for code in self.lesions]
+
         return bce_dice_loss(
             network(batch["images"]),
             batch["masks"],
             batch["annotated"],
-            bce_weight=self.options.bce_weight,
-            positive_weights=[weights.get(code, 1.0) for code in self.lesions],
+            bce_weight=options.bce_weight,
+            dice_weight=options.dice_weight,
+            class_weights=by_class(options.class_weights),
+            positive_weights=by_class(options.lesion_weights),
         )
 
     def probability(self, network: nn.Module, images: Tensor) -> Tensor:

@@ -74,9 +74,17 @@ class UNetTrainingOptions(PatchTrainingOptions):
         json_schema_extra={"unit": "px"},
     )
     class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"MA": 0.30, "HE": 0.15, "EX": 0.15, "SE": 0.10, "OD": 0.02},
+        {"MA": 0.30, "HE": 0.20, "EX": 0.12, "SE": 0.15, "OD": 0.02},
         title="Class shares",
         description="Share of patches near a pixel of each class; the rest lies anywhere.",
+    )
+    class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
+        {"MA": 4.0, "HE": 2.0, "EX": 1.0, "SE": 2.0, "OD": 0.5},
+        title="Class weights",
+        description=(
+            "Of all pixels in the cross-entropy, by class: rare and small lesions would else be "
+            "learnt last."
+        ),
     )
     lesion_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         {"MA": 3.0, "HE": 2.0, "EX": 2.0, "SE": 2.0, "OD": 1.0},
@@ -84,7 +92,10 @@ class UNetTrainingOptions(PatchTrainingOptions):
         description="Of lesion pixels in the cross-entropy, by class.",
     )
     bce_weight: Annotated[float, Field(ge=0, le=100)] = Field(
-        4.0, title="Entropy weight", description="Of the cross-entropy, beside the Dice loss."
+        4.0, title="Entropy weight", description="Of the cross-entropy."
+    )
+    dice_weight: Annotated[float, Field(ge=0, le=100)] = Field(
+        2.0, title="Dice weight", description="Of the Dice loss, the mean over the classes."
     )
     contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."

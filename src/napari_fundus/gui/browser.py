@@ -51,7 +51,8 @@ def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerT
     masks = {}
     for code in monitor.track(sorted(sample.annotated), message="reading the truth"):
         masks[code] = sample.mask(code, image.shape)
-    layers = [image_layer(image), *truth_layers(masks, name=image.name)]
+    landmarks = sample.landmarks(image.shape)
+    layers = [image_layer(image, landmarks), *truth_layers(masks, name=image.name)]
     if sample.centres:
         layers.append(centre_layer(sample.centres, image))
     return layers

@@ -3,6 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
@@ -24,6 +25,7 @@ from napari_fundus.devices import choose_device, release_memory
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.device_choice import DeviceChoice
 from napari_fundus.gui.forms import ModelForm
+from napari_fundus.gui.landmarks import landmarks_of
 from napari_fundus.gui.layer_choice import LayerChoice
 from napari_fundus.gui.layers import LayerTuple, add_layers, detection_layers
 from napari_fundus.gui.napari_compat import when_removed
@@ -32,6 +34,7 @@ from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.results import ResultsPanel
 from napari_fundus.gui.run_bar import RunBar
 from napari_fundus.gui.work import tell_error
+from napari_fundus.landmarks import Landmarks
 from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import Discovery, find_detectors
 
@@ -189,6 +192,7 @@ class DetectWidget(QWidget):
             tell_error(error)
             return
         detector, device = self._detector, self.device_choice.device()
+        landmarks = landmarks_of(layer) if not source.index else Landmarks()
 
         def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
             monitor.step(0.0, "reading the image")
@@ -199,6 +203,7 @@ class DetectWidget(QWidget):
                 )
             finally:
                 release_memory(choose_device(device, supported=detector.devices))
+            found = replace(found, given_landmarks=landmarks)
             monitor.step(0.98, "making layers")
             return found, detection_layers(found, placement=source.placement), source
 
@@ -245,14 +250,20 @@ class DetectWidget(QWidget):
         turn.start(0)
 
     def _drop_earlier(self, detections: Detections, source: Source) -> None:
-        """Remove what the same method found in the same layer before, unless it was edited."""
+        """Remove what the same method found in the same layer before, unless it was edited.
+
+        Landmarks go whatever found them: those that a person gave come again.
+        """
         edited = self.results.edited_layers() if self.results is not None else []
         for layer in list(self._viewer.layers):
             known = layer.metadata.get(METADATA_KEY)
             if (
                 isinstance(known, dict)
                 and known.get("source") is source.layer
-                and known.get("provenance", {}).get("detector") == detections.provenance.detector
+                and (
+                    known.get("kind") == "landmarks"
+                    or known.get("provenance", {}).get("detector") == detections.provenance.detector
+                )
                 and not any(layer is kept for kept in edited)
             ):
                 self._viewer.layers.remove(layer)

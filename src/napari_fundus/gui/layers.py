@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.detections import Detections, Provenance
+from napari_fundus.gui.landmarks import landmark_layer
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
 from napari_fundus.image import FundusImage
+from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import DR_EVIDENCE, describe
 
 if TYPE_CHECKING:
@@ -63,13 +65,15 @@ def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]
     return added
 
 
-def image_layer(image: FundusImage) -> LayerTuple:
-    """Return a photograph as an RGB layer that remembers its file."""
+def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:
+    """Return a photograph as an RGB layer that remembers its file, and its landmarks if known."""
     known = {
         "kind": "photograph",
         "path": str(image.path) if image.path else None,
         **image.metadata,
     }
+    if landmarks:
+        known["landmarks"] = landmarks
     meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}
     return image.rgb8, meta, "image"
 
@@ -198,6 +202,16 @@ def detection_layers(
         layers.extend(
             _box_layer(detections, table[table["lesion"] == code], code, name, placed)
             for code in detections.lesions
+        )
+    if detections.landmarks:
+        layers.append(
+            landmark_layer(
+                detections.landmarks,
+                name=name,
+                shape=detections.shape,
+                placement=placed,
+                metadata={"provenance": detections.provenance.model_dump(mode="json")},
+            )
         )
     return layers
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
@@ -23,6 +25,7 @@ from qtpy.QtWidgets import (
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.edits import with_labels
+from napari_fundus.gui.extent import ExtentRow
 from napari_fundus.gui.layers import MAX_BOXES, box_data, features_of
 from napari_fundus.gui.napari_compat import dock_below
 from napari_fundus.gui.placement import METADATA_KEY
@@ -31,6 +34,8 @@ from napari_fundus.gui.sliders import AreaRow, ClassRow
 from napari_fundus.gui.snippets import as_command, as_python
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.gui.writers import FORMATS, write_result
+from napari_fundus.landmarks import Landmarks
+from napari_fundus.quantification import is_counted
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -78,6 +83,9 @@ class ResultsPanel(QWidget):
         self._viewer = viewer
         self._run = detections
         self._source = source
+        self._layers = layers
+        field = detections.field_of_view
+        self._field_px = None if field is None else int(np.count_nonzero(field)) or None
         self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
         self._boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
         self._edited: set[str] = set()
@@ -88,6 +96,7 @@ class ResultsPanel(QWidget):
         self._gather = self._timer(_GATHER_MS, self._compute)
         self._rest = self._timer(_REST_MS, lambda: self._compute(renumber=True))
         self._build()
+        self.extent.measure(self._pending(), detections.shape)
         # The components at the first thresholds, so that the first move is as quick as the others.
         first = self._settings
         self._start(lambda: relabelled(detections, first, {}, renumber=True), self._keep)
@@ -113,10 +122,11 @@ class ResultsPanel(QWidget):
         )
         layout.addWidget(self.headline)
         self.rows: dict[str, ClassRow] = {}
-        counts = self._run.instances["lesion"].value_counts()
+        lesions = self._run.instances
         for code in self._run.lesions:
             row = ClassRow(code, self._run.thresholds[code])
-            row.set_count(int(counts.get(code, 0)))
+            mine = lesions[lesions["lesion"] == code]
+            row.set_count(len(mine), self._percent(mine))
             row.changed.connect(lambda value, code=code: self.set_threshold(code, value))
             self.rows[code] = row
             layout.addWidget(row)
@@ -124,6 +134,10 @@ class ResultsPanel(QWidget):
         self.area.changed.connect(self.set_min_area)
         self.area.setVisible(bool(self.rows))
         layout.addWidget(self.area)
+        self.extent = ExtentRow(self._viewer, self._layers)
+        self.extent.setVisible(bool(self.rows))
+        self.extent.given.connect(self._on_landmarks)
+        layout.addWidget(self.extent)
         for buttons in (
             (
                 ("Copy as Python", "Copy a script that gives these very lesions", self.copy_python),
@@ -145,7 +159,8 @@ class ResultsPanel(QWidget):
     @property
     def busy(self) -> bool:
         """Whether a slider's answer is still on its way."""
-        return self._gather.isActive() or self._rest.isActive() or self._job is not None
+        waiting = self._gather.isActive() or self._rest.isActive()
+        return waiting or self._job is not None or self.extent.busy
 
     def set_threshold(self, code: str, value: float) -> None:
         """Move the threshold of one class."""
@@ -194,7 +209,7 @@ class ResultsPanel(QWidget):
         before, self._shown = self._shown, dict(shown)
         present = set(map(id, self._viewer.layers))
         for code, now in shown.items():
-            self.rows[code].set_count(len(now.table))
+            self.rows[code].set_count(len(now.table), self._percent(now.table))
             layer = self._labels.get(code)
             if now.ids is None or layer is None or code in self._edited:
                 continue
@@ -212,11 +227,20 @@ class ResultsPanel(QWidget):
     def _stamp(self) -> None:
         """Write where the sliders now stand into the layers' metadata."""
         now = self.detections(edits=False)
+        self.extent.measure(self._pending(), self._run.shape)
         for layer in (*self._labels.values(), *self._boxes.values()):
             known = _known(layer)
             known["threshold"] = now.thresholds[known["lesion"]]
             known["min_area"] = now.min_area
             known["detections"] = now
+
+    def _percent(self, table: pd.DataFrame) -> float | None:
+        """Return the share of the field of view that lesions cover; None where it is not known."""
+        return 100 * int(table["area_px"].sum()) / self._field_px if self._field_px else None
+
+    def _on_landmarks(self, given: Landmarks) -> None:
+        self._run = replace(self._run, given_landmarks=given)
+        self._stamp()
 
     def _on_painted(self, code: str) -> None:
         """Keep what a person drew: from now on the class's sliders leave its layer alone."""
@@ -226,13 +250,16 @@ class ResultsPanel(QWidget):
 
     def detections(self, *, edits: bool = True) -> Detections:
         """Return the result as it now stands: sliders, and what was drawn by hand."""
+        return self._pending(edits=edits)()
+
+    def _pending(self, *, edits: bool = True) -> Callable[[], Detections]:
+        """Take from sliders and layers what :meth:`detections` is made of; a thread may make it."""
         settings = self._settings
         now = self._run.threshold(dict(settings.thresholds), min_area=settings.min_area)
         if not (edits and self._edited):
-            return now
-        return with_labels(
-            now, {code: np.array(self._labels[code].data) for code in sorted(self._edited)}
-        )
+            return lambda: now
+        drawn = {code: np.array(self._labels[code].data) for code in sorted(self._edited)}
+        return lambda: with_labels(now, drawn)
 
     def edited_layers(self) -> list[Layer]:
         """Return the layers that a person changed."""
@@ -288,6 +315,7 @@ class ResultsPanel(QWidget):
         """Stop all work: the panel is about to be replaced."""
         self._gather.stop()
         self._rest.stop()
+        self.extent.forget()
         if self._job is not None:
             self._job.forget()
 
@@ -310,7 +338,7 @@ def _set_boxes(layer: Layer, table: Any) -> None:
 
 
 def _headline(detections: Detections) -> str:
-    count = len(detections.instances)
+    count = int(detections.instances["lesion"].map(is_counted).sum())
     ran = detections.provenance
     what = "No lesion" if not count else "1 lesion" if count == 1 else f"{count} lesions"
     text = (

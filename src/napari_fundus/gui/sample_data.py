@@ -27,7 +27,8 @@ def idrid() -> list[LayerTuple]:
     image = read_image(sample_image_path())
     (sample,) = open_dataset(sample_folder())
     masks = {code: sample.mask(code, image.shape) for code in sorted(sample.annotated)}
-    layers = [image_layer(image), *truth_layers(masks, name=image.name)]
+    landmarks = sample.landmarks(image.shape)
+    layers = [image_layer(image, landmarks), *truth_layers(masks, name=image.name)]
     return [_credited(layer, SAMPLE_CREDIT) for layer in layers]
 
 

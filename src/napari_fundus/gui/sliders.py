@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlide
 
 from napari_fundus.gui.spin import FloatSpinBox
 from napari_fundus.lesions import describe
+from napari_fundus.quantification import is_counted
 
 __all__ = ["AreaRow", "ClassRow"]
 
@@ -25,13 +26,15 @@ class ClassRow(QWidget):
     def __init__(self, code: str, threshold: float, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         info = describe(code)
+        self.code = code
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 2, 0, 2)
         layout.setVerticalSpacing(1)
         chip = QLabel()
         chip.setFixedSize(12, 12)
         chip.setStyleSheet(f"background: {info.colour}; border-radius: 3px;")
-        self.name = QLabel(info.plural[:1].upper() + info.plural[1:])
+        title = info.plural if is_counted(code) else info.name
+        self.name = QLabel(title[:1].upper() + title[1:])
         self.name.setToolTip(f"{info.code}: {info.name}")
         self.count = QLabel()
         self.count.setAlignment(Qt.AlignmentFlag.AlignRight)
@@ -68,9 +71,14 @@ class ClassRow(QWidget):
         self.slider.blockSignals(False)
         self.changed.emit(value)
 
-    def set_count(self, count: int) -> None:
-        """Say how many lesions there are."""
-        self.count.setText(f"<b>{count}</b>")
+    def set_count(self, count: int, percent: float | None = None) -> None:
+        """Say how many lesions there are, and how much of the field of view they cover."""
+        if not is_counted(self.code):
+            self.count.setText("found" if count else "not found")
+            return
+        share = "" if percent is None else f" · {percent:.2g} %"
+        self.count.setText(f"<b>{count}</b>{share}")
+        self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
 
     def set_edited(self) -> None:
         """Say that a person changed the labels, and keep the slider away from them."""

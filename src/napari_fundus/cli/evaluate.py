@@ -68,7 +68,12 @@ def evaluate(
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option("--protocol", "-p", help="froc, aupr, overlap, image; separated by commas."),
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="froc, aupr, overlap, image; of classifiers: classification, localization; "
+            "separated by commas.",
+        ),
     ] = "aupr,froc,overlap",
     lesions: Annotated[
         str | None, typer.Option("--lesions", metavar="CODES", help="Classes, such as MA,HE.")

@@ -1,15 +1,4 @@
-"""A report on detectors side by side: figures with intervals, curves, crops, provenance.
-
-Examples
---------
->>> from napari_fundus.backends.tophat import TopHat
->>> from napari_fundus.datasets import open_dataset
->>> from napari_fundus.samples import sample_folder
->>> chosen = select_samples(open_dataset(sample_folder()))
->>> report = evaluate(chosen.samples, [TopHat()], protocols=["aupr"], resamples=10)
->>> "AUPR, exact" in report.figures("tophat", "aupr")["EX"]
-True
-"""
+"""A report on detectors side by side: figures with intervals, curves, crops, provenance."""
 
 from __future__ import annotations
 

@@ -139,7 +139,8 @@ def _protocol(report: Report, protocol: ReportCounter) -> Iterator[str]:
             )
             yield _row(row, label, *cells)
     yield ""
-    yield "; ".join(f"{row}: {describe(row).plural}" for row in rows) + "."
+    if known := [f"{row}: {describe(row).plural}" for row in rows if describe(row).plural != row]:
+        yield f"{'; '.join(known)}."
     remarks = [f"- {t.contender.label}: {r}." for t in report.trials for r in _said(t, protocol)]
     if remarks:
         yield ""
@@ -164,7 +165,7 @@ def _published(
     yield _row("class", "figure", "value", "by", "measured on")
     yield _rule(5)
     for p in items:
-        yield _row(p.lesion, p.figure, f"{p.value:.4f}".strip("0"), p.by, p.measured_on)
+        yield _row(p.lesion, p.figure, f"{p.value:.4f}".strip("0").rstrip("."), p.by, p.measured_on)
 
 
 def _cell(figure: Figure, *, with_interval: bool) -> str:

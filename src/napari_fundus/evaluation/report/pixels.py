@@ -34,6 +34,7 @@ class PixelHistogram:
     --------
     >>> pixels = PixelHistogram((33,))
     >>> pixels.add(np.float32([[0.9, 0.1], [0.6, 0.0]]), np.array([[True, False], [True, False]]))
+    1.0
     >>> pixels.curve(33).aupr
     1.0
     """

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_fundus.datasets import Sample
 from napari_fundus.detections import Detections
 from napari_fundus.evaluation.bootstrap import Interval
 from napari_fundus.evaluation.froc_curve import CPM_POINTS
 from napari_fundus.evaluation.report.case import Case
+
+if TYPE_CHECKING:
+    from matplotlib import figure
 
 __all__ = ["Figure", "Figures", "ImageRows", "ReportCounter", "Settings", "as_json"]
 
@@ -113,6 +116,10 @@ class ReportCounter(ABC):
 
     def image_rows(self) -> ImageRows:
         """Return figures of single images, for the table."""
+        return {}
+
+    def pictures(self) -> Mapping[str, Callable[[], figure.Figure]]:
+        """Return pictures of this detector alone: name of the file, without end, to its drawing."""
         return {}
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_fundus.evaluation.classification import PUBLISHED_SENSITIVITY, PUBLISHED_SPECIFICITY
+from napari_fundus.evaluation.localization import PUBLISHED_LOCALIZATION
+
 __all__ = ["PUBLISHED", "Published", "PublishedPoint", "published_for", "published_points"]
 
 
@@ -43,6 +46,8 @@ class PublishedPoint:
 
 _IDRID = "IDRiD's testing part, 27 images"
 _AREA = "AUPR, 33 thresholds"
+_WEAK = "heat map (Gondal et al. 2017)"
+_DIARETDB1 = "DIARETDB1"
 
 
 def _areas(by: str, **areas: float) -> list[Published]:
@@ -75,15 +80,29 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published("overlap", "all", "dice", 0.670, "U-Net", "67 images of its own"),
     Published("overlap", "all", "iou", 0.475, "U-Net", "67 images of its own"),
+    Published("classification", "referable DR", "AUC", 0.954, _WEAK, _DIARETDB1),
+    Published(
+        "classification", "referable DR", "sensitivity", PUBLISHED_SENSITIVITY, _WEAK, _DIARETDB1
+    ),
+    Published(
+        "classification", "referable DR", "specificity", PUBLISHED_SPECIFICITY, _WEAK, _DIARETDB1
+    ),
+    *(
+        Published("localization", code, name, value, _WEAK, _DIARETDB1)
+        for code, point in PUBLISHED_LOCALIZATION.items()
+        for name, value in (("lesions, strict", point.sensitivity), ("FPI", point.fpi))
+    ),
 )
 """In the order of the report."""
 
-_WEAK = "heat map, half of a lesion covered, DIARETDB1 (Gondal et al. 2017)"
-_POINTS = (
-    PublishedPoint("MA", 2.0, 0.21, _WEAK),
-    PublishedPoint("HE", 2.25, 0.72, _WEAK),
-    PublishedPoint("EX", 1.9, 0.47, _WEAK),
-    PublishedPoint("SE", 1.45, 0.71, _WEAK),
+_POINTS = tuple(
+    PublishedPoint(
+        code,
+        point.fpi,
+        point.sensitivity,
+        "heat map, half of a lesion covered, DIARETDB1 (Gondal et al. 2017)",
+    )
+    for code, point in PUBLISHED_LOCALIZATION.items()
 )
 
 

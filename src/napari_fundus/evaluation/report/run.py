@@ -88,9 +88,10 @@ def evaluate(
     >>> from napari_fundus.backends.tophat import TopHat
     >>> from napari_fundus.datasets import open_dataset
     >>> from napari_fundus.samples import sample_folder
-    >>> report = evaluate(open_dataset(sample_folder()), [TopHat()], lesions=["MA"], resamples=10)
-    >>> report.figures("tophat", "aupr")["MA"]["images"]
-    1
+    >>> samples = open_dataset(sample_folder())
+    >>> report = evaluate(samples, [TopHat()], protocols=["overlap"], lesions=["MA"], resamples=10)
+    >>> report.figures("tophat", "overlap")["MA"]["lesions"]
+    125
     """
     contenders = named_apart(
         [d if isinstance(d, Contender) else Contender.of(d) for d in detectors]

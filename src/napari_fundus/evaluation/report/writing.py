@@ -49,7 +49,8 @@ def write_report(
         What `evaluate` returned.
     folder
         Where to: ``report.md``, ``report.json``, ``images.csv``, ``froc.png``,
-        ``precision_recall.png``, and ``crops_<class>.png`` for each class.
+        ``precision_recall.png``, ``crops_<class>.png`` for each class, and the pictures of the
+        protocols, with the detector's number where there are several.
     overwrite
         Whether an earlier report may be replaced.
     monitor
@@ -77,6 +78,12 @@ def write_report(
             pictures.append(path / name)
             # The earlier pictures of an unfinished report are ours to replace.
             save_figure(figure, pictures[-1], overwrite=True)
+    for number, trial in enumerate(report.trials, start=1):
+        for counter in trial.counters:
+            for name, draw in counter.pictures().items():
+                stem = name if len(report.trials) == 1 else f"{name}_{number}"
+                pictures.append(path / f"{stem}.png")
+                save_figure(draw(), pictures[-1], overwrite=True)
     for code in monitor.track(crop_classes(report), message="pictures"):
         pictures.append(path / f"crops_{code}.png")
         save_figure(plot_crops(report, code), pictures[-1], overwrite=True)

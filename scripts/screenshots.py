@@ -14,9 +14,12 @@ from PIL import Image
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
+from napari_fundus.datasets import open_dataset
 from napari_fundus.gui.browser import BrowserWidget
 from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.layers import add_layers, truth_layers
 from napari_fundus.gui.preprocess import PreprocessWidget
+from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.samples import sample_folder, sample_image_path
 
 SIZE = (1440, 900)
@@ -97,6 +100,28 @@ def detect(folder: Path) -> None:
     viewer.close()
 
 
+def explain(folder: Path) -> None:
+    """Take the picture of a classifier's heat map and regions, with the experts' lesions."""
+    viewer = new_window()
+    open_sample(viewer)
+    widget = DetectWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
+    widget.choose("cam")
+    shown: list[Any] = []
+    widget.shown.connect(shown.append)
+    widget.run()
+    wait_for(lambda: bool(shown))
+    (sample,) = open_dataset(sample_folder())
+    shape = sample.image().shape
+    masks = {str(code): sample.mask(code, shape) for code in DR_LESIONS}
+    truth = add_layers(viewer, truth_layers(masks, name=sample.image_path.stem))
+    for layer in truth:
+        layer.contour = 3
+    fill_canvas(viewer)
+    save(viewer, folder / "cam.jpg")
+    viewer.close()
+
+
 def preprocess(folder: Path) -> None:
     """Take the picture of the widget Preprocess."""
     viewer = new_window()
@@ -134,13 +159,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     parser.add_argument("--data", type=Path, default=sample_folder(), help="a data set to browse")
-    parser.add_argument("--only", choices=["detect", "preprocess", "browse"])
+    parser.add_argument("--only", choices=["detect", "explain", "preprocess", "browse"])
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     if chosen.only in (None, "preprocess"):
         preprocess(chosen.output)
     if chosen.only in (None, "detect"):
         detect(chosen.output)
+    if chosen.only in (None, "explain"):
+        explain(chosen.output)
     if chosen.only in (None, "browse"):
         browse(chosen.output, chosen.data)
 

@@ -23,6 +23,7 @@ __all__ = [
     "Quantities",
     "is_counted",
     "quantify",
+    "tell_percent",
 ]
 
 NEAR_FOVEA_DD = 1.0
@@ -111,6 +112,17 @@ _measured: WeakKeyDictionary[Detections, Quantities] = WeakKeyDictionary()
 def is_counted(code: str) -> bool:
     """Say whether a class counts as a lesion: healthy anatomy, such as the optic disc, does not."""
     return describe(code).kind != "structure"
+
+
+def tell_percent(percent: float) -> str:
+    """Return a share of the field of view for people, two digits long.
+
+    Examples
+    --------
+    >>> tell_percent(0.8167), tell_percent(0.0000213), tell_percent(0)
+    ('0.82 %', '< 0.001 %', '0 %')
+    """
+    return "< 0.001 %" if 0 < percent < 0.001 else f"{percent:.2g} %"
 
 
 def quantify(

@@ -16,6 +16,7 @@ from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.results import ResultsPanel
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
+from napari_fundus.quantification import tell_percent
 
 pytestmark = pytest.mark.gui
 
@@ -76,8 +77,8 @@ FOVEA = Fovea(row=100, col=85)
 def test_rows_tell_count_and_share_and_the_disc_is_no_lesion(make) -> None:
     _, panel = make(result())
     share = 100 * (circle(100, 80, 10).sum() + circle(30, 200, 10).sum()) / np.prod(SHAPE)
-    assert panel.rows["EX"].count.text() == f"<b>2</b> · {share:.2g} %"
-    assert panel.rows["HE"].count.text() == "<b>0</b> · 0 %"
+    assert panel.rows["EX"].count.text() == f"<b>2</b> · {share:.2g} % of field"
+    assert panel.rows["HE"].count.text() == "<b>0</b> · 0 % of field"
     assert panel.rows["OD"].count.text() == "found"
     assert panel.headline.text().startswith("<b>2 lesions</b>")
 
@@ -86,7 +87,7 @@ def test_the_share_follows_the_slider(make, wait) -> None:
     _, panel = make(result())
     panel.set_threshold("EX", 0.9)
     wait(lambda: not panel.busy)
-    assert panel.rows["EX"].count.text() == "<b>0</b> · 0 %"
+    assert panel.rows["EX"].count.text() == "<b>0</b> · 0 % of field"
 
 
 def test_the_disc_is_a_ring_of_its_size(make) -> None:
@@ -107,9 +108,10 @@ def test_nothing_known_makes_no_layer(make) -> None:
 
 def test_what_is_near_the_fovea_is_told(make) -> None:
     _, panel = make(result(given=Landmarks(fovea=FOVEA)))
-    text = panel.extent.text.text()
-    assert "fovea annotated" in text
-    assert "Within 1 disc diameter of the fovea: <b>1</b> hard exudate (" in text
+    assert "fovea annotated" in panel.extent.text.text()
+    text = panel.extent.near.text()
+    assert "Within 1 disc diameter of the fovea" in text
+    assert f">{tell_percent(100 * circle(100, 80, 10).sum() / np.prod(SHAPE))}<" in text
 
 
 def test_a_click_marks_the_fovea_and_the_photograph_remembers(make, wait) -> None:
@@ -120,7 +122,7 @@ def test_a_click_marks_the_fovea_and_the_photograph_remembers(make, wait) -> Non
     panel.extent.mark_fovea()
     assert (viewer.layers.selection.active, layer.mode) == (layer, "add")
     layer.add([100.0, 85.0])
-    wait(lambda: "hard exudate" in panel.extent.text.text())
+    wait(lambda: "hard exudate" in panel.extent.near.text())
     assert str(layer.mode) == "pan_zoom"
     assert panel.detections().landmarks.fovea == FOVEA
     assert panel.detections().landmarks.disc.source == "detected"
@@ -194,7 +196,7 @@ def test_edits_by_hand_count_near_the_fovea(make, wait) -> None:
     layer.data_setitem(inside, 0)
     panel.set_threshold("HE", 0.6)
     wait(lambda: not panel.busy)
-    assert "no lesion" in panel.extent.text.text()
+    assert "no lesion" in panel.extent.near.text()
 
 
 def test_landmarks_survive_a_threshold(make) -> None:

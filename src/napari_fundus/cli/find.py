@@ -139,11 +139,13 @@ def _tell(outcome: Outcome, console: Console) -> None:
 
 def _count(code: str, outcome: Outcome) -> str:
     """Return class, number, and area where there is any, as in ``EX 12 (0.42 % of the field)``."""
+    from napari_fundus.quantification import tell_percent
+
     number = outcome.counts[code]
     share = outcome.extent.get("classes", {}).get(code, {}).get("area_percent")
     if not number or share is None:
         return f"{code} {number}"
-    return f"{code} {number} ({share:.2g} % of the field)"
+    return f"{code} {number} ({tell_percent(share)} of the field)"
 
 
 def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fundus.detections import Detections
 from napari_fundus.gui.landmarks import (
@@ -23,7 +24,7 @@ from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
-from napari_fundus.quantification import quantify
+from napari_fundus.quantification import quantify, tell_percent
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -57,8 +58,11 @@ class ExtentRow(QWidget):
         self._shape = (0, 0)
         self._layer: Points | None = None
         self._own_change = False
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 2, 0, 2)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 2, 0, 2)
+        column.setSpacing(2)
+        line = QHBoxLayout()
+        column.addLayout(line)
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.mark_button = QPushButton("Mark fovea")
@@ -67,8 +71,12 @@ class ExtentRow(QWidget):
             "then known. The points of the layer 'landmarks' can be moved."
         )
         self.mark_button.clicked.connect(self.mark_fovea)
-        layout.addWidget(self.text, 1)
-        layout.addWidget(self.mark_button)
+        line.addWidget(self.text, 1)
+        line.addWidget(self.mark_button)
+        self.near = QLabel()
+        self.near.setWordWrap(True)
+        self.near.setVisible(False)
+        column.addWidget(self.near)
         for layer in layers:
             if layer.metadata[METADATA_KEY]["kind"] == "landmarks":
                 self._watch(layer)
@@ -108,7 +116,10 @@ class ExtentRow(QWidget):
 
     def _show(self, measured: tuple[Landmarks, pd.DataFrame]) -> None:
         known, summary = measured
-        self.text.setText("<br>".join(filter(None, (_tell_known(known), _tell_near(summary)))))
+        self.text.setText(_tell_known(known))
+        near = _tell_near(summary)
+        self.near.setText(near)
+        self.near.setVisible(bool(near))
         self._known = known
         self._own_change = True
         if self._layer is not None and self._layer in self._viewer.layers:
@@ -206,14 +217,21 @@ def _tell_known(known: Landmarks) -> str:
 
 
 def _tell_near(summary: pd.DataFrame) -> str:
-    parts = []
-    for row in summary.to_dict("records"):
-        number = int(row["near_fovea_count"])
-        info = describe(str(row["lesion"]))
-        share = row["near_fovea_percent"]
-        area = "" if pd.isna(share) else f" ({share:.2g} % of the field)"
-        if number:
-            parts.append(f"<b>{number}</b> {info.name if number == 1 else info.plural}{area}")
+    """Return a small table of what lies near the fovea; empty where that is not known."""
     if summary.empty:
         return ""
-    return f"Within 1 disc diameter of the fovea: {', '.join(parts) or 'no lesion'}."
+    lines = []
+    for row in summary.to_dict("records"):
+        number, share = int(row["near_fovea_count"]), row["near_fovea_percent"]
+        info = describe(str(row["lesion"]))
+        if number:
+            area = "" if pd.isna(share) else tell_percent(share)
+            name = info.name if number == 1 else info.plural
+            lines.append(
+                f"<tr><td align=right><b>{number}</b></td><td>&nbsp;{name}&nbsp;</td>"
+                f"<td align=right>{escape(area)}</td></tr>"
+            )
+    title = "Within 1 disc diameter of the fovea"
+    if not lines:
+        return f"{title}: no lesion."
+    return f"{title} (% of field):<table>{''.join(lines)}</table>"

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlide
 
 from napari_fundus.gui.spin import FloatSpinBox
 from napari_fundus.lesions import describe
-from napari_fundus.quantification import is_counted
+from napari_fundus.quantification import is_counted, tell_percent
 
 __all__ = ["AreaRow", "ClassRow"]
 
@@ -76,7 +76,7 @@ class ClassRow(QWidget):
         if not is_counted(self.code):
             self.count.setText("found" if count else "not found")
             return
-        share = "" if percent is None else f" · {percent:.2g} %"
+        share = "" if percent is None else f" · {tell_percent(percent)} of field"
         self.count.setText(f"<b>{count}</b>{share}")
         self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from napari_fundus.errors import Cancelled, DivergedError, OptionsError
+from napari_fundus.errors import Cancelled, DatasetError, DivergedError, OptionsError
 from napari_fundus.monitor import Monitor
+from napari_fundus.plugins import get_detector
 from napari_fundus.training.events import Best, EpochEnd, Finished, TrainingEvent
 from napari_fundus.training.ranges import Range
 from napari_fundus.training.search import search
@@ -126,3 +127,14 @@ def test_a_setting_cannot_be_fixed_and_searched(tmp_path) -> None:
         search(pretend, tmp_path, ranges=RANGES, trials=2, settings={"rate": 1})
     with pytest.raises(OptionsError, match="at least one"):
         search(pretend, tmp_path, ranges={}, trials=2)
+
+
+@pytest.mark.parametrize("name", ["cam", "unet", "voting"])
+def test_what_a_detector_suggests_are_settings_of_its_training(name, tmp_path) -> None:
+    detector = get_detector(name)
+    given = {}
+    for field, text in detector.search_ranges.items():
+        values = Range.parse(text)
+        given[field] = values.choices[0] if values.choices else values.low
+    with pytest.raises(DatasetError):
+        detector.train(data=tmp_path, output=tmp_path / "run", settings=given)

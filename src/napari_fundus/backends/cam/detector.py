@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,13 @@ class Cam(Detector):
     reference: ClassVar[str] = "Gondal et al. 2017, doi:10.1109/ICIP.2017.8296646"
     devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
     Options: ClassVar[type[DetectorOptions]] = CamOptions
+    search_ranges: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "1e-4:1e-2:log",
+        "optimizer": "sgd|adam|adamw",
+        "batch_size": "8|16",
+        "oversample": "true|false",
+        "positive_weight": "1|2|2.5|3",
+    }
 
     def predict(
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -37,6 +37,11 @@ class Voting(Detector):
     reference: ClassVar[str] = "Chudzik et al. 2018, doi:10.1016/j.cmpb.2018.02.016"
     devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
     Options: ClassVar[type[DetectorOptions]] = VotingOptions
+    search_ranges: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "1e-4:1e-2:log",
+        "width": "8|16|24",
+        "positive_share": "0.4:0.9",
+    }
 
     def predict(
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor

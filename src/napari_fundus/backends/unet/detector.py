@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.options import UNetOptions
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
@@ -88,15 +89,16 @@ class UNet(Detector):
                 device=device,
                 monitor=part,
             )
-            maps = np.flip(done.maps, axes)
-            total = maps if total is None else total + maps
+            turned = np.flip(done.maps, axes)
+            total = turned if total is None else total + turned
         assert total is not None  # noqa: S101  # there is always the picture itself
-        codes = [c for c in checkpoint.card.lesions if options.optic_disc or c != Lesion.OD]
-        places = [checkpoint.card.lesions.index(code) for code in codes]
+        maps = dict(zip(checkpoint.card.lesions, total / len(flips), strict=True))
+        maps = settle_disc(maps, prepared.field_of_view, exclude=options.exclude_disc)
+        if not options.optic_disc:
+            maps.pop(Lesion.OD, None)
         return Prediction(
             probability={
-                code: np.clip(prepared.to_original(total[place] / len(flips)), 0, 1)
-                for code, place in zip(codes, places, strict=True)
+                code: np.clip(prepared.to_original(values), 0, 1) for code, values in maps.items()
             },
             field_of_view=prepared.original_field_of_view,
             checkpoint=checkpoint.card.name,

@@ -48,5 +48,10 @@ class UNetOptions(DetectorOptions):
     optic_disc: bool = Field(
         default=True,
         title="Optic disc",
-        description="Also give the map of the optic disc, where the weights find it.",
+        description="Also give the optic disc: the circle that fits the helper class's map best.",
+    )
+    exclude_disc: bool = Field(
+        default=True,
+        title="No exudates in the disc",
+        description="Do not believe exudates inside the optic disc, which is as bright as they.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def test_the_demo_takes_a_fraction_of_the_time_allowed(made: demo.DemoResult) ->
 
 
 def test_every_class_of_the_detector_is_compared_with_the_experts(made: demo.DemoResult) -> None:
-    assert list(made.comparison["lesion"]) == list(made.detections.lesions)
+    # The optic disc is found as well, but the sample brings no mask of it.
+    assert list(made.comparison["lesion"]) == [c for c in made.detections.lesions if c != "OD"]
     assert set(made.masks) == {"MA", "HE", "EX", "SE"}
     assert all(mask.any() for mask in made.masks.values())
     assert made.comparison["found"].sum() > 20
@@ -56,11 +58,12 @@ def test_a_second_demo_replaces_the_first_only_if_asked(made: demo.DemoResult) -
 def test_the_table_names_classes_and_files(
     made: demo.DemoResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    demo.present(made, show=False)
+    more = {**made.masks, "NV": next(iter(made.masks.values()))}
+    demo.present(replace(made, masks=more), show=False)
     printed = capsys.readouterr().out
     for text in ("microaneurysms", "haemorrhages", "hard exudates", "CC-BY 4.0"):
         assert text in printed
-    assert "not looked for: soft exudates" in printed
+    assert "not looked for: neovascularisations" in printed
     assert all(str(path) in printed for path in made.files.values())
 
 

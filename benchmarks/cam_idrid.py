@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--method", default="auto", help="of the heat map; see the detector cam")
     parser.add_argument("--multi-resolution", action="store_true")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--every", type=int, default=1, help="only each n-th image, for a try")
     parser.add_argument("--cache", type=Path, help="folder in which maps are kept")
     parser.add_argument("-o", "--output", type=Path, help="folder for the page and the pictures")
     arguments = parser.parse_args()
@@ -65,8 +66,8 @@ def main() -> None:
         "multi_resolution": arguments.multi_resolution,
     }
     contender = Contender.of(Cam(), options)
-    graded = _graded(arguments.grading, contender)
-    drawn = _drawn(arguments.segmentation or arguments.grading, contender)
+    graded = _graded(arguments.grading, contender)[:: arguments.every]
+    drawn = _drawn(arguments.segmentation or arguments.grading, contender)[:: arguments.every]
     reports = [
         _evaluate(samples, contender, protocol, arguments)
         for samples, protocol in ((graded, "classification"), (drawn, "localization"))

@@ -86,6 +86,7 @@ def test_localization_has_a_panel_a_class_with_lesions() -> None:
     text = labels(figure.axes[1])
     assert f"one pixel covered: {share:.0%}" in text
     assert "published, half covered: 47%" in text
+    assert len(plot_localization(found, lesions=["EX"], resamples=5).axes) == 1
     assert png(figure).startswith(b"\x89PNG")
 
 

@@ -164,7 +164,7 @@ def plot_reliability(
     images = int(next(iter(curves.values())).counts.sum())
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="share of the images where it is true")
     axes.set_title(f"{title}: {images} images", fontsize=10.5, color=_INK)
-    legend = axes.legend(loc="upper left", fontsize=8, edgecolor=_GRID)
+    legend = axes.legend(loc="best", fontsize=8, edgecolor=_GRID)
     for handle in legend.legend_handles[1:]:
         if handle is not None:
             handle.set(sizes=[40])
@@ -175,6 +175,7 @@ def plot_reliability(
 def plot_localization(
     localization: WeakLocalization,
     *,
+    lesions: Sequence[str] | None = None,
     title: str = "Where the heat map points",
     resamples: int = 200,
     seed: int = 0,
@@ -186,6 +187,8 @@ def plot_localization(
     ----------
     localization
         The counts.
+    lesions
+        Classes to show, of those that occur; all by default.
     title
         Stands above all.
     resamples, seed
@@ -193,7 +196,8 @@ def plot_localization(
     groups
         One an image; those of one group are drawn together.
     """
-    classes = [c for c in localization.lesions if localization.counts(c).lesions]
+    asked = localization.lesions if lesions is None else lesions
+    classes = [c for c in asked if localization.counts(c).lesions]
     figure, panels = _figure(max(len(classes), 1), width=4.7, height=4.1, columns=2)
     drawn = resampled_weights(len(localization), resamples=resamples, seed=seed, groups=groups)
     for axes, code in zip(panels, classes, strict=False):

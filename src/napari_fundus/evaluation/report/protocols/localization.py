@@ -138,7 +138,11 @@ class LocalizationCounter(ReportCounter):
 
         if not len(self.counted):
             return {}
-        seed, groups = self.settings.seed, self.groups
-        return {
-            "localization": partial(plots.plot_localization, self.counted, seed=seed, groups=groups)
-        }
+        draw = partial(
+            plots.plot_localization,
+            self.counted,
+            lesions=self.codes,
+            seed=self.settings.seed,
+            groups=self.groups,
+        )
+        return {"localization": draw}

@@ -36,6 +36,8 @@ def main() -> None:
             "metrics": metrics or source.card.metrics,
             "notes": chosen.notes or source.card.notes,
             "data": chosen.data or source.card.data,
+            # What is trained on pictures under a licence with attribution goes on under it.
+            "licence": source.card.licence or source.card.data_licence,
         }
     )
     path = FOLDER / f"{chosen.name}.safetensors"

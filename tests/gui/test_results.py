@@ -213,7 +213,7 @@ def test_the_copied_python_of_a_layer_without_file_runs_in_the_console(found):
     viewer = ViewerModel()
     viewer.add_image(image.pixels[::4, ::4], rgb=True, name='the "left" eye')
     layer = viewer.layers[0]
-    here = nf.detect(layer, working_diameter=400)
+    here = nf.detect(layer, "tophat", working_diameter=400)
     text = as_python(here, source=f"viewer.layers[{layer.name!r}]")
     scope: dict = {"viewer": viewer, "print": lambda *_: None}
     exec(text, scope)

@@ -35,6 +35,7 @@ from napari_fundus.gui.snippets import as_command, as_python
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.gui.writers import FORMATS, write_result
 from napari_fundus.landmarks import Landmarks
+from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.quantification import is_counted
 
 if TYPE_CHECKING:
@@ -340,7 +341,9 @@ def _set_boxes(layer: Layer, table: Any) -> None:
 def _headline(detections: Detections) -> str:
     count = int(detections.instances["lesion"].map(is_counted).sum())
     ran = detections.provenance
-    what = "No lesion" if not count else "1 lesion" if count == 1 else f"{count} lesions"
+    # A classifier's regions speak for disease; they are no lesions.
+    thing = "region" if set(detections.lesions) == {DR_EVIDENCE} else "lesion"
+    what = f"No {thing}" if not count else f"{count} {thing}{'s' * (count > 1)}"
     text = (
         f"<b>{what}</b> in {ran.image_name} · {ran.detector}, {ran.seconds:.1f} s on {ran.device}"
     )

@@ -141,3 +141,51 @@ def test_track_stops_before_the_next_item_once_cancelled() -> None:
     monitor.cancel()
     with pytest.raises(Cancelled):
         next(tracked)
+
+
+def test_a_paused_job_waits_at_its_next_step_and_says_so() -> None:
+    seen: list[Progress] = []
+    told, done = threading.Event(), threading.Event()
+
+    def listen(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.paused:
+            told.set()
+
+    monitor = Monitor(listen)
+    monitor.step(0.3, "tiles")
+    monitor.pause()
+    assert monitor.paused
+
+    def job() -> None:
+        monitor.part(0.0, 1.0).step(0.6, "tiles")
+        done.set()
+
+    worker = threading.Thread(target=job, daemon=True)
+    worker.start()
+    assert told.wait(10)
+    assert not done.wait(0.15)
+    monitor.resume()
+    worker.join(10)
+    assert done.is_set()
+    assert [p.paused for p in seen] == [False, True, False]
+    assert seen[-1] == Progress(0.6, "tiles")
+    assert monitor.held >= 0.15
+
+
+def test_cancelling_ends_a_pause() -> None:
+    monitor = Monitor()
+    monitor.pause()
+    threading.Timer(0.05, monitor.cancel).start()
+    with pytest.raises(Cancelled):
+        monitor.check()
+    monitor.pause()
+    assert not monitor.paused, "a cancelled job is not held back from ending"
+
+
+def test_progress_is_told_without_waiting_where_a_job_is_paused() -> None:
+    seen: list[Progress] = []
+    monitor = Monitor(seen.append)
+    monitor.pause()
+    monitor.tell(Progress(0.5, "elsewhere"))
+    assert seen == [Progress(0.5, "elsewhere")]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ __all__ = [
     "DetectorOptions",
     "Prediction",
     "Support",
+    "TrainingForm",
     "coerce_options",
     "hookimpl",
 ]
@@ -69,6 +70,35 @@ class Support:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class TrainingForm:
+    """What a training of a detector may be told beside the settings that all trainings share.
+
+    Attributes
+    ----------
+    options
+        Model of the method's own settings.
+    defaults
+        Shared settings that serve the method better than their own defaults.
+    of_the_weights
+        Fields of `options` that are those of the weights where a training starts from some, and
+        cannot be set then.
+    from_the_weights
+        Fields that are those of the weights unless they are set.
+    why_no_schemes
+        Why the weights can only be trained all together; empty where some may stay frozen.
+    needs
+        What must be known of the images of a data set.
+    """
+
+    options: type[BaseModel]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    of_the_weights: frozenset[str] = frozenset()
+    from_the_weights: frozenset[str] = frozenset()
+    why_no_schemes: str = ""
+    needs: Literal["lesions", "grades"] = "lesions"
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What a detector's own code returns: the raw maps, in original pixels.
@@ -79,6 +109,8 @@ class Prediction:
         Class code to float32 map, shape (H, W), values in [0, 1].
     heatmap
         Class code to float32 map of where a classifier looked.
+    stages
+        Title to float32 map that the method made on its way, to be looked at.
     image_score
         Name to score of the whole image, in [0, 1].
     field_of_view
@@ -95,6 +127,7 @@ class Prediction:
 
     probability: Mapping[str, npt.NDArray[np.float32]]
     heatmap: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    stages: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     image_score: Mapping[str, float] = field(default_factory=dict)
     field_of_view: npt.NDArray[np.bool_] | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -250,6 +283,7 @@ class Detector(ABC):
             thresholds=thresholds,
             min_area=chosen_options.min_area,
             heatmap=_inside(prediction.heatmap, prediction.field_of_view),
+            stages=_inside(prediction.stages, prediction.field_of_view),
             image_score=dict(prediction.image_score),
             field_of_view=prediction.field_of_view,
             has_boxes=prediction.has_boxes,
@@ -261,6 +295,10 @@ class Detector(ABC):
     def trainable(self) -> bool:
         """Whether :meth:`train` is implemented."""
         return type(self).train is not Detector.train
+
+    def training_form(self) -> TrainingForm | None:
+        """Return what :meth:`train` may be told, for forms; None where the method does not say."""
+        return None
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on a data set, yielding typed events; detectors without weights have nothing to."""

@@ -1,10 +1,11 @@
-"""Progress and cancellation of long jobs, with no Qt in it."""
+"""Progress, pausing and cancellation of long jobs, with no Qt in it."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from napari_fundus.errors import Cancelled
@@ -24,17 +25,31 @@ class Progress:
         Share of the work done, 0 to 1.
     message
         What is being done now, for people.
+    paused
+        Whether nothing is being done now, until the job is told to go on.
     """
 
     fraction: float
     message: str = ""
+    paused: bool = field(default=False, repr=False)
+
+
+class _Control:
+    """What a monitor and its parts have in common: the watcher's wishes."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.going = threading.Event()
+        self.going.set()
+        self.held = 0.0
 
 
 class Monitor:
     """The line between a running job and whoever watches it.
 
     The job calls :meth:`step` often (at least once a batch); the watcher may call :meth:`cancel`
-    from any thread, and the job's next step raises :class:`~napari_fundus.errors.Cancelled`.
+    from any thread, and the job's next step raises :class:`~napari_fundus.errors.Cancelled`. After
+    :meth:`pause` the job's next step waits until :meth:`resume` or :meth:`cancel`.
 
     Parameters
     ----------
@@ -53,33 +68,73 @@ class Monitor:
 
     def __init__(self, on_progress: Callable[[Progress], None] | None = None) -> None:
         self._on_progress = on_progress
-        self._cancelled = threading.Event()
+        self._control = _Control()
+        self._last = Progress(0.0)
 
     @property
     def cancelled(self) -> bool:
         """Whether the job was asked to stop."""
-        return self._cancelled.is_set()
+        return self._control.cancelled.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the job was asked to wait."""
+        return not self._control.going.is_set()
+
+    @property
+    def held(self) -> float:
+        """Seconds that the job has spent waiting to go on."""
+        return self._control.held
 
     def cancel(self) -> None:
-        """Ask the job to stop at its next step."""
-        self._cancelled.set()
+        """Ask the job to stop at its next step; one that is paused stops too."""
+        self._control.cancelled.set()
+        self._control.going.set()
+
+    def pause(self) -> None:
+        """Ask the job to wait at its next step."""
+        if not self.cancelled:
+            self._control.going.clear()
+
+    def resume(self) -> None:
+        """Let a job that is paused go on."""
+        self._control.going.set()
 
     def check(self) -> None:
-        """Raise `Cancelled` if the job was asked to stop; report nothing."""
+        """Wait while paused, and raise `Cancelled` if the job was asked to stop."""
+        if self.paused:
+            self._wait()
         if self.cancelled:
             raise Cancelled("Cancelled. Nothing was changed.")
 
     def step(self, fraction: float, message: str = "") -> None:
         """Report that `fraction` (0 to 1) of the job is done, after :meth:`check`."""
         self.check()
+        self.tell(Progress(min(max(fraction, 0.0), 1.0), message))
+
+    def tell(self, progress: Progress) -> None:
+        """Pass `progress` on at once, whatever was asked of the job."""
+        self._last = progress
         if self._on_progress is not None:
-            self._on_progress(Progress(min(max(fraction, 0.0), 1.0), message))
+            self._on_progress(progress)
+
+    def _wait(self) -> None:
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._last.fraction, self._last.message, paused=True))
+        start = time.perf_counter()
+        self._control.going.wait()
+        self._control.held += time.perf_counter() - start
 
     def part(self, start: float, stop: float) -> Monitor:
-        """Return a monitor whose 0 to 1 is `start` to `stop` of this one, cancelled with it."""
+        """Return a monitor whose 0 to 1 is `start` to `stop` of this one, controlled with it."""
         span = stop - start
-        child = Monitor(lambda p: self.step(start + p.fraction * span, p.message))
-        child._cancelled = self._cancelled
+
+        def pass_on(progress: Progress) -> None:
+            fraction = min(max(start + progress.fraction * span, 0.0), 1.0)
+            self.tell(Progress(fraction, progress.message, paused=progress.paused))
+
+        child = Monitor(pass_on)
+        child._control = self._control
         return child
 
     def track(

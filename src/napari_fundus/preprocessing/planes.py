@@ -12,7 +12,7 @@ from napari_fundus.preprocessing.recipe import Prepared
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FILL", "GREY", "SPREAD", "as_input", "to_planes"]
+__all__ = ["FILL", "GREY", "SPREAD", "as_input", "as_levels", "to_planes"]
 
 FILL = 0.0
 """What lies outside the field of view, and outside the picture, in the network's units."""
@@ -42,3 +42,8 @@ def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
 def as_input(pixels: Tensor) -> Tensor:
     """Return grey levels in the network's units, as :func:`to_planes` does: float32."""
     return (pixels.float() - GREY) / SPREAD
+
+
+def as_levels(planes: Tensor) -> Tensor:
+    """Return the network's units as grey levels again, to be looked at: uint8."""
+    return (planes * SPREAD + GREY).round().clamp(0, 255).byte()

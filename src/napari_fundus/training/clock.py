@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 __all__ = ["Clock"]
 
 
 class Clock:
-    """Starts when it is made.
+    """Starts when it is made, and stands still while the run is paused.
+
+    Parameters
+    ----------
+    held
+        Gives the seconds that the run has been paused.
 
     Examples
     --------
@@ -18,36 +24,40 @@ class Clock:
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[], float] = float) -> None:
+        self._held = held
         self._before = 0.0
-        self._start = self._saved_at = self._epoch_start = time.perf_counter()
+        self._start = self._saved_at = self._epoch_start = self._now()
         self._waited = self._stepping = 0.0
+
+    def _now(self) -> float:
+        return time.perf_counter() - self._held()
 
     def resume(self, seconds: float) -> None:
         """Start anew, after `seconds` of earlier sessions."""
         self._before = seconds
-        self._start = time.perf_counter()
+        self._start = self._now()
 
     def elapsed(self) -> float:
         """Return the seconds of the run, in all sessions together."""
-        return self._before + time.perf_counter() - self._start
+        return self._before + self._now() - self._start
 
     def saved(self) -> None:
         """Note that the state was saved just now."""
-        self._saved_at = time.perf_counter()
+        self._saved_at = self._now()
 
     def since_save(self) -> float:
         """Return the seconds since the state was saved."""
-        return time.perf_counter() - self._saved_at
+        return self._now() - self._saved_at
 
     def begin_epoch(self) -> None:
         """Note that an epoch's steps begin."""
-        self._epoch_start = time.perf_counter()
+        self._epoch_start = self._now()
 
     def count_wait(self, waited: float) -> None:
         """Add up the seconds waited for batches, of those of the whole epoch's steps."""
         self._waited += waited
-        self._stepping += time.perf_counter() - self._epoch_start
+        self._stepping += self._now() - self._epoch_start
 
     @property
     def wait_share(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.training.preflight import Preflight
@@ -16,6 +17,7 @@ __all__ = [
     "CheckpointSaved",
     "EpochEnd",
     "Finished",
+    "Patches",
     "Preview",
     "Reason",
     "Started",
@@ -42,6 +44,26 @@ class Started:
     report: Preflight
     epoch: int = 0
     step: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """What the network will be shown: the first batch, varied at random.
+
+    Attributes
+    ----------
+    images
+        uint8, shape (B, S, S, 3).
+    masks
+        uint8, shape (B, S, S): 0, or one more than the place in `classes` of the lesion's class;
+        None where whole images are told apart.
+    classes
+        Codes of the classes.
+    """
+
+    images: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8] | None = None
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,4 +190,4 @@ class Finished:
     wait_share: float
 
 
-TrainingEvent = Started | Step | EpochEnd | Preview | CheckpointSaved | Finished
+TrainingEvent = Patches | Started | Step | EpochEnd | Preview | CheckpointSaved | Finished

@@ -22,7 +22,7 @@ def hold_back(
     samples
         Images of a data set.
     share
-        Of the images, for validation.
+        Of the images, for validation; however small, one image is held back.
     seed
         The same seed gives the same parts.
 
@@ -31,8 +31,15 @@ def hold_back(
     TrainingError
         There are too few groups for two parts that are not empty.
     """
+    if share > 0 and samples:
+        share = max(share, 1 / len(samples))
     train, validation = split_by_group(samples, (1 - share, share), seed=seed)
     if share > 0 and not (train and validation):
+        if len(samples) == 1:
+            raise TrainingError(
+                "There is one image only, so none is left to validate on: give more images, or "
+                "allow leakage, and its upper half is trained on, its lower half validated on."
+            )
         raise TrainingError(
             f"{len(samples)} images, those of one eye kept together, cannot be divided with "
             f"{share:.0%} held back: give more images or another share."

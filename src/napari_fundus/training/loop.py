@@ -55,7 +55,8 @@ def train(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     monitor
-        Takes progress; a cancelled run stops within a batch, and its state is saved.
+        Takes progress; a cancelled run stops within a batch, and its state is saved. A paused one
+        saves its state and waits.
     resume
         Go on from the state in `output`, with the same weights in the end as if it had never been
         interrupted; where nothing was saved yet, start anew.
@@ -108,6 +109,8 @@ def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
         report = preflight(run, leaks, warnings)
         events = _train(run)
         if run.is_first:
+            if (patches := run.patches()) is not None:
+                yield patches
             yield Started(report, run.epoch, run.step)
             yield from events
         else:
@@ -147,6 +150,10 @@ def _epoch(run: Run) -> Iterator[TrainingEvent]:
     run.begin_epoch()
     with run.prefetcher() as prefetcher:
         for _step, batch in prefetcher.steps(run.step, run.steps_per_epoch):
+            if run.monitor.paused:
+                # Who pauses may well turn the machine off.
+                run.save()
+                yield CheckpointSaved(run.folder / LAST, "last")
             run.check_monitor()
             rate = run.make_step(batch)
             if run.step % run.settings.report_every == 0 or run.step == run.steps_per_epoch:

@@ -16,6 +16,7 @@ from napari_fundus.errors import DivergedError, TrainingError
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import state
 from napari_fundus.training.clock import Clock
+from napari_fundus.training.events import Patches
 from napari_fundus.training.fabric import add_up, make_fabric, repeatable, seeded
 from napari_fundus.training.freezing import set_training_mode
 from napari_fundus.training.learner import Learner, load_weights
@@ -64,7 +65,7 @@ class Run:
         self.history: list[dict[str, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._epoch_loss, self._reported = 0.0, 0
-        self.clock = Clock()
+        self.clock = Clock(lambda: monitor.held)
 
     @contextmanager
     def environment(self) -> Iterator[None]:
@@ -187,6 +188,13 @@ class Run:
                 f"{task.name} gave no finite {task.best_metric!r} for epoch {self.epoch + 1}."
             )
         return found
+
+    def patches(self) -> Patches | None:
+        """Return what the network will be shown first, if that was asked for."""
+        if not self.settings.show_patches:
+            return None
+        with seeded(self.settings.seed, 0, 0, self.fabric.global_rank, device=self.device):
+            return self.task.patches(self.settings)
 
     def preview_images(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the task's pictures."""

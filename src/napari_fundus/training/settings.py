@@ -136,13 +136,21 @@ class TrainingSettings(BaseModel):
     preview_every: Annotated[int, Field(ge=0, le=10_000)] = Field(
         0, title="Preview every", description="Epochs between two previews; 0: none."
     )
+    show_patches: Annotated[int, Field(ge=0, le=1024)] = Field(
+        0,
+        title="Patches shown",
+        description="Training patches, varied at random, that are shown before the first step.",
+    )
     dry_steps: Annotated[int, Field(ge=0, le=100)] = Field(
         3, title="Dry steps", description="Steps timed on a copy before the start."
     )
     allow_leakage: bool = Field(
         default=False,
         title="Allow leakage",
-        description="Train even if the same eye is in the training and the validation part.",
+        description=(
+            "Train even if the same eye is in the training and the validation part. A single image "
+            "is then cut in two."
+        ),
     )
 
 

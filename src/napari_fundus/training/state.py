@@ -36,7 +36,7 @@ _KEY = "training_state"
 
 _MAY_CHANGE = frozenset(
     {"max_epochs", "max_minutes", "report_every", "save_minutes", "preview_every", "dry_steps"}
-    | {"data_threads", "early_stopping", "allow_leakage"}
+    | {"show_patches", "data_threads", "early_stopping", "allow_leakage"}
 )
 """Settings that a resumed run may have otherwise than the one that was interrupted."""
 

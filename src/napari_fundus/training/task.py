@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.monitor import Monitor
+from napari_fundus.training.events import Patches
 from napari_fundus.training.preflight import DataFacts
 from napari_fundus.training.settings import TrainingSettings
 
@@ -113,3 +114,7 @@ class Task(ABC):
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return pictures of what the network finds now."""
         return {}
+    def patches(self, settings: TrainingSettings) -> Patches | None:
+        """Return ``settings.show_patches`` patches or images as the network will be shown them."""
+        return None
+

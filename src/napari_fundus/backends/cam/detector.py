@@ -17,7 +17,7 @@ from napari_fundus.backends.cam.weights import (
     load_temperature,
 )
 from napari_fundus.checkpoints import Checkpoint, bundled_folder, load_checkpoint, models_folder
-from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
@@ -117,6 +117,24 @@ class Cam(Detector):
                 f"{models_folder()}."
             )
         return load_checkpoint(ref, detector=self.name)
+
+    def training_form(self) -> TrainingForm:
+        """Return the options of the training."""
+        from napari_fundus.backends.cam.training_options import (
+            FROM_THE_WEIGHTS,
+            LOOP_DEFAULTS,
+            OF_THE_WEIGHTS,
+            CamTrainingOptions,
+        )
+
+        return TrainingForm(
+            options=CamTrainingOptions,
+            defaults=LOOP_DEFAULTS,
+            of_the_weights=OF_THE_WEIGHTS,
+            from_the_weights=FROM_THE_WEIGHTS,
+            why_no_schemes="A classifier has no way back up: all its convolutions are trained.",
+            needs="grades",
+        )
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on graded images; the arguments are those of `training.train_cam`."""

@@ -12,7 +12,7 @@ from napari_fundus.preprocessing import Prepared, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEFAULT_RECIPE", "as_input", "at_side", "to_bytes"]
+__all__ = ["DEFAULT_RECIPE", "as_bytes", "as_input", "at_side", "to_bytes"]
 
 DEFAULT_RECIPE = Recipe(
     crop="circle",
@@ -54,6 +54,13 @@ def to_bytes(prepared: Prepared) -> npt.NDArray[np.uint8]:
 def as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
     """Return bytes, shape (N, 3, h, w), in the network's units: 0 outside the disc."""
     return (pixels.float() - _GREY) / (_STEPS if recipe.standardize else _SPREAD)
+
+
+def as_bytes(images: Tensor, recipe: Recipe) -> Tensor:
+    """Return the network's units as bytes again, to be looked at."""
+    return (
+        (images * (_STEPS if recipe.standardize else _SPREAD) + _GREY).round().clamp(0, 255).byte()
+    )
 
 
 def at_side(recipe: Recipe, side: int) -> Recipe:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_fundus.backends.cam.architecture import GRADES, OO
 from napari_fundus.backends.cam.augmentation import vary
 from napari_fundus.backends.cam.classifiers import build_network
-from napari_fundus.backends.cam.planes import as_input, at_side
+from napari_fundus.backends.cam.planes import as_bytes, as_input, at_side
 from napari_fundus.backends.cam.targets import (
     LEVELS,
     classes_of,
@@ -41,7 +41,7 @@ from napari_fundus.training.class_metrics import (
     fit_temperature,
     quadratic_kappa,
 )
-from napari_fundus.training.events import TrainingEvent
+from napari_fundus.training.events import Patches, TrainingEvent
 from napari_fundus.training.loop import train
 from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
 from napari_fundus.training.settings import TrainingSettings
@@ -267,6 +267,12 @@ class CamTask(Task):
         """Turn, mirror, zoom, and change contrast, brightness and colour."""
         images = vary(as_input(batch["images"], self.recipe), self.options)
         return {**batch, "images": images.contiguous(memory_format=torch.channels_last)}
+
+    def patches(self, settings: TrainingSettings) -> Patches:
+        """Return images of the first step, varied."""
+        chosen = settings.model_copy(update={"batch_size": settings.show_patches})
+        images = self.augment(self.batch(chosen, (settings.seed, 0, 0, 0)))["images"]
+        return Patches(as_bytes(images, self.recipe).permute(0, 2, 3, 1).contiguous().numpy())
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Return the cross-entropy, weighed by class."""

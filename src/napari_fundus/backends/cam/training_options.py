@@ -11,13 +11,16 @@ from napari_fundus.backends.cam.planes import DEFAULT_RECIPE, at_side
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 
-__all__ = ["LOOP_DEFAULTS", "OF_THE_WEIGHTS", "CamTrainingOptions"]
+__all__ = ["FROM_THE_WEIGHTS", "LOOP_DEFAULTS", "OF_THE_WEIGHTS", "CamTrainingOptions"]
 
 OF_THE_WEIGHTS = frozenset({"network", "target", "width", "enhance", "standardize"})
 """Options that come with the weights where a training starts from some.
 
 Side and strides do not: the network is fully convolutional, and may go on at a finer scale.
 """
+
+FROM_THE_WEIGHTS = frozenset({"side", "first_stride", "third_stride", "poolings"})
+"""Options that are those of the weights unless they are set."""
 
 LOOP_DEFAULTS = {
     "batch_size": 16,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.options import UNetOptions
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
@@ -109,6 +109,21 @@ class UNet(Detector):
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
         return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def training_form(self) -> TrainingForm:
+        """Return the options of the training."""
+        from napari_fundus.backends.unet.training_options import (
+            LOOP_DEFAULTS,
+            OF_THE_WEIGHTS,
+            UNetTrainingOptions,
+        )
+
+        return TrainingForm(
+            options=UNetTrainingOptions,
+            defaults=LOOP_DEFAULTS,
+            of_the_weights=OF_THE_WEIGHTS,
+            why_no_schemes="A U-Net does not tell its convolutions in order: all are trained.",
+        )
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on a data set; the arguments are those of `training.train_unet`."""

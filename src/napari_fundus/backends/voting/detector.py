@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
@@ -89,6 +89,15 @@ class Voting(Detector):
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights, which is small enough to be read for it."""
         return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def training_form(self) -> TrainingForm:
+        """Return the options of the training."""
+        from napari_fundus.backends.voting.training_options import (
+            OF_THE_WEIGHTS,
+            VotingTrainingOptions,
+        )
+
+        return TrainingForm(options=VotingTrainingOptions, of_the_weights=OF_THE_WEIGHTS)
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on a data set; the arguments are those of `training.train_voting`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def draw_retina(height: int = 240, width: int = 320, *, seed: int = 0) -> Retina
         masks[code] = mask
     pixels[~disc] = rng.integers(0, 4, (int((~disc).sum()), 3))
     return Retina(np.clip(pixels, 0, 255).astype(np.uint8), disc, masks)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nobody_s_preferences(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a person prefers on this machine out of the tests, subprocesses included."""
+    before = os.environ.get("NAPARI_FUNDUS_PREFERENCES")
+    nowhere = tmp_path_factory.mktemp("preferences") / "preferences.json"
+    os.environ["NAPARI_FUNDUS_PREFERENCES"] = str(nowhere)
+    yield
+    if before is None:
+        del os.environ["NAPARI_FUNDUS_PREFERENCES"]
+    else:
+        os.environ["NAPARI_FUNDUS_PREFERENCES"] = before
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_another_file_than_promised_is_refused_and_deleted(
     register_download(Download("far", "voting", f"{url}/w", "1" * 64))
     with pytest.raises(CheckpointError, match="SHA-256 differs"):
         load_checkpoint("far")
-    assert not list((tmp_path / "cache").glob("*"))
+    assert not list((tmp_path / "cache" / "models").glob("*"))
 
 
 def test_a_download_that_is_not_there_says_what_to_do(server: tuple[str, Path]) -> None:

@@ -15,7 +15,9 @@ PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"defaults", "errors"},
-    {"files", "lesions", "image", "instances", "landmarks", "monitor", "samples"},
+    {"files"},
+    {"preferences"},
+    {"lesions", "image", "instances", "landmarks", "monitor", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"quantification"},
     {"training", "inference", "detector", "export"},
@@ -27,7 +29,7 @@ FLOORS: list[set[str]] = [
 ]
 """From the ground up; docs/architecture.md draws the same."""
 
-DESKTOP = {"napari", "magicgui", "qtpy", "superqt", "PyQt6", "PySide6", "vispy", "npe2"}
+DESKTOP = {"napari", "magicgui", "qtpy", "superqt", "PyQt6", "PySide6", "vispy", "npe2", "pyqtgraph"}
 
 
 def room_of(parts: tuple[str, ...]) -> str:

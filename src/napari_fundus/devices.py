@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_fundus.errors import DeviceError
+from napari_fundus.preferences import preferences
 
 __all__ = [
     "CPU",
@@ -97,8 +98,8 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
     Parameters
     ----------
     request
-        ``"auto"`` for the fastest that works, or a name such as ``"cpu"``, ``"cuda"``,
-        ``"cuda:1"``, ``"mps"``.
+        ``"auto"`` for the one that is preferred (see `napari_fundus.preferences`) or else the
+        fastest that works, or a name such as ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     supported
         Kinds that the detector can use. Where that is the CPU alone, torch is not imported.
 
@@ -114,6 +115,10 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
         raise DeviceError(
             f"This detector runs on {' or '.join(sorted(supported))} only, not on {request!r}."
         )
+    remark = ""
+    if kind == "auto" and (chosen := preferences().device).partition(":")[0] in supported:
+        request, kind = chosen, chosen.partition(":")[0]
+        remark = " It is the preferred device: change that in the preferences, or name another."
     if kind == "cpu" or set(supported) == {"cpu"}:
         return CPU
     status = available_devices()
@@ -125,11 +130,12 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
     raise DeviceError(
         f"{request!r} cannot be used here. "
         + (status.reason or f"Found: {', '.join(d.name for d in status.devices)}.")
+        + remark
     )
 
 
 def preferred_precision(device: Device) -> Precision:
-    """Return the arithmetic that is the fastest on `device` and safe for networks.
+    """Return the arithmetic that is preferred, or else the fastest safe one on `device`.
 
     Half-width floats pay only where the hardware multiplies them: most CPUs emulate bfloat16, and
     are then slower with it than with float32. So a CPU is asked for AVX512-BF16 or AMX, a GPU for
@@ -137,6 +143,8 @@ def preferred_precision(device: Device) -> Precision:
     """
     if device.kind == "mps":
         return "float32"
+    if (chosen := preferences().precision) != "auto":
+        return chosen
     import torch
 
     if device.kind == "cuda":

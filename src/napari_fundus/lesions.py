@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
+
+from napari_fundus.preferences import preferred_colour
 
 __all__ = ["DR_EVIDENCE", "DR_LESIONS", "Lesion", "LesionInfo", "describe", "parse_lesion"]
 
@@ -133,8 +135,13 @@ _INFO: dict[str, LesionInfo] = {
 
 
 def describe(code: str) -> LesionInfo:
-    """Return what is known of the class `code`; unknown codes get a neutral entry of their own."""
-    return _INFO.get(str(code)) or LesionInfo(str(code), str(code), str(code), "other", "#c0c0c0")
+    """Return what is known of the class `code`; unknown codes get a neutral entry of their own.
+
+    The colour is the one that a person prefers, see `napari_fundus.preferences`.
+    """
+    info = _INFO.get(str(code)) or LesionInfo(str(code), str(code), str(code), "other", "#c0c0c0")
+    chosen = preferred_colour(str(code))
+    return info if chosen is None else replace(info, colour=chosen)
 
 
 def _bare(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from napari_fundus.checkpoints.card import ModelCard
 from napari_fundus.checkpoints.file import Checkpoint, read_card, read_checkpoint
 from napari_fundus.errors import CheckpointError
+from napari_fundus.preferences import cache_folder
 
 __all__ = [
     "CheckpointInfo",
@@ -106,12 +107,10 @@ def models_folder() -> Path:
 
 
 def download_folder() -> Path:
-    """Return the cache of downloads; ``NAPARI_FUNDUS_CACHE`` names another one."""
-    if chosen := os.environ.get("NAPARI_FUNDUS_CACHE"):
-        return Path(chosen)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("napari-fundus", appauthor=False) / "models"
+    """Return the folder of downloads, inside the preferred folder for caches."""
+    folder = cache_folder("models")
+    assert folder is not None  # noqa: S101  # there always is a default
+    return folder
 
 
 def register_download(download: Download) -> None:

@@ -104,7 +104,10 @@ def evaluate(
     ] = "cpm",
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", help="Where maps are kept; else in the report's folder."),
+        typer.Option(
+            "--cache",
+            help="Where maps are kept; else in the preferred cache, or in the report's folder.",
+        ),
     ] = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=10, help="Of the bootstrap over images.")
@@ -127,6 +130,7 @@ def evaluate(
     from napari_fundus.evaluation import CPM_POINTS, ROC_POINTS
     from napari_fundus.evaluation.report import check_folder, select_samples, write_report
     from napari_fundus.evaluation.report import evaluate as measure
+    from napari_fundus.preferences import cache_folder
 
     steps = [_chosen(name, _STEPS, "--thresholds") for name in _words(thresholds)]
     read_at = _chosen(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
@@ -156,7 +160,7 @@ def evaluate(
                 points=read_at,
                 steps=steps,
                 resamples=resamples,
-                cache=cache or folder / "maps",
+                cache=cache or cache_folder("maps", default=False) or folder / "maps",
                 device=device,
                 monitor=monitor.part(0, 0.95),
                 source=_source(dataset, selection),

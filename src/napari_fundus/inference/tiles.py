@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
+from napari_fundus.inference.budget import bytes_per_pixel, memory_limit, tile_within
 from napari_fundus.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ def run_tiles(
         return maps
 
     with torch.inference_mode(), autocast:
+        if (limit := memory_limit()) is not None:
+            tried = max(4 * multiple, 64 // multiple * multiple)
+            per_pixel = bytes_per_pixel(network, len(picture), tried, device=device)
+            tile = tile_within(limit, per_pixel, tile=tile, halo=halo, multiple=multiple)
         while True:
             try:
                 maps, count = _all_tiles(

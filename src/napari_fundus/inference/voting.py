@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
 from napari_fundus.errors import DeviceError
+from napari_fundus.inference.budget import bytes_per_pixel, memory_limit
 from napari_fundus.inference.crew import Crew
 from napari_fundus.inference.patches import PatchGrid
 from napari_fundus.monitor import Monitor
@@ -132,6 +133,12 @@ def vote(
         ready = _prepare(network, device, dtype)
         booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device)
     booth.limit = batch or _fitting_batch(booth, device)
+    if (limit := memory_limit()) is not None:
+        with torch.inference_mode():
+            per_pixel = bytes_per_pixel(ready, len(picture), patch, device=device, dtype=dtype)
+        # On a CPU each core has a batch of its own.
+        share = limit / (torch.get_num_threads() if device.kind == "cpu" else 1)
+        booth.limit = max(min(booth.limit, int(share / (per_pixel * patch**2))), 1)
     monitor.step(0.0, f"{total:,} patches")
     done = 0
     alone = device.kind != "cpu" or torch.get_num_threads() == 1

@@ -1,0 +1,82 @@
+"""How much memory a network takes for a piece of a picture, and how large a piece may then be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_fundus.devices import CPU, Device
+from napari_fundus.preferences import preferences
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["bytes_per_pixel", "memory_limit", "tile_within"]
+
+
+def memory_limit() -> int | None:
+    """Return the most bytes that a batch or tile may take, as a person prefers; None for any."""
+    chosen = preferences().memory_gb
+    return int(chosen * 2**30) if chosen else None
+
+
+def bytes_per_pixel(
+    network: nn.Module,
+    planes: int,
+    side: int,
+    *,
+    device: Device = CPU,
+    dtype: torch.dtype | None = None,
+) -> float:
+    """Return what the layers of `network` take for each pixel of its input.
+
+    The outputs of all layers are added up, as if none were given back while the next is computed:
+    more than is ever taken, so that a limit is kept on any device.
+
+    Parameters
+    ----------
+    network
+        Takes (1, `planes`, `side`, `side`); ready for inference on `device`.
+    planes, side
+        Of a small piece to try; the side in px.
+    device, dtype
+        Of the piece.
+    """
+    import torch
+
+    taken = 0
+
+    def add(_: Any, __: Any, output: Any) -> None:
+        nonlocal taken
+        if isinstance(output, torch.Tensor):
+            taken += output.numel() * output.element_size()
+
+    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+    handles = [leaf.register_forward_hook(add) for leaf in leaves]
+    piece = torch.zeros(1, planes, side, side, device=device.name, dtype=dtype)
+    try:
+        with torch.inference_mode():
+            network(piece)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return (taken + piece.numel() * piece.element_size()) / side**2
+
+
+def tile_within(limit: int, per_pixel: float, *, tile: int, halo: int, multiple: int) -> int:
+    """Return the largest side of a tile, up to `tile`, whose computation stays within `limit`.
+
+    Parameters
+    ----------
+    limit
+        Bytes.
+    per_pixel
+        Bytes for each pixel that the network sees.
+    tile
+        The side that is wanted, without halo, px.
+    halo, multiple
+        As in `windows`. The least side returned is `multiple`, whatever it takes.
+    """
+    seen = int((limit / per_pixel) ** 0.5)
+    fitting = (seen - 2 * halo) // multiple * multiple
+    return max(min(tile, fitting), min(multiple, tile))

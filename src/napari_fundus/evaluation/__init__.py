@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
+from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from napari_fundus.evaluation.calibration import (
     Reliability,
@@ -23,6 +25,7 @@ from napari_fundus.evaluation.classification import (
     RocPoint,
 )
 from napari_fundus.evaluation.confusion import Confusion
+from napari_fundus.evaluation.curves import Curve
 from napari_fundus.evaluation.froc import Froc
 from napari_fundus.evaluation.froc_curve import (
     CPM_POINTS,
@@ -31,6 +34,7 @@ from napari_fundus.evaluation.froc_curve import (
     FrocSummary,
     OperatingPoint,
 )
+from napari_fundus.evaluation.judgement import Judgement, TrueLesions, judge, judge_detections
 from napari_fundus.evaluation.localization import (
     LOCALIZATION_THRESHOLD,
     LOCALIZATION_THRESHOLDS,
@@ -62,14 +66,18 @@ __all__ = [
     "PUBLISHED_SENSITIVITY",
     "PUBLISHED_SPECIFICITY",
     "ROC_POINTS",
+    "Agreement",
+    "Assessment",
     "BinaryScores",
     "Confusion",
+    "Curve",
     "ExactPixelCounts",
     "Froc",
     "FrocCurve",
     "FrocSummary",
     "GradedImages",
     "Interval",
+    "Judgement",
     "LesionCounts",
     "LocalizationCounts",
     "OperatingPoint",
@@ -82,16 +90,22 @@ __all__ = [
     "RocCurve",
     "RocPoint",
     "Temperature",
+    "TrueLesions",
     "WeakLocalization",
+    "assess",
     "aupr",
     "bootstrap_interval",
     "bootstrap_intervals",
     "brier_score",
+    "compare",
     "compare_with_truth",
     "cross_fitted",
     "fit_temperature",
+    "judge",
+    "judge_detections",
     "lesion_counts",
     "logits_of",
+    "match_lesions",
     "normalized",
     "pixel_overlap",
     "reliability",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from napari_fundus.evaluation.report.case import Case, Match, as_healthy, is_healthy
 from napari_fundus.evaluation.report.contender import Contender
+from napari_fundus.evaluation.report.curves import SetCurves, read_curves
 from napari_fundus.evaluation.report.maps import MapCache
 from napari_fundus.evaluation.report.markdown import to_markdown
 from napari_fundus.evaluation.report.pixels import PixelHistogram
@@ -45,6 +46,7 @@ __all__ = [
     "Report",
     "ReportCounter",
     "Selection",
+    "SetCurves",
     "Settings",
     "Source",
     "Trial",
@@ -52,6 +54,7 @@ __all__ = [
     "check_folder",
     "evaluate",
     "is_healthy",
+    "read_curves",
     "select_samples",
     "to_markdown",
     "write_report",

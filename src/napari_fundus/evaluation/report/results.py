@@ -13,6 +13,7 @@ import numpy as np
 from napari_fundus import __version__
 from napari_fundus.evaluation.report.contender import Contender
 from napari_fundus.evaluation.report.crops import CropCollector
+from napari_fundus.evaluation.report.curves import curves_as_json
 from napari_fundus.evaluation.report.protocol import Figures, ReportCounter, Settings, as_json
 from napari_fundus.evaluation.report.published import published_for
 
@@ -227,6 +228,7 @@ class Report:
                 for counter in trial.counters
             },
             "remarks": {counter.name: list(counter.remarks()) for counter in trial.counters},
+            "curves": {c.name: found for c in trial.counters if (found := curves_as_json(c))},
         }
 
 

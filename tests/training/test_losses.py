@@ -87,3 +87,34 @@ def test_nothing_annotated_gives_no_gradient() -> None:
     value.backward()
     assert value.item() == 0
     assert not logits.grad.any()
+
+
+@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+@pytest.mark.parametrize("annotated", [None, torch.tensor([[1, 1], [1, 0]])])
+def test_pixels_outside_the_reviewed_region_have_no_gradient(loss, annotated) -> None:
+    torch.manual_seed(1)
+    logits = torch.randn(2, 2, 8, 8)
+    target = (torch.rand(2, 2, 8, 8) > 0.7).float()
+    unknown = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    unknown[0, :, :, 4:] = 1
+    outside = unknown.bool().expand_as(logits)
+    values, gradients = [], []
+    for truth in (target, torch.where(outside, 1 - target, target)):
+        x = logits.clone().requires_grad_()
+        value = loss(x.sigmoid() if loss is dice_loss else x, truth, annotated, unknown=unknown)
+        value.backward()
+        values.append(value.item())
+        gradients.append(x.grad)
+    assert values[0] == values[1]
+    assert torch.equal(*gradients)
+    assert not gradients[0][outside].any()
+    assert gradients[0][0, 0, :, :4].all()
+
+
+@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+def test_a_region_of_everything_changes_nothing(loss) -> None:
+    torch.manual_seed(2)
+    logits, target = torch.randn(2, 2, 8, 8), (torch.rand(2, 2, 8, 8) > 0.7).float()
+    given = logits.sigmoid() if loss is dice_loss else logits
+    everywhere = loss(given, target, unknown=torch.zeros(2, 1, 8, 8))
+    torch.testing.assert_close(everywhere, loss(given, target))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -177,3 +179,30 @@ def test_data_without_any_lesion_are_refused(store: PatchStore) -> None:
 def test_impossible_shares_are_refused(store: PatchStore, shares: dict[str, float]) -> None:
     with pytest.raises(TrainingError):
         CentreSampler(store, 32, class_shares=shares)
+
+
+@pytest.mark.parametrize("kind", ["balanced", "centre"])
+def test_no_patch_is_centred_outside_the_reviewed_region(kind) -> None:
+    shape = (90, 100)
+    unknown = np.zeros(shape, np.bool_)
+    unknown[:, 50:] = True
+    masks = [blob(shape, 40, 30, 3) | blob(shape, 40, 70, 3), blob(shape, 20, 44, 12)]
+    image = replace(stored(0, masks), unknown=unknown)
+    store = PatchStore([image], ["MA", "EX"])
+    if kind == "balanced":
+        sampler = BalancedSampler(store, SIZE)
+        _, _, cols = sampler.positions(np.random.default_rng(0), 500)
+        assert (cols + SIZE // 2 < 50).all()
+    else:
+        shares = {"MA": 0.5, "EX": 0.3}
+        sampler = CentreSampler(store, SIZE, class_shares=shares, jitter=0)
+        _, _, cols = sampler.positions(np.random.default_rng(0), 500)
+        assert (cols + SIZE // 2 < 50).all()
+    batch = sampler.batch(64, 1)
+    assert batch.unknown is not None
+    assert batch.unknown.any()
+    assert not batch.unknown.all(axis=(1, 2)).any()
+
+
+def test_a_store_without_regions_carries_none(store) -> None:
+    assert BalancedSampler(store, SIZE).batch(4, 1).unknown is None

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
+from napari_fundus.datasets.corrections import Corrections, LesionVerdict, write_correction
 from napari_fundus.datasets.ddr import Ddr
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
 from napari_fundus.datasets.eophtha import Eophtha
@@ -27,8 +28,10 @@ from napari_fundus.errors import DatasetError
 
 __all__ = [
     "ClassSummary",
+    "Corrections",
     "Dataset",
     "DatasetSummary",
+    "LesionVerdict",
     "Problem",
     "Sample",
     "Truth",
@@ -36,9 +39,11 @@ __all__ = [
     "open_dataset",
     "split_by_group",
     "summarize",
+    "write_correction",
 ]
 
 _READERS: tuple[type[Dataset], ...] = (
+    Corrections,
     Idrid,
     Eophtha,
     Roc,

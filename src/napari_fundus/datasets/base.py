@@ -80,6 +80,9 @@ class Sample:
         ``"OD"`` and ``"FOVEA"`` to (row, column) in pixels, where known.
     field_of_view_path
         Mask of the disc, where the data set has one.
+    region_path
+        Mask of the part that experts looked at; None where they looked everywhere. Outside it
+        nothing is known, of any class.
     group
         Images of one group show the same eye and must never be separated by a split.
     """
@@ -93,6 +96,7 @@ class Sample:
     centres: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     field_of_view_path: Path | None = None
     group: str | None = None
+    region_path: Path | None = None
 
     def image(self) -> FundusImage:
         """Read the image, with its field of view where the data set gives one.
@@ -132,6 +136,16 @@ class Sample:
             )
         truth = self.truths.get(lesion)
         return np.zeros(shape, np.bool_) if truth is None else truth.mask(shape)
+
+    def region(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        """Return the part that experts looked at: bool, of the image's `shape`; None for all of it.
+
+        Raises
+        ------
+        DatasetError, ImageReadError
+            Its mask cannot be read, or has another size.
+        """
+        return None if self.region_path is None else read_mask(self.region_path, shape)
 
     def landmarks(self, shape: tuple[int, int]) -> Landmarks:
         """Return the optic disc and the fovea, as far as the data set tells them.

@@ -1,4 +1,4 @@
-"""Losses on maps of several classes; classes that no expert looked for are left out."""
+"""Losses on maps of several classes; classes and pixels that no expert looked at are left out."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def dice_coefficient(
     target: Tensor,
     annotated: Tensor | None = None,
     *,
+    unknown: Tensor | None = None,
     delta: float = 1.0,
     per_image: bool = False,
 ) -> Tensor:
@@ -32,6 +33,9 @@ def dice_coefficient(
         Same shape, 0 or 1.
     annotated
         Shape (B, K), 1 where an expert looked for the class in the image; None for everywhere.
+    unknown
+        Shape (B, 1, H, W), 1 at pixels that no expert looked at: they count for nothing. None for
+        nowhere.
     delta
         Keeps the quotient finite, and 1 where there is nothing to find and nothing found.
     per_image
@@ -50,6 +54,10 @@ def dice_coefficient(
 
     probability, target = probability.float(), target.float()
     known = torch.ones_like(probability[:, :, 0, 0]) if annotated is None else annotated.float()
+    if unknown is not None:
+        inside = 1 - unknown.float()
+        probability, target = probability * inside, target * inside
+        known = known * inside.amax(dim=(2, 3))
     both = (probability * target).sum(dim=(2, 3)) * known
     size = (probability.sum(dim=(2, 3)) + target.sum(dim=(2, 3))) * known
     if not per_image:
@@ -64,11 +72,14 @@ def dice_loss(
     target: Tensor,
     annotated: Tensor | None = None,
     *,
+    unknown: Tensor | None = None,
     delta: float = 1.0,
     per_image: bool = False,
 ) -> Tensor:
     """Return 1 minus :func:`dice_coefficient`, to be minimized."""
-    return 1 - dice_coefficient(probability, target, annotated, delta=delta, per_image=per_image)
+    return 1 - dice_coefficient(
+        probability, target, annotated, unknown=unknown, delta=delta, per_image=per_image
+    )
 
 
 def binary_cross_entropy(
@@ -76,6 +87,7 @@ def binary_cross_entropy(
     target: Tensor,
     annotated: Tensor | None = None,
     *,
+    unknown: Tensor | None = None,
     class_weights: Sequence[float] | None = None,
     positive_weights: Sequence[float] | None = None,
 ) -> Tensor:
@@ -85,7 +97,7 @@ def binary_cross_entropy(
     ----------
     logits
         Float, shape (B, K, H, W), before the sigmoid.
-    target, annotated
+    target, annotated, unknown
         As in :func:`dice_coefficient`.
     class_weights
         One factor a class, on all its pixels.
@@ -111,6 +123,11 @@ def binary_cross_entropy(
     )
     if class_weights is not None:
         loss = loss * column(class_weights)
+    if unknown is not None:
+        weight = 1 - unknown.float().expand_as(loss)
+        if annotated is not None:
+            weight = weight * annotated.float()[:, :, None, None]
+        return (loss * weight).sum() / weight.sum().clamp(min=1)
     each = loss.mean(dim=(2, 3))
     known = torch.ones_like(each) if annotated is None else annotated.float()
     return (each * known).sum() / known.sum().clamp(min=1)
@@ -121,6 +138,7 @@ def bce_dice_loss(
     target: Tensor,
     annotated: Tensor | None = None,
     *,
+    unknown: Tensor | None = None,
     bce_weight: float = 4.0,
     dice_weight: float = 1.0,
     class_weights: Sequence[float] | None = None,
@@ -133,15 +151,17 @@ def bce_dice_loss(
     ----------
     bce_weight, dice_weight
         Factors of the two.
-    logits, target, annotated, class_weights, positive_weights, delta
+    logits, target, annotated, unknown, class_weights, positive_weights, delta
         As there.
     """
     entropy = binary_cross_entropy(
         logits,
         target,
         annotated,
+        unknown=unknown,
         class_weights=class_weights,
         positive_weights=positive_weights,
     )
-    overlap = dice_loss(logits.float().sigmoid(), target, annotated, delta=delta)
+    probability = logits.float().sigmoid()
+    overlap = dice_loss(probability, target, annotated, unknown=unknown, delta=delta)
     return bce_weight * entropy + dice_weight * overlap

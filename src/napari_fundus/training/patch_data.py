@@ -165,10 +165,11 @@ def tiles_of(
 def _places(store: PatchStore, patch: int) -> Iterator[tuple[int, int, int, bool]]:
     for index, image in enumerate(store):
         height, width = image.bits.shape
+        usable = image.usable
         for row in range(0, height - patch + 1, patch):
             for col in range(0, width - patch + 1, patch):
                 window = np.s_[row : row + patch, col : col + patch]
-                if image.field_of_view[window].any():
+                if usable[window].any():
                     yield index, row, col, bool(image.bits[window].any())
 
 
@@ -179,6 +180,9 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
     pixels = np.ascontiguousarray(np.atleast_3d(prepared.pixels))
     # What becomes 0 as the network's input, as in detection.
     pixels[~inside] = GREY
+    region = sample.region(image.shape)
+    unknown = None if region is None else ~prepared.geometry.forward_mask(region)
+    known = inside if unknown is None else inside & ~unknown
     masks, counts = [], {}
     for code in map(str, lesions):
         if code not in sample.truths or code not in sample.annotated:
@@ -186,7 +190,7 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
             counts[code] = 0
             continue
         mask = prepared.geometry.forward_mask(sample.mask(code, image.shape))
-        masks.append(mask & inside)
+        masks.append(mask & known)
         counts[code] = sample.truths[code].count(image.shape)
     return StoredImage(
         id=sample.id,
@@ -196,6 +200,7 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
         field_of_view=inside,
         annotated=np.array([str(code) in sample.annotated for code in lesions]),
         lesions=counts,
+        unknown=unknown,
     )
 
 

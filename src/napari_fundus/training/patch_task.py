@@ -142,17 +142,26 @@ class PatchTask(Task):
         )
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
-        """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for."""
+        """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for.
+
+        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S).
+        """
         batch = self.sampler.batch(settings.batch_size, *key)
-        return {
+        tensors = {
             "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
             "masks": torch.from_numpy(batch.planes()),
             "annotated": torch.from_numpy(batch.annotated),
         }
+        if batch.unknown is not None:
+            tensors["unknown"] = torch.from_numpy(batch.unknown.view(np.uint8))[:, np.newaxis]
+        return tensors
 
     def augment(self, batch: Any) -> Any:
         """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
-        images, masks = self._augment(as_input(batch["images"]), batch["masks"])
+        planes, partly = batch["masks"], "unknown" in batch
+        if partly:  # as one more mask, which is turned and warped as the others are
+            planes = torch.cat([planes, batch["unknown"]], dim=1)
+        images, planes = self._augment(as_input(batch["images"]), planes)
         # Of the CPU's generator, which the loop seeds for every step.
         options = self.variation
         draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
@@ -161,7 +170,10 @@ class PatchTask(Task):
             own = (2 * torch.rand(*images.shape[:2], 1, 1) - 1).to(images)
             images = images * (1 + options.colour * own)
         images = images.contiguous(memory_format=torch.channels_last)
-        return {**batch, "images": images, "masks": masks}
+        if partly:
+            batch = {**batch, "unknown": planes[:, -1:]}
+            planes = planes[:, :-1]
+        return {**batch, "images": images, "masks": planes}
 
     @property
     def _tiles_at_once(self) -> int:
@@ -177,9 +189,10 @@ class PatchTask(Task):
         tiles, side = self.tiles, self.patch
         images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
         batch = self.checked.cut(images, rows, cols, side)
+        usable = {image: self.checked[image].usable for image in set(images.tolist())}
         inside = np.stack(
             [
-                self.checked[image].field_of_view[row : row + side, col : col + side]
+                usable[image][row : row + side, col : col + side]
                 for image, row, col in zip(images, rows, cols, strict=True)
             ]
         )

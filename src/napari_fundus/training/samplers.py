@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.store import PatchBatch, PatchStore
+from napari_fundus.training.store import PatchBatch, PatchStore, StoredImage
 
 __all__ = ["BalancedSampler", "CentreSampler", "PatchSampler", "PositionSet"]
 
@@ -143,8 +143,8 @@ class BalancedSampler(PatchSampler):
         self.positive_share = positive_share
         positive, negative = [], []
         for index, image in enumerate(store):
-            inside = _window_grid(image.field_of_view, size, stride)
-            lesion = _any_in_window(image.bits != 0, size, stride)
+            inside = _window_grid(image.usable, size, stride)
+            lesion = _any_in_window((image.bits != 0) & _known(image), size, stride)
             allowed = image.annotated.all() and (negatives_from is None or index in negatives_from)
             positive.append(inside & lesion)
             negative.append(inside & ~lesion if allowed else np.zeros_like(inside))
@@ -205,11 +205,13 @@ class CentreSampler(PatchSampler):
             raise TrainingError(
                 "The shares of the classes must be 0 or more, and at most 1 together."
             )
-        self._sets = {"anywhere": PositionSet([i.field_of_view[::2, ::2] for i in store], stride=2)}
+        self._sets = {"anywhere": PositionSet([i.usable[::2, ::2] for i in store], stride=2)}
         weights = {"anywhere": 1 - sum(class_shares.values())}
         for code, share in class_shares.items():
             bit = np.uint8(1 << store.lesions.index(code))
-            self._sets[code] = PositionSet([(image.bits & bit) > 0 for image in store])
+            self._sets[code] = PositionSet(
+                [((image.bits & bit) > 0) & _known(image) for image in store]
+            )
             weights[code] = share
         total = {code: w for code, w in weights.items() if len(self._sets[code])}
         if not sum(total.values()) > 0:
@@ -243,6 +245,11 @@ class CentreSampler(PatchSampler):
         rows = np.clip(rows + shift[0] - self.size // 2, 0, shapes[:, 0] - self.size)
         cols = np.clip(cols + shift[1] - self.size // 2, 0, shapes[:, 1] - self.size)
         return images, rows, cols
+
+
+def _known(image: StoredImage) -> npt.NDArray[np.bool_] | np.bool_:
+    """Return where experts looked: lesions elsewhere are nobody's word."""
+    return np.True_ if image.unknown is None else ~image.unknown
 
 
 def _window_grid(inside: npt.NDArray[np.bool_], size: int, stride: int) -> npt.NDArray[np.bool_]:

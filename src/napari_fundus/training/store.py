@@ -31,6 +31,9 @@ class StoredImage:
         bool, shape (K,): the classes that an expert looked for.
     lesions
         Class code to number of lesions, for the report.
+    unknown
+        bool, shape (H, W): where no expert looked, so that there is nothing to learn; None for
+        nowhere.
     """
 
     id: str
@@ -40,11 +43,18 @@ class StoredImage:
     field_of_view: npt.NDArray[np.bool_]
     annotated: npt.NDArray[np.bool_]
     lesions: Mapping[str, int]
+    unknown: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """Field of view as far as experts looked at it: bool, shape (H, W)."""
+        return self.field_of_view if self.unknown is None else self.field_of_view & ~self.unknown
 
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return self.pixels.nbytes + self.bits.nbytes + self.field_of_view.nbytes
+        unknown = 0 if self.unknown is None else self.unknown.nbytes
+        return self.pixels.nbytes + self.bits.nbytes + self.field_of_view.nbytes + unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +69,14 @@ class PatchBatch:
         uint8, shape (B, S, S), bit by class as in `StoredImage.bits`.
     annotated
         bool, shape (B, K).
+    unknown
+        bool, shape (B, S, S): where no expert looked; None where they looked everywhere.
     """
 
     images: npt.NDArray[np.uint8]
     masks: npt.NDArray[np.uint8]
     annotated: npt.NDArray[np.bool_]
+    unknown: npt.NDArray[np.bool_] | None = None
 
     def planes(self) -> npt.NDArray[np.uint8]:
         """Return the masks one plane a class: uint8, shape (B, K, S, S), values 0 and 1."""
@@ -97,8 +110,11 @@ class PatchStore(Sequence[StoredImage]):
                 raise TrainingError(f"Image, masks and field of view of {image.id} differ in size.")
             if image.annotated.shape != (len(lesions),):
                 raise TrainingError(f"{image.id} must say of {len(lesions)} classes if annotated.")
+            if image.unknown is not None and image.unknown.shape != image.bits.shape:
+                raise TrainingError(f"The reviewed region of {image.id} differs from it in size.")
         self.lesions = tuple(str(code) for code in lesions)
         self._images = tuple(_padded(image, least_side) for image in images)
+        self._partly_known = any(image.unknown is not None for image in images)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -133,6 +149,7 @@ class PatchStore(Sequence[StoredImage]):
         pixels = np.empty((count, size, size, self._images[0].pixels.shape[2]), np.uint8)
         masks = np.empty((count, size, size), np.uint8)
         annotated = np.empty((count, len(self.lesions)), np.bool_)
+        unknown = np.zeros((count, size, size), np.bool_) if self._partly_known else None
         # Slices copy whole rows: three to five times quicker than one fancy index over windows.
         for patch, (index, row, col) in enumerate(
             zip(images.tolist(), rows.tolist(), cols.tolist(), strict=True)
@@ -142,7 +159,9 @@ class PatchStore(Sequence[StoredImage]):
             pixels[patch] = image.pixels[window]
             masks[patch] = image.bits[window]
             annotated[patch] = image.annotated
-        return PatchBatch(pixels, masks, annotated)
+            if unknown is not None and image.unknown is not None:
+                unknown[patch] = image.unknown[window]
+        return PatchBatch(pixels, masks, annotated, unknown)
 
 
 def pack_masks(masks: Sequence[npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
@@ -166,4 +185,5 @@ def _padded(image: StoredImage, least: int) -> StoredImage:
         np.pad(image.field_of_view, more),
         image.annotated,
         image.lesions,
+        None if image.unknown is None else np.pad(image.unknown, more),
     )

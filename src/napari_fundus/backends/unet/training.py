@@ -203,6 +203,7 @@ class UNetTask(PatchTask):
             network(batch["images"]),
             batch["masks"],
             batch["annotated"],
+            unknown=batch.get("unknown"),
             bce_weight=options.bce_weight,
             dice_weight=options.dice_weight,
             class_weights=by_class(options.class_weights),

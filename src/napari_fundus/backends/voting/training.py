@@ -191,11 +191,13 @@ class VotingTask(PatchTask):
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Return the loss over the whole batch."""
+        unknown = batch.get("unknown")
         if self.options.loss == "dice":
-            return dice_loss(network(batch["images"]), batch["masks"])
+            return dice_loss(network(batch["images"]), batch["masks"], unknown=unknown)
         return bce_dice_loss(
             network(batch["images"], as_logits=True),
             batch["masks"],
+            unknown=unknown,
             bce_weight=self.options.bce_weight,
             positive_weights=[self.options.lesion_weight],
         )

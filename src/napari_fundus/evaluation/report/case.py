@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -113,6 +113,9 @@ class Case:
         can be right or wrong.
     absent
         Those known to be absent since the image is healthy, though nobody drew it.
+    region
+        bool, shape (H, W): the part that experts looked at; None for all of it. Pixels and lesions
+        outside count nowhere.
     """
 
     def __init__(self, sample: Sample, image: FundusImage, lesions: Sequence[str]) -> None:
@@ -120,6 +123,7 @@ class Case:
         self.annotated = tuple(code for code in lesions if code in sample.annotated)
         healthy = is_healthy(sample)
         self.absent = tuple(c for c in lesions if healthy and c in DR_LESIONS)
+        self.region = sample.region(image.shape)
         self._lesions: dict[str, _Lesions] = {}
         self._matches: dict[str, Match] = {}
         self._matched: Detections | None = None
@@ -139,6 +143,23 @@ class Case:
         """
         return self._lesions_of(lesion).mask
 
+    def within(self, detections: Detections) -> Detections:
+        """Return a result without what it finds outside the part that experts looked at."""
+        region = self.region
+        if region is None:
+            return detections
+        field = detections.field_of_view
+        return replace(
+            detections,
+            probability=_cut(detections.probability, region),
+            heatmap=_cut(detections.heatmap, region),
+            field_of_view=region if field is None else field & region,
+        )
+
+    def pixels(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the pixels of an array, shape (H, W), that count: of any shape, in their order."""
+        return array if self.region is None else array[self.region]
+
     def match(self, detections: Detections, lesion: str) -> Match:
         """Return how a result compares with the truth; computed once a result."""
         if self._matched is not detections:
@@ -154,6 +175,8 @@ class Case:
                 mask = np.zeros(self.shape, np.bool_)
             else:
                 mask = np.ascontiguousarray(self.sample.mask(lesion, self.shape))
+                if self.region is not None:
+                    mask &= self.region
             found = cv2.connectedComponentsWithStats(
                 mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
             )
@@ -182,5 +205,11 @@ class Case:
             labels,
             table,
             np.isin(table["id"].to_numpy(), given[both]),
-            pixel_overlap(labels, known.mask),
+            pixel_overlap(labels, known.mask, self.region),
         )
+
+
+def _cut(
+    maps: Mapping[str, npt.NDArray[np.float32]], region: Mask
+) -> dict[str, npt.NDArray[np.float32]]:
+    return {code: np.where(region, array, np.float32(0)) for code, array in maps.items()}

@@ -185,11 +185,12 @@ def _run(
             continue
         # Only now, when all detectors have done it: all are measured on the same images.
         for trial, (detections, kept) in zip(trials, results, strict=True):
+            known = case.within(detections)
             for counter in trial.counters:
                 part.check()
                 if counter.counts(sample, lesions):
-                    counter.add(detections, case)
-            trial.crops.add(detections, case)
+                    counter.add(known, case)
+            trial.crops.add(known, case)
             trial.images.append(_record(sample, detections, trial, kept=kept))
         part.step(1.0, sample.id)
     if first is not None and len(problems) == len(samples):

@@ -55,7 +55,9 @@ class AuprCounter(ReportCounter):
             if code not in detections.probability:
                 continue
             pixels = self._pixels.setdefault(code, PixelHistogram(self.settings.steps))
-            area = pixels.add(detections.probability[code], case.truth(code))
+            area = pixels.add(
+                case.pixels(detections.probability[code]), case.pixels(case.truth(code))
+            )
             self._groups[code].append(case.sample.group)
             self._with_lesions[code] += bool(case.truth(code).any())
             overlap = case.match(detections, code).pixels

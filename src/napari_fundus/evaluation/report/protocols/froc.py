@@ -64,7 +64,7 @@ class FrocCounter(ReportCounter):
             froc, probability = self._froc[code], detections.probability[code]
             truth = case.sample.truths.get(code)
             if isinstance(truth, PointsTruth) and code in case.annotated:
-                froc.add_points(probability, _inside(truth, case.shape))
+                froc.add_points(probability, _inside(truth, case))
             else:
                 froc.add(probability, case.truth(code))
             self._groups[code].append(case.sample.group)
@@ -144,10 +144,12 @@ class FrocCounter(ReportCounter):
         return [code for code in self.settings.lesions if code in known]
 
 
-def _inside(truth: PointsTruth, shape: tuple[int, int]) -> list[tuple[float, float, float]]:
-    height, width = shape
+def _inside(truth: PointsTruth, case: Case) -> list[tuple[float, float, float]]:
+    height, width = case.shape
     return [
         (p.row, p.col, p.radius)
         for p in truth.points
-        if -0.5 <= p.row < height - 0.5 and -0.5 <= p.col < width - 0.5
+        if -0.5 <= p.row < height - 0.5
+        and -0.5 <= p.col < width - 0.5
+        and (case.region is None or case.region[round(p.row), round(p.col)])
     ]

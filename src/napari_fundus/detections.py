@@ -64,6 +64,9 @@ class Detections:
         Least area of a lesion now applied, in pixels.
     heatmap
         Class code to a map of where a classifier looked: float32, shape (H, W), values in [0, 1].
+    stages
+        Title to a map that the method made on its way, such as one scale's: float32, shape (H, W),
+        values in [0, 1]. To be looked at; neither labels nor table come from it.
     image_score
         Name to a score of the whole image in [0, 1], for classifiers.
     field_of_view
@@ -86,13 +89,18 @@ class Detections:
     thresholds: Mapping[str, float]
     min_area: int = 1
     heatmap: Mapping[str, Map] = field(default_factory=dict)
+    stages: Mapping[str, Map] = field(default_factory=dict)
     image_score: Mapping[str, float] = field(default_factory=dict)
     field_of_view: npt.NDArray[np.bool_] | None = None
     has_boxes: bool = False
     given_landmarks: Landmarks = field(default_factory=Landmarks)
 
     def __post_init__(self) -> None:
-        for kind, maps in (("probability", self.probability), ("heatmap", self.heatmap)):
+        for kind, maps in (
+            ("probability", self.probability),
+            ("heatmap", self.heatmap),
+            ("stages", self.stages),
+        ):
             for code, array in maps.items():
                 _check_map(array, self.shape, f"{kind}[{str(code)!r}]")
         if missing := set(self.probability) - set(self.thresholds):

@@ -58,8 +58,8 @@ def write_probability_tiff(
 ) -> None:
     """Write everything that a result is made of, without loss: maps, field of view, provenance.
 
-    The maps of probability come first and the heat maps after them, each a page of float32; the
-    field of view is a last page of uint8, 0 or 255.
+    The maps of probability come first, then the heat maps and those of single stages, each a page
+    of float32; the field of view is a last page of uint8, 0 or 255.
 
     Raises
     ------
@@ -68,6 +68,7 @@ def write_probability_tiff(
     """
     pages = [_Page("probability", str(c), a) for c, a in detections.probability.items()]
     pages += [_Page("heatmap", str(c), a) for c, a in detections.heatmap.items()]
+    pages += [_Page("stage", title, a) for title, a in detections.stages.items()]
     if detections.field_of_view is not None:
         disc = detections.field_of_view.astype(np.uint8) * np.uint8(255)
         pages.append(_Page("field_of_view", "", disc))
@@ -96,7 +97,8 @@ def _write(
         ) as tiff,
     ):
         for number, (kind, code, array) in enumerate(pages):
-            name = " ".join(part for part in (describe(code).name if code else "", kind) if part)
+            title = describe(code).name if code and kind != "stage" else code
+            name = " ".join(part for part in (title, kind) if part)
             tiff.write(
                 array,
                 tile=_TILE,
@@ -136,7 +138,8 @@ def read_probability_tiff(path: str | Path) -> Detections:
         The file is not one of ours, or damaged.
     """
     head, pages = _read(path)
-    maps: dict[str, dict[str, npt.NDArray[np.float32]]] = {"probability": {}, "heatmap": {}}
+    kinds = "probability", "heatmap", "stage"
+    maps: dict[str, dict[str, npt.NDArray[np.float32]]] = {kind: {} for kind in kinds}
     field_of_view = None
     for kind, code, array in pages:
         if kind == "field_of_view":
@@ -149,6 +152,7 @@ def read_probability_tiff(path: str | Path) -> Detections:
         thresholds=head["thresholds"],
         min_area=head["min_area"],
         heatmap=maps["heatmap"],
+        stages=maps["stage"],
         image_score=head["image_score"],
         field_of_view=field_of_view,
         has_boxes=head["has_boxes"],

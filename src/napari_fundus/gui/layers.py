@@ -131,8 +131,8 @@ def detection_layers(
 ) -> list[LayerTuple]:
     """Return a result as layers, the bottom one first.
 
-    Probability maps are hidden at first, labels are shown; boxes come where the method's own result
-    is boxes. Where a classifier looked is shown as a heat map through which the photograph can be
+    Probability maps, and those of a method's single stages, are hidden at first, labels are shown;
+    boxes come where the method's own result is boxes. Where a classifier looked is shown as a heat map through which the photograph can be
     seen, and the regions in it by their outlines.
 
     Parameters
@@ -163,6 +163,24 @@ def detection_layers(
             "image",
         )
         for code, values in detections.heatmap.items()
+    )
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {title}",
+                "colormap": _map_colormap(detections.lesions[0]),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "additive",
+                "opacity": 0.8,
+                "visible": False,
+                "rgb": False,
+                "metadata": _metadata(detections, detections.lesions[0], "stage"),
+                **placed,
+            },
+            "image",
+        )
+        for title, values in detections.stages.items()
     )
     layers.extend(
         (

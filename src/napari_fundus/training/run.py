@@ -232,7 +232,8 @@ class Run:
                 ),
             }
         )
-        state.save(self.folder / state.BEST, self.learner.evaluated.state_dict(), card)
+        tensors = self.task.kept(self.learner.evaluated.state_dict())
+        state.save(self.folder / state.BEST, tensors, card)
 
     def save(self) -> None:
         """Write the state to go on from."""

@@ -92,6 +92,13 @@ class Task(ABC):
         """Return the batch, varied at random, on the device."""
         return batch
 
+    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return what the file of the best weights holds: `tensors`, those of the network.
+
+        Methods of several networks add those of the others.
+        """
+        return tensors
+
     def parameter_groups(
         self, network: nn.Module, settings: TrainingSettings
     ) -> Iterable[dict[str, Any]]:

@@ -36,6 +36,7 @@ def on_levels(detections: Detections) -> Detections:
         detections,
         probability=_rounded(detections.probability),
         heatmap=_rounded(detections.heatmap),
+        stages={},
     )
 
 

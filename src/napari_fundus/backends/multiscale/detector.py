@@ -1,0 +1,259 @@
+"""The multi-scale detector: two hypotheses, fused, and refined where they are suspect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.backends.multiscale.options import MultiscaleOptions
+from napari_fundus.backends.multiscale.parts import (
+    Stage,
+    load_hypothesis,
+    load_refiner,
+    recipe_of,
+    stages_of,
+)
+from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.devices import Device
+from napari_fundus.errors import CheckpointError
+from napari_fundus.image import FundusImage
+from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.fusion import enlarge, fuse
+from napari_fundus.inference.refinement import slide
+from napari_fundus.inference.tiles import run_tiles
+from napari_fundus.lesions import Lesion
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing.planes import FILL, to_planes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_fundus.preprocessing.recipe import Prepared
+
+__all__ = ["Multiscale", "Work", "stage_titles"]
+
+Float = npt.NDArray[np.float32]
+
+_REFINER: dict[str, Stage] = {"triplet": "refine", "cls": "classify"}
+
+
+class Multiscale(Detector):
+    """A network a scale makes hypotheses; a patch classifier judges them anew."""
+
+    name: ClassVar[str] = "multiscale"
+    title: ClassVar[str] = "Two scales, refined"
+    summary: ClassVar[str] = (
+        "Microaneurysms by two networks at different scales, fused, and refined patch by patch."
+    )
+    lesions: ClassVar[tuple[str, ...]] = (Lesion.MA,)
+    licence: ClassVar[str] = "BSD-3-Clause"
+    reference: ClassVar[str] = "Sarhan et al. 2019, https://arxiv.org/abs/1904.12732"
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda", "mps"})
+    Options: ClassVar[type[DetectorOptions]] = MultiscaleOptions
+    search_ranges: ClassVar[Mapping[str, str]] = {
+        "learning_rate": "1e-4:1e-2:log",
+        "width": "0.25|0.333|0.5",
+    }
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        """Return the map of `image`; see `Detector.predict`."""
+        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
+        work = Work(image, checkpoint, options, device)
+        if options.result in ("fine", "coarse"):
+            result = work.hypothesis(options.result, monitor.part(0.0, 0.97))
+        else:
+            result = work.fused(options.fusion, monitor.part(0.0, 0.6))
+            if options.result == "refined":
+                stage = _REFINER[options.refiner]
+                result = work.refined(stage, options.fusion, monitor.part(0.6, 0.97))
+        return Prediction(
+            probability={Lesion.MA: work.to_original(result)},
+            stages=(
+                {title: work.to_original(m) for title, m in work.stages() if m is not result}
+                if options.stages
+                else {}
+            ),
+            field_of_view=work.prepared("fine").original_field_of_view,
+            checkpoint=checkpoint.card.name,
+            checkpoint_sha256=checkpoint.sha256,
+            precision=work.precision,
+        )
+
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the file of weights."""
+        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def train(self, **settings: Any) -> Iterator[Any]:
+        """Train one stage; the arguments are those of `training.train_multiscale`."""
+        from napari_fundus.backends.multiscale.training import train_multiscale
+
+        return train_multiscale(**settings)
+
+
+def stage_titles(scales: Mapping[str, float]) -> dict[str, str]:
+    """Return what people call the maps of the single scales: ``"1×"`` is the finer one."""
+    finest = max(scales.values())
+    return {stage: f"MA {value / finest:g}×" for stage, value in scales.items()}
+
+
+class Work:
+    """The maps of one image, each made once, all at the finest scale in use.
+
+    Parameters
+    ----------
+    image
+        The photograph.
+    checkpoint
+        All stages' weights.
+    options
+        How far to refine, and how to tile.
+    device
+        Where to compute.
+
+    Attributes
+    ----------
+    precision
+        Arithmetic used last.
+    """
+
+    def __init__(
+        self, image: FundusImage, checkpoint: Checkpoint, options: MultiscaleOptions, device: Device
+    ) -> None:
+        self.image, self.checkpoint = image, checkpoint
+        self.options, self.device = options, device
+        self.precision = "float32"
+        self._prepared: dict[float, Prepared] = {}
+        self._maps: dict[str, Float] = {}
+        present = stages_of(checkpoint)
+        self._scale = {s: recipe_of(checkpoint, s).disc_diameter for s in present}
+        self._titles = stage_titles(
+            {s: d for s, d in self._scale.items() if s in ("fine", "coarse")}
+        )
+
+    def prepared(self, stage: Stage) -> Prepared:
+        """Return the photograph as a stage sees it; stages of one scale share it."""
+        stage = stage if stage in self._scale else next(iter(self._scale))
+        recipe = recipe_of(self.checkpoint, stage)
+        if recipe.disc_diameter not in self._prepared:
+            self._prepared[recipe.disc_diameter] = recipe.apply(self.image)
+        return self._prepared[recipe.disc_diameter]
+
+    def planes(self, stage: Stage, planes: int) -> Float:
+        """Return a stage's input.
+
+        Raises
+        ------
+        CheckpointError
+            Its network takes another number of planes.
+        """
+        found = to_planes(self.prepared(stage))
+        if len(found) != planes:
+            raise CheckpointError(
+                f"{self.checkpoint.path}: the network of stage {stage!r} takes {planes} planes, "
+                f"its recipe gives {len(found)}. The file's card is wrong; train or get it again."
+            )
+        return found
+
+    def hypothesis(self, stage: Stage, monitor: Monitor) -> Float:
+        """Return one scale's map."""
+        from torch import nn
+
+        if stage not in self._maps:
+            network = load_hypothesis(self.checkpoint, stage)
+            architecture = network.architecture
+            done = run_tiles(
+                nn.Sequential(fold_sequences(network), nn.Sigmoid()),
+                self.planes(stage, architecture.planes),
+                outputs=architecture.outputs,
+                tile=self.options.tile,
+                halo=architecture.reach,
+                multiple=architecture.multiple,
+                inside=self.prepared(stage).field_of_view,
+                fill=FILL,
+                device=self.device,
+                monitor=monitor,
+            )
+            self.precision = done.precision
+            self._maps[stage] = enlarge(done.maps[0], self.shape)
+        return self._maps[stage]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width at the finer scale."""
+        height, width = self.prepared("fine").field_of_view.shape
+        return height, width
+
+    def fused(self, mean: Any, monitor: Monitor) -> Float:
+        """Return the mean of both scales' maps."""
+        if f"fused {mean}" not in self._maps:
+            fine = self.hypothesis("fine", monitor.part(0.0, 0.8))
+            coarse = self.hypothesis("coarse", monitor.part(0.8, 1.0))
+            self._maps[f"fused {mean}"] = fuse(fine, coarse, mean)
+        return self._maps[f"fused {mean}"]
+
+    def refined(self, stage: Stage, mean: Any, monitor: Monitor) -> Float:
+        """Return the mean of both scales' maps, each judged anew where it is suspect.
+
+        Where a hypothesis is not above the bound the classifier does not look, and the hypothesis
+        stands. (The paper leaves open what stands there.)
+        """
+        key = f"{stage} {mean}"
+        if key not in self._maps:
+            fine = self.hypothesis("fine", monitor.part(0.0, 0.01))
+            coarse = self.hypothesis("coarse", monitor.part(0.01, 0.02))
+            bound = np.float32(self.options.suspect)
+            judged = self._judged(stage, (fine > bound) | (coarse > bound), monitor.part(0.02, 1.0))
+            both = [np.where(h > bound, judged, h) for h in (fine, coarse)]
+            self._maps[key] = fuse(both[0], both[1], mean)
+        return self._maps[key]
+
+    def _judged(self, stage: Stage, suspect: npt.NDArray[np.bool_], monitor: Monitor) -> Float:
+        """Return the classifier's map, made once for both means."""
+        if f"{stage} alone" not in self._maps:
+            refiner = load_refiner(self.checkpoint, stage)
+            self._maps[f"{stage} alone"] = slide(
+                _answering(refiner),
+                self.planes(stage, refiner.architecture.planes),
+                suspect,
+                patch=refiner.architecture.patch,
+                stride=self.options.stride,
+                batch=self.options.batch,
+                fill=FILL,
+                device=self.device,
+                monitor=monitor,
+            )
+        return self._maps[f"{stage} alone"]
+
+    def stages(self) -> Iterator[tuple[str, Float]]:
+        """Yield title and map of all that was made on the way, in that order."""
+        for key, values in self._maps.items():
+            if key in self._titles:
+                yield self._titles[key], values
+            elif key.startswith("fused"):
+                yield "MA fused", values
+
+    def to_original(self, values: Float) -> Float:
+        """Bring a map back to the photograph's own pixels."""
+        return np.clip(self.prepared("fine").to_original(values), 0, 1)
+
+
+def _answering(refiner: Any) -> Any:
+    """Return the refiner as a network that gives logits alone, its normalizations folded."""
+    from torch import nn
+
+    class Answer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.refiner = fold_sequences(refiner)
+
+        def forward(self, patches: Tensor) -> Tensor:
+            found: Tensor = self.refiner(patches)[0]
+            return found
+
+    return Answer()

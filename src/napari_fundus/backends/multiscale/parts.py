@@ -1,0 +1,141 @@
+"""The networks in one file of weights: two hypotheses, the refiner, and the one for the ablation.
+
+Each stage is trained by itself, starting from the file of those before it, and the new file holds
+them all: tensors are named after their stage, and the card tells of each one's network and recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from napari_fundus.checkpoints import Checkpoint
+from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.preprocessing import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from napari_fundus.backends.multiscale.frrn import FRRN
+    from napari_fundus.backends.multiscale.refiner import Refiner
+
+__all__ = [
+    "HYPOTHESES",
+    "REFINERS",
+    "Stage",
+    "alone",
+    "architecture_of",
+    "load_hypothesis",
+    "load_refiner",
+    "named",
+    "recipe_of",
+    "stages_of",
+]
+
+Stage = Literal["fine", "coarse", "refine", "classify"]
+"""A network: on the finer and the coarser scale, the refiner, the one without triplet loss."""
+
+HYPOTHESES: tuple[Stage, ...] = ("fine", "coarse")
+REFINERS: tuple[Stage, ...] = ("refine", "classify")
+
+
+def stages_of(checkpoint: Checkpoint) -> tuple[Stage, ...]:
+    """Return the stages that the file holds, in the order of the work."""
+    return tuple(stage for stage in get_args(Stage) if stage in checkpoint.card.architecture)
+
+
+def named(stage: Stage, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's tensors under the names that they have in the common file."""
+    return {f"{stage}.{name}": value for name, value in tensors.items()}
+
+
+def alone(checkpoint: Checkpoint, stage: Stage) -> Checkpoint:
+    """Return the checkpoint with the tensors of one stage only, under the network's own names."""
+    start = f"{stage}."
+    tensors = {
+        n.removeprefix(start): v for n, v in checkpoint.tensors.items() if n.startswith(start)
+    }
+    return replace(checkpoint, tensors=tensors)
+
+
+def recipe_of(checkpoint: Checkpoint, stage: Stage) -> Recipe:
+    """Return the preprocessing that a stage was trained with.
+
+    Raises
+    ------
+    CheckpointError
+        The card does not tell it.
+    """
+    try:
+        return Recipe.model_validate(checkpoint.card.recipe["stages"][stage]["preprocessing"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells no preprocessing of the stage {stage!r} that this "
+            "version knows."
+        ) from error
+
+
+def architecture_of(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
+    """Return what the card tells of a stage's network.
+
+    Raises
+    ------
+    OptionsError
+        The file has no such stage.
+    """
+    if stage not in checkpoint.card.architecture:
+        raise OptionsError(
+            f"The weights {checkpoint.card.name!r} have no stage {stage!r}; they have "
+            f"{', '.join(stages_of(checkpoint)) or 'none'}. Choose another result, or train it: "
+            f"napari-fundus train multiscale --set stage={stage} --checkpoint {checkpoint.path}."
+        )
+    told: dict[str, Any] = checkpoint.card.architecture[stage]
+    return told
+
+
+def load_hypothesis(checkpoint: Checkpoint, stage: Stage) -> FRRN:
+    """Return a hypothesis network, ready for inference.
+
+    Raises
+    ------
+    OptionsError, CheckpointError
+        The file has no such stage, or does not hold what its card tells.
+    """
+    from napari_fundus.backends.multiscale.frrn import FRRN, FRRNArchitecture
+
+    network = _loaded(checkpoint, stage, FRRNArchitecture, FRRN)
+    assert isinstance(network, FRRN)  # noqa: S101  # for the type checker
+    return network
+
+
+def load_refiner(checkpoint: Checkpoint, stage: Stage) -> Refiner:
+    """Return a refinement network, ready for inference.
+
+    Raises
+    ------
+    OptionsError, CheckpointError
+        The file has no such stage, or does not hold what its card tells.
+    """
+    from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
+
+    network = _loaded(checkpoint, stage, RefinerArchitecture, Refiner)
+    assert isinstance(network, Refiner)  # noqa: S101  # for the type checker
+    return network
+
+
+def _loaded(
+    checkpoint: Checkpoint, stage: Stage, model: type[BaseModel], build: type[nn.Module]
+) -> nn.Module:
+    told = architecture_of(checkpoint, stage)
+    try:
+        network = build(model.model_validate(told))
+        network.load_state_dict(dict(alone(checkpoint, stage).tensors))
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointError(
+            f"{checkpoint.path} does not hold the stage {stage!r} as its card tells: {reason}"
+        ) from error
+    return network.eval()

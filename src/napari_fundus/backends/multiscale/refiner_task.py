@@ -1,0 +1,292 @@
+"""Training of the refinement network: triplets of patches, the hard ones more often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_fundus.backends.multiscale.hypothesis_task import healthy_indices
+from napari_fundus.backends.multiscale.parts import (
+    architecture_of,
+    load_hypothesis,
+    recipe_of,
+    stages_of,
+)
+from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
+from napari_fundus.backends.multiscale.stage_card import joined_card, joined_tensors
+from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
+from napari_fundus.backends.multiscale.triplets import TripletSampler
+from napari_fundus.checkpoints import Checkpoint, ModelCard
+from napari_fundus.datasets import Dataset
+from napari_fundus.devices import choose_device
+from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.fusion import enlarge
+from napari_fundus.inference.tiles import run_tiles
+from napari_fundus.lesions import Lesion
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing.planes import FILL, GREY, SPREAD, as_input
+from napari_fundus.training.metric_losses import triplet_loss
+from napari_fundus.training.patch_data import Parts
+from napari_fundus.training.patch_task import PatchTask
+from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
+from napari_fundus.training.preflight import DataFacts
+from napari_fundus.training.selective import HardPool
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.store import PatchStore, StoredImage
+
+__all__ = ["RefinerTask"]
+
+_SUSPECT = 0.05
+"""What the coarse hypothesis finds above this may be mined: the refiner is asked about more."""
+_APART = 1 / 440
+"""Share of the disc's diameter that centres without a lesion keep from any: 8 px at 1×."""
+_SCORED_AT_ONCE = 256
+_TILE = 1024
+
+
+class RefinerTask(PatchTask):
+    """Triplets of patches from which a network learns what resembles a microaneurysm.
+
+    Parameters
+    ----------
+    data, healthy
+        As in :func:`train_multiscale`, opened.
+    options
+        Stage, network, patches and losses.
+    known
+        The file of the stages trained before; its coarse hypothesis tells what is suspect.
+    name, command
+        For the model card.
+    """
+
+    name: ClassVar[str] = "multiscale"
+
+    def __init__(
+        self,
+        data: Dataset,
+        healthy: Dataset | None = None,
+        *,
+        options: MultiscaleTrainingOptions | None = None,
+        known: Checkpoint | None = None,
+        name: str = "multiscale",
+        command: str = "",
+    ) -> None:
+        self.options = options or MultiscaleTrainingOptions(stage="refine")
+        self.known, self.stage = known, self.options.stage
+        recipe = self.options.recipe()
+        self.architecture = RefinerArchitecture(
+            backbone=self.options.backbone,
+            planes=1 if self.options.channel == "green" else 3,
+            patch=self.options.refiner_patch | 1,
+        )
+        if known is not None and self.stage in stages_of(known):
+            recipe = recipe_of(known, self.stage)
+            told = architecture_of(known, self.stage)
+            self.architecture = RefinerArchitecture.model_validate(told)
+        super().__init__(
+            data,
+            healthy,
+            lesions=(Lesion.MA,),
+            recipe=recipe,
+            patch=self.architecture.patch,
+            options=self.options,
+            initial=known,
+            name=name,
+            command=command,
+        )
+
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+        """Read both parts; look where the coarse hypothesis is mistaken; draw what to check on."""
+        self._monitor = monitor
+        facts = super().prepare(settings, monitor)
+        self.triplets = cast("TripletSampler", self.sampler)
+        suspects = self._suspects(self.checked)
+        held_back = TripletSampler(self.checked, self.patch, suspects=suspects, apart=self._apart)
+        count = 10 * max(self.options.validation_tiles, 1)
+        rng = np.random.default_rng(settings.seed)
+        self._held_back = np.concatenate(
+            [
+                held_back.draw_lesions(rng, count),
+                held_back.draw_pool(rng, count, mined=self.options.mining).places,
+            ]
+        )
+        self._held_back_lesions = count
+        self._checker = held_back
+        self.pool = self._new_pool(settings.seed, 0)
+        return facts
+
+    def make_sampler(self, store: PatchStore, parts: Parts) -> TripletSampler:
+        """Return the sampler of triplets."""
+        healthy = healthy_indices(parts) if self.options.negatives == "healthy" else None
+        return TripletSampler(
+            store,
+            self.patch,
+            negatives_from=healthy,
+            suspects=self._suspects(store, healthy),
+            apart=self._apart,
+        )
+
+    @property
+    def _apart(self) -> int:
+        return max(round(_APART * self.recipe.disc_diameter), 1)
+
+    def _suspects(
+        self, store: PatchStore, chosen: range | None = None
+    ) -> dict[int, npt.NDArray[np.bool_]]:
+        """Return, by image, where the coarse hypothesis finds something; nothing without it."""
+        if self.known is None or "coarse" not in stages_of(self.known) or not self.options.mining:
+            return {}
+        network = load_hypothesis(self.known, "coarse")
+        ratio = recipe_of(self.known, "coarse").disc_diameter / self.recipe.disc_diameter
+        whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
+        device = choose_device("auto", supported=("cpu", "cuda", "mps"))
+        found = {}
+        for index in chosen or range(len(store)):
+            self._monitor.check()
+            image = store[index]
+            done = run_tiles(
+                whole,
+                _planes_at(image, ratio),
+                outputs=1,
+                tile=_TILE,
+                halo=network.architecture.reach,
+                multiple=network.architecture.multiple,
+                fill=FILL,
+                device=device,
+                monitor=Monitor(),
+            )
+            shape = image.bits.shape[0], image.bits.shape[1]
+            found[index] = enlarge(done.maps[0], shape) > _SUSPECT
+        return found
+
+    def _new_pool(self, *key: int) -> HardPool:
+        return self.triplets.draw_pool(
+            np.random.default_rng(key), self.options.pool, mined=self.options.mining
+        )
+
+    def start_epoch(self, network: nn.Module, epoch: int) -> None:
+        """Every few epochs: draw a new pool, and score it in a stream of batches."""
+        if not epoch or epoch % self.options.refresh:
+            return
+        pool = self._new_pool(int(torch.randint(1 << 30, ())), epoch)
+        device = next(network.parameters()).device
+        losses = []
+        was_training = network.training
+        network.eval()
+        with torch.inference_mode():
+            for start in range(0, len(pool.places), _SCORED_AT_ONCE):
+                chosen = pool.places[start : start + _SCORED_AT_ONCE]
+                logits, _ = network(as_input(self._cut(self.triplets, chosen).to(device)))
+                # The cross-entropy of a patch without a lesion.
+                losses.append(functional.softplus(logits.float()).cpu())
+        network.train(was_training)
+        self.pool = HardPool(pool.places, torch.cat(losses).numpy())
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return the pool: a resumed training draws from the same one."""
+        return {name: torch.from_numpy(array) for name, array in self.pool.state().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take back the pool."""
+        self.pool = HardPool(state["places"].numpy(), state["losses"].numpy())
+
+    def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
+        """Return anchors, positives and negatives, one after the other: uint8 (3·B, P, S, S)."""
+        rng, count = np.random.default_rng(key), settings.batch_size
+        centres = np.concatenate(
+            [self.triplets.draw_lesions(rng, 2 * count), self.pool.draw(rng, count)]
+        )
+        images = self._cut(self.triplets, centres)
+        return {"images": images, "masks": torch.zeros((len(images), 1, 1, 1), dtype=torch.uint8)}
+
+    def _cut(self, sampler: TripletSampler, centres: npt.NDArray[np.int64]) -> Tensor:
+        cut = sampler.store.cut(*sampler.corners(centres), self.patch)
+        return torch.from_numpy(cut.images).permute(0, 3, 1, 2)
+
+    def augment(self, batch: Any) -> Any:
+        """Turn, mirror and warp; every patch by itself gets other contrast and brightness."""
+        blank = torch.zeros_like(batch["images"][:, :1])
+        varied = super().augment({**batch, "masks": blank})
+        return {"images": varied["images"]}
+
+    def build(self) -> Refiner:
+        """Return the network."""
+        return Refiner(self.architecture)
+
+    def steps_per_epoch(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold as many lesion pixels as there are, but 100 at most."""
+        return max(min(len(self.triplets.lesions) // (2 * settings.batch_size), 100), 1)
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """Return triplet loss plus cross-entropy on anchors and negatives."""
+        logits, embeddings = network(batch["images"])
+        anchor, _, negative = logits.float().chunk(3)
+        entropy = functional.binary_cross_entropy_with_logits(
+            torch.cat([anchor, negative]),
+            torch.cat([torch.ones_like(anchor), torch.zeros_like(negative)]),
+        )
+        if self.stage == "classify" or not self.options.triplet_weight:
+            return entropy
+        apart = triplet_loss(*embeddings.chunk(3), margin=self.options.margin)
+        return entropy + self.options.triplet_weight * apart
+
+    def probability(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return the probability that the centre is a lesion, shape (B,)."""
+        return cast("Tensor", network(images)[0]).sigmoid()
+
+    def validation_steps(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold all patches held back."""
+        return -(-len(self._held_back) // _SCORED_AT_ONCE)
+
+    def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
+        """Return patches of both kinds, and which."""
+        first = step * _SCORED_AT_ONCE
+        chosen = self._held_back[first : first + _SCORED_AT_ONCE]
+        ranks = first + np.arange(len(chosen))
+        return {
+            "images": self._cut(self._checker, chosen),
+            "lesion": torch.from_numpy(ranks < self._held_back_lesions),
+        }
+
+    def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
+        """Return the patches above each threshold."""
+        return pixel_sums(self.probability(network, as_input(batch["images"])), batch["lesion"])
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Return figures of patches, as many with a lesion as without."""
+        return pixel_metrics(sums)
+
+    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
+        """Return nothing: a patch is judged as a whole."""
+        return {}
+
+    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the new file's tensors: this stage's beside those trained before."""
+        return joined_tensors(self.stage, tensors, self.known)
+
+    def card(self, settings: TrainingSettings) -> ModelCard:
+        """Return the card of all stages."""
+        return joined_card(self.stage, super().card(settings), self.known)
+
+    def architecture_card(self) -> dict[str, Any]:
+        """Return what the network is built from."""
+        return self.architecture.model_dump(mode="json")
+
+    def options_card(self) -> dict[str, Any]:
+        """Return the method's options."""
+        return self.options.model_dump(mode="json")
+
+
+def _planes_at(image: StoredImage, ratio: float) -> npt.NDArray[np.float32]:
+    """Return a stored image as the input of a network of another scale."""
+    height, width = (max(round(n * ratio), 1) for n in image.bits.shape)
+    pixels = cv2.resize(image.pixels, (width, height), interpolation=cv2.INTER_AREA)
+    planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
+    return np.ascontiguousarray((planes - np.float32(GREY)) / np.float32(SPREAD))

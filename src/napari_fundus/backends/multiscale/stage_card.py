@@ -1,0 +1,67 @@
+"""What one stage's training writes into the common file: its tensors and card beside others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_fundus.backends.multiscale.parts import Stage, alone, named, stages_of
+from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["joined_card", "joined_tensors"]
+
+
+def joined_tensors(
+    stage: Stage, own: Mapping[str, Tensor], known: Checkpoint | None
+) -> dict[str, Tensor]:
+    """Return the tensors of a new file: the stage's, and those of all others in `known`."""
+    joined: dict[str, Tensor] = {}
+    for other in stages_of(known) if known else ():
+        if known and other != stage:
+            joined.update(named(other, alone(known, other).tensors))
+    return {**joined, **named(stage, own)}
+
+
+def joined_card(stage: Stage, card: ModelCard, known: Checkpoint | None) -> ModelCard:
+    """Return the card of a new file.
+
+    Parameters
+    ----------
+    stage
+        What was trained.
+    card
+        Of the stage alone: architecture and recipe as the networks of other methods have them.
+    known
+        The file that the training started from.
+    """
+    if known is None:
+        return card.model_copy(
+            update={
+                "architecture": {stage: card.architecture},
+                "recipe": {**card.recipe, "stages": {stage: dict(card.recipe)}},
+            }
+        )
+    before = known.card
+    told: dict[str, Any] = dict(before.recipe.get("stages", {}))
+    # The loop keeps its settings beside the stages; they are those of the stage trained last.
+    last = before.recipe.get("options", {}).get("stage", "")
+    training = {"training": before.recipe.get("training", {}), "command": before.command}
+    if last in told:
+        told[last] = {**told[last], **training}
+    told[stage] = dict(card.recipe)
+    networks = {**before.architecture, stage: card.architecture}
+    figures = {
+        name if name.split("_")[0] in networks else f"{last}_{name}": value
+        for name, value in before.metrics.items()
+    }
+    return card.model_copy(
+        update={
+            "architecture": networks,
+            "recipe": {**card.recipe, "stages": told},
+            "metrics": {n: v for n, v in figures.items() if not n.startswith(f"{stage}_")},
+            "parent": Parent(name=before.name, sha256=known.sha256),
+        }
+    )

@@ -6,10 +6,7 @@ Usage: ``python -m benchmarks.voting [--device cuda] [--stride 8] [--size 1400] 
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import cv2
@@ -20,6 +17,7 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.contest import Contestant, compete
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
 from napari_fundus.devices import Device, Precision, choose_device, preferred_precision
 from napari_fundus.image import read_image
@@ -31,39 +29,6 @@ from napari_fundus.samples import sample_image_path
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
-_MEMORY = Path("/proc/self/status")
-_MEMORY_RESET = Path("/proc/self/clear_refs")
-
-
-@dataclass
-class Contestant:
-    """An engine, and what was measured of it.
-
-    Attributes
-    ----------
-    title
-        Its line in the table.
-    run
-        Gives the map, shape (H, W).
-    operations
-        Floating-point operations of a run.
-    seconds, busy
-        Of each repeat: on the clock, and the processor time of all threads (on a CPU, the fairer
-        measure where other work runs beside).
-    memory
-        Peak of the first run above the start, MiB.
-    map
-        The last result.
-    """
-
-    title: str
-    run: Callable[[], Float]
-    operations: float
-    seconds: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
-    memory: float = 0.0
-    map: Float = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-
 
 def main() -> None:
     """Run the comparison and print its table."""
@@ -74,16 +39,11 @@ def main() -> None:
     architecture = Architecture(patch=arguments.patch, widths=paper_widths(arguments.width))
     network = _settled(PatchNetwork(architecture), picture)
     contestants = _contestants(network, picture, inside, device, arguments)
-    rates: list[float] = []
-    # By turns, so that whatever else runs on this machine slows all of them alike.
-    for _ in range(arguments.repeats):
-        rates.append(_matmul_rate(device))
-        for contestant in contestants:
-            _measure(contestant, device)
+    rate = compete(contestants, device, arguments.repeats)
     print(
         f"{device.title}, {torch.get_num_threads()} threads; picture {inside.shape[1]}x"
         f"{inside.shape[0]} px, patch {arguments.patch}, stride {arguments.stride}, width "
-        f"{arguments.width}; float32 matrix product {max(rates) / 1e9:.0f} GFLOP/s\n"
+        f"{arguments.width}; float32 matrix product {rate / 1e9:.0f} GFLOP/s\n"
     )
     print(
         "| engine | GFLOP | seconds | times MONAI | processor s | times MONAI | of matmul "
@@ -100,7 +60,7 @@ def main() -> None:
             f"| {contestant.title} | {contestant.operations / 1e9:.0f} | {best:.2f} | "
             f"{min(monai.seconds) / best:.2f} | {min(contestant.busy):.2f} | "
             f"{min(monai.busy) / min(contestant.busy):.2f} | "
-            f"{contestant.operations / best / max(rates):.0%} | {contestant.memory:.0f} | "
+            f"{contestant.operations / best / rate:.0%} | {contestant.memory:.0f} | "
             f"{difference:.1e} |"
         )
 
@@ -210,40 +170,6 @@ def _operations(network: nn.Module, patch: int, device: Device) -> float:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 1, patch, patch, device=device.name))
     return float(counter.get_total_flops())
-
-
-def _matmul_rate(device: Device, side: int = 2048) -> float:
-    """Return how fast `device` multiplies float32 matrices, in operations a second."""
-    a = torch.ones(side, side, device=device.name)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        (a @ a)[0, 0].item()  # reading a value waits for the device
-        seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds)
-
-
-def _measure(contestant: Contestant, device: Device) -> None:
-    before = _peak_memory(device, reset=True)
-    start, start_busy = time.perf_counter(), time.process_time()
-    contestant.map = contestant.run()
-    contestant.seconds.append(time.perf_counter() - start)
-    contestant.busy.append(time.process_time() - start_busy)
-    contestant.memory = max(contestant.memory, _peak_memory(device) - before)
-
-
-def _peak_memory(device: Device, *, reset: bool = False) -> float:
-    """Return the highest memory in use since the last reset, MiB; on a CPU, of the process."""
-    if device.kind == "cuda":
-        if reset:
-            torch.cuda.reset_peak_memory_stats(device.name)
-        return torch.cuda.max_memory_allocated(device.name) / 2**20
-    if not _MEMORY_RESET.exists():
-        return float("nan")
-    if reset:
-        _MEMORY_RESET.write_text("5", encoding="ascii")
-    line = next(x for x in _MEMORY.read_text(encoding="ascii").splitlines() if "VmHWM" in x)
-    return int(line.split()[1]) / 1024
 
 
 if __name__ == "__main__":

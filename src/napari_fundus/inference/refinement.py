@@ -197,5 +197,6 @@ def _between(
     known[at[:, 0], at[:, 1]] = 1
     size = grid[1] * stride, grid[0] * stride
     both = [cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in (sums, known)]
-    spread: Float = both[0] / np.where(both[1] > 0, both[1], np.float32(1))
+    weight = np.where(both[1] > 0, both[1], np.float32(1))
+    spread: Float = (both[0] / weight).astype(np.float32, copy=False)
     return spread[: shape[0], : shape[1]]

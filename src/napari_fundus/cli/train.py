@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,6 +92,18 @@ def train(
         bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
     device: Device = "auto",
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Tell what would be trained, and stop before the first step."),
+    ] = False,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            help="For other programs: tell each event as a line of JSON, and obey the lines pause, "
+            "resume and stop on standard input; its end stops the training.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print the model card, or the folds' figures, as JSON."),
@@ -106,6 +119,8 @@ def train(
     del debug
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import CrossValidated, cross_validate
+    from napari_fundus.training.child import serve
+    from napari_fundus.training.order import Order, follow
 
     chosen: dict[str, Any] = parse_settings(settings)
     if folds is not None and {"folds", "fold"} & chosen.keys():
@@ -116,38 +131,53 @@ def train(
         chosen["scheme"] = scheme
     console = messages()
     trainee = get_detector(detector)
-    command = shlex.join(["napari-fundus", *sys.argv[1:]])
-    shared = {"data": data, "healthy": healthy, "checkpoint": checkpoint, "command": command}
+    words = [word for word in sys.argv[1:] if word != "--events"]
+    command = shlex.join(["napari-fundus", *words])
+    order = Order(
+        detector=detector,
+        data=str(data.resolve()),
+        healthy=None if healthy is None else str(healthy.resolve()),
+        checkpoint=_resolved(checkpoint),
+        settings=chosen,
+        name=name,
+        device=device,
+    )
+    if folds is not None and (check or events):
+        raise OptionsError("--check and --events are for one training, not for --folds.")
 
     def begin(
         fold: int | None = None, *, output: Path, monitor: Monitor, resume: bool, overwrite: bool
     ) -> Iterator[TrainingEvent]:
-        held_back, title = {}, name
+        told = order
         if fold is not None:
-            held_back = {"folds": folds, "fold": fold}
             title = f"{name or output.resolve().parent.name}-fold-{fold}"
-        return trainee.train(
-            output=output,
-            settings={**chosen, **held_back},
-            name=title,
-            device=device,
+            held_back = {**chosen, "folds": folds, "fold": fold}
+            told = order.model_copy(update={"name": title, "settings": held_back})
+        return follow(
+            told,
+            trainee.train,
+            output,
             monitor=monitor,
             resume=resume,
             overwrite=overwrite,
-            **shared,
+            check=check,
+            command=command,
         )
 
+    if events:
+        start = partial(begin, output=output, resume=resume, overwrite=overwrite)
+        raise typer.Exit(serve(lambda monitor: start(monitor=monitor), output))
     last: Finished | CrossValidated | None = None
     with progress_bar(console) as monitor, stopping(monitor):
         place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
-        events: Iterator[TrainingEvent | FoldStarted | CrossValidated]
+        told: Iterator[TrainingEvent | FoldStarted | CrossValidated]
         if folds is None:
-            events = begin(output=output, **place)
+            told = begin(output=output, **place)
         else:
             identity = _identity(detector, data, healthy, checkpoint, chosen)
-            events = cross_validate(begin, folds, output, identity=identity, **place)
+            told = cross_validate(begin, folds, output, identity=identity, **place)
         try:
-            for event in events:
+            for event in told:
                 last = _tell(event, console) or last
         except Cancelled as error:
             console.print(str(error), markup=False, soft_wrap=True)
@@ -156,6 +186,13 @@ def train(
         _tell_folds(last.summary, output, as_json=as_json)
     elif last is not None:
         _tell_end(last, detector, as_json=as_json)
+
+
+def _resolved(checkpoint: str | None) -> str | None:
+    """Return a path in full, so that the run can be resumed from anywhere; a name as it is."""
+    if checkpoint is None or not Path(checkpoint).is_file():
+        return checkpoint
+    return str(Path(checkpoint).resolve())
 
 
 def _identity(

@@ -33,11 +33,14 @@ class Parts:
         With at least one of the classes annotated.
     healthy
         Without any sign of disease; they go with the training.
+    one_eye
+        Whether there is but one image, which is in both parts and must be cut in two.
     """
 
     train: list[Sample]
     validation: list[Sample]
     healthy: list[Sample]
+    one_eye: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,8 @@ def divide(
     they are without lesion, though nobody drew them. One that shows an eye of the validation part,
     as far as names and groups tell, is left out.
 
+    A single image is cut in two if leakage is allowed.
+
     Raises
     ------
     TrainingError
@@ -83,7 +88,8 @@ def divide(
         raise TrainingError(
             f"{data.root} has no image in which {names} are annotated: nothing to train on."
         )
-    train, validation = two_parts(known, settings)
+    one_eye = len(known) == 1 and settings.allow_leakage
+    train, validation = (known, known) if one_eye else two_parts(known, settings)
     held = {s.group for s in validation} - {None}
     graded = [
         s
@@ -104,7 +110,7 @@ def divide(
     ]
     absent = frozenset(wanted & set(DR_LESIONS))
     clean = [replace(s, annotated=absent, truths={}) for s in (*own, *given) if s.group not in held]
-    return Parts(train, validation, clean)
+    return Parts(train, validation, clean, one_eye)
 
 
 def fill_store(

@@ -17,8 +17,10 @@ from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import describe
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import as_input
+from napari_fundus.preprocessing.planes import as_input, as_levels
 from napari_fundus.training.augment import Augmentation, AugmentationSettings
+from napari_fundus.training.events import Patches
+from napari_fundus.training.halves import halves
 from napari_fundus.training.patch_data import Parts, divide, fill_store, tiles_of
 from napari_fundus.training.patch_options import PatchTrainingOptions
 from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
@@ -120,7 +122,13 @@ class PatchTask(Task):
             return fill_store(chosen, self.recipe, self.patch, self.lesions, part)
 
         store = fill(samples, 0.0, share)
-        self.checked = fill(parts.validation, share, 1.0)
+        if parts.one_eye:
+            upper, lower = halves(store[0], self.lesions, least=self.patch)
+            rest = [store[number] for number in range(1, len(store))]
+            store = PatchStore([upper, *rest], self.lesions, least_side=self.patch)
+            self.checked = PatchStore([lower], self.lesions, least_side=self.patch)
+        else:
+            self.checked = fill(parts.validation, share, 1.0)
         self.sampler = self.make_sampler(store, parts)
         self.tiles = tiles_of(
             self.checked,
@@ -174,6 +182,17 @@ class PatchTask(Task):
             batch = {**batch, "unknown": planes[:, -1:]}
             planes = planes[:, :-1]
         return {**batch, "images": images, "masks": planes}
+
+    def patches(self, settings: TrainingSettings) -> Patches:
+        """Return patches of the first step, varied, with their masks."""
+        chosen = settings.model_copy(update={"batch_size": settings.show_patches})
+        batch = self.augment(self.batch(chosen, (settings.seed, 0, 0, 0)))
+        levels = as_levels(batch["images"]).permute(0, 2, 3, 1)
+        images = levels.expand(-1, -1, -1, 3).contiguous().numpy()
+        # Where classes overlap the first one is shown.
+        planes = batch["masks"].numpy() > 0
+        masks = np.where(planes.any(axis=1), planes.argmax(axis=1) + 1, 0).astype(np.uint8)
+        return Patches(images, masks, self.lesions)
 
     @property
     def _tiles_at_once(self) -> int:

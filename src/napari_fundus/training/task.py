@@ -118,10 +118,10 @@ class Task(ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Take back what :meth:`state` gave."""
 
-    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
-        """Return pictures of what the network finds now."""
-        return {}
     def patches(self, settings: TrainingSettings) -> Patches | None:
         """Return ``settings.show_patches`` patches or images as the network will be shown them."""
         return None
 
+    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
+        """Return pictures of what the network finds now."""
+        return {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_fundus.backends.multiscale import Multiscale
+from napari_fundus.backends.multiscale import Multiscale, embed_places, nearest, project
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
 from napari_fundus.backends.multiscale.training import train_multiscale
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
@@ -202,6 +202,39 @@ def test_hard_patches_are_drawn_more_often_once_the_pool_is_scored(runs, folder)
     assert task.pool is not first
     assert len(task.pool.places) == 64
     assert (task.pool.losses > 0).all()
+
+
+def test_embeddings_have_length_1_and_lesions_are_likely(runs, unseen) -> None:
+    image = FundusImage.from_array(unseen.pixels)
+    lesions = np.argwhere(unseen.masks["MA"])[::5]
+    monitor_steps: list[float] = []
+    embeddings, probability = embed_places(
+        image,
+        lesions,
+        checkpoint=str(runs["refine"]),
+        device="cpu",
+        monitor=Monitor(lambda progress: monitor_steps.append(progress.fraction)),
+    )
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
+    _, elsewhere = embed_places(
+        image, np.array([[80.0, 100.0]]), checkpoint=str(runs["refine"]), device="cpu"
+    )
+    assert probability.mean() > elsewhere[0]
+    assert monitor_steps[-1] == 1
+    none, _ = embed_places(image, np.zeros((0, 2)), checkpoint=str(runs["refine"]))
+    assert none.shape == (0, 128)
+
+
+def test_projection_keeps_apart_what_differs_and_is_the_same_every_time() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.eye(8)[:2], 5, axis=0) + 0.01 * rng.standard_normal((10, 8))
+    plane = project(groups)
+    assert np.abs(plane).max() == pytest.approx(1)
+    assert (plane[:5, 0] < 0).all() != (plane[5:, 0] < 0).all()
+    np.testing.assert_array_equal(plane, project(groups))
+    np.testing.assert_array_equal(project(groups[:1]), [[0, 0]])
+    np.testing.assert_array_equal(project(np.ones((3, 8))), np.zeros((3, 2)))
+    assert set(nearest(groups, 0, 4)) == {1, 2, 3, 4}
 
 
 def test_healthy_patches_need_healthy_images(folder, tmp_path) -> None:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from napari_fundus.backends.multiscale.detector import Multiscale
-from napari_fundus.backends.multiscale.options import MultiscaleOptions
+from napari_fundus.backends.multiscale.embedding import embed_places, nearest, project
+from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT, MultiscaleOptions
 from napari_fundus.detector import Detector, hookimpl
 
-__all__ = ["Multiscale", "MultiscaleOptions", "napari_fundus_detectors"]
+__all__ = [
+    "DEFAULT_CHECKPOINT",
+    "Multiscale",
+    "MultiscaleOptions",
+    "embed_places",
+    "napari_fundus_detectors",
+    "nearest",
+    "project",
+]
 
 
 @hookimpl

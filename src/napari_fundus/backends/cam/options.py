@@ -32,6 +32,7 @@ class CamOptions(DetectorOptions):
         min_length=1,
         title="Weights",
         description="Name of a checkpoint, or path of its file.",
+        json_schema_extra={"checkpoint_of": "cam"},
     )
     method: Method = Field(
         "auto",

@@ -23,6 +23,7 @@ class MultiscaleOptions(DetectorOptions):
         min_length=1,
         title="Weights",
         description="Name of a checkpoint, or path of its file.",
+        json_schema_extra={"checkpoint_of": "multiscale"},
     )
     result: Literal["refined", "fused", "fine", "coarse"] = Field(
         "refined",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:
@@ -69,13 +70,9 @@ def recipe_of(checkpoint: Checkpoint, stage: Stage) -> Recipe:
     CheckpointError
         The card does not tell it.
     """
-    try:
-        return Recipe.model_validate(checkpoint.card.recipe["stages"][stage]["preprocessing"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: its card tells no preprocessing of the stage {stage!r} that this "
-            "version knows."
-        ) from error
+    stages = checkpoint.card.recipe.get("stages")
+    told = stages.get(stage) if isinstance(stages, dict) else None
+    return recipe_on_card(checkpoint, told or {})
 
 
 def architecture_of(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.monitor import Monitor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_fundus.backends.unet.network import Architecture
 
-__all__ = ["UNet", "load_network", "load_recipe"]
+__all__ = ["UNet", "load_network"]
 
 _FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "none": ((),),
@@ -62,7 +63,7 @@ class UNet(Detector):
 
         checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
         network, architecture = load_network(checkpoint)
-        recipe = _scaled(load_recipe(checkpoint), options.scale)
+        recipe = _scaled(recipe_on_card(checkpoint), options.scale)
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
         planes = to_planes(prepared)
         if len(planes) != architecture.planes:
@@ -157,22 +158,6 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
             f"network gives {architecture.outputs} maps."
         )
     return network.eval(), architecture
-
-
-def load_recipe(checkpoint: Checkpoint) -> Recipe:
-    """Return the preprocessing that the weights were trained with.
-
-    Raises
-    ------
-    CheckpointError
-        The card does not tell it.
-    """
-    try:
-        return Recipe.model_validate(checkpoint.card.recipe["preprocessing"])
-    except (KeyError, ValidationError) as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
-        ) from error
 
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:

@@ -22,6 +22,7 @@ class UNetOptions(DetectorOptions):
         min_length=1,
         title="Weights",
         description="Name of a checkpoint, or path of its file.",
+        json_schema_extra={"checkpoint_of": "unet"},
     )
     flips: Literal["none", "mirror", "all"] = Field(
         "none",

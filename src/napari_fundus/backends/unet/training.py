@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from napari_fundus.backends.unet.detector import load_network, load_recipe
+from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.backends.unet.training_options import (
     LOOP_DEFAULTS,
@@ -18,6 +18,7 @@ from napari_fundus.backends.unet.training_options import (
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.monitor import Monitor
 from napari_fundus.training.events import TrainingEvent
 from napari_fundus.training.loop import train
@@ -154,7 +155,7 @@ class UNetTask(PatchTask):
                     f"{', '.join(given)} cannot be set: network, classes and scale are those of "
                     f"the weights {initial.card.name!r} to start from."
                 )
-            lesions, recipe = initial.card.lesions, load_recipe(initial)
+            lesions, recipe = initial.card.lesions, recipe_on_card(initial)
             self.architecture = load_network(initial)[1]
         if self.options.patch % self.architecture.multiple:
             raise OptionsError(

@@ -14,16 +14,16 @@ from napari_fundus.detector import Detector, DetectorOptions, Prediction, Traini
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import Lesion
 from napari_fundus.monitor import Monitor
-from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import FILL, to_planes
 
 if TYPE_CHECKING:
     from napari_fundus.backends.voting.network import PatchNetwork
 
-__all__ = ["Voting", "load_network", "load_recipe"]
+__all__ = ["Voting", "load_network"]
 
 
 class Voting(Detector):
@@ -49,7 +49,7 @@ class Voting(Detector):
         """Return the map of `image`; see `Detector.predict`."""
         checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
         network = load_network(checkpoint)
-        recipe = load_recipe(checkpoint)
+        recipe = recipe_on_card(checkpoint)
         patch = network.architecture.patch
         stride = options.stride or max(patch // 4, 1)
         if stride > patch:
@@ -130,19 +130,3 @@ def load_network(checkpoint: Checkpoint) -> PatchNetwork:
             f"its network gives {network.architecture.outputs} maps."
         )
     return network.eval()
-
-
-def load_recipe(checkpoint: Checkpoint) -> Recipe:
-    """Return the preprocessing that the weights were trained with.
-
-    Raises
-    ------
-    CheckpointError
-        The card does not tell it.
-    """
-    try:
-        return Recipe.model_validate(checkpoint.card.recipe["preprocessing"])
-    except (KeyError, ValidationError) as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
-        ) from error

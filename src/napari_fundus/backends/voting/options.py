@@ -22,6 +22,7 @@ class VotingOptions(DetectorOptions):
         min_length=1,
         title="Weights",
         description="Name of a checkpoint, or path of its file.",
+        json_schema_extra={"checkpoint_of": "voting"},
     )
     stride: Annotated[int, Field(ge=1, le=512)] | None = Field(
         None,

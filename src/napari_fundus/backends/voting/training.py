@@ -8,12 +8,13 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from napari_fundus.backends.voting.detector import load_network, load_recipe
+from napari_fundus.backends.voting.detector import load_network
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork
 from napari_fundus.backends.voting.training_options import OF_THE_WEIGHTS, VotingTrainingOptions
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import CheckpointError, OptionsError, TrainingError
+from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import Lesion
 from napari_fundus.monitor import Monitor
 from napari_fundus.training.events import TrainingEvent
@@ -145,7 +146,7 @@ class VotingTask(PatchTask):
                 )
             if initial.card.lesions != (Lesion.MA,):
                 raise CheckpointError(f"{initial.path} does not find microaneurysms alone.")
-            recipe = load_recipe(initial)
+            recipe = recipe_on_card(initial)
             self.architecture = load_network(initial).architecture
         super().__init__(
             data,

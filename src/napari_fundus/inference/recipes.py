@@ -1,0 +1,38 @@
+"""The preprocessing that weights were trained with, as their card tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from napari_fundus.checkpoints import Checkpoint
+from napari_fundus.errors import CheckpointError
+from napari_fundus.preprocessing import Recipe
+
+__all__ = ["recipe_on_card"]
+
+
+def recipe_on_card(checkpoint: Checkpoint, told: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the preprocessing.
+
+    Parameters
+    ----------
+    checkpoint
+        The weights.
+    told
+        The part of the card's recipe to read it from; the whole of it if left out.
+
+    Raises
+    ------
+    CheckpointError
+        The card does not tell it.
+    """
+    try:
+        told = checkpoint.card.recipe if told is None else told
+        return Recipe.model_validate(told["preprocessing"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
+        ) from error

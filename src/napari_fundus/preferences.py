@@ -72,10 +72,15 @@ def _default_path() -> Path:
     return user_config_path("napari-fundus", appauthor=False) / "preferences.json"
 
 
-def preferences() -> Preferences:
+def preferences(*, environment: bool = True) -> Preferences:
     """Return what is preferred now: environment variables, then the file, then the defaults.
 
     Quick enough to be asked each time: the file is read again only when it has changed.
+
+    Parameters
+    ----------
+    environment
+        Whether variables such as ``NAPARI_FUNDUS_DEVICE`` count; else the file alone does.
 
     Raises
     ------
@@ -88,10 +93,9 @@ def preferences() -> Preferences:
         stamp = (stat.st_mtime_ns, stat.st_size)
     except OSError:
         stamp = None
-    environment = tuple(
-        (name, value) for name in _NAMES if (value := os.environ.get(f"{PREFIX}{name.upper()}"))
-    )
-    return _read(path, stamp, environment)
+    given = ((name, os.environ.get(f"{PREFIX}{name.upper()}")) for name in _NAMES)
+    named = tuple((name, value) for name, value in given if value and environment)
+    return _read(path, stamp, named)
 
 
 @lru_cache(maxsize=4)

@@ -252,21 +252,24 @@ class DetectWidget(QWidget):
     def _drop_earlier(self, detections: Detections, source: Source) -> None:
         """Remove what the same method found in the same layer before, unless it was edited.
 
-        Landmarks go whatever found them: those that a person gave come again.
+        What it found with other weights is hidden, so that the two can be compared. Landmarks go
+        whatever found them: those that a person gave come again.
         """
+        now = detections.provenance
         edited = self.results.edited_layers() if self.results is not None else []
         for layer in list(self._viewer.layers):
             known = layer.metadata.get(METADATA_KEY)
-            if (
-                isinstance(known, dict)
-                and known.get("source") is source.layer
-                and (
-                    known.get("kind") == "landmarks"
-                    or known.get("provenance", {}).get("detector") == detections.provenance.detector
-                )
-                and not any(layer is kept for kept in edited)
+            if not isinstance(known, dict) or known.get("source") is not source.layer:
+                continue
+            before = known.get("provenance", {})
+            same = before.get("detector") == now.detector
+            if known.get("kind") == "landmarks" or (
+                same and before.get("checkpoint_sha256") == now.checkpoint_sha256
             ):
-                self._viewer.layers.remove(layer)
+                if not any(layer is kept for kept in edited):
+                    self._viewer.layers.remove(layer)
+            elif same:
+                layer.visible = False
 
     def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
         if self.results is not None:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
-__all__ = ["dock_below", "when_removed"]
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["SideBySide", "camera_of", "dock_below", "when_removed"]
 
 
 class _ParentWatch(QObject):
@@ -51,3 +55,52 @@ def dock_below(dock: QDockWidget, height: int) -> None:
     if isinstance(window, QMainWindow):
         window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
         window.resizeDocks([dock], [height], Qt.Orientation.Vertical)
+
+
+def camera_of(viewer: ViewerModel) -> Any:
+    """Return the camera of a viewer.
+
+    napari 0.9 has it at ``viewer.scene.camera``; before, it was ``viewer.camera``, which is
+    deprecated now.
+    """
+    scene = getattr(viewer, "scene", None)
+    return viewer.camera if scene is None else scene.camera
+
+
+class SideBySide:
+    """Shows groups of layers side by side in one canvas, moved together.
+
+    napari 0.9 has the grid at ``viewer.canvas.grid``; before, it was ``viewer.grid``, which is
+    deprecated now. A group is a run of as many layers of the list as the grid's stride; runs
+    without a visible layer take no place.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        canvas = getattr(viewer, "canvas", None)
+        self._viewer = viewer
+        self._grid = canvas.grid if canvas is not None else viewer.grid
+        self._before: tuple[int, tuple[int, int]] = (1, (-1, -1))
+
+    @property
+    def on(self) -> bool:
+        """Whether the grid is shown."""
+        return bool(self._grid.enabled)
+
+    def show(self, layers_a_group: int) -> None:
+        """Show two groups in a row, the first of the list on the left."""
+        self._before = (self._grid.stride, tuple(self._grid.shape))
+        self._grid.stride = layers_a_group
+        self._grid.shape = (1, 2)
+        self._grid.enabled = True
+        self._viewer.reset_view()
+
+    def hide(self) -> None:
+        """Show all layers over each other again."""
+        self._grid.enabled = False
+        self._grid.stride, self._grid.shape = self._before
+        self._viewer.reset_view()

@@ -3,10 +3,11 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ResultsPanel"]
+__all__ = ["ResultsPanel", "panel_of"]
+
+_panels: WeakSet[ResultsPanel] = WeakSet()
+"""Those that are in use, so that other widgets move the same thresholds."""
 
 _TABLE_HEIGHT = 230
 """Pixels."""
@@ -97,6 +101,7 @@ class ResultsPanel(QWidget):
         self._gather = self._timer(_GATHER_MS, self._compute)
         self._rest = self._timer(_REST_MS, lambda: self._compute(renumber=True))
         self._build()
+        _panels.add(self)
         self.extent.measure(self._pending(), detections.shape)
         # The components at the first thresholds, so that the first move is as quick as the others.
         first = self._settings
@@ -162,6 +167,25 @@ class ResultsPanel(QWidget):
         """Whether a slider's answer is still on its way."""
         waiting = self._gather.isActive() or self._rest.isActive()
         return waiting or self._job is not None or self.extent.busy
+
+    @property
+    def settings(self) -> Settings:
+        """Where the sliders stand."""
+        return self._settings
+
+    @property
+    def shown(self) -> Mapping[str, Shown]:
+        """What each class shows; a class may be missing, or be that of an earlier threshold."""
+        return self._shown
+
+    @property
+    def edited(self) -> frozenset[str]:
+        """Classes that a person painted in, whose sliders are at rest."""
+        return frozenset(self._edited)
+
+    def move_to(self, code: str, value: float) -> None:
+        """Move the slider of one class, as a person would, to just this value."""
+        self.rows[code].spin.set_exact(value)
 
     def set_threshold(self, code: str, value: float) -> None:
         """Move the threshold of one class."""
@@ -314,11 +338,18 @@ class ResultsPanel(QWidget):
 
     def forget(self) -> None:
         """Stop all work: the panel is about to be replaced."""
+        _panels.discard(self)
         self._gather.stop()
         self._rest.stop()
         self.extent.forget()
         if self._job is not None:
             self._job.forget()
+
+
+def panel_of(layers: Iterable[Layer]) -> ResultsPanel | None:
+    """Return the panel whose sliders move these layers, if there is one."""
+    wanted = set(map(id, layers))
+    return next((p for p in _panels if wanted & {id(x) for x in p._labels.values()}), None)
 
 
 def _known(layer: Layer) -> dict[str, Any]:

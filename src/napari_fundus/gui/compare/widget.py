@@ -1,0 +1,340 @@
+"""The widget *Compare two results*: agreement in colours, a table of differences, side by side."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_fundus.detections import Detections
+from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
+from napari_fundus.gui.compare.grid import PairGrid
+from napari_fundus.gui.compare.tables import COLUMNS, summary_html
+from napari_fundus.gui.edits import with_labels
+from napari_fundus.gui.evaluate.choices import Choice, ChoiceBox, results_in, truths_in
+from napari_fundus.gui.evaluate.outcome import AGREEMENT, Legend, OutcomeLayers
+from napari_fundus.gui.evaluate.places import LesionTable, go_to
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.placement import as_array
+from napari_fundus.gui.preferences import follow_preferences
+from napari_fundus.gui.results import panel_of
+from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.lesions import describe
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Labels, Layer
+
+__all__ = ["CompareWidget"]
+
+_REST_MS = 300
+"""Time without slider events after which two results are compared anew."""
+
+
+class CompareWidget(QWidget):
+    """Shows where two results on one image agree, lesion by lesion.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    updated = Signal()
+    """Table and colours are those of the present results."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        follow_preferences()
+        self._viewer = viewer
+        self._job: Job | None = None
+        self._watched: list[tuple[Any, Any]] = []
+        self._outcome = OutcomeLayers(viewer, AGREEMENT, title="agreement")
+        self._grid = PairGrid(viewer)
+        self.agreement: Agreement | None = None
+        """What was found; None before the first comparison."""
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(_REST_MS)
+        self._later.timeout.connect(self._compare)
+        self._build()
+        when_removed(self, self.forget)
+        self._begin()
+
+    def _build(self) -> None:
+        column = scrolling_column(self)
+        self.a_box = ChoiceBox(self._viewer, results_in, preferred=1)
+        self.b_box = ChoiceBox(self._viewer, results_in)
+        self.truth_box = ChoiceBox(self._viewer, truths_in)
+        for box in (self.a_box, self.b_box, self.truth_box):
+            box.chosen.connect(self._begin)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("A", self.a_box)
+        form.addRow("B", self.b_box)
+        form.addRow("Truth", self.truth_box)
+        column.addLayout(form)
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        column.addWidget(self.message)
+        self.body = QWidget()
+        column.addWidget(self.body)
+        column.addStretch(1)
+        body = QVBoxLayout(self.body)
+        body.setContentsMargins(0, 0, 0, 0)
+        self.side_button = QPushButton("Side by side")
+        self.side_button.setCheckable(True)
+        self.side_button.setToolTip("Show A on the left and B on the right, moved together")
+        self.side_button.toggled.connect(self.show_side_by_side)
+        body.addWidget(self.side_button)
+        self.legend = Legend(AGREEMENT)
+        body.addWidget(self.legend)
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        body.addWidget(self.summary)
+        self.class_box = QComboBox()
+        self.where_box = QComboBox()
+        for text, where in (
+            ("only in one of them", (ONLY_A, ONLY_B)),
+            ("only in A", (ONLY_A,)),
+            ("only in B", (ONLY_B,)),
+            ("in both", (BOTH,)),
+            ("all", (BOTH, ONLY_A, ONLY_B)),
+        ):
+            self.where_box.addItem(text, where)
+        for combo in (self.class_box, self.where_box):
+            combo.currentIndexChanged.connect(lambda _: self._show_list())
+        filters = QFormLayout()
+        filters.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        filters.addRow("Class", self.class_box)
+        filters.addRow("Lesions", self.where_box)
+        body.addLayout(filters)
+        self.list = LesionTable(COLUMNS)
+        self.list.setToolTip("Click a row to go there")
+        self.list.row_chosen.connect(self._go)
+        body.addWidget(self.list)
+        self.body.setVisible(False)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a comparison is on its way."""
+        return self._job is not None or self._later.isActive()
+
+    @property
+    def layers(self) -> list[Labels]:
+        """The layer that shows pixels of both (1), only of A (2), and only of B (3)."""
+        return self._outcome.layers
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a lesion, as `Agreement.lesions`; empty before the first comparison."""
+        return pd.DataFrame() if self.agreement is None else self.agreement.lesions
+
+    def choose(
+        self,
+        a: Layer | Iterable[Layer],
+        b: Layer | Iterable[Layer],
+        truth: Layer | Iterable[Layer] | None = None,
+    ) -> None:
+        """Choose what is compared; `updated` tells when the table is there.
+
+        Parameters
+        ----------
+        a, b
+            Layers of two results; one of each is enough.
+        truth
+            Layers of a truth that judges both; None keeps the one chosen.
+
+        Raises
+        ------
+        OptionsError
+            They are no such layers.
+        """
+        for box, layers, what in (
+            (self.a_box, a, "result"),
+            (self.b_box, b, "result"),
+            (self.truth_box, truth, "truth"),
+        ):
+            if layers is not None and not box.choose(layers):
+                raise OptionsError(f"These are no layers of a {what}.")
+
+    def show_side_by_side(self, on: bool) -> None:  # noqa: FBT001  # a slot of toggled
+        """Show the two results side by side, or all layers over each other again."""
+        a, b = self.a_box.choice(), self.b_box.choice()
+        if on and a is not None and b is not None and self.agreement is not None:
+            self._grid.show(a, b, a.source or b.source or self._photograph(a))
+        else:
+            self._grid.hide()
+        self.side_button.blockSignals(True)
+        self.side_button.setChecked(self._grid.shown)
+        self.side_button.blockSignals(False)
+
+    def _photograph(self, choice: Choice) -> Layer | None:
+        """Return a picture of the size of a result whose own picture is not known."""
+        from napari_fundus.gui.layer_choice import is_photograph
+
+        return next(
+            (
+                layer
+                for layer in self._viewer.layers
+                if is_photograph(layer) and tuple(layer.data.shape[:2]) == choice.shape
+            ),
+            None,
+        )
+
+    def _begin(self) -> None:
+        self._drop()
+        a, b = self.a_box.choice(), self.b_box.choice()
+        reason = _why_not(a, b)
+        self._say(reason)
+        if a is None or b is None or reason:
+            return
+        for choice in (a, b):
+            panel = panel_of(choice.layers)
+            if panel is not None:
+                self._watch(panel.updated, self._schedule)
+            for layer in choice.labels.values():
+                self._watch(layer.events.paint, self._schedule)
+        self._later.start(0)
+
+    def _watch(self, signal: Any, slot: Any) -> None:
+        signal.connect(slot)
+        self._watched.append((signal, slot))
+
+    def _schedule(self, event: Any = None) -> None:
+        self._later.start(_REST_MS)
+
+    def _compare(self) -> None:
+        a, b, truth = self.a_box.choice(), self.b_box.choice(), self.truth_box.choice()
+        if a is None or b is None or _why_not(a, b):
+            return
+        results = _Pending(a), _Pending(b)
+        masks = {}
+        if truth is not None and truth.shape == a.shape:
+            masks = {code: layer.data for code, layer in truth.labels.items()}
+        if self._job is not None:
+            self._job.forget()
+
+        def work(_: Any) -> Agreement:
+            truths = {code: np.asarray(as_array(data)) for code, data in masks.items()}
+            return compare(results[0].make(), results[1].make(), truth=truths)
+
+        job = self._job = Job(work, self)
+        job.returned.connect(self._show)
+        job.failed.connect(self._failed)
+        job.ended.connect(self._ended)
+        job.start()
+
+    def _ended(self) -> None:
+        self._job = None
+
+    def _failed(self, error: Exception) -> None:
+        self._say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
+        tell_error(error)
+
+    def _show(self, agreement: Agreement) -> None:
+        self._job = None
+        self.agreement = agreement
+        a = self.a_box.choice()
+        if a is None:
+            return
+        parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
+        self._outcome.show(parts, next(iter(a.labels.values())), per_class=False)
+        where = agreement.lesions["where"]
+        self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
+        self.summary.setText(summary_html(agreement))
+        before = self.class_box.currentData()
+        self.class_box.blockSignals(True)
+        self.class_box.clear()
+        self.class_box.addItem("all", None)
+        for code in agreement.summary["lesion"]:
+            self.class_box.addItem(describe(code).plural, code)
+        self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
+        self.class_box.blockSignals(False)
+        self._show_list()
+        self.body.setVisible(True)
+        self.updated.emit()
+
+    def _show_list(self) -> None:
+        if self.agreement is None:
+            return
+        table = self.agreement.lesions
+        table = table[table["where"].isin(self.where_box.currentData())]
+        if (code := self.class_box.currentData()) is not None:
+            table = table[table["lesion"] == code]
+        largest = table[["area_a", "area_b"]].max(axis=1).sort_values(ascending=False)
+        self.list.set_frame(table.loc[largest.index])
+
+    def _go(self, row: dict[str, Any]) -> None:
+        a = self.a_box.choice()
+        if a is not None:
+            size = 2 * np.sqrt(max(row["area_a"], row["area_b"]) / np.pi)
+            layer = next(iter(a.labels.values()))
+            go_to(self._viewer, layer, row["centroid_row"], row["centroid_col"], size=float(size))
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def _drop(self) -> None:
+        self._later.stop()
+        for signal, slot in self._watched:
+            signal.disconnect(slot)
+        self._watched = []
+        if self._job is not None:
+            self._job.forget()
+            self._job = None
+        self.show_side_by_side(False)
+        self.agreement = None
+        self._outcome.clear()
+        self.body.setVisible(False)
+
+    def forget(self) -> None:
+        """Stop all work and listen no more: the widget was closed."""
+        for box in (self.a_box, self.b_box, self.truth_box):
+            box.disconnect_viewer()
+        self._drop()
+
+
+class _Pending:
+    """A result as it now stands, taken in the main thread and made in another."""
+
+    def __init__(self, choice: Choice) -> None:
+        panel, found = panel_of(choice.layers), choice.detections
+        if found is None:
+            raise OptionsError(f"{choice.title} keeps no maps: it cannot be compared.")
+        self._found = found
+        edited = frozenset[str]()
+        if panel is not None:
+            now = panel.settings
+            self._found = found.threshold(dict(now.thresholds), min_area=now.min_area)
+            edited = panel.edited
+        self._drawn = {code: np.array(choice.labels[code].data) for code in edited}
+
+    def make(self) -> Detections:
+        """Return the result; for a thread."""
+        return with_labels(self._found, self._drawn) if self._drawn else self._found
+
+
+def _why_not(a: Choice | None, b: Choice | None) -> str:
+    """Return why the two cannot be compared; empty if they can."""
+    if a is None or b is None or a.key == b.key:
+        return (
+            "Find lesions in the same image twice, with two methods or two sets of weights, and "
+            "choose the two results as A and B."
+        )
+    for choice in (a, b):
+        if choice.detections is None:
+            return f"{choice.title} was read from a file without maps: run its detector again."
+    if a.shape != b.shape:
+        return f"They are of different images: {a.shape} and {b.shape} pixels."
+    if not set(a.labels) & set(b.labels):
+        return f"No class stands in both: A has {', '.join(a.labels)}, B {', '.join(b.labels)}."
+    return ""

@@ -1,0 +1,248 @@
+"""What can be evaluated or compared: the results and the truths among the viewer's layers."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+
+from napari_fundus.detections import Detections
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.lesions import parse_lesion
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["Choice", "ChoiceBox", "known_of", "results_in", "truths_in"]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Labels layers that belong together: one result, or one truth.
+
+    Attributes
+    ----------
+    key
+        Tells it from others, and stays when layers are renamed.
+    title
+        For people.
+    labels
+        Class code to layer.
+    others
+        Further layers of a result: maps, boxes, landmarks.
+    """
+
+    key: tuple[Any, ...]
+    title: str
+    labels: dict[str, Labels]
+    others: tuple[Layer, ...] = ()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All layers of it."""
+        return [*self.labels.values(), *self.others]
+
+    @property
+    def detections(self) -> Detections | None:
+        """The result itself, where its maps are kept."""
+        for layer in self.labels.values():
+            found = known_of(layer).get("detections")
+            if isinstance(found, Detections):
+                return found
+        return None
+
+    @property
+    def source(self) -> Any:
+        """The image layer that it was found in; None where that is not known."""
+        return next((s for x in self.labels.values() if (s := known_of(x).get("source"))), None)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height and width in pixels."""
+        return tuple(next(iter(self.labels.values())).data.shape)
+
+
+def known_of(layer: Layer) -> dict[str, Any]:
+    """Return what this package has written into a layer's metadata."""
+    known = layer.metadata.get(METADATA_KEY)
+    return known if isinstance(known, dict) else {}
+
+
+def results_in(viewer: ViewerModel) -> list[Choice]:
+    """Return the results among the layers, the uppermost first."""
+    groups: dict[tuple[Any, ...], list[Layer]] = {}
+    for layer in reversed(viewer.layers):
+        known = known_of(layer)
+        if "provenance" in known:
+            groups.setdefault(_result_key(known), []).append(layer)
+    choices = []
+    for key, layers in groups.items():
+        labels = _by_class(layers)
+        if labels:
+            others = tuple(x for x in layers if not any(x is y for y in labels.values()))
+            choices.append(Choice(key, _result_title(layers[0]), labels, others))
+    return _told_apart(choices)
+
+
+def truths_in(viewer: ViewerModel) -> list[Choice]:
+    """Return the truths among the layers: the experts' masks, and labels that a person drew.
+
+    Labels of no known origin count if they are named after a class, as in "my MA" or "exudates".
+    """
+    groups: dict[tuple[Any, ...], dict[str, Labels]] = {}
+    for layer in reversed(viewer.layers):
+        known = known_of(layer)
+        if not isinstance(layer, Labels) or layer.ndim != 2:
+            continue
+        prefix, _, rest = layer.name.rpartition(": ")
+        if known.get("kind") == "truth" and "lesion" in known:
+            groups.setdefault(("experts", prefix), {}).setdefault(known["lesion"], layer)
+        elif not known and (code := _class_in(rest)) is not None:
+            groups.setdefault(("drawn", prefix), {}).setdefault(code, layer)
+    choices = []
+    for (kind, prefix), labels in groups.items():
+        name = "Experts' masks" if kind == "experts" else "Drawn labels"
+        title = f"{name} · {prefix}" if prefix else name
+        choices.append(Choice((kind, prefix), title, dict(reversed(labels.items()))))
+    return choices
+
+
+def _by_class(layers: Iterable[Layer]) -> dict[str, Labels]:
+    found: dict[str, Labels] = {}
+    for layer in layers:
+        known = known_of(layer)
+        if isinstance(layer, Labels) and known.get("kind") == "labels":
+            found.setdefault(str(known["lesion"]), layer)
+    return dict(reversed(found.items()))
+
+
+def _result_key(known: dict[str, Any]) -> tuple[Any, ...]:
+    told = known["provenance"]
+    names = ("detector", "checkpoint_sha256", "created", "seconds", "image_sha256", "image_name")
+    return (id(known.get("source")), *(told.get(name) for name in names))
+
+
+def _result_title(layer: Layer) -> str:
+    told = known_of(layer)["provenance"]
+    weights = told.get("checkpoint")
+    return f"{told['detector']}{f' ({weights})' if weights else ''} · {told['image_name']}"
+
+
+def _told_apart(choices: Sequence[Choice]) -> list[Choice]:
+    """Add the time where titles are the same, and a number where that is the same too."""
+    result: list[Choice] = []
+    for choice in choices:
+        title = choice.title
+        if sum(other.title == choice.title for other in choices) > 1:
+            created = known_of(choice.layers[0])["provenance"].get("created", "")
+            title += f" · {created[11:19]}" if created else ""
+        same = sum(other.title.split(" #")[0] == title for other in result)
+        if same:
+            title += f" #{same + 1}"
+        result.append(Choice(choice.key, title, choice.labels, choice.others))
+    return result
+
+
+def _class_in(name: str) -> str | None:
+    """Return the class that a layer's name tells of: all of it, or one of its words."""
+    for part in (name, *name.replace("_", " ").replace("-", " ").split()):
+        if (code := parse_lesion(part)) is not None:
+            return str(code)
+    return None
+
+
+class ChoiceBox(QComboBox):
+    """A list of choices that follows the viewer's layers and keeps what was chosen.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers.
+    find
+        Lists the choices.
+    preferred
+        Index that is chosen where nothing was yet, if there are so many.
+    """
+
+    chosen = Signal()
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        find: Callable[[ViewerModel], list[Choice]],
+        *,
+        preferred: int = 0,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._find, self._preferred = viewer, find, preferred
+        self._choices: list[Choice] = []
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.currentIndexChanged.connect(lambda _: self.chosen.emit())
+        # A result comes as many layers: they are looked at once, when the last is there.
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(50)
+        self._later.timeout.connect(self.refresh)
+        for emitter in self._emitters():
+            emitter.connect(self._schedule)
+        self.refresh()
+
+    def _emitters(self) -> tuple[Any, Any]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed
+
+    def disconnect_viewer(self) -> None:
+        """Stop listening to the viewer."""
+        self._later.stop()
+        for emitter in self._emitters():
+            emitter.disconnect(self._schedule)
+
+    def _schedule(self, event: Any = None) -> None:
+        self._later.start()
+
+    def choice(self) -> Choice | None:
+        """Return what is chosen."""
+        index = self.currentIndex()
+        return self._choices[index] if 0 <= index < len(self._choices) else None
+
+    def choose(self, layers: Layer | Iterable[Layer]) -> bool:
+        """Choose what one of `layers` belongs to, and tell whether there is such."""
+        self.refresh()
+        wanted = list(layers) if isinstance(layers, Iterable) else [layers]
+        for index, choice in enumerate(self._choices):
+            if any(mine is layer for mine in choice.layers for layer in wanted):
+                self.setCurrentIndex(index)
+                return True
+        return False
+
+    def refresh(self) -> None:
+        """List the choices again; `chosen` tells if another, or other layers, now stand there."""
+        before = self.choice()
+        self._choices = self._find(self._viewer)
+        self.blockSignals(True)
+        self.clear()
+        for choice in self._choices:
+            self.addItem(choice.title)
+            self.setItemData(self.count() - 1, choice.title, 3)  # as a tooltip
+        keys = [choice.key for choice in self._choices]
+        if before is not None and before.key in keys:
+            self.setCurrentIndex(keys.index(before.key))
+        elif len(keys) > self._preferred:
+            self.setCurrentIndex(self._preferred)
+        self.blockSignals(False)
+        now = self.choice()
+        if _layers(now) != _layers(before):
+            self.chosen.emit()
+
+
+def _layers(choice: Choice | None) -> dict[str, int]:
+    return {} if choice is None else {code: id(layer) for code, layer in choice.labels.items()}

@@ -1,0 +1,261 @@
+"""The whole set: runs the result's detector over a data set, or opens a report that was made."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fundus.detections import Detections
+from napari_fundus.gui.run_bar import RunBar
+from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.monitor import Monitor
+from napari_fundus.preferences import cache_folder
+
+if TYPE_CHECKING:
+    from napari_fundus.evaluation.report import Report, SetCurves
+
+__all__ = ["SetPanel", "measure"]
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a run over a set gives: its curves, and the report they are of."""
+
+    curves: SetCurves
+    report: Report
+
+
+def measure(
+    run: Detections,
+    folder: Path,
+    *,
+    split: str | None,
+    cache: Path | None,
+    device: str = "auto",
+    monitor: Monitor,
+) -> Measured:
+    """Run the detector of a result, with its options and weights, over a data set.
+
+    Parameters
+    ----------
+    run
+        The result whose detector is meant.
+    folder
+        Of the data set.
+    split
+        As in `select_samples`; None leaves the choice to it.
+    cache
+        Where maps are kept, so that a run that was stopped goes on.
+    device
+        Where to compute.
+    monitor
+        Takes progress; may cancel.
+    """
+    from napari_fundus.datasets import open_dataset
+    from napari_fundus.evaluation.report import (
+        Contender,
+        SetCurves,
+        Source,
+        evaluate,
+        select_samples,
+    )
+    from napari_fundus.plugins import get_detector
+
+    monitor.step(0.0, "reading the lists")
+    dataset = open_dataset(folder)
+    told = run.provenance
+    contender = Contender.of(get_detector(told.detector), told.options)
+    chosen: Any = split
+    selection = select_samples(dataset, [contender], split=chosen)
+    report = evaluate(
+        selection.samples,
+        [contender],
+        resamples=_RESAMPLES,
+        cache=cache,
+        device=device,
+        monitor=monitor.part(0.02, 0.95),
+        source=Source(
+            name=dataset.name,
+            title=dataset.title,
+            licence=dataset.licence,
+            root=str(dataset.root),
+            split=selection.split,
+            note=selection.note,
+        ),
+        known=dataset,
+    )
+    monitor.step(0.96, "curves")
+    return Measured(SetCurves.of(report), report)
+
+
+class SetPanel(QWidget):
+    """Chooses a data set and a part of it, runs, and tells of the curves."""
+
+    loaded = Signal(object)
+    """The curves of a set, as `SetCurves`."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._run: Detections | None = None
+        self._folder: Path | None = None
+        self._report: Report | None = None
+        self._reading: Job | None = None
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self.folder_button = QPushButton("Choose data set…")
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.part = QComboBox()
+        for text, value in (
+            ("held back, else test, else all", None),
+            ("held back in training", "held-back"),
+            ("testing part", "test"),
+            ("validation part", "valid"),
+            ("training part", "train"),
+            ("all images", "all"),
+        ):
+            self.part.addItem(text, value)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Data set", self.folder_button)
+        form.addRow("Images", self.part)
+        column.addLayout(form)
+        self.run_bar = RunBar("Run over the whole set")
+        self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.returned.connect(self._measured)
+        column.addWidget(self.run_bar)
+        self.open_button = QPushButton("Open report…")
+        self.open_button.setToolTip("Open a folder that `napari-fundus evaluate` wrote")
+        self.open_button.clicked.connect(self._ask_report)
+        self.save_button = QPushButton("Save report…")
+        self.save_button.setToolTip("Write figures with intervals, curves and crops into a folder")
+        self.save_button.clicked.connect(self._ask_save)
+        self.save_button.setEnabled(False)
+        line = QHBoxLayout()
+        line.addWidget(self.open_button)
+        line.addWidget(self.save_button)
+        column.addLayout(line)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.about.setVisible(False)
+        column.addWidget(self.about)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run or a report is under way."""
+        return self.run_bar.running or self._reading is not None
+
+    def set_run(self, run: Detections | None) -> None:
+        """Say which result's detector is measured."""
+        self._run = run
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a data set")
+        if folder:
+            self.set_folder(folder)
+
+    def set_folder(self, folder: str | Path) -> None:
+        """Choose the data set."""
+        self._folder = Path(folder)
+        self.folder_button.setText(self._folder.name)
+        self.folder_button.setToolTip(str(self._folder))
+
+    def run(self) -> None:
+        """Start the run."""
+        run, folder, split = self._run, self._folder, self.part.currentData()
+        if self.run_bar.running:
+            return
+        if run is None:
+            self.run_bar.say("Choose a result that keeps its maps: it says what is measured.")
+            return
+        if folder is None:
+            self.run_bar.say("Choose a data set first.")
+            return
+        cache = cache_folder("maps")
+        self.run_bar.start(
+            lambda monitor: measure(run, folder, split=split, cache=cache, monitor=monitor)
+        )
+
+    def _measured(self, measured: Measured) -> None:
+        self.run_bar.say("")
+        self._report = measured.report
+        self.save_button.setEnabled(True)
+        self._show(measured.curves)
+
+    def _ask_report(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of a report")
+        if folder:
+            self.open_report(folder)
+
+    def open_report(self, path: str | Path) -> None:
+        """Open a report's folder, or its ``report.json``, in a thread."""
+        from napari_fundus.evaluation.report import read_curves
+
+        self._work(lambda _: read_curves(path), self._opened)
+
+    def _opened(self, curves: SetCurves) -> None:
+        self._report = None
+        self.save_button.setEnabled(False)
+        self._show(curves)
+
+    def _show(self, curves: SetCurves) -> None:
+        warnings = "".join(f"<br>⚠ {warning}" for warning in curves.warnings)
+        images = f"{curves.images} image{'s' * (curves.images != 1)}"
+        self.about.setText(f"<b>{curves.title}</b> · {images}{warnings}")
+        self.about.setVisible(True)
+        self.loaded.emit(curves)
+
+    def _ask_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the report")
+        if folder:
+            self.save_report(folder)
+
+    def save_report(self, folder: str | Path) -> None:
+        """Write the report of the last run into a folder, in a thread; nothing is overwritten."""
+        from napari_fundus.evaluation.report import write_report
+
+        report = self._report
+        if report is not None:
+            self._work(
+                lambda monitor: write_report(report, folder, monitor=monitor),
+                lambda files: show_info(f"Written: {files[-1]}"),
+            )
+
+    def _work(self, work: Any, then: Any) -> None:
+        job = Job(work, self)
+        job.returned.connect(then)
+        job.failed.connect(self._failed)
+        job.ended.connect(self._ended)
+        self._reading = job
+        job.start()
+
+    def _failed(self, error: Exception) -> None:
+        self.run_bar.say(str(error))
+        tell_error(error)
+
+    def _ended(self) -> None:
+        self._reading = None
+
+    def forget(self) -> None:
+        """Stop all work: the widget was closed."""
+        self.run_bar.forget()
+        if self._reading is not None:
+            self._reading.forget()
+            self._reading = None

@@ -1,0 +1,170 @@
+"""Three kinds of pixels over the picture: right, wrong, missed; or of both results, or of one."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from napari_fundus.gui.placement import METADATA_KEY, placement_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["AGREEMENT", "TRUTH", "Legend", "OutcomeLayers", "Parts"]
+
+Index = npt.NDArray[np.int64]
+Parts = tuple[Index, Index, Index]
+"""Flat indices of the pixels of each kind."""
+
+TRUTH: tuple[tuple[str, str], ...] = (
+    ("found", "#2f9bff"),
+    ("false positive", "#ffee33"),
+    ("missed", "#d6006c"),
+)
+"""Blue, yellow and magenta: apart from each other with any colour vision, and from the retina."""
+
+AGREEMENT: tuple[tuple[str, str], ...] = (
+    ("both", "#2f9bff"),
+    ("only A", "#ffee33"),
+    ("only B", "#d6006c"),
+)
+
+
+class OutcomeLayers:
+    """Labels layers with three values, one for all classes or one a class, updated in place.
+
+    Parameters
+    ----------
+    viewer
+        Where they are shown.
+    kinds
+        Name and hex colour of the values 1, 2 and 3.
+    title
+        How the layers are called.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, kinds: Sequence[tuple[str, str]], *, title: str
+    ) -> None:
+        self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
+        self._layers: dict[str, Labels] = {}
+        self._written: dict[str, list[Index]] = {}
+
+    @property
+    def layers(self) -> list[Labels]:
+        """The layers that are shown."""
+        present = set(map(id, self._viewer.layers))
+        return [layer for layer in self._layers.values() if id(layer) in present]
+
+    def show(self, parts: Mapping[str, Parts], over: Layer, *, per_class: bool) -> None:
+        """Show the pixels of all classes, in the main thread; only pixels that are any are touched.
+
+        Parameters
+        ----------
+        parts
+            Class code to the pixels of each kind. Where classes meet in one layer, what is wrong
+            or missed hides what is right.
+        over
+            A layer of the picture's size that gives the place.
+        per_class
+            Whether each class has a layer of its own.
+        """
+        groups = (
+            {code: [mine] for code, mine in parts.items()}
+            if per_class
+            else {"": list(parts.values())}
+        )
+        for name in set(self._layers) - set(groups):
+            self._drop(name)
+        for name, group in groups.items():
+            layer = self._layer(name, over)
+            flat = layer.data.reshape(-1)
+            for pixels in self._written.get(name, ()):
+                flat[pixels] = 0
+            written = []
+            for kind in range(3):
+                for mine in group:
+                    flat[mine[kind]] = kind + 1
+                    written.append(mine[kind])
+            self._written[name] = written
+            # Setting the data anew would make napari look at all layers' extents again.
+            layer.refresh(extent=False)
+
+    def clear(self) -> None:
+        """Take the layers out of the viewer."""
+        for name in list(self._layers):
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        layer = self._layers.pop(name)
+        self._written.pop(name, None)
+        if any(layer is present for present in self._viewer.layers):
+            self._viewer.layers.remove(layer)
+
+    def _layer(self, name: str, over: Layer) -> Labels:
+        layer = self._layers.get(name)
+        if layer is not None and any(layer is present for present in self._viewer.layers):
+            return layer
+        self._written.pop(name, None)
+        colours: dict[int | None, Any] = {
+            value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
+        }
+        known = getattr(over, "metadata", {}).get(METADATA_KEY, {})
+        layer = Labels(
+            np.zeros(over.data.shape, np.uint8),
+            name=f"{self._title}{f': {name}' if name else ''}",
+            colormap=DirectLabelColormap(
+                color_dict={None: "transparent", 0: "transparent"} | colours
+            ),
+            opacity=0.9,
+            features=pd.DataFrame(
+                {"index": [1, 2, 3], "outcome": [kind for kind, _ in self._kinds]}
+            ),
+            metadata={METADATA_KEY: {"kind": "outcome", "source": known.get("source")}},
+            **placement_of(over),
+        )
+        layer.editable = False
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(layer)
+        if active is not None:
+            self._viewer.layers.selection.active = active
+        self._layers[name] = layer
+        return layer
+
+
+class Legend(QWidget):
+    """The three colours with their names, and how many lesions are of each kind."""
+
+    def __init__(self, kinds: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(5)
+        self._names = [name for name, _ in kinds]
+        self._labels: list[QLabel] = []
+        for name, colour in kinds:
+            chip = QLabel()
+            chip.setFixedSize(12, 12)
+            chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
+            label = QLabel(name)
+            label.setTextFormat(Qt.TextFormat.RichText)
+            line.addWidget(chip)
+            line.addWidget(label)
+            line.addSpacing(6)
+            self._labels.append(label)
+        line.addStretch(1)
+
+    def set_counts(self, counts: Sequence[int] | None) -> None:
+        """Show a number beside each name; None shows none."""
+        for place, (name, label) in enumerate(zip(self._names, self._labels, strict=True)):
+            label.setText(name if counts is None else f"{name} <b>{counts[place]}</b>")

@@ -1,0 +1,83 @@
+"""What an evaluation computes once for a result and a truth; threads call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.detections import Detections
+from napari_fundus.evaluation.assessment import image_aupr
+from napari_fundus.evaluation.curves import Curve, CurveKind
+from napari_fundus.evaluation.froc import Froc
+from napari_fundus.evaluation.judgement import TrueLesions
+from napari_fundus.gui.placement import as_array
+from napari_fundus.monitor import Monitor
+
+__all__ = ["Prepared", "image_curves", "prepare"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The truth of all classes, and what does not depend on a threshold.
+
+    Attributes
+    ----------
+    truths
+        Class code to its true lesions.
+    aupr
+        Class code to the area below the precision-recall curve; classes without a map are missing.
+    """
+
+    truths: Mapping[str, TrueLesions]
+    aupr: Mapping[str, float]
+
+
+def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) -> Prepared:
+    """Find the true lesions of all classes.
+
+    Parameters
+    ----------
+    masks
+        Class code to labels, shape (H, W), not yet read where they are lazy.
+    run
+        The result, where its maps are kept.
+    monitor
+        Takes progress; may cancel.
+    """
+    truths, areas = {}, {}
+    for code in monitor.track(list(masks), message="reading the truth"):
+        probability = None if run is None else run.probability.get(code)
+        truths[code] = TrueLesions.of(code, as_array(masks[code]), probability=probability)
+        if probability is not None:
+            areas[code] = image_aupr(probability, truths[code])
+    if run is not None:
+        monitor.check()
+        # Labelled here, so that a panel of sliders opens at once in the main thread.
+        assert run.instances is not None  # noqa: S101  # it never is; asked for to be computed
+    return Prepared(truths, areas)
+
+
+def image_curves(
+    truths: Mapping[str, TrueLesions], run: Detections, monitor: Monitor
+) -> dict[tuple[CurveKind, str], Curve]:
+    """Return both curves of each class, of one image; takes a second or so a class."""
+    from napari_fundus.evaluation.report.pixels import PixelHistogram
+
+    curves: dict[tuple[CurveKind, str], Curve] = {}
+    for code in monitor.track(list(truths), message="curves"):
+        truth, probability = truths[code], run.probability.get(code)
+        if probability is None:
+            continue
+        mask: npt.NDArray[np.bool_] = truth.labels > 0
+        froc = Froc()
+        froc.add(probability, mask)
+        curves["froc", code] = Curve.of_froc(code, froc.curve())
+        monitor.check()
+        pixels = PixelHistogram((33,))
+        pixels.add(probability, mask)
+        curves["pr", code] = Curve.of_precision_recall(code, pixels.curve(0), 1)
+    return curves

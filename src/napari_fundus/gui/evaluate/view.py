@@ -1,0 +1,292 @@
+"""What *Evaluate against truth* looks like: choices, legend, slider, and three tabs."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fundus.evaluation.assessment import Assessment
+from napari_fundus.evaluation.curves import Curve, CurveKind
+from napari_fundus.gui.evaluate.choices import ChoiceBox, results_in, truths_in
+from napari_fundus.gui.evaluate.dataset import SetPanel
+from napari_fundus.gui.evaluate.figures import FigureTables
+from napari_fundus.gui.evaluate.lists import COLUMNS, FALSE, FOUND, MISSED, lesion_list
+from napari_fundus.gui.evaluate.outcome import TRUTH, Legend
+from napari_fundus.gui.evaluate.places import LesionTable
+from napari_fundus.gui.evaluate.plots import CurvePlot
+from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.sliders import ClassRow
+from napari_fundus.lesions import describe
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_fundus.evaluation.report import SetCurves
+
+__all__ = ["EvaluateView"]
+
+_KINDS: tuple[CurveKind, CurveKind] = ("froc", "pr")
+
+_LISTED: tuple[tuple[str, frozenset[str] | None], ...] = (
+    ("missed and false positives", frozenset({MISSED, FALSE})),
+    ("missed", frozenset({MISSED})),
+    ("false positives", frozenset({FALSE})),
+    ("found", frozenset({FOUND})),
+    ("all", None),
+)
+
+
+class EvaluateView(QWidget):
+    """The controls; knows nothing of jobs.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered.
+    parent
+        The widget that it fills.
+    """
+
+    lesion_chosen = Signal(str)
+    layers_chosen = Signal()
+    threshold_moved = Signal(float)
+    lesion_wanted = Signal(object)
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._row: ClassRow | None = None
+        self._figures: Assessment | None = None
+        self._set = False
+        column = scrolling_column(parent)
+        self.result_box = ChoiceBox(viewer, results_in)
+        self.truth_box = ChoiceBox(viewer, truths_in)
+        self.colours = QComboBox()
+        self.colours.addItem("in one layer", False)
+        self.colours.addItem("in a layer for each class", True)
+        self.colours.currentIndexChanged.connect(lambda _: self.layers_chosen.emit())
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Result", self.result_box)
+        form.addRow("Truth", self.truth_box)
+        form.addRow("Colours", self.colours)
+        column.addLayout(form)
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        column.addWidget(self.message)
+        self.body = QWidget()
+        column.addWidget(self.body)
+        column.addStretch(1)
+        body = QVBoxLayout(self.body)
+        body.setContentsMargins(0, 0, 0, 0)
+        self.class_box = QComboBox()
+        self.class_box.currentIndexChanged.connect(self._on_class)
+        chooser = QFormLayout()
+        chooser.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        chooser.addRow("Class", self.class_box)
+        body.addLayout(chooser)
+        self.legend = Legend(TRUTH)
+        body.addWidget(self.legend)
+        self._slot = QVBoxLayout()
+        body.addLayout(self._slot)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self._figures_tab(), "Figures")
+        self.tabs.addTab(self._list_tab(), "Lesions")
+        self.tabs.addTab(self._curves_tab(), "Curves")
+        body.addWidget(self.tabs)
+        self.setVisible(False)
+        self.reset()
+
+    def _figures_tab(self) -> QWidget:
+        self.figures = FigureTables()
+        self.figures.class_chosen.connect(self.lesion_chosen)
+        return self.figures
+
+    def _list_tab(self) -> QWidget:
+        tab = QWidget()
+        column = QVBoxLayout(tab)
+        column.setContentsMargins(0, 4, 0, 0)
+        self.listed = QComboBox()
+        for text, outcomes in _LISTED:
+            self.listed.addItem(text, outcomes)
+        self.listed.currentIndexChanged.connect(lambda _: self._show_list())
+        self.list = LesionTable(COLUMNS)
+        self.list.setToolTip("Click a row to go there; a click in the picture chooses its row")
+        self.list.row_chosen.connect(self.lesion_wanted)
+        column.addWidget(self.listed)
+        column.addWidget(self.list)
+        return tab
+
+    def _curves_tab(self) -> QWidget:
+        tab = QWidget()
+        column = QVBoxLayout(tab)
+        column.setContentsMargins(0, 4, 0, 0)
+        self.of_what = QComboBox()
+        self.of_what.addItem("of this image", False)
+        self.of_what.addItem("of a whole set", True)
+        self.of_what.currentIndexChanged.connect(self._on_of_what)
+        column.addWidget(self.of_what)
+        self.set_panel = SetPanel()
+        self.set_panel.setVisible(False)
+        column.addWidget(self.set_panel)
+        self.plots = {kind: CurvePlot(kind) for kind in _KINDS}
+        for plot in self.plots.values():
+            plot.picked.connect(self.threshold_moved)
+            column.addWidget(plot)
+        column.addStretch(1)
+        return tab
+
+    @property
+    def per_class(self) -> bool:
+        """Whether each class shall have a layer of its own."""
+        return bool(self.colours.currentData())
+
+    @property
+    def lesion(self) -> str | None:
+        """The chosen class."""
+        code = self.class_box.currentData()
+        return None if code is None else str(code)
+
+    def say(self, text: str) -> None:
+        """Show a line below the choices; none hides it."""
+        self.message.setText(text)
+        self.message.setVisible(bool(text))
+
+    def reset(self) -> None:
+        """Show nothing of a result."""
+        self._figures = None
+        self.body.setVisible(False)
+        self.figures.show_figures(None)
+        self.set_panel.set_run(None)
+
+    def set_classes(self, codes: Sequence[str]) -> None:
+        """Offer classes, keeping the choice where it is among them."""
+        before = self.lesion
+        self.class_box.blockSignals(True)
+        self.class_box.clear()
+        for code in codes:
+            name = describe(code).plural
+            self.class_box.addItem(f"{name[:1].upper()}{name[1:]}", code)
+        self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
+        self.class_box.blockSignals(False)
+        self._make_row()
+        self.body.setVisible(True)
+
+    def select(self, code: str) -> None:
+        """Choose a class."""
+        place = self.class_box.findData(code)
+        if place >= 0 and place != self.class_box.currentIndex():
+            self.class_box.blockSignals(True)
+            self.class_box.setCurrentIndex(place)
+            self.class_box.blockSignals(False)
+            self._make_row()
+
+    def _on_class(self, _: int) -> None:
+        self._make_row()
+        if self.lesion is not None:
+            self.lesion_chosen.emit(self.lesion)
+
+    def _make_row(self) -> None:
+        """Put the slider of the chosen class in place of the one before."""
+        if self._row is not None:
+            self._slot.removeWidget(self._row)
+            self._row.deleteLater()
+            self._row = None
+        if self.lesion is not None:
+            self._row = ClassRow(self.lesion, 0.5)
+            self._row.changed.connect(self.threshold_moved)
+            self._slot.addWidget(self._row)
+
+    @property
+    def slider(self) -> ClassRow | None:
+        """The slider of the chosen class."""
+        return self._row
+
+    def show_class(self, figures: Assessment, *, threshold: float | None) -> None:
+        """Show the chosen class's counts, slider and list; no threshold locks the slider."""
+        code = self.lesion
+        if code is None:
+            return
+        self._figures = figures
+        row = figures.row(code)
+        self.legend.set_counts((row["found"], row["false_positives"], row["missed"]))
+        if self._row is not None:
+            self._row.set_count(int(row["detections"]))
+            self._row.setEnabled(threshold is not None)
+            if threshold is not None and not self._row.slider.isSliderDown():
+                self._row.blockSignals(True)
+                self._row.spin.set_exact(threshold)
+                self._row.blockSignals(False)
+        self.figures.mark(code)
+        self._show_list()
+
+    def _show_list(self) -> None:
+        if self._figures is not None:
+            self.list.set_frame(
+                lesion_list(self._figures, lesion=self.lesion, outcomes=self.listed.currentData())
+            )
+
+    def _on_of_what(self, _: int) -> None:
+        self._set = bool(self.of_what.currentData())
+        self.set_panel.setVisible(self._set)
+        if self.lesion is not None:
+            self.lesion_chosen.emit(self.lesion)
+
+    def show_set(self, whole: bool) -> None:  # noqa: FBT001  # as Qt's setters are
+        """Turn to the curves of a whole set, or of the image."""
+        self.of_what.setCurrentIndex(int(whole))
+
+    def show_curves(
+        self,
+        curves: Mapping[tuple[CurveKind, str], Curve],
+        whole: SetCurves | None,
+        main: str,
+    ) -> None:
+        """Draw the curves of the chosen class: of the image, or of a set."""
+        code = self.lesion
+        if code is None:
+            return
+        for kind, plot in self.plots.items():
+            if self._set:
+                found = {} if whole is None else whole.get(kind, code)
+            else:
+                found = {main: curves[kind, code]} if (kind, code) in curves else {}
+            plot.show_curves(found, main=main, one_image=not self._set)
+            plot.setVisible(bool(found))
+
+    def mark(
+        self,
+        row: Mapping[str, Any],
+        *,
+        threshold: float | None,
+        curves: SetCurves | None,
+        main: str,
+    ) -> None:
+        """Mark the operating point: the image's own figures, or where the set's curve stands."""
+        if not self._set:
+            self.plots["froc"].mark(row["false_positives"], row["sensitivity"])
+            # Where nothing is found, precision is drawn as 1, as the curve has it.
+            precision = row["pixel_precision"] if row["detections"] else 1.0
+            self.plots["pr"].mark(row["pixel_sensitivity"], precision)
+            return
+        for kind, plot in self.plots.items():
+            known = {} if curves is None or self.lesion is None else curves.get(kind, self.lesion)
+            curve = known.get(main) or next(iter(known.values()), None)
+            place = None if curve is None or threshold is None else curve.at(threshold)
+            plot.mark(*(place or (None, None)))
+
+    def forget(self) -> None:
+        """Stop listening and working: the widget was closed."""
+        self.result_box.disconnect_viewer()
+        self.truth_box.disconnect_viewer()
+        self.set_panel.forget()

@@ -1,0 +1,366 @@
+"""The widget *Evaluate against truth*: colours over the picture, figures, lists and curves."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.evaluation.assessment import Assessment
+from napari_fundus.evaluation.curves import Curve, CurveKind
+from napari_fundus.evaluation.judgement import Judgement
+from napari_fundus.gui.evaluate.choices import Choice
+from napari_fundus.gui.evaluate.following import Following, judge_all
+from napari_fundus.gui.evaluate.lists import nearest_lesion
+from napari_fundus.gui.evaluate.outcome import TRUTH, OutcomeLayers
+from napari_fundus.gui.evaluate.places import go_to
+from napari_fundus.gui.evaluate.preparing import Prepared, image_curves, prepare
+from napari_fundus.gui.evaluate.view import EvaluateView
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.preferences import follow_preferences
+from napari_fundus.gui.work import Job, tell_error
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Labels, Layer
+
+    from napari_fundus.evaluation.report import SetCurves
+
+__all__ = ["EvaluateWidget"]
+
+_GATHER_MS = 5
+"""Changes within this time are answered together."""
+
+_TRUTH_MS = 400
+"""Time without painting after which the truth is read again."""
+
+
+class EvaluateWidget(QWidget):
+    """Shows what a result gets right, misses and makes up, by a truth on the same image.
+
+    Colours and figures follow the thresholds while they are dragged, here or in *Detect lesions*.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    """
+
+    updated = Signal()
+    """Figures and colours are those of the present thresholds."""
+    curves_ready = Signal()
+    """The curves of the image are drawn."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        follow_preferences()
+        self._viewer = viewer
+        self._following: Following | None = None
+        self._truth: Choice | None = None
+        self._prepared: Prepared | None = None
+        self._judged: Mapping[str, Judgement] = {}
+        self._jobs: dict[str, Job] = {}
+        self._stale = False
+        self._outcome = OutcomeLayers(viewer, TRUTH, title="outcome")
+        self._clicked: list[Labels] = []
+        self.figures: Assessment | None = None
+        """Figures of all classes at the present thresholds; None before the first are there."""
+        self.curves: dict[tuple[CurveKind, str], Curve] = {}
+        """Curves of the image, by kind (``"froc"``, ``"pr"``) and class."""
+        self.set_curves: SetCurves | None = None
+        """Curves of a whole set, once a run or a report gave them."""
+        self.view = EvaluateView(viewer, self)
+        self._gather = self._timer(_GATHER_MS, self._judge)
+        self._reread = self._timer(_TRUTH_MS, self._prepare)
+        view = self.view
+        view.result_box.chosen.connect(self._begin)
+        view.truth_box.chosen.connect(self._begin)
+        view.lesion_chosen.connect(self.select)
+        view.layers_chosen.connect(self._draw)
+        view.threshold_moved.connect(lambda value: self.set_threshold(value))
+        view.lesion_wanted.connect(self._go)
+        view.set_panel.loaded.connect(self._on_set)
+        when_removed(self, self.forget)
+        self._begin()
+
+    def _timer(self, milliseconds: int, action: Any) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(action)
+        return timer
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer to what was chosen or moved is still on its way."""
+        moving = self._following is not None and self._following.busy
+        return bool(self._jobs) or self._gather.isActive() or self._reread.isActive() or moving
+
+    @property
+    def layers(self) -> list[Labels]:
+        """The layers that show what is found, made up and missed: values 1, 2 and 3."""
+        return self._outcome.layers
+
+    @property
+    def lesion(self) -> str | None:
+        """The class that slider, list and curves are of."""
+        return self.view.lesion
+
+    def choose(self, result: Layer | Iterable[Layer], truth: Layer | Iterable[Layer]) -> None:
+        """Choose what is compared with what; `updated` tells when the figures are there.
+
+        Parameters
+        ----------
+        result
+            Layers of a result; one is enough.
+        truth
+            Layers of a truth: the experts' masks or drawn labels; one is enough.
+
+        Raises
+        ------
+        OptionsError
+            They are no such layers.
+        """
+        if not self.view.result_box.choose(result):
+            raise OptionsError("These are no layers of a result: run Detect lesions first.")
+        if not self.view.truth_box.choose(truth):
+            raise OptionsError(
+                "These are no layers of a truth: open a sample of a data set, or name labels after "
+                "their class."
+            )
+
+    def select(self, lesion: str) -> None:
+        """Choose the class that slider, list and curves are of."""
+        self.view.select(lesion)
+        self._show_class()
+
+    def set_threshold(self, value: float, lesion: str | None = None) -> None:
+        """Move the threshold of a class (the chosen one) here and in the results panel."""
+        code = lesion or self.lesion
+        if self._following is not None and code is not None:
+            self._following.set_threshold(code, value)
+
+    def go_to(self, row: int) -> None:
+        """Go to a row of the list of lesions, as a click on it does."""
+        self.view.list.choose(row)
+
+    def _begin(self) -> None:
+        """Start on what is now chosen; what was on its way is dropped."""
+        self._drop()
+        result, truth = self.view.result_box.choice(), self.view.truth_box.choice()
+        reason = _why_not(result, truth)
+        self.view.say(reason)
+        if result is None or truth is None or reason:
+            return
+        self._truth = truth
+        for layer in truth.labels.values():
+            layer.events.paint.connect(self._on_truth_painted)
+        self._result = result
+        self._prepare()
+
+    def _prepare(self) -> None:
+        truth, result = self._truth, self._result
+        if truth is None:
+            return
+        masks = {code: truth.labels[code].data for code in result.labels if code in truth.labels}
+        run = result.detections
+        self.view.say("Reading the truth…")
+        self._work("prepare", lambda monitor: prepare(masks, run, monitor), self._on_prepared)
+
+    def _on_prepared(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self.view.say("")
+        if self._following is None:
+            following = self._following = Following(self._viewer, self._result, self)
+            following.changed.connect(self._schedule)
+            self.view.set_classes(list(prepared.truths))
+            self.view.set_panel.set_run(following.run)
+        self._schedule()
+        run = self._following.run
+        if run is not None:
+            truths = prepared.truths
+            self._work("curves", lambda m: image_curves(truths, run, m), self._on_curves)
+
+    def _schedule(self) -> None:
+        if not self._gather.isActive():
+            self._gather.start()
+
+    def _judge(self) -> None:
+        following, prepared = self._following, self._prepared
+        if following is None or prepared is None:
+            return
+        if "judge" in self._jobs:
+            self._stale = True
+            return
+        standing = following.standing(prepared.truths)
+        title, thresholds = following.choice.title, dict(following.thresholds)
+        area = following.min_area
+
+        def work(_: Any) -> tuple[Mapping[str, Judgement], Assessment]:
+            judged = judge_all(standing, prepared.truths)
+            figures = Assessment.of(
+                list(judged.values()),
+                title=title,
+                thresholds=thresholds,
+                min_area=area,
+                aupr=prepared.aupr,
+            )
+            return judged, figures
+
+        self._work("judge", work, self._on_judged)
+
+    def _on_judged(self, result: tuple[Mapping[str, Judgement], Assessment]) -> None:
+        self._judged, self.figures = result
+        self._draw()
+        self.view.figures.show_figures(self.figures)
+        self._show_class(curves=False)
+        self.updated.emit()
+        if self._stale:
+            self._stale = False
+            self._schedule()
+
+    def _draw(self) -> None:
+        """Show the outcome over the picture."""
+        if not self._judged or self._following is None:
+            return
+        parts = {
+            code: (j.true_positive, j.false_positive, j.false_negative)
+            for code, j in self._judged.items()
+        }
+        over = next(iter(self._following.choice.labels.values()))
+        self._outcome.show(parts, over, per_class=self.view.per_class)
+        for layer in self._outcome.layers:
+            if not any(layer is known for known in self._clicked):
+                layer.mouse_drag_callbacks.append(self._on_canvas)
+                self._clicked.append(layer)
+
+    def _show_class(self, *, curves: bool = True) -> None:
+        """Show slider, list and operating point of the chosen class; `curves` draws these anew."""
+        code, following = self.lesion, self._following
+        if code is None or following is None or self.figures is None:
+            return
+        row = self.figures.row(code)
+        self.view.show_class(
+            self.figures,
+            threshold=following.thresholds.get(code) if following.can_move(code) else None,
+        )
+        if curves:
+            self.view.show_curves(self.curves, self.set_curves, _label(following))
+        self.view.mark(
+            row,
+            threshold=following.thresholds.get(code),
+            curves=self.set_curves,
+            main=_label(following),
+        )
+
+    def _on_curves(self, curves: dict[tuple[CurveKind, str], Curve]) -> None:
+        self.curves = curves
+        self._show_class()
+        self.curves_ready.emit()
+
+    def _on_set(self, curves: SetCurves) -> None:
+        self.set_curves = curves
+        self.view.show_set(True)
+        self._show_class()
+
+    def _go(self, row: dict[str, Any]) -> None:
+        if self._following is None:
+            return
+        layer = next(iter(self._following.choice.labels.values()))
+        size = max(
+            row["bbox_row_stop"] - row["bbox_row_start"],
+            row["bbox_col_stop"] - row["bbox_col_start"],
+        )
+        go_to(self._viewer, layer, row["centroid_row"], row["centroid_col"], size=float(size))
+
+    def _on_canvas(self, layer: Labels, event: Any) -> Any:
+        """Choose the lesion that was clicked in the canvas; dragging moves the picture as ever."""
+        yield
+        if event.type == "mouse_move":
+            return
+        row, col = layer.world_to_data(event.position)[-2:]
+        place = nearest_lesion(self.view.list.frame, float(row), float(col))
+        if place is not None:
+            self.view.list.choose(place)
+
+    def _on_truth_painted(self, event: Any = None) -> None:
+        self._reread.start()
+
+    def _work(self, name: str, work: Any, then: Any) -> None:
+        """Run one job of each name; an earlier one of the same name is dropped."""
+        if name in self._jobs:
+            self._jobs.pop(name).forget()
+        job = Job(work, self)
+        self._jobs[name] = job
+
+        def ended() -> None:
+            if self._jobs.get(name) is job:
+                del self._jobs[name]
+
+        def returned(value: Any) -> None:
+            ended()
+            then(value)
+
+        job.returned.connect(returned)
+        job.failed.connect(self._failed)
+        job.ended.connect(ended)
+        job.start()
+
+    def _failed(self, error: Exception) -> None:
+        self.view.say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
+        tell_error(error)
+
+    def _drop(self) -> None:
+        """Forget the present result and truth, and take the colours away."""
+        self._gather.stop()
+        self._reread.stop()
+        for job in self._jobs.values():
+            job.forget()
+        self._jobs = {}
+        self._stale = False
+        if self._truth is not None:
+            for layer in self._truth.labels.values():
+                layer.events.paint.disconnect(self._on_truth_painted)
+            self._truth = None
+        if self._following is not None:
+            self._following.forget()
+            self._following.deleteLater()
+            self._following = None
+        self._prepared, self._judged, self.figures, self.curves = None, {}, None, {}
+        self._outcome.clear()
+        self._clicked = []
+        self.view.reset()
+
+    def forget(self) -> None:
+        """Stop all work and listen no more: the widget was closed."""
+        self._drop()
+        self.view.forget()
+
+
+def _why_not(result: Choice | None, truth: Choice | None) -> str:
+    """Return why the two cannot be compared; empty if they can."""
+    if result is None:
+        return "Find lesions first: run Detect lesions, or open a result."
+    if truth is None:
+        return (
+            "No truth here: open a sample of a data set, or add a labels layer named after its "
+            "class, such as MA."
+        )
+    if result.shape != truth.shape:
+        return f"They are of different images: {result.shape} and {truth.shape} pixels."
+    if not set(result.labels) & set(truth.labels):
+        return (
+            f"No class stands in both: the result has {', '.join(result.labels)}, the truth "
+            f"{', '.join(truth.labels)}."
+        )
+    return ""
+
+
+def _label(following: Following) -> str:
+    """Return how a report calls the detector of the result."""
+    run = following.run
+    return "" if run is None else run.provenance.detector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from enum import Enum
 from typing import Annotated, Any, Literal
 
@@ -9,10 +10,13 @@ import pytest
 from pydantic import BaseModel, Field
 from qtpy.QtWidgets import QLabel
 
+from napari_fundus.backends.voting.options import VotingOptions
+from napari_fundus.checkpoints import bundled_folder
 from napari_fundus.detector import DetectorOptions
 from napari_fundus.errors import OptionsError
 from napari_fundus.gui.forms import ModelForm, TextEditor
 from napari_fundus.plugins import find_detectors
+from napari_fundus.training import TrainingSettings
 
 pytestmark = pytest.mark.gui
 
@@ -140,3 +144,31 @@ def test_every_installed_detector_s_options_survive_the_form(qtbot, name):
     form = ModelForm(model)
     qtbot.addWidget(form)
     assert form.instance() == model()
+
+
+def test_weights_are_chosen_from_those_known_now_or_typed(qtbot, monkeypatch, tmp_path):
+    monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path))
+    form = ModelForm(VotingOptions)
+    qtbot.addWidget(form)
+    editor = form.editors["checkpoint"]
+    assert form.values()["checkpoint"] == "voting-idrid"
+    assert editor.control.names() == ["voting-idrid"]
+    shutil.copy(bundled_folder() / "voting-idrid.safetensors", tmp_path / "mine.safetensors")
+    editor.control.refresh()
+    assert editor.control.names() == ["voting-idrid", "mine"]
+    assert form.values()["checkpoint"] == "voting-idrid", "a new list changes no choice"
+    editor.control.setCurrentIndex(1)
+    assert form.instance().checkpoint == "mine"
+    editor.control.setEditText("/else/where.safetensors")
+    assert form.instance().checkpoint == "/else/where.safetensors"
+
+
+def test_fields_can_be_left_out_and_hidden(qtbot):
+    form = ModelForm(TrainingSettings, {"batch_size": 7}, leave_out={"scheme"})
+    qtbot.addWidget(form)
+    assert "scheme" not in form.editors
+    form.set_shown({"batch_size", "scheme"}, shown=False)
+    assert form.editors["batch_size"].isHidden()
+    assert form.instance().batch_size == 7
+    form.reset()
+    assert form.instance() == TrainingSettings()

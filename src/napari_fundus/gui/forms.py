@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -27,6 +27,7 @@ from superqt import QLargeIntSpinBox
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import OptionsError
+from napari_fundus.gui.checkpoint_choice import CheckpointCombo
 from napari_fundus.gui.fields import (
     field_bounds,
     field_extra,
@@ -49,7 +50,8 @@ class ModelForm(QWidget):
 
     float, int, bool, str, `Literal`, `Enum`, nested models and `Optional` of these get a control of
     their own; any other type a line that takes JSON. Fields with
-    ``json_schema_extra={"advanced": True}`` stand behind "More options".
+    ``json_schema_extra={"advanced": True}`` stand behind "More options"; text with
+    ``{"checkpoint_of": DETECTOR}`` is a choice of that detector's weights.
 
     Parameters
     ----------
@@ -57,6 +59,8 @@ class ModelForm(QWidget):
         The class; every field needs a default.
     values
         What differs from the defaults.
+    leave_out
+        Fields without a control.
     """
 
     changed = Signal()
@@ -66,14 +70,19 @@ class ModelForm(QWidget):
         model: type[BaseModel],
         values: Mapping[str, Any] | None = None,
         parent: QWidget | None = None,
+        *,
+        leave_out: Collection[str] = (),
     ) -> None:
         super().__init__(parent)
         self.model = model
         self.editors: dict[str, Editor] = {}
+        self._labels: dict[str, QLabel] = {}
         layout = _form_layout(self)
         folded = QWidget()
         folded_layout = _form_layout(folded)
         for name, field in model.model_fields.items():
+            if name in leave_out:
+                continue
             advanced = bool(field_extra(field).get("advanced"))
             self._add(name, field, folded_layout if advanced else layout)
         if folded_layout.rowCount():
@@ -82,7 +91,7 @@ class ModelForm(QWidget):
             layout.addRow(more)
         else:
             folded.deleteLater()
-        self.set_values({**model_defaults(model), **dict(values or {})})
+        self.set_values({**self.defaults(), **dict(values or {})})
 
     def _add(self, name: str, field: FieldInfo, layout: QFormLayout) -> None:
         editor = make_editor(field.annotation, field)
@@ -99,6 +108,7 @@ class ModelForm(QWidget):
         else:
             layout.addRow(label, editor)
         self.editors[name] = editor
+        self._labels[name] = label
 
     def values(self) -> dict[str, Any]:
         """Return what the form shows, by field name."""
@@ -111,7 +121,19 @@ class ModelForm(QWidget):
 
     def reset(self) -> None:
         """Show the defaults."""
-        self.set_values(model_defaults(self.model))
+        self.set_values(self.defaults())
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the defaults of the fields shown."""
+        defaults = model_defaults(self.model)
+        return {name: value for name, value in defaults.items() if name in self.editors}
+
+    def set_shown(self, names: Collection[str], *, shown: bool) -> None:
+        """Show or hide fields; hidden ones keep their values."""
+        for name in names:
+            if name in self.editors:
+                self._labels[name].setVisible(shown)
+                self.editors[name].setVisible(shown)
 
     def instance(self) -> Any:
         """Return the model's instance.
@@ -289,6 +311,22 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
+class CheckpointEditor(Editor):
+    """Weights by name or path."""
+
+    def __init__(self, detector: str) -> None:
+        super().__init__()
+        self.control = CheckpointCombo(detector)
+        self.control.editTextChanged.connect(lambda _: self.changed.emit())
+        self._put(self.control)
+
+    def value(self) -> str:
+        return str(self.control.currentText()).strip()
+
+    def set_value(self, value: Any) -> None:
+        self.control.setEditText("" if value is None else str(value))
+
+
 class OptionalEditor(Editor):
     """A control that can be switched off, which means None."""
 
@@ -359,6 +397,8 @@ def make_editor(annotation: Any, field: FieldInfo) -> Editor:
         if annotation is float:
             return FloatEditor(field)
         if annotation is str:
+            if detector := field_extra(field).get("checkpoint_of"):
+                return CheckpointEditor(str(detector))
             return TextEditor()
     return TextEditor(as_json=True)
 

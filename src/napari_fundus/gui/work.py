@@ -69,7 +69,9 @@ class Job(QObject):
     def _report(self, progress: Progress) -> None:
         """Pass progress on; called in the work's thread, at most some twenty times a second."""
         now = time.monotonic()
-        if self._watched and (now - self._last >= _INTERVAL or progress.fraction >= 1):
+        if self._watched and progress.paused:
+            self.progressed.emit(progress.fraction, "paused")
+        elif self._watched and (now - self._last >= _INTERVAL or progress.fraction >= 1):
             self._last = now
             self.progressed.emit(progress.fraction, progress.message)
 

@@ -85,7 +85,7 @@ def main() -> None:
     samples = [s for s in chosen.samples if Lesion.MA in s.annotated][:: arguments.every]
     device = choose_device(arguments.device, supported=Multiscale.devices)
     present = set(stages_of(load_checkpoint(options.checkpoint, detector="multiscale")))
-    rows = [row for row in ROWS if row.stage is None or row.stage in present]
+    rows = [row for row in ROWS if needed(row) <= present]
     counts = {row.title: PixelCounts(33) for row in rows}
     for number, sample in enumerate(samples, start=1):
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
@@ -100,6 +100,13 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     for row in rows:
         print(_line(row, counts[row.title], [s.group for s in samples], arguments.threshold))
+
+
+def needed(row: Row) -> set[Stage]:
+    """Return the stages that a row's map is made of."""
+    if row.stage in ("fine", "coarse"):
+        return {row.stage}
+    return {"fine", "coarse"} | ({row.stage} if row.stage else set())
 
 
 def _maps(work: Work, rows: list[Row]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks import multiscale_ablation
 from napari_fundus.backends.multiscale import Multiscale, embed_places, nearest, project
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
 from napari_fundus.backends.multiscale.training import train_multiscale
@@ -202,6 +203,23 @@ def test_hard_patches_are_drawn_more_often_once_the_pool_is_scored(runs, folder)
     assert task.pool is not first
     assert len(task.pool.places) == 64
     assert (task.pool.losses > 0).all()
+
+
+def test_the_ablation_has_a_line_a_row_of_the_paper(runs, folder, monkeypatch, capsys) -> None:
+    given = [str(runs["classify"]), "--data", str(folder), "--suspect", "0.2", "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["multiscale_ablation", *given])
+    multiscale_ablation.main()
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[0].strip("| ") for line in table[1:]] == [
+        row.title for row in multiscale_ablation.ROWS
+    ]
+    fine, *_, last = (float(line.split(" | ")[1].split()[0]) for line in table[1:])
+    assert 0 < fine < 1
+    assert last != fine
+    # Weights with fewer stages have fewer rows.
+    monkeypatch.setattr("sys.argv", ["multiscale_ablation", str(runs["fine"]), *given[1:]])
+    multiscale_ablation.main()
+    assert capsys.readouterr().out.count("| HGN") == 1
 
 
 def test_embeddings_have_length_1_and_lesions_are_likely(runs, unseen) -> None:

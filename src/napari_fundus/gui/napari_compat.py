@@ -3,16 +3,26 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Labels
 
-__all__ = ["SideBySide", "camera_of", "dock_below", "when_removed"]
+__all__ = [
+    "SideBySide",
+    "camera_of",
+    "canvas_size",
+    "dock_below",
+    "stroke_pixels",
+    "when_removed",
+]
 
 
 class _ParentWatch(QObject):
@@ -104,3 +114,54 @@ class SideBySide:
         self._grid.enabled = False
         self._grid.stride, self._grid.shape = self._before
         self._viewer.reset_view()
+
+
+def canvas_size(viewer: ViewerModel) -> tuple[int, int]:
+    """Return height and width of the canvas in pixels of the screen.
+
+    napari (0.9) has it in the viewer's `canvas`; it promises no place.
+    """
+    height, width = viewer.canvas.size
+    return max(int(height), 1), max(int(width), 1)
+
+
+def stroke_pixels(
+    layer: Labels, stroke: Sequence[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """Return which pixels of a 2-D layer a stroke touched, and their values before it.
+
+    Parameters
+    ----------
+    layer
+        The labels, after the stroke.
+    stroke
+        The value of the layer's event `paint`: napari (0.9) gives its item of the undo history, a
+        list of edits, each either (indices, old values, new value) or an object that has
+        ``slice_key``, ``mask`` (None for all of the slice) and ``old_values``.
+
+    Returns
+    -------
+    pixels
+        int64, flat indices, ascending, each once.
+    before
+        As long.
+    """
+    width = layer.data.shape[1]
+    parts, values = [], []
+    for edit in stroke:
+        if hasattr(edit, "slice_key"):
+            rows, cols = edit.slice_key
+            old = np.asarray(edit.old_values)
+            mask = np.ones(old.shape, np.bool_) if edit.mask is None else edit.mask
+            row, col = np.nonzero(mask)
+            parts.append((row + rows.start) * width + col + cols.start)
+            values.append(old.reshape(-1))
+        else:
+            (row, col), old, _ = edit
+            parts.append(np.asarray(row) * width + np.asarray(col))
+            values.append(np.broadcast_to(old, np.shape(row)))
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, layer.data.dtype)
+    # Where edits overlap, the first one knows the value before all of them.
+    pixels, first = np.unique(np.concatenate(parts), return_index=True)
+    return pixels.astype(np.int64), np.concatenate(values)[first]

@@ -1,0 +1,120 @@
+"""Where the camera looks: zooming to a lesion, marking it, and clicks on lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_fundus.gui.napari_compat import canvas_size
+from napari_fundus.gui.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.review.lesion import Lesion
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Shapes
+
+__all__ = ["Navigator"]
+
+_ROOM = 8.0
+"""Side of the view, in sides of the lesion."""
+
+_LEAST = 160.0
+"""Least side of the view in pixels of the image: a microaneurysm needs its surroundings."""
+
+_PAD = 4.0
+_MARK = "#ffffff"
+
+
+class Navigator:
+    """Moves a viewer's camera between lesions and marks the one under review.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    clicked
+        Called with row and column, in pixels of the labels, of a click that was no drag.
+    """
+
+    def __init__(self, viewer: ViewerModel, clicked: Callable[[tuple[float, float]], None]) -> None:
+        self._viewer, self._clicked = viewer, clicked
+        self._mark: Shapes | None = None
+        self._labels: Labels | None = None
+        viewer.mouse_drag_callbacks.append(self._on_press)
+
+    def follow(self, labels: Labels) -> None:
+        """Take the labels layer whose pixels are meant from now on."""
+        self._labels = labels
+
+    def show(self, lesion: Lesion, *, zoom: bool) -> None:
+        """Mark a lesion, and zoom to it if asked to."""
+        if self._labels is None:
+            return
+        self._draw_mark(lesion)
+        top, left, bottom, right = lesion.box
+        middle = self._labels.data_to_world(((top + bottom - 1) / 2, (left + right - 1) / 2))
+        camera = self._viewer.camera
+        if zoom:
+            side = max(_ROOM * max(bottom - top, right - left), _LEAST)
+            pixel = float(np.max(np.abs(np.asarray(self._labels.scale)[-2:])))
+            camera.zoom = min(canvas_size(self._viewer)) / (side * pixel)
+            camera.center = (0.0, *map(float, np.asarray(middle)[-2:]))
+
+    def show_all(self) -> None:
+        """Show the whole image."""
+        self._viewer.reset_view()
+
+    def _draw_mark(self, lesion: Lesion) -> None:
+        top, left, bottom, right = lesion.box
+        low = np.array([top, left]) - 0.5 - _PAD
+        high = np.array([bottom, right]) - 0.5 + _PAD
+        corners = np.array([low, (low[0], high[1]), high, (high[0], low[1])])
+        if self._mark is None or self._mark not in self._viewer.layers:
+            self._mark = self._add_mark(corners)
+        else:
+            self._mark.data = [corners]
+        self._mark.edge_width = max(float(np.max(high - low)) / 30, 0.8)
+
+    def _add_mark(self, corners: Any) -> Shapes:
+        from napari.layers import Shapes
+
+        active = self._viewer.layers.selection.active
+        mark = Shapes(
+            [corners],
+            shape_type="rectangle",
+            name="lesion under review",
+            face_color="transparent",
+            edge_color=_MARK,
+            metadata={METADATA_KEY: {"kind": "mark"}},
+            **(placement_of(self._labels) if self._labels is not None else {}),
+        )
+        self._viewer.add_layer(mark)
+        # The reviewer works in the labels, not in the mark.
+        self._viewer.layers.selection.active = active
+        return mark
+
+    def clear(self) -> None:
+        """Take the mark away."""
+        if self._mark is not None and self._mark in self._viewer.layers:
+            self._viewer.layers.remove(self._mark)
+        self._mark = None
+
+    def forget(self) -> None:
+        """Stop listening to the viewer."""
+        self.clear()
+        if self._on_press in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._on_press)
+
+    def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Tell a click from a drag: only when the button is let go without a move."""
+        active = self._viewer.layers.selection.active
+        if self._labels is None or str(getattr(active, "mode", "pan_zoom")) != "pan_zoom":
+            return
+        position = tuple(event.position)
+        yield
+        if event.type == "mouse_move":
+            return
+        row, col = np.asarray(self._labels.world_to_data(position))[-2:]
+        self._clicked((float(row), float(col)))

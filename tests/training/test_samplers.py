@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_fundus.errors import TrainingError
+from napari_fundus.training.lesion_set import LesionSet
 from napari_fundus.training.samplers import BalancedSampler, CentreSampler, PositionSet
 from napari_fundus.training.store import PatchStore, StoredImage, pack_masks
 
@@ -206,3 +207,17 @@ def test_no_patch_is_centred_outside_the_reviewed_region(kind) -> None:
 
 def test_a_store_without_regions_carries_none(store) -> None:
     assert BalancedSampler(store, SIZE).batch(4, 1).unknown is None
+
+
+def test_lesions_are_drawn_by_the_power_of_their_area() -> None:
+    first, second = np.zeros((2, 40, 60), np.bool_)
+    first[:20, :20] = True  # 400 px
+    second[5:7, 5:7] = second[30, 50] = True  # 4 px and 1 px
+    for power, expected in ((0, (1, 1, 1)), (0.5, (20, 2, 1)), (1, (400, 4, 1))):
+        found = LesionSet([first, second], power=power)
+        assert (found.lesions, len(found)) == (3, 405)
+        images, rows, cols = found.draw(np.random.default_rng(0), 60_000)
+        assert np.stack([first, second])[images, rows, cols].all()
+        shares = np.array([(images == 0).mean(), ((images == 1) & (rows < 9)).mean()])
+        np.testing.assert_allclose(shares, np.array(expected[:2]) / sum(expected), atol=0.01)
+    assert not len(LesionSet([np.zeros((4, 4), np.bool_)]))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
+from napari_fundus.training.lesion_set import LesionSet
 from napari_fundus.training.store import PatchBatch, PatchStore, StoredImage
 
 __all__ = ["BalancedSampler", "CentreSampler", "PatchSampler", "PositionSet"]
@@ -175,7 +176,7 @@ class BalancedSampler(PatchSampler):
 
 
 class CentreSampler(PatchSampler):
-    """Larger patches, a share of them centred near a lesion pixel of a class that is drawn first.
+    """Larger patches, a share of them centred near a lesion of a class that is drawn first.
 
     So that rare classes are seen often, however few their pixels are.
 
@@ -188,6 +189,8 @@ class CentreSampler(PatchSampler):
         field of view. The share of a class without any pixel is left to the others.
     jitter
         Largest distance of centre and lesion pixel along each axis, as a share of `size`.
+    area_power
+        A lesion is drawn in proportion to its area to this power, see `LesionSet`.
     """
 
     def __init__(
@@ -197,6 +200,7 @@ class CentreSampler(PatchSampler):
         *,
         class_shares: Mapping[str, float],
         jitter: float = 0.25,
+        area_power: float = 1.0,
     ) -> None:
         super().__init__(store, size)
         if unknown := set(class_shares) - set(store.lesions):
@@ -205,12 +209,15 @@ class CentreSampler(PatchSampler):
             raise TrainingError(
                 "The shares of the classes must be 0 or more, and at most 1 together."
             )
-        self._sets = {"anywhere": PositionSet([i.usable[::2, ::2] for i in store], stride=2)}
+        self._sets: dict[str, PositionSet | LesionSet] = {
+            "anywhere": PositionSet([i.usable[::2, ::2] for i in store], stride=2)
+        }
         weights = {"anywhere": 1 - sum(class_shares.values())}
         for code, share in class_shares.items():
             bit = np.uint8(1 << store.lesions.index(code))
-            self._sets[code] = PositionSet(
-                [((image.bits & bit) > 0) & _known(image) for image in store]
+            masks = [((image.bits & bit) > 0) & _known(image) for image in store]
+            self._sets[code] = (
+                PositionSet(masks) if area_power == 1 else LesionSet(masks, power=area_power)
             )
             weights[code] = share
         total = {code: w for code, w in weights.items() if len(self._sets[code])}
@@ -230,7 +237,7 @@ class CentreSampler(PatchSampler):
         return {code: len(found) for code, found in self._sets.items()}
 
     def positions(self, rng: np.random.Generator, count: int) -> Positions:
-        """Draw a class for each patch, then a pixel of it, then the shift."""
+        """Draw a class for each patch, then a lesion's pixel, then the shift."""
         codes = list(self._shares)
         share = np.array([self._shares[code] for code in codes])
         kinds = rng.choice(len(codes), count, p=share / share.sum())

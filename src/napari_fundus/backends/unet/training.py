@@ -182,7 +182,9 @@ class UNetTask(PatchTask):
     def make_sampler(self, store: PatchStore, parts: Parts) -> CentreSampler:
         """Return the sampler: a share of the patches lies near a pixel of each class."""
         shares = {c: s for c, s in self.options.class_shares.items() if c in self.lesions}
-        return CentreSampler(store, self.patch, class_shares=shares)
+        return CentreSampler(
+            store, self.patch, class_shares=shares, area_power=self.options.area_power
+        )
 
     def build(self) -> nn.Module:
         """Return the network."""

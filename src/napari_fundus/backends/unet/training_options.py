@@ -79,6 +79,14 @@ class UNetTrainingOptions(PatchTrainingOptions):
         title="Class shares",
         description="Share of patches near a pixel of each class; the rest lies anywhere.",
     )
+    area_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        title="Area power",
+        description=(
+            "Lesions are drawn in proportion to their area to this power: 1 makes every pixel as "
+            "likely, 0 every lesion."
+        ),
+    )
     class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         {"MA": 4.0, "HE": 2.0, "EX": 1.0, "SE": 2.0, "OD": 0.3},
         title="Class weights",

@@ -50,6 +50,12 @@ class DeviceChoice(QWidget):
         """Return the chosen device's name, or ``"auto"``."""
         return str(self.combo.currentData() or "auto")
 
+    def choose(self, device: str) -> None:
+        """Choose a device by name; one that turns out not to be there becomes the first again."""
+        if self.combo.findData(device) < 0:
+            self.combo.addItem(device, device)
+        self.combo.setCurrentIndex(self.combo.findData(device))
+
     def forget(self) -> None:
         """Stop waiting for the search."""
         if self._job is not None:

@@ -1,0 +1,245 @@
+"""What a training learns from: a data set's folder, corrections, or the viewer's own layers."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Labels
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fundus.datasets import write_correction
+from napari_fundus.errors import DatasetError
+from napari_fundus.gui.layer_choice import LayerChoice
+from napari_fundus.gui.placement import METADATA_KEY, Source, as_array, source_of
+from napari_fundus.lesions import parse_lesion
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["DataChoice", "FolderLine", "LayerData", "lesion_of"]
+
+FOLDER, LAYERS = "folder", "layers"
+
+
+@dataclass(frozen=True, eq=False)
+class LayerData:
+    """An image and its labels, taken from the viewer.
+
+    Attributes
+    ----------
+    source
+        The image layer.
+    labels
+        Class code to labels: integer, shape (H, W).
+    """
+
+    source: Source
+    labels: dict[str, npt.NDArray[Any]]
+
+    def write(self, folder: Path) -> Path:
+        """Write them as a data set with one image; not for the main thread."""
+        write_correction(
+            folder,
+            image=self.source.load(),
+            labels=self.labels,
+            reviewed=sorted(self.labels),
+            overwrite=True,
+        )
+        return folder
+
+
+def lesion_of(layer: Labels) -> str | None:
+    """Return the class whose lesions a labels layer holds: as it knows, or by the end of its name.
+
+    Examples
+    --------
+    >>> lesion_of(Labels(np.zeros((4, 4), int), name="IDRiD_13: microaneurysms"))
+    'MA'
+    """
+    known = layer.metadata.get(METADATA_KEY, {})
+    if isinstance(known, dict) and known.get("lesion"):
+        return str(known["lesion"])
+    name = layer.name.removesuffix(" (experts)")
+    for ending in (name, name.rpartition(":")[2], name.rpartition(" ")[2], name.rpartition("_")[2]):
+        if (lesion := parse_lesion(ending.strip())) is not None:
+            return str(lesion)
+    return None
+
+
+class FolderLine(QWidget):
+    """A line for a folder, with a button that asks for one."""
+
+    changed = Signal()
+
+    def __init__(self, title: str, hint: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._title = title
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.line = QLineEdit()
+        self.line.setPlaceholderText(hint)
+        self.line.setAccessibleName(title)
+        self.line.textChanged.connect(lambda _: self.changed.emit())
+        self.button = QToolButton()
+        self.button.setText("…")
+        self.button.setAccessibleName(f"Choose {title.lower()}")
+        self.button.clicked.connect(self._ask)
+        row.addWidget(self.line, 1)
+        row.addWidget(self.button)
+
+    def path(self) -> Path | None:
+        """Return the folder, or None where the line is empty."""
+        text = self.line.text().strip()
+        return Path(text).expanduser() if text else None
+
+    def set_path(self, path: str | Path | None) -> None:
+        """Show a folder."""
+        self.line.setText("" if path is None else str(path))
+
+    def _ask(self) -> None:
+        if folder := QFileDialog.getExistingDirectory(self, self._title, self.line.text()):
+            self.line.setText(folder)
+
+
+class DataChoice(QWidget):
+    """A folder of any data set that can be opened, corrections among them, or open layers."""
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        self.kind = QComboBox()
+        self.kind.addItem("Data set or corrections, in a folder", FOLDER)
+        self.kind.addItem("The open image and its labels", LAYERS)
+        self.kind.setAccessibleName("Kind of data")
+        self.folder = FolderLine("Folder of the data", "as unpacked, or as saved by Review")
+        self.layers = QWidget()
+        form = QFormLayout(self.layers)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.image = LayerChoice(viewer)
+        self.labels = QListWidget()
+        self.labels.setMaximumHeight(90)
+        self.labels.setAccessibleName("Labels to learn from")
+        self.labels.setToolTip(
+            "Ticked layers are the truth: what is not marked there counts as no lesion."
+        )
+        form.addRow("Image", self.image)
+        form.addRow("Labels", self.labels)
+        for part in (self.kind, self.folder, self.layers):
+            column.addWidget(part)
+        self.kind.currentIndexChanged.connect(lambda _: self._show_kind())
+        self.folder.changed.connect(self.changed)
+        self.image.layer_changed.connect(lambda _: self._list_labels())
+        viewer.layers.events.inserted.connect(self._list_labels)
+        viewer.layers.events.removed.connect(self._list_labels)
+        self._offered: list[tuple[Labels, str]] = []
+        self._show_kind()
+        self._list_labels()
+
+    def set_data(self, path: str | Path | None) -> None:
+        """Choose a folder; None for the open layers."""
+        self.kind.setCurrentIndex(self.kind.findData(LAYERS if path is None else FOLDER))
+        if path is not None:
+            self.folder.set_path(path)
+
+    def data(self) -> Path | LayerData:
+        """Return the folder, or a copy of the layers; quick, for the main thread.
+
+        Raises
+        ------
+        DatasetError
+            There is no such folder, or no labels of a known class are ticked.
+        UnsupportedImageError
+            The image layer is no photograph.
+        """
+        if self.kind.currentData() == FOLDER:
+            path = self.folder.path()
+            if path is None:
+                raise DatasetError("Choose the folder of a data set to train on.")
+            if not path.is_dir():
+                raise DatasetError(f"There is no folder {path}.")
+            return path.resolve()
+        layer = self.image.layer()
+        if layer is None:
+            raise DatasetError("Open a photograph to train on, or choose a folder.")
+        source = source_of(layer, self._viewer.dims.point)
+        shape = tuple(source.data.shape[len(source.index) :][:2])
+        found: dict[str, npt.NDArray[Any]] = {}
+        for labels, lesion in self.ticked():
+            pixels = as_array(labels.data)
+            pixels = pixels[source.index] if pixels.ndim > 2 else pixels
+            if pixels.shape != shape:
+                raise DatasetError(f"{labels.name!r} does not have the size of {layer.name!r}.")
+            if lesion in found:
+                found[lesion] = np.maximum(found[lesion], pixels)
+            else:
+                # A copy: the user may go on painting while it is written.
+                found[lesion] = np.array(pixels)
+        if not found:
+            raise DatasetError(
+                "Tick labels to learn from. Their class is told by the end of their name, such as "
+                "'MA' or 'hard exudates'."
+            )
+        return LayerData(source, found)
+
+    def ticked(self) -> list[tuple[Labels, str]]:
+        """Return the layers to learn from, with their classes."""
+        return [
+            pair
+            for row, pair in enumerate(self._offered)
+            if self.labels.item(row).checkState() == Qt.CheckState.Checked
+        ]
+
+    def disconnect_viewer(self) -> None:
+        """Stop listening to the viewer."""
+        self._viewer.layers.events.inserted.disconnect(self._list_labels)
+        self._viewer.layers.events.removed.disconnect(self._list_labels)
+        self.image.disconnect_viewer()
+
+    def _show_kind(self) -> None:
+        from_layers = self.kind.currentData() == LAYERS
+        self.folder.setVisible(not from_layers)
+        self.layers.setVisible(from_layers)
+        self.changed.emit()
+
+    def _list_labels(self, event: Any = None) -> None:
+        unticked = {
+            id(layer)
+            for row, (layer, _) in enumerate(self._offered)
+            if self.labels.item(row).checkState() != Qt.CheckState.Checked
+        }
+        found = [
+            (layer, lesion)
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels) and (lesion := lesion_of(layer)) is not None
+        ]
+        self.labels.clear()
+        self._offered = found
+        for layer, lesion in found:
+            item = QListWidgetItem(f"{lesion}: {layer.name}")
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            ticked = layer.visible and id(layer) not in unticked
+            item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+            self.labels.addItem(item)

@@ -1,0 +1,219 @@
+"""The form of the widget *Train or fine-tune*: what to train on what, from where, and how."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_fundus.checkpoints import check_name
+from napari_fundus.detector import Detector
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.device_choice import DeviceChoice
+from napari_fundus.gui.train.data import DataChoice, FolderLine, LayerData
+from napari_fundus.gui.train.session import Plan
+from napari_fundus.gui.train.settings import SettingsForm
+from napari_fundus.gui.train.start import CheckpointChoice, SchemeChoice
+from napari_fundus.gui.train.target import RunTarget
+from napari_fundus.plugins import Discovery, find_detectors
+from napari_fundus.training.order import Order
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["OrderForm"]
+
+
+class OrderForm(QWidget):
+    """All that is chosen before a training starts.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, whose layers may be the data.
+    discovery
+        The detectors to offer; by default all installed ones that can be trained.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        *,
+        discovery: Discovery | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        found = discovery or find_detectors()
+        self._detectors = {name: d for name, d in found.detectors.items() if d.trainable}
+        self._build(viewer)
+        self.settings = SettingsForm(None)
+        self._column.insertWidget(self._settings_place, self.settings)
+        self._choose_detector()
+
+    def _build(self, viewer: ViewerModel) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(8)
+        self.detector_choice = QComboBox()
+        for name, detector in self._detectors.items():
+            self.detector_choice.addItem(detector.title, name)
+        self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
+        self.needs = QLabel()
+        self.needs.setWordWrap(True)
+        self.needs.setEnabled(False)
+        self.data_choice = DataChoice(viewer)
+        self.healthy = FolderLine("Folder of healthy images", "optional")
+        self.checkpoint_choice = CheckpointChoice()
+        self.checkpoint_choice.chosen.connect(self._start_changed)
+        self.scheme_choice = SchemeChoice()
+        self.device_choice = DeviceChoice()
+        top = QFormLayout()
+        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        top.addRow("Method", self.detector_choice)
+        top.addRow("", self.needs)
+        top.addRow("Learn from", self.data_choice)
+        top.addRow("Healthy", self.healthy)
+        top.addRow("Start from", self.checkpoint_choice)
+        top.addRow("Trained", self.scheme_choice)
+        top.addRow("Device", self.device_choice)
+        column.addLayout(top)
+        self._settings_place = column.count()
+        self._column = column
+        self.target = RunTarget()
+        column.addWidget(self.target)
+        self.own_process = QCheckBox("In a process of its own")
+        self.own_process.setToolTip(
+            "The window stays quick, and a training that crashes does not take napari along"
+        )
+        self.own_process.setChecked(True)
+        column.addWidget(self.own_process)
+
+    @property
+    def detector(self) -> Detector:
+        """The chosen method."""
+        name = self.detector_choice.currentData()
+        if name is None:
+            raise FundusError("No detector that can be trained is installed.")
+        return self._detectors[name]
+
+    def choose(self, detector: str) -> None:
+        """Choose a method by name.
+
+        Raises
+        ------
+        FundusError
+            It cannot be trained here.
+        """
+        index = self.detector_choice.findData(detector)
+        if index < 0:
+            raise FundusError(f"No method called {detector!r} can be trained here.")
+        self.detector_choice.setCurrentIndex(index)
+
+    def _choose_detector(self) -> None:
+        if not self._detectors:
+            self.needs.setText("No detector that can be trained is installed.")
+            return
+        self._column.removeWidget(self.settings)
+        self.settings.deleteLater()
+        told = self.detector.training_form()
+        self.settings = SettingsForm(told)
+        self._column.insertWidget(self._settings_place, self.settings)
+        graded = told is not None and told.needs == "grades"
+        self.needs.setText(
+            "Needs images with grades of retinopathy."
+            if graded
+            else "Needs images in which lesions are drawn."
+        )
+        self.device_choice.set_detector(self.detector)
+        self.checkpoint_choice.set_detector(self.detector.name)
+
+    def _start_changed(self) -> None:
+        """Fit form, schemes and name to the weights to start from."""
+        card = self.checkpoint_choice.card()
+        fine_tuning = self.checkpoint_choice.checkpoint() is not None
+        told = self.detector.training_form()
+        why = told.why_no_schemes if told is not None else ""
+        self.scheme_choice.offer(fine_tuning=fine_tuning, why_no_schemes=why)
+        self.settings.set_checkpoint(card)
+        self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
+
+    def order(self, data: str) -> Order:
+        """Return what the form says.
+
+        Parameters
+        ----------
+        data
+            Folder of the data.
+
+        Raises
+        ------
+        FundusError
+            The form does not fit together.
+        """
+        healthy = self.healthy.path()
+        return Order(
+            detector=self.detector.name,
+            data=data,
+            healthy=None if healthy is None else str(healthy.resolve()),
+            checkpoint=self.checkpoint_choice.checkpoint(),
+            settings=self.settings.settings(self.scheme_choice.scheme()),
+            name=self.target.name.text().strip(),
+            device=self.device_choice.device(),
+        )
+
+    def plan(self, *, check: bool = False, **settings: Any) -> Plan:
+        """Return what would be done now.
+
+        Parameters
+        ----------
+        check
+            Whether to stop before the first step.
+        **settings
+            Settings of the training beside those of the form.
+
+        Raises
+        ------
+        FundusError
+            The form does not fit together, or there are no data.
+        """
+        data = self.data_choice.data()
+        folder = self.target.folder()
+        order = self.order("layers" if isinstance(data, LayerData) else str(data))
+        order = order.model_copy(update={"settings": {**order.settings, **settings}})
+        check_name(order.name, run=folder)
+        return Plan(
+            order=order,
+            detector=self.detector,
+            folder=folder,
+            layers=data if isinstance(data, LayerData) else None,
+            resume=self.target.resume(),
+            overwrite=self.target.overwrite(),
+            in_process=self.own_process.isChecked(),
+            check=check,
+        )
+
+    def show_order(self, order: Order, folder: Path) -> None:
+        """Show what a run was told, and its folder as the one to go on in.
+
+        Raises
+        ------
+        FundusError
+            Its method or its weights are not here, or a setting is unknown.
+        """
+        self.choose(order.detector)
+        self.data_choice.set_data(order.data)
+        self.healthy.set_path(order.healthy)
+        self.checkpoint_choice.choose(order.checkpoint)
+        self.settings.set_settings(order.settings)
+        self.scheme_choice.set_scheme(str(order.settings.get("scheme", "full")))
+        self.device_choice.choose(order.device)
+        self.target.show_run(folder)
+
+    def forget(self) -> None:
+        """Stop listening: the widget was closed."""
+        self.device_choice.forget()
+        self.data_choice.disconnect_viewer()

@@ -1,0 +1,229 @@
+"""One training as the window sees it: a worker thread that passes events on, and an outcome."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
+from napari_fundus.datasets.corrections import MARKER
+from napari_fundus.detector import Detector
+from napari_fundus.devices import choose_device, release_memory
+from napari_fundus.errors import Cancelled, FundusError
+from napari_fundus.gui.train.data import LayerData
+from napari_fundus.gui.train.pictures import Sheet, Strip, patch_sheet, preview_strip
+from napari_fundus.gui.work import Job
+from napari_fundus.monitor import Monitor
+from napari_fundus.training.events import Finished, Patches, Preview, TrainingEvent
+from napari_fundus.training.order import Order, follow
+from napari_fundus.training.process import follow_in_process
+from napari_fundus.training.state import BEST, check_output
+
+__all__ = ["Outcome", "Plan", "Session", "Told"]
+
+Told = TrainingEvent | Sheet | Strip
+"""Events, with pictures made ready to be shown."""
+
+_INTERVAL = 0.1
+"""Seconds between two deliveries of events to the main thread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to train, and in which way.
+
+    Attributes
+    ----------
+    order
+        What to train; its data are those of `layers` where there are some.
+    detector
+        The method.
+    folder
+        Of the run.
+    layers
+        Image and labels to be written as data first.
+    resume, overwrite
+        Whether to go on with the run in the folder, or to replace it.
+    in_process
+        Whether to train in a process of its own.
+    check
+        Stop before the first step.
+    """
+
+    order: Order
+    detector: Detector
+    folder: Path
+    layers: LayerData | None = None
+    resume: bool = False
+    overwrite: bool = False
+    in_process: bool = True
+    check: bool = False
+
+    def events(self, monitor: Monitor) -> Iterator[TrainingEvent]:
+        """Train; not for the main thread."""
+        if self.layers is None:
+            yield from self._train(self.order, monitor)
+            return
+        monitor.step(0.0, "writing the layers as a data set")
+        with ExitStack() as stack:
+            if self.check:
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+            else:
+                # Else the data of a run that is there already would be mixed with these.
+                check_output(self.folder, resume=self.resume, overwrite=self.overwrite)
+                folder = self.folder / "data"
+                if (folder / MARKER).exists():
+                    shutil.rmtree(folder)
+            data = str(self.layers.write(folder).resolve())
+            yield from self._train(self.order.model_copy(update={"data": data}), monitor)
+
+    def _train(self, order: Order, monitor: Monitor) -> Iterator[TrainingEvent]:
+        rest: dict[str, Any] = {
+            "monitor": monitor,
+            "resume": self.resume,
+            "overwrite": self.overwrite,
+            "check": self.check,
+        }
+        if self.in_process:
+            return follow_in_process(order, self.folder, **rest)
+        return follow(order, self.detector.train, self.folder, **rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What has come of a training.
+
+    Attributes
+    ----------
+    folder
+        Of the run.
+    finished
+        Its last event; None where it was stopped before its end.
+    name
+        What the weights are found by; empty where there are none.
+    card
+        Of the weights.
+    problem
+        Why they are not among the weights found by name.
+    """
+
+    folder: Path
+    finished: Finished | None = None
+    name: str = ""
+    card: ModelCard | None = None
+    problem: str = ""
+
+
+class Session(QObject):
+    """Runs a plan in a thread. All signals arrive in the main thread; after `ended` none follows.
+
+    Parameters
+    ----------
+    plan
+        What to train.
+    """
+
+    told = Signal(object)
+    """A list of events."""
+    progressed = Signal(float, str)
+    checked = Signal()
+    finished = Signal(object)
+    """An `Outcome`; also of a training that was stopped."""
+    failed = Signal(object)
+    ended = Signal()
+
+    def __init__(self, plan: Plan, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.plan = plan
+        self._waiting: list[Told] = []
+        self._sent_at = 0.0
+        self._outcome = Outcome(plan.folder)
+        self._heard = True
+        self._job = Job(self._work, self)
+        self._job.progressed.connect(self.progressed)
+        self._job.returned.connect(lambda _: self._done())
+        self._job.cancelled.connect(self._done)
+        self._job.failed.connect(self.failed)
+        self._job.ended.connect(self.ended)
+
+    @property
+    def monitor(self) -> Monitor:
+        """What pauses, resumes and stops it."""
+        return self._job.monitor
+
+    def start(self) -> Session:
+        """Start the training."""
+        self._job.start()
+        return self
+
+    def forget(self) -> None:
+        """Stop the training, which can be resumed, and tell nothing more."""
+        self._heard = False
+        self._job.forget()
+
+    def _done(self) -> None:
+        if self.plan.check:
+            self.checked.emit()
+        else:
+            self.finished.emit(self._outcome)
+
+    def _work(self, monitor: Monitor) -> None:
+        """Train, and put the best weights where they are found; in the job's thread."""
+        finished: Finished | None = None
+        try:
+            with closing(self.plan.events(monitor)) as events:  # type: ignore[type-var]
+                for event in events:
+                    self._deliver(event)
+                    if isinstance(event, Finished):
+                        finished = event
+        except Cancelled:
+            if self.plan.check:
+                raise
+        finally:
+            self._send()
+            if not self.plan.in_process:
+                gc.collect()
+                supported = self.plan.detector.devices
+                release_memory(choose_device(self.plan.order.device, supported=supported))
+        if not self.plan.check:
+            self._outcome = self._install(finished)
+
+    def _install(self, finished: Finished | None) -> Outcome:
+        folder, name = self.plan.folder, self.plan.order.name
+        best = folder / BEST
+        if not best.exists():
+            return Outcome(folder)
+        outcome = Outcome(folder, finished, "", read_card(best))
+        try:
+            install_checkpoint(best, name, run=folder)
+        except (FundusError, OSError) as error:
+            # The weights lie in the run's folder all the same.
+            return replace(outcome, problem=f"{error} The weights are in {best}.")
+        return replace(outcome, name=name)
+
+    def _deliver(self, event: TrainingEvent) -> None:
+        """Gather events: hundreds of steps a second must not drown the main thread."""
+        told: Told = event
+        if isinstance(event, Preview):
+            told = preview_strip(event)
+        elif isinstance(event, Patches):
+            told = patch_sheet(event)
+        self._waiting.append(told)
+        if time.monotonic() - self._sent_at >= _INTERVAL:
+            self._send()
+
+    def _send(self) -> None:
+        if self._waiting and self._heard:
+            self.told.emit(self._waiting)
+        self._waiting = []
+        self._sent_at = time.monotonic()

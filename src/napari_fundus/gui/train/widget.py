@@ -1,0 +1,265 @@
+"""The widget *Train or fine-tune*: the form, the buttons, and how the training goes."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QLabel,
+    QPushButton,
+    QWidget,
+)
+from superqt.collapsible import QCollapsible
+
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.train.command import as_command
+from napari_fundus.gui.train.controls import Controls
+from napari_fundus.gui.train.curves import Curves
+from napari_fundus.gui.train.order_form import OrderForm
+from napari_fundus.gui.train.pictures import Pictures
+from napari_fundus.gui.train.session import Outcome, Session
+from napari_fundus.gui.train.settings import SettingsForm
+from napari_fundus.gui.train.start import SchemeChoice
+from napari_fundus.gui.train.telling import Telling
+from napari_fundus.gui.work import tell_error
+from napari_fundus.plugins import Discovery
+from napari_fundus.training.order import read_order
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["TrainWidget"]
+
+_PATCHES = 36
+
+
+class TrainWidget(QWidget):
+    """Trains a detector, or fine-tunes weights, and shows how it goes.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    discovery
+        The detectors to offer; by default all installed ones that can be trained.
+
+    Attributes
+    ----------
+    order_form
+        What is trained on what, from where, how, and into which folder.
+    curves, controls
+        How it goes.
+    session
+        The training or check under way; None where there is none.
+    """
+
+    finished = Signal(object)
+    """An `Outcome`, once a training has ended or was stopped."""
+    checked = Signal()
+    """A check, or a preview of patches, is done."""
+    failed = Signal(object)
+    """The error that ended a training or a check."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        *,
+        discovery: Discovery | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self.session: Session | None = None
+        self.outcome: Outcome | None = None
+        self._build(discovery)
+        self.telling = Telling(self.controls, self.curves, Pictures(viewer), self.report, self.card)
+        when_removed(self, self.forget)
+
+    def _build(self, discovery: Discovery | None) -> None:
+        column = scrolling_column(self)
+        self.order_form = OrderForm(self._viewer, discovery=discovery)
+        column.addWidget(self.order_form)
+        self.controls = Controls()
+        column.addWidget(self.controls)
+        self.controls.check_clicked.connect(self.check)
+        self.controls.patches_clicked.connect(self.preview_patches)
+        self.controls.resume_clicked.connect(self._ask_run)
+        self.controls.start_clicked.connect(self.start)
+        self.controls.pause_clicked.connect(self.pause)
+        self.controls.stop_clicked.connect(self.stop)
+        self.curves = Curves()
+        column.addWidget(self.curves)
+        self.report_box, self.report = _folded_text("Report")
+        self.card_box, self.card = _folded_text("New weights")
+        column.addWidget(self.report_box)
+        column.addWidget(self.card_box)
+        self.copy_button = QPushButton("Copy as command")
+        self.copy_button.setToolTip("The line that trains the same from a terminal")
+        self.copy_button.clicked.connect(self._copy)
+        column.addWidget(self.copy_button)
+        column.addStretch(1)
+
+    @property
+    def form(self) -> SettingsForm:
+        """The form of the settings."""
+        settings: SettingsForm = self.order_form.settings
+        return settings
+
+    @property
+    def scheme_choice(self) -> SchemeChoice:
+        """The choice of the fine-tuning scheme."""
+        choice: SchemeChoice = self.order_form.scheme_choice
+        return choice
+
+    def choose(self, detector: str) -> None:
+        """Choose a method by name.
+
+        Raises
+        ------
+        FundusError
+            It cannot be trained here.
+        """
+        self.order_form.choose(detector)
+
+    def set_data(self, path: str | Path | None) -> None:
+        """Choose the folder to learn from; None for the open layers."""
+        self.order_form.data_choice.set_data(path)
+
+    def choose_checkpoint(self, name: str | Path | None) -> None:
+        """Choose weights to start from, by name or path; None for from scratch."""
+        self.order_form.checkpoint_choice.choose(name)
+
+    def start(self) -> None:
+        """Train as the form says, or go on with the run in the folder."""
+        self._begin()
+
+    def check(self) -> None:
+        """Tell what would be trained on what, and stop before the first step."""
+        self._begin(check=True)
+
+    def preview_patches(self) -> None:
+        """Show training patches with their masks as layers, and the report."""
+        self._begin(check=True, show_patches=_PATCHES)
+
+    def _begin(self, *, check: bool = False, **settings: Any) -> None:
+        if self.session is not None:
+            return
+        try:
+            plan = self.order_form.plan(check=check, **settings)
+        except FundusError as error:
+            self._fail(error)
+            return
+        session = Session(plan, self)
+        session.told.connect(self.telling.hear)
+        session.progressed.connect(self.telling.progress)
+        session.finished.connect(self._finish)
+        session.checked.connect(lambda: self.controls.say("Checked: nothing was trained."))
+        session.checked.connect(self.checked)
+        session.failed.connect(self._fail)
+        session.ended.connect(self._ended)
+        self.session = session
+        self.telling.begin(plan)
+        session.start()
+
+    def pause(self) -> None:
+        """Hold the training at its next step, or let it go on."""
+        if self.session is None:
+            return
+        monitor = self.session.monitor
+        if monitor.paused:
+            monitor.resume()
+        else:
+            monitor.pause()
+        self.telling.pausing(pausing=monitor.paused)
+
+    def stop(self) -> None:
+        """Stop the training at its next step; the best weights are kept, the run can be resumed."""
+        if self.session is not None:
+            self.session.monitor.cancel()
+            self.telling.stopping()
+
+    def open_run(self, folder: str | Path) -> None:
+        """Show what the run in `folder` was told; `start` then goes on with it.
+
+        Raises
+        ------
+        FundusError
+            There is no run, or its method or weights are not here.
+        """
+        place = Path(folder).resolve()
+        order = read_order(place)
+        self.order_form.show_order(order, place)
+        self.telling.show_history(place)
+        self.controls.say(f"Press Train to go on with {place.name}.")
+
+    def resume_run(self, folder: str | Path) -> None:
+        """Go on with the run in `folder`, as it was told."""
+        try:
+            self.open_run(folder)
+        except FundusError as error:
+            self._fail(error)
+            return
+        self.start()
+
+    def _ask_run(self) -> None:
+        start = str(self.order_form.target.parent_folder.path() or "")
+        if folder := QFileDialog.getExistingDirectory(self, "Folder of a run", start):
+            try:
+                self.open_run(folder)
+            except FundusError as error:
+                self._fail(error)
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.telling.finish(outcome)
+        self.card_box.setVisible(outcome.card is not None)
+        self.card_box.expand(animate=False)
+        self.order_form.checkpoint_choice.refresh()
+
+    def _fail(self, error: Exception) -> None:
+        self.controls.say(str(error))
+        tell_error(error)
+        self.failed.emit(error)
+
+    def _ended(self) -> None:
+        session, self.session = self.session, None
+        self.controls.set_state("idle")
+        self.order_form.target.refresh()
+        if session is not None:
+            session.deleteLater()
+            if not session.plan.check and self.outcome is not None:
+                self.finished.emit(self.outcome)
+
+    def _copy(self) -> None:
+        try:
+            text = as_command(self.order_form.plan())
+        except FundusError as error:
+            self._fail(error)
+            return
+        QApplication.clipboard().setText(text)
+        self.controls.say("Copied.")
+
+    def forget(self) -> None:
+        """Stop everything and stop listening: the widget was closed. The run can be resumed."""
+        if self.session is not None:
+            self.session.forget()
+            self.session = None
+        self.order_form.forget()
+
+
+def _folded_text(title: str) -> tuple[QCollapsible, QLabel]:
+    box = QCollapsible(title)
+    box.setDuration(0)
+    text = QLabel()
+    text.setWordWrap(True)
+    text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    box.addWidget(text)
+    box.setVisible(False)
+    return box, text

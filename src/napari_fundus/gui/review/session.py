@@ -106,6 +106,28 @@ class Review:
             return lesion.pixels
         return pixels_in_box(self.labels[lesion.lesion], lesion.id, lesion.box)
 
+    def at(self, row: float, col: float, *, reach: int = 6) -> Lesion | None:
+        """Return the lesion at a place in pixels, or within `reach` of it; the smallest of many."""
+        height, width = self.shape
+        y, x = round(row), round(col)
+        if not (0 <= y < height and 0 <= x < width):
+            return None
+        for far in (0, reach):
+            top, left = max(y - far, 0), max(x - far, 0)
+            window = np.s_[top : y + far + 1, left : x + far + 1]
+            ids = {int(i) for a in self.labels.values() for i in np.unique(a[window]) if i}
+            near = [self.lesions[i] for i in ids if i in self.lesions]
+            near += [
+                lesion
+                for lesion in self.lesions.values()
+                if not lesion.present
+                and lesion.box[0] - far <= y < lesion.box[2] + far
+                and lesion.box[1] - far <= x < lesion.box[3] + far
+            ]
+            if near:
+                return min(near, key=lambda lesion: (not lesion.present, lesion.area))
+        return None
+
     def accept(self, identity: int) -> Command | None:
         """Say that a lesion is right; one that was rejected, or is a candidate, comes in."""
         lesion = self.lesions[identity]

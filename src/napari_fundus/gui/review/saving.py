@@ -1,0 +1,102 @@
+"""From a review to a folder of corrections: what is taken in the window, and what a thread does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets.corrections import LesionVerdict, write_correction
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.review.region import outlines_of, polygons_mask
+from napari_fundus.image import FundusImage
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
+
+    from napari_fundus.gui.review.found import Found
+    from napari_fundus.gui.review.session import Review
+
+__all__ = ["Order", "save_corrections"]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """What is to be saved, as it was when the reviewer said so.
+
+    Attributes
+    ----------
+    image
+        The photograph.
+    labels
+        Class code to labels, copied.
+    reviewed
+        Classes that were looked for.
+    outlines
+        Polygons of what was looked at, in pixels; None for everywhere.
+    provenance
+        Of the detector's run.
+    verdicts
+        Of single lesions.
+    """
+
+    image: FundusImage
+    labels: dict[str, npt.NDArray[Any]]
+    reviewed: list[str]
+    outlines: list[npt.NDArray[np.float64]] | None = None
+    provenance: dict[str, Any] | None = None
+    verdicts: list[LesionVerdict] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        review: Review,
+        found: Found,
+        image: FundusImage | None,
+        reviewed: list[str],
+        region: Shapes | None,
+    ) -> Order:
+        """Take everything from review and layers, in the main thread.
+
+        Raises
+        ------
+        FundusError
+            There is no photograph, or the region encloses nothing.
+        """
+        if image is None:
+            raise FundusError(
+                "The photograph that these labels belong to is not in the viewer: open it, and "
+                "choose the result again."
+            )
+        outlines = None
+        if region is not None:
+            onto = next(iter(found.layers.values()))
+            outlines = outlines_of(region, onto)
+            if not outlines:
+                raise FundusError(
+                    f"The layer {region.name!r} encloses nothing: draw a polygon around what you "
+                    "reviewed, or choose the whole field of view."
+                )
+        labels = {c: review.labels[c].copy() for c in reviewed if c in review.labels}
+        told = found.provenance or None
+        return cls(image, labels, list(reviewed), outlines, told, review.verdicts())
+
+
+def save_corrections(order: Order, folder: Path) -> Path:
+    """Write what was ordered, and return the image's folder; for a thread."""
+    region = None
+    if order.outlines is not None:
+        region = polygons_mask(order.outlines, order.image.shape)
+    return write_correction(
+        folder,
+        image=order.image,
+        labels=order.labels,
+        reviewed=order.reviewed,
+        region=region,
+        provenance=order.provenance,
+        verdicts=order.verdicts,
+        overwrite=True,  # the reviewer saves the same image again and again
+    )

@@ -1,0 +1,399 @@
+"""The widget *Review lesions*: go through what was found, put it right, keep the corrections."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+
+from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.review.desk import Desk
+from napari_fundus.gui.review.found import Found, find_results, found_of
+from napari_fundus.gui.review.judge_box import RELABEL_KEYS, JudgeBox
+from napari_fundus.gui.review.keys import ReviewKeys
+from napari_fundus.gui.review.lesion import Lesion
+from napari_fundus.gui.review.queue import Queue
+from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
+from napari_fundus.gui.review.save_box import SaveBox
+from napari_fundus.gui.review.session import Review
+from napari_fundus.gui.work import Job, tell_error
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Labels
+
+__all__ = ["ReviewWidget"]
+
+_NOTHING = "Detect lesions first: their labels are reviewed here."
+
+
+class ReviewWidget(QWidget):
+    """Goes through the lesions of a result, and saves the corrections as a data set.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    autosave_folder
+        Where unfinished reviews are kept; by default the user's data folder.
+    """
+
+    loaded = Signal()
+    """A result is under review."""
+    saved = Signal(object)
+    """Corrections were saved: path of the image's folder."""
+    train_requested = Signal(object)
+    """A training on a folder of corrections was asked for: its path."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        *,
+        autosave_folder: Path | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._results: list[Found] = []
+        self.desk = Desk(viewer, autosave_folder=autosave_folder, parent=self)
+        self._build()
+        self.desk.changed.connect(self._show_state)
+        self.desk.loaded.connect(self._on_loaded)
+        self.desk.failed.connect(self._on_failed)
+        self.desk.ended.connect(self._on_ended)
+        self._keys = ReviewKeys(
+            viewer,
+            {
+                "A": self.accept,
+                "R": self.reject,
+                "N": self.next,
+                "P": self.previous,
+                "Z": self.toggle_zoom,
+                "D": self.draw,
+                "E": self.erase,
+                "Control-Z": self.undo,
+                "Control-Shift-Z": self.redo,
+                **{key: lambda code=code: self.relabel(code) for key, code in RELABEL_KEYS.items()},
+            },
+        )
+        self._relisting = QTimer(self)
+        self._relisting.setSingleShot(True)
+        self._relisting.timeout.connect(self._list_results)
+        for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            emitter.connect(self._relist)
+        when_removed(self, self.forget)
+        self._show_state()
+        self._list_results()
+
+    def _build(self) -> None:
+        layout = scrolling_column(self)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.result_choice, self.other_choice = QComboBox(), QComboBox()
+        for combo in (self.result_choice, self.other_choice):
+            combo.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            combo.setMinimumContentsLength(10)
+            combo.activated.connect(lambda _: self._load_chosen())
+        self.other_choice.setToolTip(
+            "<qt>A second detector's result on the same image: what only one of the two found is "
+            "marked ◦ and can come first.</qt>"
+        )
+        form.addRow("Result", self.result_choice)
+        form.addRow("Compare with", self.other_choice)
+        layout.addLayout(form)
+        layout.addWidget(self._build_recovery())
+        self.judge = JudgeBox()
+        self.judge.asked.connect(self._on_asked)
+        layout.addWidget(self.judge)
+        self.list = QueueView()
+        self.list.chosen.connect(self.select)
+        self.list.arranged.connect(self._on_arranged)
+        layout.addWidget(self.list)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        layout.addWidget(line)
+        self.save_box = SaveBox(self._viewer)
+        self.save_box.save_clicked.connect(lambda: self.save())
+        self.save_box.train_clicked.connect(self.request_training)
+        self.save_box.draw_region_clicked.connect(self.draw_region)
+        layout.addWidget(self.save_box)
+        layout.addStretch(1)
+
+    def _build_recovery(self) -> QWidget:
+        self.recovery = QFrame()
+        self.recovery.setFrameShape(QFrame.Shape.StyledPanel)
+        line = QHBoxLayout(self.recovery)
+        line.setContentsMargins(6, 4, 6, 4)
+        self.recovery_text = QLabel()
+        self.recovery_text.setWordWrap(True)
+        line.addWidget(self.recovery_text, 1)
+        for text, action in (("Take up", self.recover), ("Discard", self.discard_unfinished)):
+            button = QPushButton(text)
+            button.clicked.connect(lambda _=False, action=action: action())
+            line.addWidget(button)
+        self.recovery.setVisible(False)
+        return self.recovery
+
+    @property
+    def review(self) -> Review | None:
+        """The review that is under way."""
+        return self.desk.review
+
+    @property
+    def queue(self) -> Queue | None:
+        """The lesions in their order, and the place in it."""
+        return self.desk.queue
+
+    @property
+    def current(self) -> Lesion | None:
+        """The lesion under review."""
+        return self.desk.current
+
+    @property
+    def ready(self) -> bool:
+        """Whether a result is loaded, so that it can be reviewed."""
+        return self.desk.review is not None and not self.desk.loading
+
+    @property
+    def busy(self) -> bool:
+        """Whether loading, saving or autosaving is under way."""
+        return self.desk.busy
+
+    def set_layers(
+        self,
+        layers: Sequence[Labels] | None = None,
+        *,
+        photograph: Image | None = None,
+        other: Sequence[Labels] | None = None,
+    ) -> None:
+        """Take a result under review; `loaded` is emitted when it is ready.
+
+        Parameters
+        ----------
+        layers
+            Its labels layers, one a class; None takes the newest result in the viewer.
+        photograph
+            The image layer; None takes the one that the layers tell of.
+        other
+            Labels layers of a second detector to compare with.
+        """
+        if layers is None:
+            results = find_results(self._viewer)
+            if not results:
+                self.save_box.say(_NOTHING)
+                return
+            found = results[0]
+        else:
+            found = found_of(self._viewer, list(layers), photograph)
+        second = found_of(self._viewer, list(other)) if other else None
+        self.desk.load(found, second)
+
+    def accept(self) -> None:
+        """Say that the lesion is right, and go on to the next one without a verdict."""
+        self.desk.judge("accept")
+
+    def reject(self) -> None:
+        """Say that there is no lesion; it leaves the labels."""
+        self.desk.judge("reject")
+
+    def relabel(self, code: str) -> None:
+        """Say that the lesion is of another class; it moves there."""
+        self.desk.judge("relabel", code)
+
+    def next(self) -> None:
+        """Go to the next lesion."""
+        self.desk.step(1)
+
+    def previous(self) -> None:
+        """Go to the lesion before."""
+        self.desk.step(-1)
+
+    def select(self, identity: int) -> None:
+        """Go to a lesion."""
+        self.desk.select(identity)
+
+    def toggle_zoom(self) -> None:
+        """Show the whole image, or the lesion."""
+        self.desk.toggle_zoom()
+
+    def draw(self, code: str | None = None) -> None:
+        """Take the brush for a class, by default the one chosen; or put it down."""
+        self.desk.draw(code or self.judge.drawn.currentData())
+
+    def erase(self) -> None:
+        """Take the eraser for the class of the lesion under review, or put it down."""
+        self.desk.erase()
+
+    def undo(self) -> None:
+        """Take the last command back."""
+        self.desk.undo()
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.desk.redo()
+
+    def draw_region(self) -> None:
+        """Add a shapes layer and take its polygon tool, to draw what is reviewed."""
+        layer = self.desk.add_region()
+        self.save_box.set_region(layer)
+
+    def save(self, folder: str | Path | None = None) -> Job | None:
+        """Save the corrections in a thread; `saved` is emitted when they are on the disk.
+
+        Parameters
+        ----------
+        folder
+            Of corrections; None takes the one in the form.
+        """
+        if folder is not None:
+            self.save_box.folder.setText(str(folder))
+        reviewed = self.save_box.reviewed()
+        if self.review is None or not reviewed:
+            self.save_box.say(
+                _NOTHING
+                if self.review is None
+                else "Tick the classes that you reviewed: of the others nothing is known."
+            )
+            return None
+        target = Path(self.save_box.folder.text()).expanduser()
+        job = self.desk.save(target, reviewed, self.save_box.region_layer())
+        if job is not None:
+            self.save_box.say("Saving…")
+            self.save_box.save_button.setEnabled(False)
+            job.returned.connect(lambda place: self._on_saved(place, reviewed))
+            job.failed.connect(self._on_failed)
+            job.ended.connect(lambda: self.save_box.save_button.setEnabled(True))
+        return job
+
+    def _on_saved(self, place: Path, reviewed: list[str]) -> None:
+        text = f"Saved {', '.join(reviewed)} in {place}."
+        if left := self.desk.left_in(reviewed):
+            text += f" {left} without a verdict went along as they were found."
+        self.save_box.say(text)
+        self.save_box.train_button.setEnabled(True)
+        self.saved.emit(place)
+
+    def request_training(self) -> None:
+        """Ask for a training on the folder of corrections."""
+        self.train_requested.emit(Path(self.save_box.folder.text()).expanduser())
+
+    def recover(self) -> None:
+        """Take up the unfinished review of this image."""
+        self.recovery.setVisible(False)
+        self.desk.recover()
+
+    def discard_unfinished(self) -> None:
+        """Delete the unfinished review of this image."""
+        self.recovery.setVisible(False)
+        self.desk.discard_unfinished()
+
+    def _on_asked(self, name: str, argument: object) -> None:
+        method = getattr(self, name)
+        if argument is None:
+            method()
+        else:
+            method(argument)
+
+    def _on_arranged(self, order: str, lesion: object) -> None:
+        self.desk.arrange(order, None if lesion is None else str(lesion))
+
+    def _relist(self, event: Any = None) -> None:
+        # A result comes as many layers, one an event-loop turn.
+        self._relisting.start(200)
+
+    def _list_results(self) -> None:
+        self._results = find_results(self._viewer)
+        chosen = self.desk.found
+        for combo in (self.result_choice, self.other_choice):
+            combo.clear()
+        self.other_choice.addItem("nothing", None)
+        for number, found in enumerate(self._results):
+            self.result_choice.addItem(found.title, number)
+            self.other_choice.addItem(found.title, number)
+        keys = [found.key for found in self._results]
+        if chosen is None and self._results and not self.desk.loading:
+            self.desk.load(self._results[0], None)
+        elif chosen is not None and chosen.key in keys:
+            self.result_choice.setCurrentIndex(keys.index(chosen.key))
+            if self.desk.other is not None and self.desk.other.key in keys:
+                self.other_choice.setCurrentIndex(1 + keys.index(self.desk.other.key))
+
+    def _load_chosen(self) -> None:
+        number, second = self.result_choice.currentData(), self.other_choice.currentData()
+        if number is None:
+            return
+        other = None if second in (None, number) else self._results[second]
+        self.desk.load(self._results[number], other)
+
+    def _on_loaded(self) -> None:
+        self.save_box.clear()
+        self._keys.hold()
+        if (unfinished := self.desk.unfinished) is not None:
+            when = unfinished.time.replace("T", " ")[:16]
+            self.recovery_text.setText(
+                f"An unfinished review of this image, {unfinished.judged} verdicts, {when} UTC."
+            )
+        self.recovery.setVisible(self.desk.unfinished is not None)
+        self._show_state()
+        self._list_results()
+        self.loaded.emit()
+
+    def _on_failed(self, error: Exception) -> None:
+        self.save_box.say(str(error))
+        tell_error(error)
+
+    def _on_ended(self, reason: str) -> None:
+        self._keys.release()
+        self.recovery.setVisible(False)
+        self._show_state()
+        if reason:
+            show_warning(reason)
+
+    def _show_state(self) -> None:
+        review, queue, lesion = self.review, self.queue, self.current
+        self.list.show_state(review, queue)
+        history: tuple[str | None, str | None] = (None, None)
+        if review is not None and queue is not None:
+            codes = list(review.labels)
+            self.list.offer(codes, queue)
+            self.save_box.offer(codes)
+            self.save_box.touched(self.desk.touched())
+            history = review.stack.undo_title, review.stack.redo_title
+        for name, button in self.judge.buttons.items():
+            button.setEnabled(review is not None and (lesion is not None or name == "draw"))
+        self.judge.show_history(*history)
+        self.judge.show_mode(self.desk.mode, zoomed=self.desk.zoomed)
+        if lesion is not None and queue is not None:
+            self.judge.about.setText(tell_lesion(lesion))
+        elif review is not None:
+            self.judge.about.setText("No lesion here. Draw those that you see.")
+        else:
+            self.judge.about.setText("Reading the labels…" if self.desk.loading else _NOTHING)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802
+        """Take the keys while the widget is seen."""
+        super().showEvent(event)
+        if self.ready:
+            self._keys.hold()
+
+    def hideEvent(self, event: Any) -> None:  # noqa: N802
+        """Give the keys back."""
+        super().hideEvent(event)
+        self._keys.release()
+
+    def forget(self) -> None:
+        """Save what is unfinished and stop listening: the widget was closed."""
+        for emitter in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            emitter.disconnect(self._relist)
+        self._relisting.stop()
+        self._keys.release()
+        self.save_box.forget()
+        self.desk.forget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -153,8 +153,8 @@ def _told(
     new: bool,
     aside: tempfile.TemporaryDirectory[str] | None,
 ) -> Iterator[TrainingEvent]:
-    with aside or nullcontext(), closing(events):  # type: ignore[type-var]
-        for event in events:
+    with aside or nullcontext(), closing(_each(events)) as told:
+        for event in told:
             if isinstance(event, Started) and not check:
                 # Not before: what the run was told stays as it was if it cannot go on like this.
                 content = json.loads(order.model_dump_json())
@@ -164,6 +164,11 @@ def _told(
                 break
     if check and new and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _each(events: Iterator[TrainingEvent]) -> Generator[TrainingEvent, None, None]:
+    """Yield the events of any iterator; closing this closes that, if it can be closed."""
+    yield from events
 
 
 def _as_word(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -178,7 +178,9 @@ def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[Train
     try:
         return (
             TrainingSettings.model_validate({n: v for n, v in settings.items() if n in shared}),
-            model.model_validate({n: v for n, v in settings.items() if n in own}),
+            model.model_validate(
+                {n: _meant(v, own[n].annotation) for n, v in settings.items() if n in own}
+            ),
         )
     except ValidationError as error:
         problems = (
@@ -186,3 +188,13 @@ def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[Train
             for p in error.errors()
         )
         raise OptionsError(" ".join(problems)) from None
+
+
+def _meant(value: Any, annotation: Any) -> Any:
+    """Return the number that a command line's text stands for, where one of a few is wanted.
+
+    pydantic reads text as a number everywhere but in a `Literal`.
+    """
+    if isinstance(value, str) and get_origin(annotation) is Literal:
+        return next((choice for choice in get_args(annotation) if str(choice) == value), value)
+    return value

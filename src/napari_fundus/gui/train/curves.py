@@ -102,6 +102,7 @@ def _plot(title: str) -> pg.PlotWidget:
     plot = pg.PlotWidget(background=None)
     plot.setFixedHeight(_HEIGHT)
     plot.setLabel("bottom", "epoch")
+    plot.getAxis("left").enableAutoSIPrefix(False)
     if title:
         plot.setLabel("left", title)
     plot.showGrid(x=True, y=True, alpha=0.2)

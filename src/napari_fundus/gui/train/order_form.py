@@ -62,7 +62,6 @@ class OrderForm(QWidget):
             self.detector_choice.addItem(detector.title, name)
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
         self.needs = QLabel()
-        self.needs.setWordWrap(True)
         self.needs.setEnabled(False)
         self.data_choice = DataChoice(viewer)
         self.healthy = FolderLine("Folder of healthy images", "optional")
@@ -139,6 +138,11 @@ class OrderForm(QWidget):
         why = told.why_no_schemes if told is not None else ""
         self.scheme_choice.offer(fine_tuning=fine_tuning, why_no_schemes=why)
         self.settings.set_checkpoint(card)
+        self.suggest_name()
+
+    def suggest_name(self) -> None:
+        """Show a name that no run has yet, unless the user has written one."""
+        fine_tuning = self.checkpoint_choice.checkpoint() is not None
         self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
 
     def order(self, data: str) -> Order:

@@ -121,6 +121,10 @@ class Pictures:
         masks.colormap = _class_colormap(sheet.classes)
         masks.contour = 1
 
+    def look(self) -> None:
+        """Move the camera so that all layers are seen, these among them."""
+        self._viewer.reset_view()
+
     def _show(self, kind: str, pixels: npt.NDArray[np.uint8], like: Layer | None = None) -> Layer:
         known = self._layers.get(kind)
         if known is not None and any(layer is known for layer in self._viewer.layers):

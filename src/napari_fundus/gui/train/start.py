@@ -47,23 +47,27 @@ class CheckpointChoice(QComboBox):
     def set_detector(self, detector: str) -> None:
         """Offer the weights of a detector; nothing but from scratch is chosen."""
         self._detector = detector
-        self.blockSignals(True)
-        self.clear()
-        self.addItem("From scratch", "")
-        for info in usable_checkpoints(detector):
-            self.addItem(info.name, info.name)
-        self.addItem("A file…", _FILE)
-        self.setCurrentIndex(0)
-        self.blockSignals(False)
+        self._fill()
         self._changed()
 
     def refresh(self) -> None:
         """Read the list anew, keeping the choice."""
-        chosen = self.checkpoint()
+        chosen, title = self.currentData(), self.currentText()
+        self._fill()
+        if self.findData(chosen) < 0:
+            self.insertItem(self.count() - 1, title, chosen)
         self.blockSignals(True)
-        self.set_detector(self._detector)
+        self.setCurrentIndex(self.findData(chosen))
         self.blockSignals(False)
-        self.choose(chosen)
+
+    def _fill(self) -> None:
+        self.blockSignals(True)
+        self.clear()
+        self.addItem("From scratch", "")
+        for info in usable_checkpoints(self._detector):
+            self.addItem(info.name, info.name)
+        self.addItem("A file…", _FILE)
+        self.blockSignals(False)
 
     def checkpoint(self) -> str | None:
         """Return name or path of the weights, or None for none."""

@@ -56,6 +56,8 @@ class Telling:
         self._controls.progress.setValue(0)
         self._controls.set_state("checking" if plan.check else "training")
         self._controls.say("Starting…")
+        if not plan.check:
+            self._curves.setVisible(True)
         if plan.resume and not self._curves.figures:
             self.show_history(plan.folder)
         elif not plan.check and not plan.resume:
@@ -75,6 +77,7 @@ class Telling:
                 self._pictures.show_preview(event)
             elif isinstance(event, Sheet):
                 self._pictures.show_patches(event)
+                self._pictures.look()
         if steps:
             self._curves.add_steps(steps)
 
@@ -141,6 +144,7 @@ class Telling:
     def show_history(self, folder: Path) -> None:
         """Show the epochs that a run has made."""
         self._curves.clear()
+        self._curves.setVisible(True)
         try:
             state = read_card(folder / LAST).recipe.get("training_state", {})
         except CheckpointError:

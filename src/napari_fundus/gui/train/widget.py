@@ -95,6 +95,7 @@ class TrainWidget(QWidget):
         self.controls.pause_clicked.connect(self.pause)
         self.controls.stop_clicked.connect(self.stop)
         self.curves = Curves()
+        self.curves.setVisible(False)
         column.addWidget(self.curves)
         self.report_box, self.report = _folded_text("Report")
         self.card_box, self.card = _folded_text("New weights")
@@ -222,6 +223,8 @@ class TrainWidget(QWidget):
         self.card_box.setVisible(outcome.card is not None)
         self.card_box.expand(animate=False)
         self.order_form.checkpoint_choice.refresh()
+        if outcome.finished is not None:
+            self.order_form.suggest_name()
 
     def _fail(self, error: Exception) -> None:
         self.controls.say(str(error))

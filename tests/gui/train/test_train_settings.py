@@ -1,0 +1,226 @@
+"""What the form says is what is trained: field by field, here and through the command line."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+from PIL import Image
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+from napari_fundus.checkpoints import ModelCard
+from napari_fundus.cli import app
+from napari_fundus.errors import OptionsError
+from napari_fundus.gui.fields import field_bounds
+from napari_fundus.gui.train.settings import SettingsForm
+from napari_fundus.monitor import Monitor
+from napari_fundus.plugins import get_detector
+from napari_fundus.training.order import Order, follow
+from napari_fundus.training.settings import TrainingSettings
+
+pytestmark = pytest.mark.gui
+
+METHODS = ("voting", "unet", "cam")
+
+SPECIAL: dict[str, Any] = {
+    "scheme": "interleaved",
+    "milestones": (3, 5),
+    "lesions": ("MA",),
+    "filters": (16, 32, 64),
+    "class_shares": {"MA": 0.5},
+    "class_weights": {"MA": 7.0},
+    "lesion_weights": {"MA": 8.0},
+    "encoder": "resnet50",
+    "encoder_weights": "imagenet",
+    "network": "torchvision:resnet18",
+}
+
+NEEDS = {"pretrained": {"network": "torchvision:resnet18"}}
+"""What else must be set for a field to make sense."""
+
+
+def other_value(model: type[BaseModel], name: str, default: Any) -> Any:
+    """Return a value within bounds that is not the default."""
+    field = model.model_fields[name]
+    if name in SPECIAL and not isinstance(default, bool):
+        return SPECIAL[name]
+    kind = field.annotation
+    while get_origin(kind) is Annotated or get_origin(kind) in (Union, types.UnionType):
+        kind = get_args(kind)[0]
+    if isinstance(default, bool):
+        return not default
+    if get_origin(kind) is Literal:
+        return next(choice for choice in get_args(kind) if choice != default)
+    bounds = field_bounds(field)
+    if isinstance(default, int):
+        step = int(bounds.get("multiple_of", 1))
+        high = bounds.get("le", default + step)
+        return default + step if default + step <= high else default - step
+    low, high = bounds.get("ge", bounds.get("gt", 0)), bounds.get("le", bounds.get("lt", 10))
+    return next(v for v in (low + (high - low) * 0.37, low + (high - low) * 0.41) if v != default)
+
+
+def cases() -> list[Any]:
+    """Return each field of each method's form: the shared ones, and its own."""
+    found = []
+    for method in METHODS:
+        form = get_detector(method).training_form()
+        assert form is not None
+        for model in (TrainingSettings, form.options):
+            found += [
+                pytest.param(method, model, name, id=f"{method}-{name}")
+                for name in model.model_fields
+                # The shared fields go the same way in all methods.
+                if model is not TrainingSettings or method == "voting" or name in form.defaults
+            ]
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, draw) -> Path:
+    """A retina with a mask."""
+    root = tmp_path_factory.mktemp("data")
+    retina = draw(160, 200)
+    Image.fromarray(retina.pixels).save(root / "eye.png")
+    Image.fromarray(retina.masks["MA"]).save(root / "eye_MA.png")
+    return root
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What the training loop was given by each training."""
+    given: list[tuple[Any, TrainingSettings]] = []
+
+    def record(task, settings, output, **rest):
+        given.append((task, settings))
+        return iter(())
+
+    for method in METHODS:
+        room = importlib.import_module(f"napari_fundus.backends.{method}.training")
+        monkeypatch.setattr(room, "train", record)
+    return given
+
+
+@pytest.mark.parametrize(("method", "model", "name"), cases())
+def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
+    method, model, name, folder, trained, qtbot, tmp_path
+) -> None:
+    told = get_detector(method).training_form()
+    form = SettingsForm(told)
+    qtbot.addWidget(form)
+    shared = model is TrainingSettings
+    start = TrainingSettings(**told.defaults) if shared else model()
+    wanted = other_value(model, name, getattr(start, name))
+    assert wanted != getattr(start, name)
+    scheme = "full"
+    checkpoint = None
+    if name == "scheme":
+        scheme, checkpoint = wanted, "voting-idrid"
+        form.set_checkpoint(ModelCard(name="x", detector=method))
+    else:
+        for other, value in {**NEEDS.get(name, {}), name: wanted}.items():
+            part = form.options if not shared else form.shared
+            part = form.budget if other in form.budget.editors else part
+            part.editors[other].set_value(value)
+    settings = form.settings(scheme)
+    assert set(settings) == {name, "preview_every", *NEEDS.get(name, {})}
+
+    order = Order(
+        detector=method, data=str(folder), settings=settings, device="cpu", checkpoint=checkpoint
+    )
+    list(follow(order, get_detector(method).train, tmp_path / "a", monitor=Monitor()))
+    result = CliRunner().invoke(app, order.words(tmp_path / "b"))
+    assert result.exit_code == 0, result.output
+    assert len(trained) == 2, "once here, and once as the process is told"
+    for task, got in trained:
+        if shared:
+            assert getattr(got, name) == wanted
+        else:
+            card = task.card(got)
+            assert getattr(task.options, name) == wanted
+            written = model.model_validate(card.recipe["options"])
+            assert getattr(written, name) == wanted
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_untouched_form_trains_as_the_method_does_by_itself(
+    method, folder, trained, qtbot, tmp_path
+) -> None:
+    form = SettingsForm(get_detector(method).training_form())
+    qtbot.addWidget(form)
+    assert form.settings() == {"preview_every": 1}
+    train = get_detector(method).train
+    list(train(data=folder, output=tmp_path, settings=form.settings(), device="cpu"))
+    list(train(data=folder, output=tmp_path, device="cpu"))
+    (first, mine), (second, own) = trained
+    assert mine == own.model_copy(update={"preview_every": 1})
+    assert first.options == second.options
+
+
+def test_what_a_run_was_told_is_shown_again(qtbot) -> None:
+    told = get_detector("unet").training_form()
+    form, again = SettingsForm(told), SettingsForm(told)
+    for part in (form, again):
+        qtbot.addWidget(part)
+    # As the command line keeps them: text.
+    settings = {
+        "batch_size": "7",
+        "deterministic": "false",
+        "preview_every": "2",
+        "max_epochs": "5",
+        "filters": [8, 16],
+        "contrast": "0.3",
+        "class_weights": {"MA": 3.0},
+    }
+    form.set_settings(settings)
+    shown = form.settings()
+    assert shown["deterministic"] is False
+    assert shown["filters"] == [8, 16]
+    assert set(shown) == set(settings)
+    again.set_settings(shown)
+    assert again.settings() == shown
+
+
+def test_of_weights_to_start_from_the_form_neither_shows_nor_sends_what_is_theirs(qtbot) -> None:
+    told = get_detector("voting").training_form()
+    form = SettingsForm(told)
+    qtbot.addWidget(form)
+    form.options.editors["width"].set_value(8)
+    assert "width" in form.settings()
+    form.set_checkpoint(ModelCard(name="x", detector="voting"))
+    assert "width" not in form.settings("interleaved")
+    assert form.options.editors["width"].isHidden()
+    assert "width" in form.of_the_weights.text()
+    form.set_checkpoint(None)
+    assert not form.options.editors["width"].isHidden()
+
+
+def test_a_side_that_comes_with_the_weights_is_shown_and_sent_only_if_changed(qtbot) -> None:
+    told = get_detector("cam").training_form()
+    form = SettingsForm(told)
+    qtbot.addWidget(form)
+    card = ModelCard(
+        name="x",
+        detector="cam",
+        architecture={"poolings": 3},
+        recipe={"preprocessing": {"side": 384}},
+    )
+    form.set_checkpoint(card)
+    assert form.options.values()["side"] == 384
+    assert form.options.values()["poolings"] == 3
+    assert form.settings() == {"preview_every": 1}
+    form.options.editors["side"].set_value(512)
+    assert form.settings()["side"] == 512
+
+
+def test_a_value_that_does_not_fit_is_named_as_the_form_names_it(qtbot) -> None:
+    form = SettingsForm(get_detector("unet").training_form())
+    qtbot.addWidget(form)
+    form.options.editors["filters"].control.setText("[1]")
+    with pytest.raises(OptionsError, match=re.escape("Filters")):
+        form.settings()

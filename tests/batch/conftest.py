@@ -39,6 +39,7 @@ class Bright(Detector):
         self.weights: str | None = None
         self.field: np.ndarray | None = None
         self.disc = False
+        self.score: dict[str, float] = {}
 
     def weights_sha256(self, options: Any) -> str | None:
         return self.weights
@@ -56,7 +57,12 @@ class Bright(Detector):
         maps = {"EX": np.clip(brightness, 0, 1)}
         if self.disc:
             maps["OD"] = np.where(brightness > 0, np.float32(0.9), np.float32(0))
-        return Prediction(maps, checkpoint_sha256=self.weights, field_of_view=self.field)
+        return Prediction(
+            maps,
+            image_score=self.score,
+            checkpoint_sha256=self.weights,
+            field_of_view=self.field,
+        )
 
 
 @pytest.fixture

@@ -340,3 +340,39 @@ def test_columns_stand_in_order_whatever_the_runs(draw: Draw, out: Path, detecto
         *("path", "status", "place", "EX", "EX_area_px"),
         *("EX_area_percent", "field_of_view_px", "seconds", "message"),
     ]
+
+
+def test_parts_of_a_batch_share_the_work_and_the_whole_is_summed_up(
+    draw: Draw, out: Path, detector
+) -> None:
+    folder = draw("a.png", "b.png", "c.png", "d.png", "e.png")
+    done = [run_batch([folder], out, detector, formats=("csv",), shard=(i, 3)) for i in (1, 2, 3)]
+    assert [sorted(statuses(report)) for report in done] == [
+        ["a.png", "d.png"],
+        ["b.png", "e.png"],
+        ["c.png"],
+    ]
+    assert len(pd.read_csv(out / "summary-2-of-3.csv")) == 2
+    assert not (out / "summary.csv").exists()
+    whole = run_batch([folder], out, detector, formats=("csv",))
+    assert set(statuses(whole).values()) == {"skipped"}
+    assert list(pd.read_csv(out / "summary.csv")["EX"]) == [1] * 5
+    more = run_batch([folder], out, detector, formats=("csv",), shard=(7, 9))
+    assert more.outcomes == ()
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2), (1, 0)])
+def test_parts_that_do_not_exist_are_refused(draw: Draw, out: Path, detector, shard) -> None:
+    with pytest.raises(OptionsError, match="counted from 1"):
+        run_batch([draw("a.png")], out, detector, shard=shard)
+    assert not out.exists()
+
+
+def test_scores_of_the_image_stand_in_the_summary(draw: Draw, out: Path, detector) -> None:
+    detector.score = {"referable": 0.25}
+    for status in ("written", "skipped"):
+        (outcome,) = run_batch([draw("a.png")], out, detector, formats=("csv",)).outcomes
+        assert (outcome.status, outcome.scores) == (status, {"referable": 0.25})
+        table = pd.read_csv(out / "summary.csv")
+        assert table["score_referable"].item() == 0.25
+        assert list(table.columns)[3:5] == ["EX", "score_referable"]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_fundus.batch.sources import SUMMARY_NAME
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
 from napari_fundus.files import atomic_write
@@ -27,6 +26,7 @@ __all__ = [
 _FIRST_COLUMNS = ("path", "status", "place")
 _LAST_COLUMNS = ("seconds", "message")
 _FIELD = "field_of_view"
+_SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Outcome:
         The traceback of the failure, for those who debug.
     extent
         Areas and landmarks, as `napari_fundus.quantification.Quantities.record` gives them.
+    scores
+        Scores of the whole image, of classifiers.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class Outcome:
     message: str = ""
     details: str = ""
     extent: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ class Record:
         Size and time of the image's file.
     formats
         Formats written.
-    counts, extent
-        Number of lesions a class, and their areas; as of `Outcome`.
+    counts, extent, scores
+        Number of lesions a class, their areas, scores of the image; as of `Outcome`.
     image_sha256, checkpoint_sha256
         Of the image's pixels and of the weights used.
     """
@@ -123,6 +126,7 @@ class Record:
     image_sha256: str
     checkpoint_sha256: str | None
     extent: dict[str, Any]
+    scores: dict[str, float]
 
 
 def source_stamp(path: Path) -> dict[str, int]:
@@ -145,6 +149,7 @@ def read_record(output: Path, place: Path) -> Record | None:
             checkpoint_sha256=content["provenance"]["checkpoint_sha256"],
             # Files of earlier versions do not have it.
             extent=content.get("extent", {}),
+            scores=content.get("image_score", {}),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -156,9 +161,8 @@ def read_record(output: Path, place: Path) -> Record | None:
     return Record(**{**vars(record), "formats": there})
 
 
-def check_summary(output: Path, *, overwrite: bool) -> None:
+def check_summary(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` if a table that is not ours has the name of the summary."""
-    path = output / SUMMARY_NAME
     if overwrite or not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -168,13 +172,12 @@ def check_summary(output: Path, *, overwrite: bool) -> None:
             )
 
 
-def write_summary(output: Path, outcomes: Sequence[Outcome], lesions: Iterable[str]) -> None:
+def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str]) -> None:
     """Write the table of all images, one row each.
 
     Images of earlier runs into the same folder keep their rows: the table tells of the whole
     folder, also after a run that was stopped or that concerned a few images.
     """
-    path = output / SUMMARY_NAME
     rows = _earlier_rows(path)
     lesions = tuple(lesions)
     rows.update((str(outcome.path), _row(outcome, lesions)) for outcome in outcomes)
@@ -209,6 +212,7 @@ def _row(outcome: Outcome, lesions: Sequence[str]) -> dict[str, str]:
         "status": outcome.status,
         "place": outcome.place.as_posix() if done else "",
         **{code: str(count) for code, count in counts.items()},
+        **({f"{_SCORE}_{n}": f"{v:.6g}" for n, v in outcome.scores.items()} if done else {}),
         **(_extent_columns(outcome.extent) if done else {}),
         "seconds": f"{outcome.seconds:.3f}",
         "message": outcome.message,
@@ -233,15 +237,17 @@ def _extent_columns(extent: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _in_order(names: Iterable[str], lesions: Sequence[str]) -> list[str]:
-    """Return columns so that counts come first, then the areas by class, then what is known else.
+    """Return columns: counts first, then scores, then the areas by class, then what is known else.
 
     Rows of earlier runs may have columns of other classes: they keep theirs.
     """
     found = list(names)
     codes = [*lesions, *(n for n in found if "_" not in n and n not in lesions)]
 
-    def rank(name: str) -> tuple[int, int]:
+    def rank(name: str) -> tuple[float, int]:
         code = name.partition("_")[0]
+        if code == _SCORE:
+            return 0.5, 0
         place = codes.index(code) if code in codes else len(codes)
         return (name not in codes) + (place == len(codes)), place
 

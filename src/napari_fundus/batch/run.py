@@ -20,7 +20,7 @@ from napari_fundus.batch.records import (
     source_stamp,
     write_summary,
 )
-from napari_fundus.batch.sources import BatchItem, find_items
+from napari_fundus.batch.sources import SUMMARY_NAME, BatchItem, find_items
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.devices import choose_device, release_memory
@@ -80,6 +80,7 @@ def run_batch(
     device: str = "auto",
     formats: Collection[str] = DEFAULT_FORMATS,
     overwrite: bool = False,
+    shard: tuple[int, int] | None = None,
     monitor: Monitor | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> BatchReport:
@@ -107,6 +108,10 @@ def run_batch(
         Names out of `napari_fundus.export.FORMATS`.
     overwrite
         Whether to do everything anew, and to replace results of other detectors and options.
+    shard
+        Do only part i of n, both from 1, as (i, n): every n-th image, so that n machines share the
+        work. Each part writes ``summary-i-of-n.csv``; a run without `shard` afterwards finds all
+        done, and writes the whole ``summary.csv``.
     monitor
         Takes the progress of the whole run, and may cancel it.
     on_outcome
@@ -129,25 +134,34 @@ def run_batch(
         formats=check_formats(formats),
         overwrite=overwrite,
     )
-    check_summary(job.output, overwrite=overwrite)
-    items = find_items(sources, job.output)
+    part, parts = _checked_shard(shard)
+    name = SUMMARY_NAME if parts == 1 else f"summary-{part}-of-{parts}.csv"
+    check_summary(job.output / name, overwrite=overwrite)
+    items = find_items(sources, job.output, summary=name)[part - 1 :: parts]
     monitor = monitor or Monitor()
     outcomes: list[Outcome] = []
     interrupted = False
     try:
         for number, (item, future) in enumerate(_read_ahead(items, job)):
-            part = monitor.part(number / len(items), (number + 1) / len(items))
-            part.step(0.0, item.path.name)
-            outcome = _work(item, future, job, part)
+            own = monitor.part(number / len(items), (number + 1) / len(items))
+            own.step(0.0, item.path.name)
+            outcome = _work(item, future, job, own)
             outcomes.append(outcome)
             if on_outcome is not None:
                 on_outcome(outcome)
-            part.step(1.0, item.path.name)
+            own.step(1.0, item.path.name)
     except (KeyboardInterrupt, Cancelled):
         interrupted = True
     finally:
-        write_summary(job.output, outcomes, chosen.lesions)
+        write_summary(job.output / name, outcomes, chosen.lesions)
     return BatchReport(tuple(outcomes), job.output, interrupted)
+
+
+def _checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
+    part, parts = shard or (1, 1)
+    if not 1 <= part <= parts:
+        raise OptionsError(f"There is no part {part} of {parts}: parts are counted from 1.")
+    return part, parts
 
 
 def _checked_thresholds(thresholds: Mapping[str, float], detector: Detector) -> dict[str, float]:
@@ -219,9 +233,10 @@ def _work(item: BatchItem, future: Future[_Loaded], job: _Job, monitor: Monitor)
         loaded = future.result()
         if loaded.image is None:
             known = loaded.record
-            counts, extent = (known.counts, known.extent) if known else ({}, {})
-            return Outcome(item.path, item.place, "skipped", counts, extent=extent)
-        counts, extent = _detect_and_write(item, loaded, loaded.image, job, monitor)
+            told = vars(known) if known else {}
+            kept = {name: told[name] for name in ("counts", "extent", "scores") if name in told}
+            return Outcome(item.path, item.place, "skipped", **kept)
+        told = _detect_and_write(item, loaded, loaded.image, job, monitor)
         (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
     except Cancelled:
         raise
@@ -235,13 +250,13 @@ def _work(item: BatchItem, future: Future[_Loaded], job: _Job, monitor: Monitor)
         where = f" The traceback is in {log}." if log else ""
         return failed(f"{type(error).__name__}: {error}.{where}", error)
     seconds = time.perf_counter() - start
-    return Outcome(item.path, item.place, "written", counts, seconds, extent=extent)
+    return Outcome(item.path, item.place, "written", seconds=seconds, **told)
 
 
 def _detect_and_write(
     item: BatchItem, loaded: _Loaded, image: FundusImage, job: _Job, monitor: Monitor
-) -> tuple[dict[str, int], dict[str, Any]]:
-    """Return the number of lesions a class and the extent found, when all is written."""
+) -> dict[str, Any]:
+    """Return what was found, as of `Outcome`: counts, extent, scores; when all is written."""
     found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
     if job.thresholds:
         found = found.threshold({c: t for c, t in job.thresholds.items() if c in found.lesions})
@@ -265,7 +280,7 @@ def _detect_and_write(
         # With a record of the same request, what is there is our own, and incomplete.
         overwrite=job.overwrite or loaded.record is not None,
     )
-    return counts, extent
+    return {"counts": counts, "extent": extent, "scores": dict(found.image_score)}
 
 
 def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:

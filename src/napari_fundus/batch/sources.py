@@ -43,7 +43,9 @@ class BatchItem:
     sample: Sample | None = field(default=None, compare=False)
 
 
-def find_items(sources: Iterable[str | Path], output: str | Path) -> list[BatchItem]:
+def find_items(
+    sources: Iterable[str | Path], output: str | Path, *, summary: str = SUMMARY_NAME
+) -> list[BatchItem]:
     """Return the images of files, folders and data sets, each once, in a stable order.
 
     Folders are searched with all their sub-folders (links to folders are not followed). Masks of
@@ -57,6 +59,8 @@ def find_items(sources: Iterable[str | Path], output: str | Path) -> list[BatchI
         Files and folders.
     output
         Where results will be written.
+    summary
+        Name of the table of all images, which no result may take.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def find_items(sources: Iterable[str | Path], output: str | Path) -> list[BatchI
     for source in sources:
         for item in _items_of(Path(source), forbidden):
             items.setdefault(item.path.resolve(), item)
-    return _unique_places(list(items.values()))
+    return _unique_places(list(items.values()), summary)
 
 
 def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
@@ -116,7 +120,7 @@ def _bad(source: Path, problem: str) -> BatchItem:
     return BatchItem(source, Path(safe_stem(source.stem)), problem)
 
 
-def _unique_places(items: list[BatchItem]) -> list[BatchItem]:
+def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
     good = [item.path for item in items if not item.problem]
     base = _common_parent(good)
 
@@ -135,7 +139,7 @@ def _unique_places(items: list[BatchItem]) -> list[BatchItem]:
     for naming in namings:
         taken = Counter(_key(item.place) for item in items if not item.problem)
         # The table of all images must not meet that of an image called "summary".
-        taken[_key(Path(SUMMARY_NAME).with_suffix(""))] += 1
+        taken.update({_key(Path(name).with_suffix("")): 1 for name in {SUMMARY_NAME, summary}})
         items = [
             replace(item, place=naming(item))
             if not item.problem and taken[_key(item.place)] > 1

@@ -72,6 +72,15 @@ def find(
             "overlay.",
         ),
     ] = "csv,geojson,labels,overlay",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do only part I of N, as in --shard 3/16: for N jobs of a cluster on one output "
+            "folder. Afterwards the command without it writes the whole summary.csv.",
+        ),
+    ] = None,
     device: Device = "auto",
     overwrite: Annotated[
         bool,
@@ -102,6 +111,7 @@ def find(
             device=device,
             formats=[name.strip() for name in formats.split(",") if name.strip()],
             overwrite=overwrite,
+            shard=_parse_shard(shard),
             monitor=monitor,
             on_outcome=None if console.is_terminal else lambda o: _tell(o, console),
         )
@@ -114,6 +124,16 @@ def find(
         raise typer.Exit(INTERRUPTED)
     if report.failed:
         raise typer.Exit(FAILED_ITEMS)
+
+
+def _parse_shard(given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    part, _, parts = given.partition("/")
+    try:
+        return int(part), int(parts)
+    except ValueError:
+        raise OptionsError(f"--shard takes I/N, as in 3/16, not {given!r}.") from None
 
 
 def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
@@ -132,8 +152,9 @@ def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
 def _tell(outcome: Outcome, console: Console) -> None:
     """Say in a line what became of an image; in place of the bar, where there is no terminal."""
     if outcome.status != "failed":
-        counts = ", ".join(_count(code, outcome) for code in outcome.counts)
-        line = f"{outcome.status}: {outcome.path} ({counts or 'no lesions'})"
+        told = [_count(code, outcome) for code in outcome.counts]
+        told += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
+        line = f"{outcome.status}: {outcome.path} ({', '.join(told) or 'no lesions'})"
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -179,6 +200,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
                 "place": outcome.place.as_posix(),
                 "counts": outcome.counts,
                 "extent": outcome.extent,
+                "scores": outcome.scores,
                 "seconds": round(outcome.seconds, 3),
                 "message": outcome.message,
             }

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from napari_fundus.api import compare as compare
     from napari_fundus.api import detect as detect
+    from napari_fundus.api import evaluate as evaluate
+    from napari_fundus.api import train as train
     from napari_fundus.datasets import open_dataset as open_dataset
     from napari_fundus.detections import Detections as Detections
     from napari_fundus.image import FundusImage as FundusImage
@@ -28,14 +31,17 @@ if TYPE_CHECKING:
     from napari_fundus.samples import sample_image_path as sample_image_path
 
 _HOME_OF = {
+    "compare": "api",
     "Detections": "detections",
     "FundusImage": "image",
     "detect": "api",
+    "evaluate": "api",
     "find_detectors": "plugins",
     "open_dataset": "datasets",
     "quantify": "quantification",
     "read_image": "image",
     "sample_image_path": "samples",
+    "train": "api",
 }
 
 __all__ = ["__version__", *_HOME_OF]

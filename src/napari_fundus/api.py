@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets import Sample
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
+from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
 
-__all__ = ["as_image", "detect"]
+if TYPE_CHECKING:
+    from napari_fundus.evaluation.agreement import Agreement
+    from napari_fundus.evaluation.assessment import Assessment
+    from napari_fundus.training.events import Best, TrainingEvent
+
+__all__ = ["as_detections", "as_image", "as_masks", "compare", "detect", "evaluate", "train"]
 
 
 def as_image(source: Any) -> FundusImage:
@@ -73,3 +84,197 @@ def detect(
     ['EX', 'HE', 'MA']
     """
     return get_detector(detector).detect(as_image(source), options, device=device, monitor=monitor)
+
+
+def evaluate(result: Any, truth: Any) -> Assessment:
+    """Judge a result by what experts drew in the same image.
+
+    Parameters
+    ----------
+    result
+        A `Detections`, or a layer that shows one.
+    truth
+        Class code to mask (bool or labels, shape (H, W)); a sample of a data set; or labels layers
+        that show a truth, one or several.
+
+    Returns
+    -------
+    Assessment
+        Figures of each class and lists of the lesions; prints as a table.
+
+    Raises
+    ------
+    OptionsError
+        There is no result or no truth in what was given, or no class stands in both.
+
+    Examples
+    --------
+    >>> import napari_fundus as nf
+    >>> result = nf.detect(nf.sample_image_path(), "tophat")
+    >>> (sample,) = nf.open_dataset(nf.sample_image_path().parent)
+    >>> int(nf.evaluate(result, sample).row("MA")["lesions"])
+    125
+    """
+    from napari_fundus.evaluation.assessment import assess
+
+    detections = as_detections(result)
+    return assess(detections, as_masks(truth, detections.shape))
+
+
+def compare(a: Any, b: Any, *, truth: Any = None) -> Agreement:
+    """Compare two results on one image, lesion by lesion.
+
+    Parameters
+    ----------
+    a, b
+        As `result` of :func:`evaluate`.
+    truth
+        As of :func:`evaluate`, where there is one that shall judge both.
+    """
+    from napari_fundus.evaluation import agreement
+
+    one, other = as_detections(a), as_detections(b)
+    masks = None if truth is None else as_masks(truth, one.shape)
+    return agreement.compare(one, other, truth=masks)
+
+
+def as_detections(result: Any) -> Detections:
+    """Return `result`, or the one that a layer shows.
+
+    Raises
+    ------
+    OptionsError
+        It is neither.
+    """
+    if isinstance(result, Detections):
+        return result
+    found = _known(result).get("detections")
+    if isinstance(found, Detections):
+        return found
+    raise OptionsError(
+        f"{type(result).__name__} is no result: give what detect() returned, or a layer of it."
+    )
+
+
+def as_masks(truth: Any, shape: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
+    """Return a truth as masks by class: of a mapping, a sample, or labels layers.
+
+    Parameters
+    ----------
+    truth
+        As of :func:`evaluate`.
+    shape
+        Height and width of the image.
+
+    Raises
+    ------
+    OptionsError
+        It is none of these, or a mask is of another size.
+    """
+    if isinstance(truth, Mapping):
+        masks = {str(code): np.asarray(mask) for code, mask in truth.items()}
+    elif isinstance(truth, Sample):
+        masks = {str(code): truth.mask(code, shape) for code in sorted(truth.annotated)}
+    else:
+        layers = list(truth) if isinstance(truth, Iterable) else [truth]
+        known = [(_known(layer), layer) for layer in layers]
+        masks = {
+            str(told["lesion"]): np.asarray(layer.data)
+            for told, layer in known
+            if told.get("kind") == "truth" and "lesion" in told
+        }
+    if not masks:
+        raise OptionsError(
+            f"{type(truth).__name__} holds no truth: give masks by class, such as {{'MA': mask}}, "
+            "a sample of a data set, or the layers of the experts' masks."
+        )
+    for code, mask in masks.items():
+        if mask.shape != shape:
+            raise OptionsError(f"The mask of {code} has shape {mask.shape}, the image {shape}.")
+    return masks
+
+
+def _known(layer: Any) -> dict[str, Any]:
+    """Return what the window wrote into a layer's metadata; empty for anything else."""
+    known = getattr(layer, "metadata", {})
+    told = known.get("napari_fundus") if isinstance(known, dict) else None
+    return told if isinstance(told, dict) else {}
+
+
+def train(
+    detector: str,
+    data: str | Path,
+    output: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    monitor: Monitor | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    follow: Callable[[TrainingEvent], Any] | None = None,
+    **settings: Any,
+) -> Best:
+    """Train a detector and return its best weights.
+
+    Parameters
+    ----------
+    detector
+        Name of an installed detector that can be trained.
+    data
+        Folder of a data set.
+    output
+        Folder of the run.
+    checkpoint
+        Weights to start from: a name or a path; None for fresh ones.
+    device
+        As of :func:`detect`.
+    monitor
+        Takes progress and may cancel.
+    resume
+        Go on with the run in `output`, if there is one.
+    overwrite
+        Replace a run that is in `output`.
+    follow
+        Called with every event of the training, such as ``print``.
+    **settings
+        Of the training, where they differ from the defaults: ``scheme="interleaved"``,
+        ``max_epochs=3``.
+
+    Returns
+    -------
+    Best
+        Path of the best weights, epoch and metrics.
+
+    Raises
+    ------
+    TrainingError
+        It cannot start or go on as asked, or no epoch was finished.
+
+    Examples
+    --------
+    >>> import napari_fundus as nf
+    >>> best = nf.train(  # doctest: +SKIP
+    ...     "voting", "/data/IDRiD", "my-run", checkpoint="voting-idrid", scheme="interleaved"
+    ... )
+    >>> nf.detect("eye.jpg", "voting", checkpoint=str(best.path))  # doctest: +SKIP
+    """
+    from napari_fundus.training.events import Finished
+
+    best: Best | None = None
+    for event in get_detector(detector).train(
+        data=data,
+        output=output,
+        settings=settings,
+        checkpoint=None if checkpoint is None else str(checkpoint),
+        device=device,
+        monitor=monitor,
+        resume=resume,
+        overwrite=overwrite,
+    ):
+        if follow is not None:
+            follow(event)
+        if isinstance(event, Finished):
+            best = event.best
+    if best is None:
+        raise TrainingError(f"The training of {detector!r} ended without weights.")
+    return best

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_fundus.errors import DetectorError, OptionsError
 from napari_fundus.instances import empty_instances, label_map
 from napari_fundus.landmarks import Landmarks, disc_of_map
-from napari_fundus.lesions import Lesion
+from napari_fundus.lesions import Lesion, describe
 
 __all__ = ["Detections", "Provenance"]
 
@@ -48,7 +49,7 @@ class Provenance(BaseModel):
     edited: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detections:
     """What a detector found in one image; every array is in the ORIGINAL image's pixels.
 
@@ -156,6 +157,42 @@ class Detections:
     def instances(self) -> pd.DataFrame:
         """Table with one row a lesion; columns as `napari_fundus.instances.INSTANCE_COLUMNS`."""
         return self._labelled[1]
+
+    def __repr__(self) -> str:
+        ran = self.provenance
+        lines = [f"Detections of {ran.detector} in {ran.image_name or 'an image'}, {self._size()}"]
+        lines += [
+            f"  {code:<5} {count:>5} {describe(code).name if count == 1 else describe(code).plural}"
+            f" at {self.thresholds[code]:.3g} or above"
+            for code, count in self._counts().items()
+        ]
+        lines += [f"  {name}: {score:.3f}" for name, score in self.image_score.items()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        ran = self.provenance
+        rows = "".join(
+            f"<tr><td style='border-left: 1em solid {describe(code).colour}'>{escape(code)}</td>"
+            f"<td>{escape(describe(code).plural)}</td><td>{count}</td>"
+            f"<td>{self.thresholds[code]:.3g}</td></tr>"
+            for code, count in self._counts().items()
+        )
+        scores = "".join(
+            f"<br>{escape(name)}: <b>{score:.3f}</b>" for name, score in self.image_score.items()
+        )
+        return (
+            f"<b>{escape(ran.detector)}</b> in <b>{escape(ran.image_name or 'an image')}</b>, "
+            f"{self._size()}{scores}<table><tr><th></th><th>class</th><th>lesions</th>"
+            f"<th>threshold</th></tr>{rows}</table>"
+        )
+
+    def _counts(self) -> dict[str, int]:
+        found = self.instances["lesion"].value_counts()
+        return {code: int(found.get(code, 0)) for code in self.lesions}
+
+    def _size(self) -> str:
+        height, width = self.shape
+        return f"{width}×{height} px, {self.provenance.seconds:.1f} s on {self.provenance.device}"
 
     def threshold(
         self, threshold: float | Mapping[str, float] | None = None, *, min_area: int | None = None

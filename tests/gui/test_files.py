@@ -94,7 +94,8 @@ def test_the_link_at_the_top_is_the_manifest_itself():
 def test_the_manifest_s_modules_do_not_import_torch():
     code = (
         "import sys, importlib\n"
-        "for name in ('detect', 'preprocess', 'browser', 'readers', 'writers', 'sample_data'):\n"
+        "for name in ('detect', 'preprocess', 'browser', 'readers', 'writers', 'sample_data',"
+        "'evaluate', 'compare'):\n"
         "    importlib.import_module('napari_fundus.gui.' + name)\n"
         "assert 'torch' not in sys.modules"
     )

@@ -126,12 +126,9 @@ def compare(
         tables.append(table)
         rows.append(_summary(code, table, pixels[code]))
     judged = {}
-    if truth:
-        judged = {
-            name: assess(result, truth)
-            for name, result in (("A", a), ("B", b))
-            if set(result.lesions) & set(truth)
-        }
+    masks = {code: mask for code, mask in (truth or {}).items() if code in codes}
+    if masks:
+        judged = {name: assess(result, masks) for name, result in (("A", a), ("B", b))}
     return Agreement(
         (_title(a), _title(b)),
         a.shape,

@@ -233,10 +233,12 @@ class SetPanel(QWidget):
 
         report = self._report
         if report is not None:
-            self._work(
-                lambda monitor: write_report(report, folder, monitor=monitor),
-                lambda files: show_info(f"Written: {files[-1]}"),
-            )
+            self.run_bar.say("Writing the report…")
+            self._work(lambda monitor: write_report(report, folder, monitor=monitor), self._written)
+
+    def _written(self, files: list[Path]) -> None:
+        self.run_bar.say("")
+        show_info(f"Written: {files[-1]}")
 
     def _work(self, work: Any, then: Any) -> None:
         job = Job(work, self)

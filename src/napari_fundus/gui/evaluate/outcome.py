@@ -97,8 +97,9 @@ class OutcomeLayers:
                     flat[mine[kind]] = kind + 1
                     written.append(mine[kind])
             self._written[name] = written
-            # Setting the data anew would make napari look at all layers' extents again.
-            layer.refresh(extent=False)
+            # Setting the data anew would make napari look at all layers' extents again; a thumbnail
+            # at each move of a slider would have the list of layers painted anew.
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def clear(self) -> None:
         """Take the layers out of the viewer."""
@@ -150,19 +151,22 @@ class Legend(QWidget):
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(5)
-        self._names = [name for name, _ in kinds]
+        # Short enough for a narrow dock; the colours' layer says it in full.
+        self._names = [name.removesuffix(" positive") for name, _ in kinds]
         self._labels: list[QLabel] = []
         for name, colour in kinds:
             chip = QLabel()
             chip.setFixedSize(12, 12)
             chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
-            label = QLabel(name)
+            label = QLabel()
+            label.setToolTip(name)
             label.setTextFormat(Qt.TextFormat.RichText)
             line.addWidget(chip)
             line.addWidget(label)
             line.addSpacing(6)
             self._labels.append(label)
         line.addStretch(1)
+        self.set_counts(None)
 
     def set_counts(self, counts: Sequence[int] | None) -> None:
         """Show a number beside each name; None shows none."""

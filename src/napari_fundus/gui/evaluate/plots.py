@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Qt, Signal
-from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_fundus.evaluation.curves import Curve, CurveKind
@@ -29,6 +28,9 @@ _NEAR = 40
 """Pixels of the screen within which a click belongs to a curve."""
 
 _HEIGHT = 210
+
+_INK = "#9a9fa8"
+"""Of the axes: to be read on napari's dark theme and on its light one."""
 
 
 class CurvePlot(QWidget):
@@ -63,11 +65,10 @@ class CurvePlot(QWidget):
         item.hideButtons()
         item.setMouseEnabled(x=False, y=False)
         item.showGrid(x=True, y=True, alpha=0.25)
-        ink = self.palette().color(QPalette.ColorRole.WindowText)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
-            axis.setPen(ink)
-            axis.setTextPen(ink)
+            axis.setPen(_INK)
+            axis.setTextPen(_INK)
         self._mark = pg.ScatterPlotItem(size=12, brush="#ffffff", pen=pg.mkPen("#000000", width=1))
         self._mark.setZValue(10)
         self.plot.scene().sigMouseClicked.connect(self._on_click)

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_fundus.detections import Detections
-from napari_fundus.evaluation.assessment import image_aupr
 from napari_fundus.evaluation.curves import Curve, CurveKind
 from napari_fundus.evaluation.froc import Froc
 from napari_fundus.evaluation.judgement import TrueLesions
@@ -18,6 +14,9 @@ from napari_fundus.gui.placement import as_array
 from napari_fundus.monitor import Monitor
 
 __all__ = ["Prepared", "image_curves", "prepare"]
+
+_LOWEST = 0.02
+"""Where an image's FROC curve ends: a network's map is nowhere 0, and below there is only haze."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +29,13 @@ class Prepared:
         Class code to its true lesions.
     aupr
         Class code to the area below the precision-recall curve; classes without a map are missing.
+    curves
+        Precision-recall curve of each class.
     """
 
     truths: Mapping[str, TrueLesions]
     aupr: Mapping[str, float]
+    curves: Mapping[str, Curve]
 
 
 def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) -> Prepared:
@@ -48,36 +50,34 @@ def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) 
     monitor
         Takes progress; may cancel.
     """
-    truths, areas = {}, {}
+    from napari_fundus.evaluation.report.pixels import PixelHistogram
+
+    truths, areas, curves = {}, {}, {}
     for code in monitor.track(list(masks), message="reading the truth"):
         probability = None if run is None else run.probability.get(code)
         truths[code] = TrueLesions.of(code, as_array(masks[code]), probability=probability)
         if probability is not None:
-            areas[code] = image_aupr(probability, truths[code])
+            pixels = PixelHistogram((33,))
+            areas[code] = pixels.add(probability, truths[code].labels > 0)
+            curves[code] = Curve.of_precision_recall(code, pixels.curve(0), 1)
     if run is not None:
         monitor.check()
         # Labelled here, so that a panel of sliders opens at once in the main thread.
         assert run.instances is not None  # noqa: S101  # it never is; asked for to be computed
-    return Prepared(truths, areas)
+    return Prepared(truths, areas, curves)
 
 
 def image_curves(
-    truths: Mapping[str, TrueLesions], run: Detections, monitor: Monitor
+    prepared: Prepared, run: Detections, monitor: Monitor
 ) -> dict[tuple[CurveKind, str], Curve]:
-    """Return both curves of each class, of one image; takes a second or so a class."""
-    from napari_fundus.evaluation.report.pixels import PixelHistogram
-
+    """Return both curves of each class, of one image; the FROC curve takes a second or so."""
     curves: dict[tuple[CurveKind, str], Curve] = {}
-    for code in monitor.track(list(truths), message="curves"):
-        truth, probability = truths[code], run.probability.get(code)
+    for code in monitor.track(list(prepared.truths), message="curves"):
+        probability = run.probability.get(code)
         if probability is None:
             continue
-        mask: npt.NDArray[np.bool_] = truth.labels > 0
-        froc = Froc()
-        froc.add(probability, mask)
+        froc = Froc(lowest=_LOWEST)
+        froc.add(probability, prepared.truths[code].labels > 0)
         curves["froc", code] = Curve.of_froc(code, froc.curve())
-        monitor.check()
-        pixels = PixelHistogram((33,))
-        pixels.add(probability, mask)
-        curves["pr", code] = Curve.of_precision_recall(code, pixels.curve(0), 1)
+        curves["pr", code] = prepared.curves[code]
     return curves

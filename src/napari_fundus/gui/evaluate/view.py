@@ -200,6 +200,7 @@ class EvaluateView(QWidget):
         """Put the slider of the chosen class in place of the one before."""
         if self._row is not None:
             self._slot.removeWidget(self._row)
+            self._row.hide()
             self._row.deleteLater()
             self._row = None
         if self.lesion is not None:

@@ -182,8 +182,7 @@ class EvaluateWidget(QWidget):
         self._schedule()
         run = self._following.run
         if run is not None:
-            truths = prepared.truths
-            self._work("curves", lambda m: image_curves(truths, run, m), self._on_curves)
+            self._work("curves", lambda m: image_curves(prepared, run, m), self._on_curves)
 
     def _schedule(self) -> None:
         if not self._gather.isActive():

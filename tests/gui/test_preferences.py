@@ -1,0 +1,79 @@
+"""napari's preferences page and the file that all read say the same, from the first widget on."""
+
+from __future__ import annotations
+
+import napari.settings
+import pytest
+from napari.settings import get_plugin_settings
+from npe2 import PluginManager
+
+from napari_fundus.gui import preferences as page
+from napari_fundus.gui.layers import label_colormap
+from napari_fundus.gui.preferences import PLUGIN, SECTIONS, follow_preferences
+from napari_fundus.preferences import Preferences, preferences, save_preferences
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path, monkeypatch):
+    """A page and a file of one's own."""
+    monkeypatch.setenv("NAPARI_FUNDUS_PREFERENCES", str(tmp_path / "preferences.json"))
+    monkeypatch.setattr(napari.settings, "_PLUGIN_SETTINGS", {})
+    monkeypatch.setattr(page, "_followed", [])
+    return get_plugin_settings(PLUGIN, path_dir=tmp_path)
+
+
+def test_the_manifest_names_every_preference_with_its_default():
+    told = PluginManager.instance().get_manifest(PLUGIN).contributions.configurations
+    assert {name: tuple(section.properties) for name, section in told.items()} == SECTIONS
+    names = {
+        name: item.default for section in told.values() for name, item in section.properties.items()
+    }
+    assert names == Preferences().model_dump()
+
+
+def test_every_choice_of_the_manifest_is_a_preference():
+    told = PluginManager.instance().get_manifest(PLUGIN).contributions.configurations
+    for name, item in told["computing"].properties.items():
+        for value in item.enum or ():
+            assert getattr(Preferences(**{name: value}), name) == value
+
+
+def test_what_is_changed_on_the_page_counts_everywhere_at_once(settings):
+    follow_preferences()
+    settings.computing.memory_gb = 3.5
+    settings.computing.device = "cpu"
+    settings.colours.colour_ma = "#ff0000"
+    assert preferences() == Preferences(memory_gb=3.5, device="cpu", colour_ma="#ff0000")
+    assert label_colormap("MA").colors[1].tolist() == [1, 0, 0, 1]
+
+
+def test_what_the_page_had_before_the_first_widget_counts(settings):
+    settings.computing.precision = "float32"
+    save_preferences(device="cpu")
+    follow_preferences()
+    assert preferences() == Preferences(precision="float32", device="cpu")
+    assert settings.computing.device == "cpu"
+
+
+def test_a_variable_of_the_environment_is_not_written_onto_the_page(settings, monkeypatch):
+    monkeypatch.setenv("NAPARI_FUNDUS_DEVICE", "cpu")
+    follow_preferences()
+    assert settings.computing.device == "auto"
+
+
+def test_what_does_not_fit_is_told_and_not_kept(settings, monkeypatch):
+    told = []
+    monkeypatch.setattr(page, "tell_error", told.append)
+    follow_preferences()
+    settings.colours.colour_he = "pink"
+    assert "colour_he" in str(told[0])
+    assert preferences() == Preferences()
+
+
+def test_changes_are_followed_once_however_many_widgets_there_are(settings, monkeypatch):
+    follow_preferences()
+    follow_preferences()
+    saved = []
+    monkeypatch.setattr(page, "save_preferences", lambda **changes: saved.append(changes))
+    settings.computing.cache = "/big"
+    assert saved == [{"cache": "/big"}]

@@ -21,6 +21,7 @@ __all__ = [
     "canvas_size",
     "dock_below",
     "stroke_pixels",
+    "unwrapped",
     "when_removed",
 ]
 
@@ -165,3 +166,12 @@ def stroke_pixels(
     # Where edits overlap, the first one knows the value before all of them.
     pixels, first = np.unique(np.concatenate(parts), return_index=True)
     return pixels.astype(np.int64), np.concatenate(values)[first]
+
+
+def unwrapped(viewer: Any) -> Any:
+    """Return the viewer itself, where napari gave a plugin a proxy of it.
+
+    Through the proxy (napari 0.9) a layer is another object each time it is asked for, so that no
+    layer can be known by its identity. That a proxy has ``__wrapped__`` is promised by nobody.
+    """
+    return getattr(viewer, "__wrapped__", viewer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +23,18 @@ from napari_fundus.gui.review.lesion import Lesion
 __all__ = ["Saved", "discard", "read_saved", "reviews_folder", "saved_path", "write_saved"]
 
 _VERSION = 1
+
+_DAMAGED = (
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged file may raise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +145,7 @@ def read_saved(path: Path) -> Saved | None:
             lesions.append(lesion)
         tables = {code: _table(packed) for code, packed in head["tables"].items()}
         return Saved(labels, tables, lesions, head["settings"], head["time"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise FundusError(f"The unfinished review {path} is damaged: {error}") from error
 
 

@@ -3,16 +3,14 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.placement import Source, source_of
-from napari_fundus.gui.review.autosave import Saved, discard, read_saved, saved_path
+from napari_fundus.gui.placement import source_of
+from napari_fundus.gui.review.autosave import Saved, discard
 from napari_fundus.gui.review.commands import Command
 from napari_fundus.gui.review.found import Found
 from napari_fundus.gui.review.keeper import Keeper
@@ -20,6 +18,8 @@ from napari_fundus.gui.review.lesion import Lesion
 from napari_fundus.gui.review.loading import Loaded, load
 from napari_fundus.gui.review.navigation import Navigator
 from napari_fundus.gui.review.queue import Queue
+from napari_fundus.gui.review.reading import Read, read_for_review, take_up
+from napari_fundus.gui.review.region import add_region
 from napari_fundus.gui.review.saving import Order, save_corrections
 from napari_fundus.gui.review.session import Review
 from napari_fundus.gui.review.sheets import Sheets
@@ -34,17 +34,6 @@ __all__ = ["Desk"]
 
 _STALE_MS = 400
 """Time after which labels that a slider moves are read again."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """What the thread brings back."""
-
-    loaded: Loaded
-    image: FundusImage | None
-    path: Path | None
-    unfinished: Saved | None
-    problem: FundusError | None
 
 
 class Desk(QObject):
@@ -123,7 +112,9 @@ class Desk(QObject):
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else source_of(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
-        job = Job(lambda _: _read(load(parts, others, name=name), source, sha256, folder), self)
+        job = Job(
+            lambda _: read_for_review(load(parts, others, name=name), source, sha256, folder), self
+        )
         job.returned.connect(self._on_read)
         job.failed.connect(self._on_unreadable)
         job.ended.connect(self._on_reading_ended)
@@ -138,7 +129,7 @@ class Desk(QObject):
         self.found = self.other = None
         self.failed.emit(error)
 
-    def _on_read(self, read: _Read) -> None:
+    def _on_read(self, read: Read) -> None:
         if self.found is None:
             return
         self._reading = None
@@ -149,7 +140,7 @@ class Desk(QObject):
         self._sheets.removed.connect(self._on_removed)
         self._sheets.mode_changed.connect(self.changed)
         self._sheets.take(read.loaded.labels)
-        self._start(read.loaded, self.queue.order if self.queue is not None else "threshold")
+        self._start(read.loaded, self.queue.order if self.queue is not None else "highest")
         # An earlier one stays until it was taken up or given up.
         self._keeper.keep(read.path if read.unfinished is None else None)
         if read.problem is not None:
@@ -168,6 +159,7 @@ class Desk(QObject):
 
     def judge(self, what: str, *arguments: Any) -> None:
         """Accept, reject or relabel the lesion under review, and go on to the next open one."""
+        self._settle()
         lesion, review, queue = self.current, self.review, self.queue
         if lesion is None or review is None or queue is None or self.loading:
             return
@@ -224,13 +216,20 @@ class Desk(QObject):
 
     def undo(self) -> None:
         """Take the last command back."""
+        self._settle()
         if self.review is not None and not self.loading:
             self._after(self.review.undo(), back=True)
 
     def redo(self) -> None:
         """Do again what was undone last."""
+        self._settle()
         if self.review is not None and not self.loading:
             self._after(self.review.redo(), back=True)
+
+    def _settle(self) -> None:
+        """Take note of strokes that napari has not yet told of in full."""
+        if self._sheets is not None:
+            self._sheets.settle()
 
     def _on_painted(self, code: str, pixels: Any, before: Any) -> None:
         if self.review is not None:
@@ -288,39 +287,13 @@ class Desk(QObject):
             else ""
         )
 
-    def touched(self) -> set[str]:
-        """Return the classes in which something was judged."""
-        if self.review is None:
-            return set()
-        judged = [x for x in self.review.lesions.values() if x.verdict is not None]
-        return {code for x in judged for code in (x.lesion, x.detected) if code is not None}
-
-    def left_in(self, codes: list[str]) -> int:
-        """Return how many lesions in the labels of these classes have no verdict."""
-        lesions = self.review.lesions.values() if self.review is not None else ()
-        return sum(x.lesion in codes and x.present and x.verdict is None for x in lesions)
-
     def add_region(self) -> Shapes:
         """Add a shapes layer over the image with the polygon tool in hand."""
-        from napari.layers import Shapes
-
-        placed = self._sheets.placement if self._sheets is not None else {}
-        layer = Shapes(
-            None,
-            ndim=2,
-            name="reviewed region",
-            face_color="transparent",
-            edge_color="#4caf50",
-            edge_width=6,
-            **placed,
-        )
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = layer
-        layer.mode = "add_polygon"
-        return layer
+        return add_region(self._viewer, self._sheets.placement if self._sheets is not None else {})
 
     def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> Job | None:
         """Write the corrections in a thread; None if that cannot begin."""
+        self._settle()
         if self.review is None or self._sheets is None or self.found is None:
             return None
         try:
@@ -352,43 +325,21 @@ class Desk(QObject):
         return Saved(labels, dict(review.tables), list(review.lesions.values()), settings)
 
     def recover(self) -> None:
-        """Take up the unfinished review of this image, a layer an event-loop turn."""
+        """Take up the unfinished review of this image."""
         saved, sheets, review = self.unfinished, self._sheets, self.review
-        if saved is None or sheets is None or review is None:
-            return
-        self.unfinished = None
-        sheets.claim()
-        waiting: list[Callable[[], None]] = []
-        for code, array in saved.labels.items():
-            waiting.append(lambda code=code: sheets.add(review, code))
-            waiting.append(lambda code=code, array=array: sheets.put(code, array))
+        if saved is not None and sheets is not None and review is not None:
+            self.unfinished = None
+            sheets.claim()
+            take_up(saved, sheets, review, self._on_taken_up, self)
 
-        def finish() -> None:
-            sheets.show_tables(dict(saved.tables))
-            labels = {code: sheets.array(code) for code in sheets.layers}
-            tables = {**review.tables, **saved.tables}
-            known = {x.id for x in saved.lesions}
-            kept = [x for x in review.lesions.values() if x.lesion not in saved.labels]
-            lesions = [*saved.lesions, *(x for x in kept if x.id not in known)]
-            self._start(Saved(labels, tables, lesions), saved.settings.get("order", "threshold"))
-            if self.queue is not None and saved.settings.get("lesion") is not None:
-                self.queue.select(saved.settings["lesion"])
-            self._keeper.keep(self._path)
-            self._keeper.touch()
-            self._show()
-            self.loaded.emit()
-
-        def turn() -> None:
-            if waiting:
-                waiting.pop(0)()
-                return
-            timer.stop()
-            timer.deleteLater()
-            finish()
-
-        timer = QTimer(self)
-        timer.timeout.connect(turn)
-        timer.start(0)
+    def _on_taken_up(self, saved: Saved) -> None:
+        self._start(saved, str(saved.settings.get("order", "highest")))
+        if self.queue is not None and saved.settings.get("lesion") is not None:
+            self.queue.select(saved.settings["lesion"])
+        self._keeper.keep(self._path)
+        self._keeper.touch()
+        self._show()
+        self.loaded.emit()
 
     def discard_unfinished(self) -> None:
         """Delete the unfinished review, and keep the present one from now on."""
@@ -402,6 +353,7 @@ class Desk(QObject):
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
         self._stale.stop()
+        self._settle()
         self._keeper.flush()
         self._keeper.keep(None)
         if self._sheets is not None:
@@ -417,18 +369,3 @@ class Desk(QObject):
             self._reading = None
         self.close()
         self._navigator.forget()
-
-
-def _read(loaded: Loaded, source: Source | None, sha256: str, folder: Path | None) -> _Read:
-    image = None if source is None else source.load()
-    known = image.sha256 if image is not None else sha256
-    path = saved_path(known, folder) if known else None
-    unfinished, problem = None, None
-    try:
-        unfinished = None if path is None else read_saved(path)
-    except FundusError as error:
-        problem = error
-    shape = next(iter(loaded.labels.values())).shape
-    if unfinished is not None and any(a.shape != shape for a in unfinished.labels.values()):
-        unfinished = None
-    return _Read(loaded, image, path, unfinished, problem)

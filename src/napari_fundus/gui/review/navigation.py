@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.gui.napari_compat import canvas_size
+from napari_fundus.gui.napari_compat import camera_of, canvas_size
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.gui.review.lesion import Lesion
 
@@ -20,8 +20,8 @@ __all__ = ["Navigator"]
 _ROOM = 8.0
 """Side of the view, in sides of the lesion."""
 
-_LEAST = 160.0
-"""Least side of the view in pixels of the image: a microaneurysm needs its surroundings."""
+_LEAST = 27
+"""Parts of the image's longer side that the view shows at least: lesions need surroundings."""
 
 _PAD = 4.0
 _MARK = "#ffffff"
@@ -55,9 +55,11 @@ class Navigator:
         self._draw_mark(lesion)
         top, left, bottom, right = lesion.box
         middle = self._labels.data_to_world(((top + bottom - 1) / 2, (left + right - 1) / 2))
-        camera = self._viewer.camera
+        camera = camera_of(self._viewer)
         if zoom:
-            side = max(_ROOM * max(bottom - top, right - left), _LEAST)
+            side = max(
+                _ROOM * max(bottom - top, right - left), max(self._labels.data.shape) / _LEAST
+            )
             pixel = float(np.max(np.abs(np.asarray(self._labels.scale)[-2:])))
             camera.zoom = min(canvas_size(self._viewer)) / (side * pixel)
             camera.center = (0.0, *map(float, np.asarray(middle)[-2:]))

@@ -11,9 +11,9 @@ from napari_fundus.lesions import DR_LESIONS
 __all__ = ["ORDERS", "Queue", "ordered"]
 
 ORDERS: Mapping[str, str] = {
-    "threshold": "nearest to the threshold",
     "highest": "highest score",
     "lowest": "lowest score",
+    "threshold": "nearest to the threshold",
     "class": "class by class",
     "disagreement": "found by one detector only",
 }
@@ -64,7 +64,7 @@ class Queue:
         Out of `ORDERS`.
     """
 
-    def __init__(self, lesions: Mapping[int, Lesion], order: str = "threshold") -> None:
+    def __init__(self, lesions: Mapping[int, Lesion], order: str = "highest") -> None:
         self._lesions = lesions
         self.order = order
         self.lesion: str | None = None

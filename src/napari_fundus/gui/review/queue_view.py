@@ -193,8 +193,11 @@ class QueueView(QWidget):
         counts = review.counts if review is not None else {}
         total = sum(counts.values())
         left = counts.get("left", 0)
+        # Qt draws a progress bar, and with it the picture behind, before it goes on: not here.
+        self.progress.setUpdatesEnabled(False)
         self.progress.setRange(0, max(total, 1))
         self.progress.setValue(total - left)
+        self.progress.setUpdatesEnabled(True)
         order = ("left", "accepted", "rejected", "relabelled", "edited", "drawn")
         told = [f"{counts.get(n, 0)} {n}" for n in order if n in order[:3] or counts.get(n)]
         self.counts.setText(" · ".join(told) if review is not None else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Layer, Shapes
 
-__all__ = ["outlines_of", "polygons_mask"]
+__all__ = ["add_region", "outlines_of", "polygons_mask"]
 
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV rounds vertices to."""
@@ -50,6 +51,25 @@ def outlines_of(layer: Shapes, onto: Layer) -> list[npt.NDArray[np.float64]]:
             vertices = _ellipse(corners) if kind == "ellipse" else corners
             found.append(np.array([_moved(layer, onto, v) for v in vertices]))
     return found
+
+
+def add_region(viewer: ViewerModel, placement: Mapping[str, Any]) -> Shapes:
+    """Add a shapes layer with the polygon tool in hand, and return it."""
+    from napari.layers import Shapes
+
+    layer = Shapes(
+        None,
+        ndim=2,
+        name="reviewed region",
+        face_color="transparent",
+        edge_color="#4caf50",
+        edge_width=6,
+        **placement,
+    )
+    viewer.add_layer(layer)
+    viewer.layers.selection.active = layer
+    layer.mode = "add_polygon"
+    return layer
 
 
 def _moved(layer: Layer, onto: Layer, point: Sequence[float] | npt.NDArray[Any]) -> Any:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_fundus.gui.review.found import Found
     from napari_fundus.gui.review.session import Review
 
-__all__ = ["Order", "save_corrections"]
+__all__ = ["Order", "judged_classes", "left_in", "save_corrections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +100,15 @@ def save_corrections(order: Order, folder: Path) -> Path:
         verdicts=order.verdicts,
         overwrite=True,  # the reviewer saves the same image again and again
     )
+
+
+def judged_classes(review: Review) -> set[str]:
+    """Return the classes in which something was judged, before and after a relabelling."""
+    judged = [lesion for lesion in review.lesions.values() if lesion.verdict is not None]
+    return {code for x in judged for code in (x.lesion, x.detected) if code is not None}
+
+
+def left_in(review: Review, codes: list[str]) -> int:
+    """Return how many lesions in the labels of these classes have no verdict."""
+    lesions = review.lesions.values()
+    return sum(x.lesion in codes and x.present and x.verdict is None for x in lesions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.gui.layers import label_colormap
 from napari_fundus.gui.napari_compat import stroke_pixels
@@ -58,6 +58,10 @@ class Sheets(QObject):
         self._claimed = False
         self._next_id = 1
         self._links: list[tuple[Any, Any]] = []
+        self._strokes: dict[str, list[Any]] = {}
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.settle)
         for code, layer in self.layers.items():
             self._watch(code, layer)
         self._link(viewer.layers.events.removed, self._on_removed)
@@ -197,8 +201,17 @@ class Sheets(QObject):
     def _on_paint(self, code: str, event: Any) -> None:
         if self._own or not event.value:
             return
-        pixels, before = stroke_pixels(self.layers[code], event.value)
-        self.painted.emit(code, pixels, before)
+        # napari tells of some strokes before it has changed the pixels.
+        self._strokes.setdefault(code, []).extend(event.value)
+        self._later.start(0)
+
+    def settle(self) -> None:
+        """Tell of the strokes that were made meanwhile; those of a class count as one."""
+        self._later.stop()
+        strokes, self._strokes = self._strokes, {}
+        for code, stroke in strokes.items():
+            pixels, before = stroke_pixels(self.layers[code], stroke)
+            self.painted.emit(code, pixels, before)
 
     def _on_features(self, event: Any = None) -> None:
         if not self._own:
@@ -213,6 +226,7 @@ class Sheets(QObject):
 
     def release(self) -> None:
         """Stop watching the layers."""
+        self._later.stop()
         for emitter, action in self._links:
             emitter.disconnect(action)
         self._links = []

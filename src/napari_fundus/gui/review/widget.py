@@ -7,20 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_warning
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.review.desk import Desk
-from napari_fundus.gui.review.found import Found, find_results, found_of
+from napari_fundus.gui.review.found import find_results, found_of
 from napari_fundus.gui.review.judge_box import RELABEL_KEYS, JudgeBox
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.lesion import Lesion
 from napari_fundus.gui.review.queue import Queue
 from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
+from napari_fundus.gui.review.result_box import ResultBox
 from napari_fundus.gui.review.save_box import SaveBox
+from napari_fundus.gui.review.saving import judged_classes, left_in
 from napari_fundus.gui.review.session import Review
 from napari_fundus.gui.work import Job, tell_error
 
@@ -59,8 +60,8 @@ class ReviewWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        viewer = unwrapped(viewer)
         self._viewer = viewer
-        self._results: list[Found] = []
         self.desk = Desk(viewer, autosave_folder=autosave_folder, parent=self)
         self._build()
         self.desk.changed.connect(self._show_state)
@@ -93,23 +94,11 @@ class ReviewWidget(QWidget):
 
     def _build(self) -> None:
         layout = scrolling_column(self)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.result_choice, self.other_choice = QComboBox(), QComboBox()
-        for combo in (self.result_choice, self.other_choice):
-            combo.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            combo.setMinimumContentsLength(10)
-            combo.activated.connect(lambda _: self._load_chosen())
-        self.other_choice.setToolTip(
-            "<qt>A second detector's result on the same image: what only one of the two found is "
-            "marked ◦ and can come first.</qt>"
-        )
-        form.addRow("Result", self.result_choice)
-        form.addRow("Compare with", self.other_choice)
-        layout.addLayout(form)
-        layout.addWidget(self._build_recovery())
+        self.results = ResultBox()
+        self.results.chosen.connect(self.desk.load)
+        self.results.take_up_clicked.connect(self.recover)
+        self.results.discard_clicked.connect(self.discard_unfinished)
+        layout.addWidget(self.results)
         self.judge = JudgeBox()
         self.judge.asked.connect(self._on_asked)
         layout.addWidget(self.judge)
@@ -126,21 +115,6 @@ class ReviewWidget(QWidget):
         self.save_box.draw_region_clicked.connect(self.draw_region)
         layout.addWidget(self.save_box)
         layout.addStretch(1)
-
-    def _build_recovery(self) -> QWidget:
-        self.recovery = QFrame()
-        self.recovery.setFrameShape(QFrame.Shape.StyledPanel)
-        line = QHBoxLayout(self.recovery)
-        line.setContentsMargins(6, 4, 6, 4)
-        self.recovery_text = QLabel()
-        self.recovery_text.setWordWrap(True)
-        line.addWidget(self.recovery_text, 1)
-        for text, action in (("Take up", self.recover), ("Discard", self.discard_unfinished)):
-            button = QPushButton(text)
-            button.clicked.connect(lambda _=False, action=action: action())
-            line.addWidget(button)
-        self.recovery.setVisible(False)
-        return self.recovery
 
     @property
     def review(self) -> Review | None:
@@ -275,24 +249,29 @@ class ReviewWidget(QWidget):
 
     def _on_saved(self, place: Path, reviewed: list[str]) -> None:
         text = f"Saved {', '.join(reviewed)} in {place}."
-        if left := self.desk.left_in(reviewed):
+        if self.review is not None and (left := left_in(self.review, reviewed)):
             text += f" {left} without a verdict went along as they were found."
         self.save_box.say(text)
         self.save_box.train_button.setEnabled(True)
         self.saved.emit(place)
 
     def request_training(self) -> None:
-        """Ask for a training on the folder of corrections."""
-        self.train_requested.emit(Path(self.save_box.folder.text()).expanduser())
+        """Open the widget that trains, on the folder of corrections."""
+        folder = Path(self.save_box.folder.text()).expanduser()
+        window = getattr(self._viewer, "window", None)
+        if window is not None:
+            _, trainer = window.add_plugin_dock_widget("napari-fundus", "Train or fine-tune")
+            trainer.set_data(folder)
+        self.train_requested.emit(folder)
 
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
-        self.recovery.setVisible(False)
+        self.results.offer(None)
         self.desk.recover()
 
     def discard_unfinished(self) -> None:
         """Delete the unfinished review of this image."""
-        self.recovery.setVisible(False)
+        self.results.offer(None)
         self.desk.discard_unfinished()
 
     def _on_asked(self, name: str, argument: object) -> None:
@@ -310,38 +289,15 @@ class ReviewWidget(QWidget):
         self._relisting.start(200)
 
     def _list_results(self) -> None:
-        self._results = find_results(self._viewer)
-        chosen = self.desk.found
-        for combo in (self.result_choice, self.other_choice):
-            combo.clear()
-        self.other_choice.addItem("nothing", None)
-        for number, found in enumerate(self._results):
-            self.result_choice.addItem(found.title, number)
-            self.other_choice.addItem(found.title, number)
-        keys = [found.key for found in self._results]
-        if chosen is None and self._results and not self.desk.loading:
-            self.desk.load(self._results[0], None)
-        elif chosen is not None and chosen.key in keys:
-            self.result_choice.setCurrentIndex(keys.index(chosen.key))
-            if self.desk.other is not None and self.desk.other.key in keys:
-                self.other_choice.setCurrentIndex(1 + keys.index(self.desk.other.key))
-
-    def _load_chosen(self) -> None:
-        number, second = self.result_choice.currentData(), self.other_choice.currentData()
-        if number is None:
-            return
-        other = None if second in (None, number) else self._results[second]
-        self.desk.load(self._results[number], other)
+        results = find_results(self._viewer)
+        self.results.show_results(results, self.desk.found, self.desk.other)
+        if self.desk.found is None and results and not self.desk.loading:
+            self.desk.load(results[0], None)
 
     def _on_loaded(self) -> None:
         self.save_box.clear()
         self._keys.hold()
-        if (unfinished := self.desk.unfinished) is not None:
-            when = unfinished.time.replace("T", " ")[:16]
-            self.recovery_text.setText(
-                f"An unfinished review of this image, {unfinished.judged} verdicts, {when} UTC."
-            )
-        self.recovery.setVisible(self.desk.unfinished is not None)
+        self.results.offer(self.desk.unfinished)
         self._show_state()
         self._list_results()
         self.loaded.emit()
@@ -352,10 +308,9 @@ class ReviewWidget(QWidget):
 
     def _on_ended(self, reason: str) -> None:
         self._keys.release()
-        self.recovery.setVisible(False)
+        self.results.offer(None)
         self._show_state()
-        if reason:
-            show_warning(reason)
+        self.save_box.say(reason)
 
     def _show_state(self) -> None:
         review, queue, lesion = self.review, self.queue, self.current
@@ -365,7 +320,7 @@ class ReviewWidget(QWidget):
             codes = list(review.labels)
             self.list.offer(codes, queue)
             self.save_box.offer(codes)
-            self.save_box.touched(self.desk.touched())
+            self.save_box.touched(judged_classes(review))
             history = review.stack.undo_title, review.stack.redo_title
         for name, button in self.judge.buttons.items():
             button.setEnabled(review is not None and (lesion is not None or name == "draw"))

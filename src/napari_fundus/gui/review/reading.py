@@ -1,0 +1,121 @@
+"""What a thread reads before a review begins: labels, photograph, and an unfinished review."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.placement import Source
+from napari_fundus.gui.review.autosave import Saved, read_saved, saved_path
+from napari_fundus.gui.review.loading import Loaded
+from napari_fundus.gui.review.session import Review
+from napari_fundus.gui.review.sheets import Sheets
+from napari_fundus.image import FundusImage
+
+__all__ = ["Read", "read_for_review", "take_up"]
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What was read.
+
+    Attributes
+    ----------
+    loaded
+        Labels, tables and lesions.
+    image
+        The photograph, if it is in the viewer.
+    path
+        Where an unfinished review of it is kept; None if nothing tells one image from another.
+    unfinished
+        The one that is there.
+    problem
+        Why it cannot be read.
+    """
+
+    loaded: Loaded
+    image: FundusImage | None = None
+    path: Path | None = None
+    unfinished: Saved | None = None
+    problem: FundusError | None = None
+
+
+def read_for_review(
+    loaded: Loaded, source: Source | None, sha256: str, folder: Path | None
+) -> Read:
+    """Read the photograph and what is known of it; for a thread.
+
+    Parameters
+    ----------
+    loaded
+        What the labels hold.
+    source
+        The photograph's layer.
+    sha256
+        Of the photograph's pixels as the result tells it, where there is no layer.
+    folder
+        Of unfinished reviews; None for the user's.
+    """
+    image = None if source is None else source.load()
+    known = image.sha256 if image is not None else sha256
+    if not known:
+        return Read(loaded, image)
+    path = saved_path(known, folder)
+    try:
+        unfinished = read_saved(path)
+    except FundusError as error:
+        return Read(loaded, image, path, problem=error)
+    shape = next(iter(loaded.labels.values())).shape
+    if unfinished is not None and any(a.shape != shape for a in unfinished.labels.values()):
+        unfinished = None
+    return Read(loaded, image, path, unfinished)
+
+
+def take_up(
+    saved: Saved, sheets: Sheets, review: Review, then: Callable[[Saved], None], parent: QObject
+) -> None:
+    """Put an unfinished review into the layers, one an event-loop turn; then call `then`.
+
+    Parameters
+    ----------
+    saved
+        As it was kept.
+    sheets
+        The layers; those of classes that they lack are added.
+    review
+        The review that has begun meanwhile; its classes that `saved` lacks stay.
+    then
+        Called with labels, tables and lesions as they now are.
+    parent
+        With which the work ends.
+    """
+    waiting: list[Callable[[], None]] = []
+    for code, array in saved.labels.items():
+        waiting.append(partial(sheets.add, review, code))
+        waiting.append(partial(sheets.put, code, array))
+
+    def turn() -> None:
+        if waiting:
+            waiting.pop(0)()
+            return
+        timer.stop()
+        timer.deleteLater()
+        sheets.show_tables(dict(saved.tables))
+        labels = {code: sheets.array(code) for code in sheets.layers}
+        tables = {**review.tables, **saved.tables}
+        known = {lesion.id for lesion in saved.lesions}
+        others = [
+            lesion
+            for lesion in review.lesions.values()
+            if lesion.lesion not in saved.labels and lesion.id not in known
+        ]
+        then(Saved(labels, tables, [*saved.lesions, *others], saved.settings, saved.time))
+
+    timer = QTimer(parent)
+    timer.timeout.connect(turn)
+    timer.start(0)

@@ -1,0 +1,97 @@
+"""Which result is reviewed and which one it is compared with; and what was left unfinished."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_fundus.gui.review.autosave import Saved
+from napari_fundus.gui.review.found import Found
+
+__all__ = ["ResultBox"]
+
+
+class ResultBox(QWidget):
+    """Two lists of the viewer's results, and a banner that offers an unfinished review."""
+
+    chosen = Signal(object, object)
+    """A result was chosen, and another one or None to compare with."""
+    take_up_clicked = Signal()
+    discard_clicked = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._results: list[Found] = []
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.result, self.other = QComboBox(), QComboBox()
+        for combo in (self.result, self.other):
+            combo.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            combo.setMinimumContentsLength(10)
+            combo.activated.connect(self._on_activated)
+        self.other.setToolTip(
+            "<qt>A second detector's result on the same image: what only one of the two found is "
+            "marked ◦ and can come first.</qt>"
+        )
+        form.addRow("Result", self.result)
+        form.addRow("Compare with", self.other)
+        column.addLayout(form)
+        self.banner = QFrame()
+        self.banner.setFrameShape(QFrame.Shape.StyledPanel)
+        inside = QVBoxLayout(self.banner)
+        inside.setContentsMargins(6, 4, 6, 4)
+        self.banner_text = QLabel()
+        self.banner_text.setWordWrap(True)
+        inside.addWidget(self.banner_text)
+        line = QHBoxLayout()
+        for text, signal in (("Take up", self.take_up_clicked), ("Discard", self.discard_clicked)):
+            button = QPushButton(text)
+            button.clicked.connect(lambda _=False, signal=signal: signal.emit())
+            line.addWidget(button)
+        inside.addLayout(line)
+        column.addWidget(self.banner)
+        self.banner.setVisible(False)
+
+    def show_results(self, results: list[Found], chosen: Found | None, other: Found | None) -> None:
+        """List results, and show which are chosen."""
+        self._results = results
+        for combo in (self.result, self.other):
+            combo.clear()
+        self.other.addItem("nothing", None)
+        for number, found in enumerate(results):
+            self.result.addItem(found.title, number)
+            self.other.addItem(found.title, number)
+        keys = [found.key for found in results]
+        if chosen is not None and chosen.key in keys:
+            self.result.setCurrentIndex(keys.index(chosen.key))
+        if other is not None and other.key in keys:
+            self.other.setCurrentIndex(1 + keys.index(other.key))
+
+    def offer(self, unfinished: Saved | None) -> None:
+        """Offer to take up an unfinished review; None hides the banner."""
+        if unfinished is not None:
+            when = unfinished.time.replace("T", " ")[:16]
+            self.banner_text.setText(
+                f"An unfinished review of this image: {unfinished.judged} verdicts, {when} UTC."
+            )
+        self.banner.setVisible(unfinished is not None)
+
+    def _on_activated(self, _: int) -> None:
+        number, second = self.result.currentData(), self.other.currentData()
+        if number is not None:
+            other = None if second in (None, number) else self._results[second]
+            self.chosen.emit(self._results[number], other)

@@ -1,0 +1,268 @@
+"""The widget trains, holds, stops and resumes; its weights serve at once, and errors are told."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtWidgets import QApplication
+
+from napari_fundus.backends.voting.options import VotingOptions
+from napari_fundus.checkpoints import list_checkpoints, load_checkpoint, read_card
+from napari_fundus.gui.forms import ModelForm
+from napari_fundus.gui.train import session as sessions
+from napari_fundus.gui.train.data import lesion_of
+from napari_fundus.gui.train.session import Session
+from napari_fundus.training import process
+from napari_fundus.training.order import read_order
+from napari_fundus.training.state import LAST
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+
+def ready(widget, data, small, runs, **changes):
+    """Fill the widget with a training of seconds from scratch."""
+    widget.set_data(data)
+    widget.form.set_settings({**small, **changes})
+    widget.order_form.target.parent_folder.set_path(runs)
+    return widget
+
+
+def listen(widget):
+    """Return what the widget's ends will be gathered in."""
+    ends: list = []
+    widget.finished.connect(ends.append)
+    widget.failed.connect(ends.append)
+    widget.checked.connect(lambda: ends.append("checked"))
+    return ends
+
+
+def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
+    make, data, small, tmp_path, until, monkeypatch, qtbot
+):
+    released = []
+    monkeypatch.setattr(sessions, "release_memory", released.append)
+    widget = ready(make(), data, small, tmp_path / "runs", momentum=0.5, positive_share=0.6)
+    detect = ModelForm(VotingOptions)
+    qtbot.addWidget(detect)
+    ends = listen(widget)
+    widget.start()
+    assert not widget.controls.start.isEnabled()
+    until(lambda: ends)
+    (outcome,) = ends
+    assert outcome.problem == ""
+    assert outcome.finished.epochs == 2
+    assert widget.session is None
+    assert widget.controls.start.isEnabled()
+    assert [d.name for d in released] == ["cpu"]
+
+    name = outcome.name
+    assert widget.order_form.target.name.text() != name, "the next run gets a name of its own"
+    assert name in {info.name for info in list_checkpoints()}
+    editor = detect.editors["checkpoint"]
+    editor.control.refresh()
+    assert name in editor.control.names()
+    assert widget.order_form.checkpoint_choice.findData(name) > 0
+    card = load_checkpoint(name, detector="voting").card
+    assert card.recipe["training"]["momentum"] == 0.5
+    assert card.recipe["training"]["steps_per_epoch"] == 3
+    assert card.recipe["options"]["positive_share"] == 0.6
+    assert name in widget.card.text()
+    assert "1 trained on, 1 held back" in widget.card.text()
+
+    assert "Training voting on cpu" in widget.report.text()
+    assert [epoch for epoch, _ in widget.curves.figures] == [0, 1]
+    assert len(widget.curves.losses) == 6
+    assert widget.curves.losses[-1][0] == pytest.approx(2.0), "steps and epochs share an axis"
+    previews = [x for x in widget._viewer.layers if x.name.startswith("Training preview")]
+    assert [x.name for x in previews] == ["Training preview, epoch 2"]
+    assert read_order(tmp_path / "runs" / name).settings["momentum"] == 0.5
+
+
+def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, until):
+    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=300)
+    ends = listen(widget)
+    widget.start()
+    until(lambda: widget.curves.figures)
+    widget.stop()
+    until(lambda: ends)
+    assert ends[0].finished is None
+    assert ends[0].name
+    load_checkpoint(ends[0].name, detector="voting")
+    folder = ends[0].folder
+    assert widget.order_form.target.folder() == folder, "going on is what is offered next"
+    made = len(read_card(folder / LAST).recipe["training_state"]["history"])
+    assert made < 300
+
+    again = make(in_process=True)
+    again.open_run(folder)
+    assert len(again.curves.figures) == made, "the epochs made before are shown"
+    assert again.form.settings()["max_epochs"] == 300
+    assert again.order_form.data_choice.data() == data.resolve()
+    again.form.budget.editors["max_epochs"].set_value(made + 1)
+    ends = listen(again)
+    again.start()
+    until(lambda: ends)
+    assert ends[0].finished.epochs == made + 1
+    assert len(again.curves.figures) == made + 1
+    assert ends[0].problem == "", "a run replaces its own weights"
+
+
+def test_a_paused_training_says_so_and_goes_on(make, data, small, tmp_path, until):
+    widget = ready(make(), data, small, tmp_path / "runs", max_epochs=3)
+    ends = listen(widget)
+    widget.start()
+    until(lambda: widget.curves.losses)
+    widget.pause()
+    until(lambda: widget.controls.state == "paused" or ends)
+    assert not ends
+    assert widget.controls.pause.text() == "Go on"
+    widget.pause()
+    until(lambda: ends)
+    assert ends[0].finished.epochs == 3
+
+
+def test_a_killed_training_is_reported_and_the_window_goes_on(
+    make, data, small, tmp_path, until, monkeypatch
+):
+    children = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        process.subprocess, "Popen", lambda *a, **k: children.append(start(*a, **k)) or children[-1]
+    )
+    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=200)
+    ends = listen(widget)
+    widget.start()
+    folder = widget.order_form.target.folder()
+    until(lambda: widget.curves.figures and (folder / LAST).exists())
+    children[0].send_signal(signal.SIGKILL)
+    until(lambda: ends)
+    assert "SIGKILL" in str(ends[0])
+    assert "can be resumed" in widget.controls.message.text()
+    until(lambda: widget.session is None)
+    assert widget.controls.start.isEnabled()
+    assert widget.order_form.target.resume(), "going on is what is offered next"
+
+
+def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, until):
+    widget = ready(make(), data, small, tmp_path / "runs")
+    ends = listen(widget)
+    widget.preview_patches()
+    until(lambda: ends and widget.session is None)
+    assert ends == ["checked"]
+    image, masks = widget._viewer.layers
+    assert image.name == "Training patches"
+    assert set(np.unique(masks.data)) == {0, 1}
+    assert masks.data.shape == image.data.shape[:2]
+    assert "Training voting" in widget.report.text()
+    assert not list((tmp_path / "runs").iterdir()), "a check leaves nothing"
+    widget.form.options.editors["positive_share"].set_value(0.2)
+    before = image.data.copy()
+    widget.preview_patches()
+    until(lambda: len(ends) == 2 and widget.session is None)
+    assert list(widget._viewer.layers) == [image, masks]
+    assert not np.array_equal(image.data, before)
+
+
+def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_path, until):
+    retina = draw(160, 200)
+    viewer = ViewerModel()
+    viewer.add_image(retina.pixels, name="eye", rgb=True)
+    viewer.add_labels(retina.masks["MA"].astype(np.uint16), name="eye: microaneurysms")
+    viewer.add_labels(retina.masks["HE"].astype(np.uint16), name="something else")
+    widget = ready(make(viewer), None, small, tmp_path / "runs", allow_leakage=True)
+    assert [lesion for _, lesion in widget.order_form.data_choice.ticked()] == ["MA"]
+    ends = listen(widget)
+    widget.check()
+    until(lambda: ends and widget.session is None)
+    assert ends == ["checked"]
+    assert "upper half" in widget.report.text()
+    assert not list((tmp_path / "runs").iterdir()), "a check leaves nothing"
+    widget.start()
+    until(lambda: len(ends) == 2)
+    assert ends[1].finished.epochs == 2
+    assert read_order(ends[1].folder).data == str((ends[1].folder / "data").resolve())
+
+
+def test_fine_tuning_begins_with_interleaved_freezing(make):
+    widget = make()
+    assert not widget.scheme_choice.isEnabled()
+    assert widget.scheme_choice.scheme() == "full"
+    widget.choose_checkpoint("voting-idrid")
+    assert widget.scheme_choice.scheme() == "interleaved"
+    widget.scheme_choice.set_scheme("freeze_5_bn")
+    assert widget.order_form.order("x").settings["scheme"] == "freeze_5_bn"
+    widget.choose_checkpoint(None)
+    assert widget.scheme_choice.scheme() == "full"
+
+
+def test_a_method_without_schemes_says_why(make, qtbot):
+    from napari_fundus.gui.train import TrainWidget
+
+    widget = TrainWidget(ViewerModel())
+    qtbot.addWidget(widget)
+    widget.choose("unet")
+    widget.choose_checkpoint("unet-idrid")
+    assert widget.scheme_choice.scheme() == "full"
+    assert "U-Net" in widget.scheme_choice.reason.text()
+    widget.choose("cam")
+    assert "grades" in widget.order_form.needs.text()
+    widget.forget()
+
+
+def test_what_is_wrong_is_told_before_anything_starts(make, data, small, tmp_path):
+    widget = make()
+    ends = listen(widget)
+    widget.start()
+    assert "Choose the folder" in str(ends[-1])
+    ready(widget, data, small, tmp_path / "runs")
+    widget.order_form.target.name.setText("voting-idrid")
+    widget.start()
+    assert "another name" in str(ends[-1])
+    widget.order_form.target.name.setText("no/name")
+    widget.start()
+    assert "no name" in str(ends[-1])
+    widget.resume_run(tmp_path)
+    assert "holds no run" in str(ends[-1])
+    assert widget.session is None
+
+
+def test_the_command_copied_is_that_of_the_form(make, data, small, tmp_path, qapp):
+    widget = ready(make(), data, small, tmp_path / "runs")
+    widget.copy_button.click()
+    line = QApplication.clipboard().text()
+    assert line.startswith(f"napari-fundus train voting --data {data.resolve()}")
+    assert "--set width=2" in line
+
+
+def test_a_closed_widget_stops_its_training_which_can_be_resumed(
+    make, data, small, tmp_path, until
+):
+    widget = ready(make(), data, small, tmp_path / "runs", max_epochs=500)
+    widget.start()
+    running = widget.session
+    assert isinstance(running, Session)
+    folder = running.plan.folder
+    until(lambda: widget.curves.figures)
+    widget.forget()
+    assert running.monitor.cancelled
+    until(lambda: not running._job._worker.is_running)
+    assert (folder / LAST).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "lesion"),
+    [
+        ("eye: hard exudates", "EX"),
+        ("eye: haemorrhages (experts)", "HE"),
+        ("eye_MA", "MA"),
+        ("SE", "SE"),
+        ("vessels", None),
+    ],
+)
+def test_the_class_of_labels_is_told_by_the_end_of_their_name(name, lesion):
+    assert lesion_of(Labels(np.zeros((4, 4), int), name=name)) == lesion

@@ -65,6 +65,14 @@ def test_the_two_results_there_are_compared_at_once(scene, retina):
         )
 
 
+def test_counts_differences_and_figures_fit_a_narrow_dock(scene):
+    _, widget, _, _ = scene
+    text = widget.summary.text()
+    for word in ("only A", "Δ score", "Against the truth", "AUPR"):
+        assert word in text
+    assert widget.body.minimumSizeHint().width() <= 340
+
+
 def test_colours_tell_whose_pixels_they_are(scene):
     _, widget, (one, two), _ = scene
     (layer,) = widget.layers

@@ -102,7 +102,7 @@ class Assessment:
         if mine.empty:
             known = ", ".join(self.figures["lesion"])
             raise OptionsError(f"{lesion} was not evaluated; there are {known}.")
-        return dict(mine.to_dict("records")[0])
+        return {str(name): value for name, value in mine.to_dict("records")[0].items()}
 
     def __repr__(self) -> str:
         return f"Assessment of {self.title}\n{self._shown().to_string(index=False)}"

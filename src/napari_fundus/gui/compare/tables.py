@@ -20,22 +20,25 @@ COLUMNS: tuple[Column, ...] = (
     ("p B", "score_b", lambda value: f"{value:.2f}"),
 )
 
-_HEADINGS = ("Class", "A", "B", "both", "only A", "only B", "Dice", "Δ p", "Δ px")
+_COUNTS = ("A", "B", "both", "only A", "only B")
 
 
 def summary_html(agreement: Agreement) -> str:
     """Return the counts of each class as a table, and below it the figures against the truth."""
-    rows = [
+    summary = agreement.summary.to_dict("records")
+    rows = [[str(row["lesion"]), *(str(int(row[name])) for name in _COUNTS)] for row in summary]
+    html = _table(("Class", *_COUNTS), rows)
+    differences = [
         [
             str(row["lesion"]),
-            *(str(int(row[name])) for name in ("A", "B", "both", "only A", "only B")),
-            _number(row["dice"], "{:.2f}"),
             _number(row["score difference"], "{:+.2f}"),
-            _number(row["area difference"], "{:+.0f}"),
+            _number(row["area difference"], "{:+.0f} px"),
+            _number(row["dice"], "{:.2f}"),
         ]
-        for row in agreement.summary.to_dict("records")
+        for row in summary
     ]
-    html = _table(_HEADINGS, rows)
+    html += "<br><b>Matched lesions, A − B</b>"
+    html += _table(("Class", "Δ score", "Δ area", "Dice of pixels"), differences)
     if agreement.against_truth:
         judged = [
             [
@@ -49,7 +52,8 @@ def summary_html(agreement: Agreement) -> str:
             for name, figures in agreement.against_truth.items()
             for row in figures.figures.to_dict("records")
         ]
-        judged.sort(key=lambda row: [r[0] for r in rows].index(row[0]))
+        order = [row[0] for row in rows]
+        judged.sort(key=lambda row: order.index(row[0]))
         html += "<br><b>Against the truth</b>"
         html += _table(("Class", "", "found", "FP", "Dice", "AUPR"), judged)
     return html

@@ -74,6 +74,9 @@ class FigureTables(QWidget):
             for place, (_, tip, _) in enumerate(columns):
                 table.horizontalHeaderItem(place).setToolTip(tip)
             table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+            table.horizontalHeader().setSectionResizeMode(
+                1, QHeaderView.ResizeMode.ResizeToContents
+            )
             table.verticalHeader().setVisible(False)
             table.verticalHeader().setDefaultSectionSize(_ROW)
             table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

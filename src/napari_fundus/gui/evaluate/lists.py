@@ -15,8 +15,8 @@ MISSED, FALSE, FOUND = "missed", "false positive", "found"
 COLUMNS: tuple[Column, ...] = (
     ("Outcome", "outcome", str),
     ("Class", "lesion", str),
-    ("Area, px", "area_px", lambda value: f"{value:,}"),
-    ("Highest p", "peak", lambda value: f"{value:.3f}"),
+    ("Area px", "area_px", lambda value: f"{value:,}"),
+    ("Peak p", "peak", lambda value: f"{value:.3f}"),
     ("Covered", "covered", lambda value: f"{value:.0%}"),
 )
 
@@ -77,5 +77,6 @@ def nearest_lesion(table: pd.DataFrame, row: float, col: float) -> int | None:
     )
     if not inside.any():
         return None
-    away = np.hypot(table["centroid_row"] - row, table["centroid_col"] - col)
-    return int(away[inside].astype(float).idxmin())
+    rows, cols = (table[f"centroid_{axis}"].to_numpy(np.float64) for axis in ("row", "col"))
+    away = np.where(inside, np.hypot(rows - row, cols - col), np.inf)
+    return int(np.argmin(away))

@@ -75,8 +75,8 @@ class Navigator:
         corners = np.array([low, (low[0], high[1]), high, (high[0], low[1])])
         if self._mark is None or self._mark not in self._viewer.layers:
             self._mark = self._add_mark(corners)
-        else:
-            self._mark.data = [corners]
+        # Of a new layer too: the rectangle it was made with is not drawn before it changes.
+        self._mark.data = [corners]
         self._mark.edge_width = max(float(np.max(high - low)) / 30, 0.8)
 
     def _add_mark(self, corners: Any) -> Shapes:

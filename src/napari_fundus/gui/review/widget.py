@@ -260,7 +260,9 @@ class ReviewWidget(QWidget):
         folder = Path(self.save_box.folder.text()).expanduser()
         window = getattr(self._viewer, "window", None)
         if window is not None:
-            _, trainer = window.add_plugin_dock_widget("napari-fundus", "Train or fine-tune")
+            _, trainer = window.add_plugin_dock_widget(
+                "napari-fundus", "Train or fine-tune", tabify=True
+            )
             trainer.set_data(folder)
         self.train_requested.emit(folder)
 

@@ -13,7 +13,7 @@ case $size in
         hypothesis="--set width=1 --set stem=1 --set patch=256 --set batch_size=10
             --set steps_per_epoch=1000 --set learning_rate=1e-3 --set data_threads=4"
         refiner="--set backbone=resnet50 --set batch_size=90 --set learning_rate=1e-4
-            --set pool=200000 --set data_threads=4" ;;
+            --set pool=200000 --set mined_images=0 --set data_threads=4" ;;
     *) echo "The first word is light or full, not $size." >&2; exit 2 ;;
 esac
 known=""

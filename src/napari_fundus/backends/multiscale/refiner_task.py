@@ -148,7 +148,9 @@ class RefinerTask(PatchTask):
         whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
         device = choose_device("auto", supported=("cpu", "cuda", "mps"))
         found = {}
-        for index in chosen or range(len(store)):
+        indices = list(chosen or range(len(store)))
+        wanted = min(self.options.mined_images or len(indices), len(indices))
+        for index in indices[:: -(-len(indices) // wanted)]:
             self._monitor.check()
             image = store[index]
             done = run_tiles(

@@ -144,6 +144,14 @@ class MultiscaleTrainingOptions(PatchTrainingOptions):
             "will be asked about. 0 as in the paper."
         ),
     )
+    mined_images: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        16,
+        title="Mined images",
+        description=(
+            "In how many images, evenly chosen, the coarse hypothesis is asked; each takes seconds "
+            "on a CPU. 0 takes all."
+        ),
+    )
     contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
     )

@@ -86,7 +86,7 @@ def test_a_click_goes_to_the_lesion_and_shows_those_alike(viewer, widget, wait) 
     points = compare(widget, wait)
     widget.dots.sigClicked.emit(widget.dots, widget.dots.points()[1:2], None)
     np.testing.assert_allclose(
-        viewer.camera.center[-2:], points.data_to_world(points.data[1]), rtol=1e-6
+        viewer.scene.camera.center[-2:], points.data_to_world(points.data[1]), rtol=1e-6
     )
     assert points.selected_data == {1}
     count = min(6, len(points.data))

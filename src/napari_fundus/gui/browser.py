@@ -27,7 +27,7 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.datasets.base import Dataset, Sample
 from napari_fundus.gui.layers import LayerTuple, add_layers, centre_layer, image_layer, truth_layers
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
 from napari_fundus.gui.work import Job, tell_error
@@ -77,7 +77,7 @@ class BrowserWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self._layers: list[Layer] = []
         self._job: Job | None = None
         self._shape: tuple[int, int] | None = None

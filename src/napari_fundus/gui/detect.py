@@ -28,7 +28,7 @@ from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.landmarks import landmarks_of
 from napari_fundus.gui.layer_choice import LayerChoice
 from napari_fundus.gui.layers import LayerTuple, add_layers, detection_layers
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.results import ResultsPanel
@@ -67,7 +67,7 @@ class DetectWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self._found = discovery or find_detectors()
         self._form: ModelForm | None = None
         self._entered: dict[str, dict[str, Any]] = {}

@@ -132,8 +132,8 @@ def detection_layers(
     """Return a result as layers, the bottom one first.
 
     Probability maps, and those of a method's single stages, are hidden at first, labels are shown;
-    boxes come where the method's own result is boxes. Where a classifier looked is shown as a heat map through which the photograph can be
-    seen, and the regions in it by their outlines.
+    boxes come where the method's own result is boxes. Where a classifier looked is shown as a heat
+    map through which the photograph can be seen, and the regions in it by their outlines.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.layer_choice import LayerChoice
 from napari_fundus.gui.layers import LayerTuple, add_layers
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, moved, source_of
 from napari_fundus.gui.run_bar import RunBar
@@ -64,7 +64,7 @@ class PreprocessWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self._last: tuple[Prepared, FundusImage, str] | None = None
         self._build()
         self.choose(_FIRST)

@@ -17,8 +17,9 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSizePol
 
 from napari_fundus.backends.multiscale import DEFAULT_CHECKPOINT, embed_places, nearest, project
 from napari_fundus.gui.device_choice import DeviceChoice
+from napari_fundus.gui.evaluate.places import go_to
 from napari_fundus.gui.layers import add_layers
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.run_bar import RunBar
@@ -92,7 +93,8 @@ class ResemblanceWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer, self._checkpoint = viewer, checkpoint
+        viewer = self._viewer = unwrapped(viewer)
+        self._checkpoint = checkpoint
         self._found: _Found | None = None
         self.points: Points | None = None
         layout = scrolling_column(self)
@@ -233,7 +235,7 @@ class ResemblanceWidget(QWidget):
             return
         place = self._found.table.loc[index, ["centroid_row", "centroid_col"]].to_numpy(float)
         if self.points is not None and self.points in self._viewer.layers:
-            self._viewer.camera.center = self.points.data_to_world(place)
+            go_to(self._viewer, self.points, *place)
             self.points.selected_data = {index}
         alike = nearest(self._found.embeddings, index, _ALIKE - 1)
         self.alike_title.setText("This lesion, and those most alike:")

@@ -20,7 +20,7 @@ from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.evaluate.choices import Choice, ChoiceBox, results_in, truths_in
 from napari_fundus.gui.evaluate.outcome import AGREEMENT, Legend, OutcomeLayers
 from napari_fundus.gui.evaluate.places import LesionTable, go_to
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import as_array
 from napari_fundus.gui.preferences import follow_preferences
@@ -53,7 +53,7 @@ class CompareWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         follow_preferences()
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self._job: Job | None = None
         self._watched: list[tuple[Any, Any]] = []
         self._outcome = OutcomeLayers(viewer, AGREEMENT, title="agreement")

@@ -130,7 +130,8 @@ class Following(QObject):
 
     def can_move(self, code: str) -> bool:
         """Tell whether a class has a threshold that may be moved."""
-        return self._panel is not None and code not in self._panel.edited
+        # A class that a reviewer added has labels and no map.
+        return self._panel is not None and code in self.thresholds.keys() - self._panel.edited
 
     def set_threshold(self, code: str, value: float) -> None:
         """Move the threshold of a class, wherever it is shown."""

@@ -20,7 +20,7 @@ from napari_fundus.gui.evaluate.outcome import TRUTH, OutcomeLayers
 from napari_fundus.gui.evaluate.places import go_to
 from napari_fundus.gui.evaluate.preparing import Prepared, image_curves, prepare
 from napari_fundus.gui.evaluate.view import EvaluateView
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.preferences import follow_preferences
 from napari_fundus.gui.work import Job, tell_error
 
@@ -58,7 +58,7 @@ class EvaluateWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         follow_preferences()
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self._following: Following | None = None
         self._truth: Choice | None = None
         self._prepared: Prepared | None = None

@@ -106,7 +106,8 @@ def needed(row: Row) -> set[Stage]:
     """Return the stages that a row's map is made of."""
     if row.stage in ("fine", "coarse"):
         return {row.stage}
-    return {"fine", "coarse"} | ({row.stage} if row.stage else set())
+    both: set[Stage] = {"fine", "coarse"}
+    return both | {row.stage} if row.stage else both
 
 
 def _maps(work: Work, rows: list[Row]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:

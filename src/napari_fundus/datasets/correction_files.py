@@ -134,4 +134,4 @@ def write_labels(
             compression="zlib",
             compressionargs={"level": 4},
         )
-    return len(np.unique(kept[kept > 0]))
+    return int(np.count_nonzero(np.bincount(kept.ravel())[1:]))

@@ -74,7 +74,8 @@ class TrueLesions:
             labels = labels.astype(np.uint16)
         peaks = np.full(len(stats) + 1, np.nan if probability is None else 0.0, np.float32)
         if probability is not None:
-            np.maximum.at(peaks, labels.ravel()[pixels].astype(np.intp), probability.ravel()[pixels])
+            numbers = labels.ravel()[pixels].astype(np.intp)
+            np.maximum.at(peaks, numbers, probability.ravel()[pixels])
         left, top, width, height, area = stats.T
         centres = np.asarray(found[3], np.float64)[1:]
         table = pd.DataFrame(

@@ -140,7 +140,7 @@ class DataChoice(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.image = LayerChoice(viewer)
         self.labels = QListWidget()
-        self.labels.setMaximumHeight(90)
+        self.labels.setFixedHeight(84)
         self.labels.setAccessibleName("Labels to learn from")
         self.labels.setToolTip(
             "Ticked layers are the truth: what is not marked there counts as no lesion."

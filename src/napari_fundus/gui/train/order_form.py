@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QLabel,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_fundus.checkpoints import check_name
 from napari_fundus.detector import Detector
@@ -123,9 +130,7 @@ class OrderForm(QWidget):
         self._column.insertWidget(self._settings_place, self.settings)
         graded = told is not None and told.needs == "grades"
         self.needs.setText(
-            "Needs images with grades of retinopathy."
-            if graded
-            else "Needs images in which lesions are drawn."
+            "Needs images with grades." if graded else "Needs images with drawn lesions."
         )
         self.device_choice.set_detector(self.detector)
         self.checkpoint_choice.set_detector(self.detector.name)

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
-from superqt.collapsible import QCollapsible
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.detector import TrainingForm
 from napari_fundus.gui.forms import ModelForm
+from napari_fundus.gui.train.fold import fold
 from napari_fundus.training.settings import TrainingSettings, split_settings
 
 __all__ = ["SettingsForm"]
@@ -52,16 +52,13 @@ class SettingsForm(QWidget):
         rest = set(TrainingSettings.model_fields) - set(_BUDGET)
         self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), leave_out=rest)
         layout.addWidget(self.budget)
-        self.box = QCollapsible("All settings")
-        self.box.setDuration(0)
         self.of_the_weights = QLabel()
         self.of_the_weights.setWordWrap(True)
         self.of_the_weights.setEnabled(False)
         self.options = ModelForm(self._form.options)
         here = {name: value for name, value in start.items() if name not in _BUDGET}
         self.shared = ModelForm(TrainingSettings, here, leave_out=(*_BUDGET, *_ELSEWHERE))
-        for part in (self.of_the_weights, self.options, self.shared):
-            self.box.addWidget(part)
+        self.box = fold("All settings", self.of_the_weights, self.options, self.shared)
         layout.addWidget(self.box)
         self.set_checkpoint(None)
         for editors in (self.budget, self.options, self.shared):

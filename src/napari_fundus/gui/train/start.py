@@ -137,6 +137,15 @@ class SchemeChoice(QWidget):
         self.combo = QComboBox()
         self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.combo.setAccessibleName("Fine-tuning scheme")
+        self.combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.combo.setMinimumContentsLength(10)
+        self.combo.setToolTip(
+            "<qt>Which weights are trained. Interleaved Freezing keeps the first convolutions, and "
+            "every other one behind them; all but the first keeps so many, from the input on; with "
+            "norms trained, their batch norms are trained all the same.</qt>"
+        )
         self.count = QSpinBox()
         self.count.setRange(1, 9999)
         self.count.setValue(11)
@@ -168,8 +177,8 @@ class SchemeChoice(QWidget):
         if fine_tuning and not why_no_schemes:
             self.combo.addItem("Interleaved Freezing", "interleaved")
             self.combo.addItem("All weights", "full")
-            self.combo.addItem("All but the first convolutions", "freeze")
-            self.combo.addItem("… with all batch norms", "freeze_bn")
+            self.combo.addItem("All but the first", "freeze")
+            self.combo.addItem("… norms trained", "freeze_bn")
             self.combo.addItem("None: only validate", "none")
         else:
             self.combo.addItem("All weights", "full")

@@ -17,11 +17,12 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.napari_compat import when_removed
+from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.train.command import as_command
 from napari_fundus.gui.train.controls import Controls
 from napari_fundus.gui.train.curves import Curves
+from napari_fundus.gui.train.fold import fold
 from napari_fundus.gui.train.order_form import OrderForm
 from napari_fundus.gui.train.pictures import Pictures
 from napari_fundus.gui.train.session import Outcome, Session
@@ -75,7 +76,7 @@ class TrainWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        viewer = self._viewer = unwrapped(viewer)
         self.session: Session | None = None
         self.outcome: Outcome | None = None
         self._build(discovery)
@@ -258,11 +259,9 @@ class TrainWidget(QWidget):
 
 
 def _folded_text(title: str) -> tuple[QCollapsible, QLabel]:
-    box = QCollapsible(title)
-    box.setDuration(0)
     text = QLabel()
     text.setWordWrap(True)
     text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    box.addWidget(text)
+    box = fold(title, text)
     box.setVisible(False)
     return box, text

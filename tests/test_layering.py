@@ -29,7 +29,17 @@ FLOORS: list[set[str]] = [
 ]
 """From the ground up; docs/architecture.md draws the same."""
 
-DESKTOP = {"napari", "magicgui", "qtpy", "superqt", "PyQt6", "PySide6", "vispy", "npe2", "pyqtgraph"}
+DESKTOP = {
+    "napari",
+    "magicgui",
+    "qtpy",
+    "superqt",
+    "PyQt6",
+    "PySide6",
+    "vispy",
+    "npe2",
+    "pyqtgraph",
+}
 
 
 def room_of(parts: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from napari_fundus.backends.multiscale.parts import (
     stages_of,
 )
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
@@ -88,6 +88,19 @@ class Multiscale(Detector):
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
         return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def training_form(self) -> TrainingForm:
+        """Return the options of the training; later stages have defaults of their own."""
+        from napari_fundus.backends.multiscale.training_options import (
+            LOOP_DEFAULTS,
+            MultiscaleTrainingOptions,
+        )
+
+        return TrainingForm(
+            options=MultiscaleTrainingOptions,
+            defaults=LOOP_DEFAULTS["fine"],
+            why_no_schemes="These networks do not tell their convolutions in order.",
+        )
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train one stage; the arguments are those of `training.train_multiscale`."""

@@ -216,7 +216,7 @@ class RefinerTask(PatchTask):
         """Turn, mirror and warp; every patch by itself gets other contrast and brightness."""
         blank = torch.zeros_like(batch["images"][:, :1])
         varied = super().augment({**batch, "masks": blank})
-        return {"images": varied["images"]}
+        return {"images": varied["images"], "masks": blank}
 
     def build(self) -> Refiner:
         """Return the network."""

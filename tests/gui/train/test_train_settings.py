@@ -25,7 +25,7 @@ from napari_fundus.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.gui
 
-METHODS = ("voting", "unet", "cam")
+METHODS = ("voting", "unet", "cam", "multiscale")
 
 SPECIAL: dict[str, Any] = {
     "scheme": "interleaved",

@@ -625,3 +625,30 @@ def test_the_hash_tells_images_apart_and_not_names(rgb: Pixels) -> None:
 def test_a_field_of_view_of_another_shape_is_refused(rgb: Pixels) -> None:
     with pytest.raises(UnsupportedImageError, match="field of view"):
         FundusImage.from_array(rgb, field_of_view=np.ones((5, 5), np.bool_))
+
+
+def test_a_small_jpeg_that_claims_to_be_huge_is_refused_before_decoding(
+    rgb: Pixels, tmp_path: Path
+) -> None:
+    content = bytearray(_save(tmp_path / "eye.jpg", rgb, progressive=True).read_bytes())
+    frame = content.index(b"\xff\xc2")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 13_000, 13_000)
+    with pytest.raises(ImageTooLargeError, match="169 million pixels in"):
+        _read_bytes(bytes(content), tmp_path)
+
+
+def test_a_blank_mask_of_12_megapixels_is_no_bomb(tmp_path: Path) -> None:
+    path = _save(tmp_path / "mask.png", np.zeros((2848, 4288), np.uint8), "1")
+    assert read_pixels(path)[0].shape == (2848, 4288)
+
+
+def test_a_tiff_of_few_pixels_with_thousands_of_channels_or_one_huge_tile_is_refused(
+    rgb: Pixels, tmp_path: Path
+) -> None:
+    path = tmp_path / "eye.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["TileWidth"].overwrite(40_000)
+        tiff.pages.first.tags["TileLength"].overwrite(40_000)
+    with pytest.raises(ImageTooLargeError):
+        read_image(path)

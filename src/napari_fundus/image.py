@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import struct
 import warnings
 from dataclasses import dataclass, field
@@ -24,7 +25,16 @@ from napari_fundus.errors import (
     UnsupportedImageError,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "MIN_SIDE", "FundusImage", "read_image", "read_pixels"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "FundusImage",
+    "check_size",
+    "read_image",
+    "read_pixels",
+]
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".webp"}
@@ -36,6 +46,14 @@ MIN_SIDE = 64
 
 MAX_PIXELS = 400_000_000
 """Most pixels decoded: a guard against decompression bombs, beside Pillow's own (179 million)."""
+
+MAX_BYTES = 3 * MAX_PIXELS
+"""Most bytes that the pixels of one image may take in memory, before they are made 8 or 16 bits."""
+
+_PLAUSIBLE_PIXELS = 1 << 24
+_PIXELS_PER_BYTE = 10_000
+"""Larger images that claim more pixels than this for each byte of their file are refused: decoders
+take their time to fill them. A blank mask of 1 bit has 8,256 in a PNG, a photograph under 100."""
 
 _EXIF_ORIENTATION = 274
 
@@ -246,11 +264,30 @@ def read_pixels(path: str | Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:
     return _read_pillow(content, path)
 
 
-def _check_size(pixels: int, path: Path) -> None:
-    if pixels > MAX_PIXELS:
+def check_size(pixels: int, path: Path, *, stored: int, bytes_per_pixel: float = 3) -> None:
+    """Raise `ImageTooLargeError` for what claims too many pixels, at all or for its file's bytes.
+
+    Parameters
+    ----------
+    pixels
+        As the header claims.
+    path
+        For the message.
+    stored
+        Bytes of the file.
+    bytes_per_pixel
+        In memory, all channels together.
+    """
+    size = pixels * bytes_per_pixel / 1e9
+    if pixels > MAX_PIXELS or 1e9 * size > MAX_BYTES:
         raise ImageTooLargeError(
-            f"{path} claims {pixels / 1e6:.0f} million pixels; at most {MAX_PIXELS / 1e6:.0f} "
-            "million are read."
+            f"{path} claims {pixels / 1e6:.0f} million pixels, {size:.1f} GB; at "
+            f"most {MAX_PIXELS / 1e6:.0f} million ({MAX_BYTES / 1e9:.1f} GB) are read."
+        )
+    if pixels > max(_PLAUSIBLE_PIXELS, _PIXELS_PER_BYTE * stored):
+        raise ImageTooLargeError(
+            f"{path} claims {pixels / 1e6:.0f} million pixels in {stored:,} bytes: it is damaged, "
+            "or made to exhaust the reader. Copy it again from its source."
         )
 
 
@@ -271,7 +308,7 @@ def _read_pillow(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageBrokenError(f"{path} is damaged: {error}.") from error
-    _check_size(image.width * image.height, path)
+    check_size(image.width * image.height, path, stored=len(content))
     info: dict[str, Any] = {"format": image.format, "bits": 8}
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -298,7 +335,7 @@ def _read_png16(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str,
     import imagecodecs
 
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    _check_size(width * height, path)
+    check_size(width * height, path, stored=len(content), bytes_per_pixel=6)
     try:
         pixels = imagecodecs.png_decode(content)
     except (imagecodecs.PngError, ValueError, RuntimeError) as error:
@@ -339,7 +376,17 @@ def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, 
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
             page = tiff.pages.first
-            _check_size(page.imagewidth * page.imagelength * max(page.imagedepth, 1), path)
+            pixels_claimed = page.imagewidth * page.imagelength * max(page.imagedepth, 1)
+            check_size(
+                pixels_claimed,
+                path,
+                stored=len(content),
+                # A single tile may claim more than the whole image.
+                bytes_per_pixel=max(
+                    page.nbytes, math.prod(page.chunks) * np.dtype(page.dtype).itemsize
+                )
+                / max(pixels_claimed, 1),
+            )
             photometric = tifffile.PHOTOMETRIC(page.photometric)
             in_jpeg = photometric == tifffile.PHOTOMETRIC.YCBCR and page.compression in _JPEG
             if photometric not in _PHOTOMETRIC and not in_jpeg:

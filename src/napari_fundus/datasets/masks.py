@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import DatasetError, ImageBrokenError
-from napari_fundus.image import read_pixels
+from napari_fundus.image import check_size, read_pixels
 
 __all__ = ["image_shape", "read_grey", "read_mask"]
 
@@ -110,6 +110,7 @@ def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
         with Image.open(path) as image:
             if image.mode != "P":
                 return None
+            check_size(image.width * image.height, path, stored=path.stat().st_size)
             return np.asarray(image)
     except FileNotFoundError:
         raise

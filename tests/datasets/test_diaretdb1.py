@@ -12,8 +12,10 @@ from PIL import Image
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
+from napari_fundus.datasets.diaretdb1_xml import read_drawing
 from napari_fundus.datasets.shapes import Ellipse
 from napari_fundus.datasets.truths import AgreementTruth, ExpertsTruth
+from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS
 
 SHAPE = (64, 96)
@@ -375,3 +377,19 @@ def test_folder_around_or_inside_v1_is_understood(v1: Path, inside: str) -> None
 
     assert data.name == "diaretdb1-v1.1"
     assert data.splits == {"train": 1, "test": 2}
+
+
+@pytest.mark.parametrize("name", ["marking", "circleregion", "anything"])
+def test_nesting_without_end_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "deep.xml"
+    path.write_text(f"<x>{f'<{name}>' * 300_000}{f'</{name}>' * 300_000}</x>")
+    with pytest.raises(DatasetError, match="nested more than"):
+        read_drawing(path)
+
+
+def test_xml_larger_than_any_annotation_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.xml"
+    with path.open("wb") as file:
+        file.truncate(17 << 20)
+    with pytest.raises(DatasetError, match="17 MB"):
+        read_drawing(path)

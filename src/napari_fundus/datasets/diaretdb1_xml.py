@@ -93,7 +93,7 @@ def _shape(node: ET.Element) -> Shape | None:
     )
     if polygon is not None:
         # A centroid, where a writer adds one, is no corner.
-        middle = polygon.findall(".//centroid//coords2d")
+        middle = set(polygon.findall(".//centroid//coords2d"))
         corners = [item for item in polygon.iter("coords2d") if item not in middle]
         points = [_coordinates(item) for item in corners]
         known = tuple(point for point in points if point is not None)

@@ -36,6 +36,12 @@ __all__ = [
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _MAX_NAMED = 20
+_DEEPEST = 32
+"""Levels of elements in an XML, where DIARETDB1 has 6: what looks for something below each element
+would take hours over a file of nothing but nesting."""
+
+_MOST_XML = 16 << 20
+
 _SPLITS = (("train", "train"), ("valid", "valid"), ("val", "valid"), ("test", "test"))
 
 
@@ -241,10 +247,15 @@ def read_xml(path: Path) -> ET.Element:
     Raises
     ------
     DatasetError
-        The file is broken, or declares entities.
+        The file is broken, declares entities, or is nested too deeply.
     """
+    if path.stat().st_size > _MOST_XML:
+        raise DatasetError(
+            f"{path.name} is refused: it has {path.stat().st_size >> 20} MB, and annotations have "
+            f"no more than {_MOST_XML >> 20}."
+        )
     try:
-        tree = SafeElementTree.parse(path, forbid_dtd=False)
+        return _parse(path)
     except ET.ParseError as error:
         raise DatasetError(f"{path.name} is not well-formed XML: {error}.") from error
     except DefusedXmlException as error:
@@ -254,5 +265,24 @@ def read_xml(path: Path) -> ET.Element:
         ) from error
     except (ValueError, LookupError) as error:
         raise DatasetError(f"{path.name} has an encoding that cannot be read: {error}.") from error
-    root: ET.Element = tree.getroot()
+
+
+def _parse(path: Path) -> ET.Element:
+    """Parse step by step, so that deep nesting is refused before a tree is built of it."""
+    root: ET.Element | None = None
+    depth = 0
+    events = SafeElementTree.iterparse(path, events=("start", "end"), forbid_dtd=False)
+    for event, element in events:
+        if event == "end":
+            depth -= 1
+            continue
+        root = element if root is None else root
+        depth += 1
+        if depth > _DEEPEST:
+            raise DatasetError(
+                f"{path.name} is refused: its elements are nested more than {_DEEPEST} deep, which "
+                "no annotation is."
+            )
+    if root is None:
+        raise ET.ParseError("no element found")
     return root

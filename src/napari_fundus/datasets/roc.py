@@ -127,13 +127,13 @@ def _read_annotations(root: Path) -> tuple[_Points, list[Problem]]:
 def _parse(tree: ET.Element) -> tuple[_Points, list[str]]:
     odd: list[str] = []
     marks: dict[str, dict[str, list[Point]]] = {Lesion.MA: {}}
-    stems: list[str] = []
+    stems: dict[str, None] = {}
     for image in tree.iter("annotations-per-image"):
         name = image.get("imagename") or ""
         stem = image_stem(name)
         if stem in stems:
             odd.append(f"{name} is listed twice; the marks of both are used.")
-        stems.append(stem)
+        stems[stem] = None
         for annotation in image.iter("annotation"):
             code = _class_of(annotation)
             point = _point(annotation)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from napari_fundus.datasets import LesionVerdict, open_dataset, write_correction
-from napari_fundus.datasets.corrections import MARKER, read_correction
+from napari_fundus.datasets.corrections import MARKER, Corrections, read_correction
 from napari_fundus.detections import Provenance
 from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.files import write_json
@@ -229,3 +229,18 @@ def test_a_missing_mask_leaves_the_image_out(tmp_path, image) -> None:
     assert len(data) == 0
     assert mask.name in data.problems[0].path
     assert (tmp_path / "c" / MARKER).is_file()
+
+
+@pytest.mark.parametrize("field", ["file", "field_of_view", "mask", "region"])
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/hostname", "..", "a/b.png", "C:x.png"])
+def test_a_record_cannot_lead_out_of_its_folder(tmp_path, image, field: str, name: str) -> None:
+    root = tmp_path / "corrections"
+    place = write_correction(root, image=image, labels={}, reviewed=["MA"])
+    (root / "outside.png").write_bytes(next(place.glob("image.*")).read_bytes())
+    record = json.loads((place / "correction.json").read_text())
+    holder = record["image"] if field in record["image"] else record["classes"]["MA"]
+    holder[field] = name
+    (place / "correction.json").write_text(json.dumps(record))
+    opened = Corrections.open(root)
+    assert len(opened) == 0
+    assert any("correction.json is damaged" in problem.message for problem in opened.problems)

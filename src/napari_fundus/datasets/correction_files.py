@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.errors import DatasetError, ImageReadError
 from napari_fundus.files import atomic_write
 from napari_fundus.image import FundusImage, read_image
 
-__all__ = ["CorrectedImage", "copy_image", "write_labels", "write_region"]
+__all__ = ["CorrectedImage", "FileName", "copy_image", "write_labels", "write_region"]
+
+FileName = Annotated[str, Field(pattern=r"^[^./\\:\x00][^/\\:\x00]*$", max_length=255)]
+"""A file beside the record: a name alone, so that no record leads out of its folder."""
 
 
 class CorrectedImage(BaseModel):
@@ -41,11 +44,11 @@ class CorrectedImage(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    file: str
+    file: FileName
     sha256: str
     shape: tuple[int, int]
     path: str | None = None
-    field_of_view: str | None = None
+    field_of_view: FileName | None = None
 
 
 def copy_image(place: Path, image: FundusImage) -> CorrectedImage:

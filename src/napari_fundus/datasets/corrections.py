@@ -33,6 +33,7 @@ from napari_fundus import __version__
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.correction_files import (
     CorrectedImage,
+    FileName,
     copy_image,
     write_labels,
     write_region,
@@ -114,9 +115,9 @@ class ReviewedClass(_Record):
         Of its lesions; those without one were left as they were found.
     """
 
-    mask: str
+    mask: FileName
     lesions: int
-    region: str | None = None
+    region: FileName | None = None
     time: str
     provenance: dict[str, Any] | None = None
     verdicts: tuple[LesionVerdict, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_fundus.errors import OutputExistsError
-from napari_fundus.files import atomic_write, write_json
+from napari_fundus.files import atomic_write, read_json, write_json
 
 
 def test_a_file_is_there_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -75,3 +75,10 @@ def test_json_refuses_what_others_could_not_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_json_that_is_nothing_but_nesting_is_told_as_damage(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(path)

@@ -158,3 +158,11 @@ def test_less_memory_makes_smaller_batches_of_the_same_votes() -> None:
     bound = vote(network, picture, **wanted)
     assert bound.batch == 5 < free.batch
     np.testing.assert_allclose(bound.probability, free.probability, atol=1e-6)
+
+
+def test_a_file_of_nothing_but_nesting_is_refused(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "preferences.json"
+    path.write_text('{"device":' * 50_000)
+    monkeypatch.setenv("NAPARI_FUNDUS_PREFERENCES", str(path))
+    with pytest.raises(OptionsError, match="nested too deeply"):
+        preferences()

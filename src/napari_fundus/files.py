@@ -12,7 +12,7 @@ from typing import Any
 
 from napari_fundus.errors import OutputExistsError
 
-__all__ = ["atomic_write", "refuse_existing", "write_json"]
+__all__ = ["atomic_write", "read_json", "refuse_existing", "write_json"]
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -76,3 +76,18 @@ def write_json(path: str | Path, content: Any, *, overwrite: bool = False, inden
     text = json.dumps(content, indent=indent or None, ensure_ascii=False, allow_nan=False)
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises
+    ------
+    ValueError
+        It is not UTF-8, not JSON, or nested too deeply for a file that a person or program meant.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

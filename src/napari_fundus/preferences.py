@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.files import write_json
+from napari_fundus.files import read_json, write_json
 
 __all__ = [
     "PREFIX",
@@ -111,7 +110,7 @@ def _read(
 
 def _stored(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         raise OptionsError(f"{path} cannot be read: {error}. Mend it, or delete it.") from error
     if not isinstance(content, dict):

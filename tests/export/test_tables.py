@@ -125,3 +125,29 @@ def test_a_lesion_on_the_landmark_has_distance_0_in_json(result: Detections) -> 
     assert measured[number]["Distance to disc DD"] == 0
     assert measured[number]["Distance to fovea px"] == pytest.approx(100)
     assert all(isinstance(v, int | float) for m in measured.values() for v in m.values())
+
+
+@pytest.mark.parametrize("cell", ["", "9" * 400, "1e999", "nan", "x"])
+def test_an_id_that_is_no_number_is_refused(cell: str, result: Detections, tmp_path: Path) -> None:
+    path = tmp_path / "eye.csv"
+    write_csv(result, path)
+    head, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, cell + first[first.index(",") :], *rest]))
+    with pytest.raises(FundusError, match="not a table of lesions"):
+        read_csv(path)
+
+
+def test_cells_too_many_do_not_move_the_others(result: Detections, tmp_path: Path) -> None:
+    path = tmp_path / "eye.csv"
+    write_csv(result, path)
+    before = read_csv(path)
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(row + "," * 5000 for row in rows)]))
+    pd.testing.assert_frame_equal(read_csv(path), before)
+
+
+def test_provenance_that_is_nothing_but_nesting_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "eye.json"
+    path.write_text('{"provenance":' * 50_000)
+    with pytest.raises(FundusError, match="tells no provenance"):
+        read_provenance(path)

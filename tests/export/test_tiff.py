@@ -16,6 +16,7 @@ from napari_fundus.errors import FundusError, OutputExistsError
 from napari_fundus.export import (
     load_detections,
     read_labels_tiff,
+    read_probability_tiff,
     write_labels_tiff,
     write_probability_tiff,
 )
@@ -125,3 +126,40 @@ def test_a_map_of_twelve_megapixels_is_written_in_seconds(make, tmp_path: Path) 
     write_probability_tiff(found, tmp_path / "x.probability.tif")
     assert time.perf_counter() - start < 10
     np.testing.assert_array_equal(load_detections(tmp_path / "x").probability["MA"], probability)
+
+
+@pytest.mark.parametrize(
+    ("change", "value"),
+    [
+        ("thresholds", None),
+        ("thresholds", {"MA": "high"}),
+        ("thresholds", {"MA": 7}),
+        ("min_area", 0),
+        ("has_boxes", {}),
+        ("given_landmarks", {"disc": 1}),
+        ("image_score", {"referable": "x"}),
+        ("pages", [{"kind": 3}]),
+    ],
+)
+def test_a_damaged_description_is_refused(
+    change: str, value: object, result: Detections, tmp_path: Path
+) -> None:
+    path = tmp_path / "eye.tif"
+    write_probability_tiff(result, path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages.first.tags["ImageDescription"]
+        tag.overwrite(json.dumps({**json.loads(tag.value), change: value}))
+    with pytest.raises(FundusError, match="is damaged"):
+        read_probability_tiff(path)
+
+
+def test_a_page_that_claims_to_be_huge_is_refused_before_decoding(
+    result: Detections, tmp_path: Path
+) -> None:
+    path = tmp_path / "eye.tif"
+    write_labels_tiff(result, path)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["ImageWidth"].overwrite(60_000)
+        tiff.pages.first.tags["ImageLength"].overwrite(60_000)
+    with pytest.raises(FundusError, match="shape"):
+        read_labels_tiff(path)

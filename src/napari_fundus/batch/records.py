@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
-from napari_fundus.files import atomic_write
+from napari_fundus.files import atomic_write, read_json
 
 __all__ = [
     "BatchReport",
@@ -129,6 +130,30 @@ class Record:
     scores: dict[str, float]
 
 
+class _Origin(BaseModel):
+    image_sha256: str
+    checkpoint_sha256: str | None
+
+
+class _Extent(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    classes: dict[str, dict[str, Any]] = {}
+    landmarks: dict[str, dict[str, Any]] = {}
+
+
+class _Stored(BaseModel):
+    """The part of a provenance file that a batch reads; files of earlier versions have less."""
+
+    request: dict[str, Any]
+    source: dict[str, int]
+    formats: tuple[str, ...]
+    counts: dict[str, int]
+    provenance: _Origin
+    extent: _Extent = _Extent()
+    image_score: dict[str, float] = {}
+
+
 def source_stamp(path: Path) -> dict[str, int]:
     """Return size in bytes and time of change in nanoseconds: enough to see that a file changed."""
     stat = path.stat()
@@ -139,26 +164,24 @@ def read_record(output: Path, place: Path) -> Record | None:
     """Return what is remembered of an image; None if it was never finished by a batch."""
     path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        record = Record(
-            request=content["request"],
-            source=content["source"],
-            formats=tuple(content["formats"]),
-            counts=content["counts"],
-            image_sha256=content["provenance"]["image_sha256"],
-            checkpoint_sha256=content["provenance"]["checkpoint_sha256"],
-            # Files of earlier versions do not have it.
-            extent=content.get("extent", {}),
-            scores=content.get("image_score", {}),
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        stored = _Stored.model_validate(read_json(path))
+    except (FileNotFoundError, ValueError):
         return None
     there = tuple(
         name
-        for name in record.formats
+        for name in stored.formats
         if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").is_file()
     )
-    return Record(**{**vars(record), "formats": there})
+    return Record(
+        request=stored.request,
+        source=stored.source,
+        formats=there,
+        counts=stored.counts,
+        image_sha256=stored.provenance.image_sha256,
+        checkpoint_sha256=stored.provenance.checkpoint_sha256,
+        extent=stored.extent.model_dump(exclude_unset=True),
+        scores=stored.image_score,
+    )
 
 
 def check_summary(path: Path, *, overwrite: bool) -> None:

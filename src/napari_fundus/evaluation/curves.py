@@ -139,16 +139,25 @@ class Curve:
 
     @classmethod
     def from_json(cls, kind: CurveKind, lesion: str, content: Mapping[str, Any]) -> Curve:
-        """Take back what :meth:`to_json` gave; the first threshold, if it is None, is infinite."""
+        """Take back what :meth:`to_json` gave; the first threshold, if it is None, is infinite.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It did not give that.
+        """
         thresholds = np.array(content["thresholds"], np.float64)
         if len(thresholds) and np.isnan(thresholds[0]) and not np.isnan(thresholds).all():
             thresholds[0] = np.inf
         summary = content["summary"]
+        x, y = (np.array(content[axis], np.float64) for axis in "xy")
+        if not x.shape == y.shape == thresholds.shape == (len(x),):
+            raise ValueError("a curve's x, y and thresholds differ in number")
         return cls(
             kind,
             lesion,
-            np.array(content["x"], np.float64),
-            np.array(content["y"], np.float64),
+            x,
+            y,
             thresholds,
             int(content["images"]),
             int(content["positives"]),

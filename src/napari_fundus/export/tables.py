@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
-from napari_fundus.files import atomic_write, write_json
+from napari_fundus.files import atomic_write, read_json, write_json
 from napari_fundus.instances import INSTANCE_COLUMNS
 from napari_fundus.quantification import LESION_COLUMNS, quantify
 
@@ -55,9 +54,16 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     try:
         # As text first: pandas' own parsing of numbers is not exact to the last digit in all of
         # its versions. "NA" and "null" may be codes of classes; nothing is ever missing.
-        table = pd.read_csv(path, dtype=str, usecols=columns, keep_default_na=False)
+        table = pd.read_csv(
+            Path(path),
+            dtype=str,
+            usecols=columns,
+            keep_default_na=False,
+            # Else the first cells of a row that is too long are taken for its name.
+            index_col=False,
+        )
         return table[columns].astype(INSTANCE_COLUMNS)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise FundusError(f"{path} is not a table of lesions: {error}") from error
 
 
@@ -119,7 +125,7 @@ def read_provenance(path: str | Path) -> Provenance:
         There is none in the file.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         for holder in ("napari_fundus", "info"):
             content = content.get(holder, content)
         found = content["provenance"]

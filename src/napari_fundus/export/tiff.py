@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from pydantic import BaseModel, Field
 
 from napari_fundus import __version__
 from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
 from napari_fundus.export.tables import provenance_record
 from napari_fundus.files import atomic_write
+from napari_fundus.image import MAX_PIXELS
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 
@@ -36,6 +39,24 @@ class _Page(NamedTuple):
     kind: str
     code: str
     array: npt.NDArray[Any]
+
+
+class _Entry(BaseModel):
+    kind: str
+    lesion: str
+
+
+class _Head(BaseModel):
+    """What stands in the first page's description."""
+
+    provenance: Provenance
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    min_area: Annotated[int, Field(ge=1)]
+    image_score: dict[str, float]
+    has_boxes: bool
+    # Files of earlier versions do not have it.
+    given_landmarks: Landmarks = Landmarks()
+    pages: tuple[_Entry, ...]
 
 
 def write_labels_tiff(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
@@ -125,7 +146,7 @@ def read_labels_tiff(path: str | Path) -> tuple[dict[str, npt.NDArray[np.int32]]
     head, pages = _read(path)
     return (
         {page.code: page.array for page in pages if page.kind == "labels"},
-        Provenance.model_validate(head["provenance"]),
+        head.provenance,
     )
 
 
@@ -147,30 +168,28 @@ def read_probability_tiff(path: str | Path) -> Detections:
         elif kind in maps:
             maps[kind][code] = array
     return Detections(
-        provenance=Provenance.model_validate(head["provenance"]),
+        provenance=head.provenance,
         probability=maps["probability"],
-        thresholds=head["thresholds"],
-        min_area=head["min_area"],
+        thresholds=head.thresholds,
+        min_area=head.min_area,
         heatmap=maps["heatmap"],
         stages=maps["stage"],
-        image_score=head["image_score"],
+        image_score=head.image_score,
         field_of_view=field_of_view,
-        has_boxes=head["has_boxes"],
-        # Files of earlier versions do not have it.
-        given_landmarks=Landmarks.model_validate(head.get("given_landmarks", {})),
+        has_boxes=head.has_boxes,
+        given_landmarks=head.given_landmarks,
     )
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], list[_Page]]:
+def _read(path: str | Path) -> tuple[_Head, list[_Page]]:
     # What damaged TIFFs raise is not documented; this is the boundary where all of it is caught.
     try:
         with tifffile.TiffFile(path) as tiff:
-            head = json.loads(tiff.pages.first.description)
+            head = _Head.model_validate_json(tiff.pages.first.description)
             pages = [
-                _Page(entry["kind"], entry["lesion"], page.asarray())
-                for entry, page in zip(head["pages"], tiff.pages, strict=True)
+                _Page(entry.kind, entry.lesion, _array(page, head.provenance.image_shape))
+                for entry, page in zip(head.pages, tiff.pages, strict=True)
             ]
-        Provenance.model_validate(head["provenance"])
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -178,3 +197,12 @@ def _read(path: str | Path) -> tuple[dict[str, Any], list[_Page]]:
             f"{path} is not a TIFF written by napari-fundus, or is damaged: {error}"
         ) from error
     return head, pages
+
+
+def _array(page: Any, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    """Decode a page of the image's shape; one that claims another is not decoded at all."""
+    sides = page.tilelength, page.tilewidth
+    if page.shape != shape or math.prod(shape) > MAX_PIXELS or (any(sides) and sides != _TILE):
+        raise ValueError(f"a page has shape {page.shape}, the image {shape}")
+    array: npt.NDArray[Any] = page.asarray()
+    return array

@@ -63,3 +63,31 @@ def test_what_is_no_report_is_refused(tmp_path, content) -> None:
     (tmp_path / "report.json").write_text(content)
     with pytest.raises(DatasetError, match="report"):
         read_curves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("data", None),
+        ("detectors", 3),
+        ("detectors", [{}]),
+        ("detectors", [{"label": "a", "figures": [], "curves": {}}]),
+        ("detectors", [{"label": "a", "figures": {}, "curves": {"froc": {"MA": {"x": 1}}}}]),
+        ("warnings", None),
+        ("data", {"title": "a", "name": "a", "split": "", "images": 1e999}),
+    ],
+)
+def test_a_damaged_report_is_refused(folder, tmp_path, key: str, value: object) -> None:
+    content = json.loads((folder / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps({**content, key: value}))
+    with pytest.raises(DatasetError, match="damaged report"):
+        read_curves(tmp_path)
+
+
+def test_a_curve_with_points_of_one_axis_missing_is_refused(folder, tmp_path) -> None:
+    content = json.loads((folder / "report.json").read_text())
+    curves = next(c for trial in content["detectors"] for c in trial["curves"].values() if c)
+    next(iter(curves.values()))["x"].pop()
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="differ in number"):
+        read_curves(tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from napari_fundus.evaluation.curves import Curve, CurveKind
 from napari_fundus.evaluation.report.protocol import ReportCounter
 from napari_fundus.evaluation.report.protocols.aupr import AuprCounter
 from napari_fundus.evaluation.report.protocols.froc import FrocCounter
+from napari_fundus.files import read_json
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation.report.results import Report
@@ -108,7 +108,7 @@ def read_curves(path: str | Path) -> SetCurves:
     if file.is_dir():
         file = file / "report.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{file} cannot be read as a report: {error}. Choose the folder that `napari-fundus "
@@ -116,12 +116,22 @@ def read_curves(path: str | Path) -> SetCurves:
         ) from error
     if not isinstance(content, dict) or content.get("schema") != "napari-fundus evaluation":
         raise DatasetError(f"{file} is no report of napari-fundus.")
+    try:
+        return _of_report(content, file.parent.name)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DatasetError(
+            f"{file} is a damaged report ({type(error).__name__}: {error}). Write it again with "
+            "`napari-fundus evaluate`."
+        ) from error
+
+
+def _of_report(content: Mapping[str, Any], folder: str) -> SetCurves:
     data = content["data"]
     return SetCurves(
-        _named(data["title"] or data["name"], data["split"]) or file.parent.name,
+        _named(data["title"] or data["name"], data["split"]) or folder,
         int(data["images"]),
-        {trial["label"]: _of_trial(trial) for trial in content["detectors"]},
-        tuple(content["warnings"]),
+        {str(trial["label"]): _of_trial(trial) for trial in content["detectors"]},
+        tuple(map(str, content["warnings"])),
     )
 
 
@@ -149,7 +159,7 @@ def _of_table(code: str, figures: Mapping[str, Any]) -> Curve | None:
         above, _, below = name.removeprefix("at ").removesuffix(" FPI").partition("/")
         estimate = value["estimate"] if isinstance(value, Mapping) else value
         if estimate is not None:
-            points.append((float(above) / float(below or 1), float(estimate)))
+            points.append((float(above) / (float(below or 1) or 1.0), float(estimate)))
     if not points:
         return None
     fpi, sensitivity = np.array(sorted(points)).T

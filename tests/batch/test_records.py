@@ -1,0 +1,58 @@
+"""What a batch reads of an earlier run is checked; a damaged record counts as none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from napari_fundus.batch.records import read_record
+
+SOUND: dict[str, Any] = {
+    "request": {"detector": "drawn"},
+    "source": {"size": 1, "mtime_ns": 2},
+    "formats": ["csv"],
+    "counts": {"MA": 2},
+    "provenance": {"image_sha256": "ab", "checkpoint_sha256": None},
+    "extent": {"field_of_view_px": 9, "classes": {"MA": {"area_px": 3}}},
+}
+
+
+def _write(folder: Path, text: str) -> None:
+    (folder / "eye.provenance.json").write_text(text)
+
+
+def test_a_sound_record_is_read_with_the_formats_that_are_there(tmp_path: Path) -> None:
+    _write(tmp_path, json.dumps(SOUND))
+    (tmp_path / "eye.csv").touch()
+    record = read_record(tmp_path, Path("eye"))
+    assert record is not None
+    assert record.formats == ("csv",)
+    assert record.counts == {"MA": 2}
+    assert record.extent == SOUND["extent"]
+    assert record.scores == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("formats", [["csv"]]),
+        ("formats", 3),
+        ("request", []),
+        ("counts", {"MA": "many"}),
+        ("extent", "large"),
+        ("extent", {"classes": {"MA": 3}}),
+        ("image_score", {"referable": []}),
+        ("provenance", None),
+    ],
+)
+def test_a_damaged_record_is_none(key: str, value: object, tmp_path: Path) -> None:
+    _write(tmp_path, json.dumps({**SOUND, key: value}))
+    assert read_record(tmp_path, Path("eye")) is None
+
+
+def test_nesting_without_end_is_none(tmp_path: Path) -> None:
+    _write(tmp_path, "[" * 100_000)
+    assert read_record(tmp_path, Path("eye")) is None

@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 
-.PHONY: demo test check screenshots bench docs clean help
+.PHONY: demo test check screenshots bench fuzz docs clean help
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,11 +31,14 @@ screenshots: $(READY) $(VENV)/.screen  ## take the pictures of the documentation
 bench: $(READY)  ## print the benchmark tables
 	$(PY) -m benchmarks.enhancement
 
+fuzz: $(READY)  ## try 100,000 damaged files on every reader
+	$(PY) -m benchmarks.fuzz --corpus fuzz-corpus
+
 docs: $(READY)  ## serve the documentation on this machine
 	$(VENV)/bin/mkdocs serve
 
 clean:  ## remove what these commands made
-	rm -rf $(VENV) site demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site demo-output fuzz-corpus .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml scripts/make_venv.sh
 	sh scripts/make_venv.sh $(VENV)

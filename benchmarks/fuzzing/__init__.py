@@ -1,0 +1,1 @@
+"""Fuzzing of every file reader: damaged inputs, processes that read them, and what came of it."""

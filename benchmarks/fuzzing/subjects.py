@@ -1,0 +1,356 @@
+"""The readers that are tried: the files each starts from, how they are damaged, who reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from random import Random
+
+from benchmarks.fuzzing import seeds
+from benchmarks.fuzzing.binaries import damage_jpeg, damage_png, damage_safetensors, damage_tiff
+from benchmarks.fuzzing.raw import damage_bytes
+from benchmarks.fuzzing.texts import damage_csv, damage_json, damage_xml
+from benchmarks.fuzzing.toys import TOYS
+
+__all__ = ["SUBJECTS", "Case", "Subject", "find_subject", "make_input"]
+
+_MOST = 200_000
+"""Bytes from which on an input is damaged no further."""
+
+Files = Mapping[str, bytes]
+Damage = Callable[[bytes, Random], bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sound input.
+
+    Attributes
+    ----------
+    files
+        Place in the folder to content.
+    target
+        The file that is damaged.
+    damage
+        How.
+    """
+
+    files: Files
+    target: str
+    damage: Damage
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A reader.
+
+    Attributes
+    ----------
+    name
+        For the table and the command line.
+    cases
+        Makes the sound inputs; called once a process.
+    read
+        Reads from a folder that holds a damaged input, and uses what it gets as the package would.
+    """
+
+    name: str
+    cases: Callable[[], list[Case]]
+    read: Callable[[Path], object]
+
+
+def make_input(subject: Subject, *, seed: int, number: int) -> dict[str, bytes]:
+    """Return the files of one input; the same for the same numbers. Input 0 is a sound one."""
+    rng = Random(f"{seed}/{subject.name}/{number}")  # noqa: S311
+    case = rng.choice(_cases(subject.name))
+    content = case.files[case.target]
+    for _ in range(min(1 + int(rng.expovariate(1.0)), 6) if number else 0):
+        if len(content) > _MOST:
+            break  # damage upon damage could grow without end
+        wild = rng.random() < 0.15
+        content = (damage_bytes if wild else case.damage)(content, rng)
+    return {**case.files, case.target: content}
+
+
+@lru_cache
+def _cases(name: str) -> list[Case]:
+    return find_subject(name).cases()
+
+
+def find_subject(name: str) -> Subject:
+    """Return the subject of that name; those that fail on purpose are found as well."""
+    if name in TOYS:
+        return Subject(name, lambda: [Case({"file": b"sound"}, "file", damage_bytes)], TOYS[name])
+    return SUBJECTS[name]
+
+
+def _one(name: str, damage: Damage, *makers: Callable[[], bytes]) -> Callable[[], list[Case]]:
+    return lambda: [Case({name: make()}, name, damage) for make in makers]
+
+
+def _read_image(folder: Path) -> object:
+    from napari_fundus.image import read_image
+
+    image = read_image(folder / "image")
+    return image.rgb8, image.sha256
+
+
+def _read_mask(folder: Path) -> object:
+    from napari_fundus.datasets.masks import image_shape, read_grey, read_mask
+    from napari_fundus.errors import FundusError
+
+    path = folder / "image"
+    for attempt in (image_shape, read_grey):
+        try:
+            attempt(path)
+        except FundusError:
+            continue  # each is to be tried
+    return read_mask(path)
+
+
+def _read_dataset(folder: Path) -> object:
+    """Open whatever data set the folder is, and read all that its samples tell of."""
+    from napari_fundus.datasets import open_dataset
+    from napari_fundus.errors import FundusError
+
+    dataset = open_dataset(folder)
+    refusals: list[FundusError] = []
+    for sample in dataset:
+        try:
+            shape = sample.image().shape
+            sample.region(shape)
+            sample.landmarks(shape)
+            for code in sample.annotated:
+                sample.mask(code, shape)
+                if (truth := sample.truths.get(code)) is not None:
+                    truth.count(shape)
+                    truth.outside(shape)
+        except FundusError as error:
+            refusals.append(error)
+    if refusals:
+        raise refusals[0]
+    return dataset
+
+
+def _read_export(reader: str, folder: Path) -> object:
+    from napari_fundus import export
+
+    found = getattr(export, reader)(folder / "file")
+    return found.instances if reader == "read_probability_tiff" else found
+
+
+def _read_record(folder: Path) -> object:
+    """Take a batch up again: the record of an image, then the table of all."""
+    from napari_fundus.batch.records import Outcome, read_record, write_summary
+
+    known = read_record(folder, Path("eye"))
+    if known is not None:
+        done = Outcome(
+            folder / "eye.png",
+            Path("eye"),
+            "skipped",
+            counts=known.counts,
+            extent=known.extent,
+            scores=known.scores,
+        )
+        write_summary(folder / "summary.csv", [done], ["MA"])
+    return known
+
+
+def _read_summary(folder: Path) -> object:
+    from napari_fundus.batch.records import Outcome, check_summary, write_summary
+
+    check_summary(folder / "summary.csv", overwrite=False)
+    outcome = Outcome(Path("eye.png"), Path("eye"), "written", counts={"MA": 1})
+    write_summary(folder / "summary.csv", [outcome], ["MA"])
+    return None
+
+
+def _read_report(folder: Path) -> object:
+    from napari_fundus.evaluation.report.curves import read_curves
+
+    return read_curves(folder)
+
+
+def _read_preferences(folder: Path) -> object:
+    from napari_fundus.preferences import preferences, save_preferences
+
+    os.environ["NAPARI_FUNDUS_PREFERENCES"] = str(folder / "preferences.json")
+    preferences()
+    return save_preferences(device="cpu")
+
+
+def _read_checkpoint(folder: Path) -> object:
+    from napari_fundus.checkpoints import read_card, read_checkpoint
+    from napari_fundus.errors import FundusError
+
+    path = folder / "file.safetensors"
+    with contextlib.suppress(FundusError):  # the whole reader is to be tried too
+        read_card(path)
+    return read_checkpoint(path)
+
+
+def _read_order(folder: Path) -> object:
+    from napari_fundus.training.order import read_order
+
+    return read_order(folder)
+
+
+def _with_image(name: str, table: str, content: bytes, damage: Damage) -> Callable[[], list[Case]]:
+    """Return the case of a data set of one image and one table."""
+    return lambda: [Case({name: seeds.picture("PNG"), table: content}, table, damage)]
+
+
+def _diaretdb1() -> list[Case]:
+    files = {"images/eye.png": seeds.picture("PNG")}
+    drawn = {f"groundtruth/eye_0{n}_plain.xml": seeds.DIARETDB1_XML for n in (1, 2)}
+    lists = {"ddb1_v02_01_train_plain.txt": b"images/eye.png groundtruth/eye_01_plain.xml\n"}
+    together = {**files, **drawn, **lists}
+    first, listed = next(iter(drawn)), next(iter(lists))
+    return [Case(together, first, damage_xml)] * 4 + [Case(together, listed, damage_bytes)]
+
+
+def _roc() -> list[Case]:
+    image, table = "ROCtraining/image0_training.jpg", "ROCtraining/annotations-consensus.xml"
+    return [Case({image: seeds.picture("JPEG"), table: seeds.ROC_XML}, table, damage_xml)]
+
+
+def _idrid() -> list[Case]:
+    image = "C. Localization/1. Original Images/a. Training Set/IDRiD_01.jpg"
+    table = (
+        "C. Localization/2. Groundtruths/1. Optic Disc Center Location/"
+        "a. IDRiD_OD_Center_Training Set_Markups.csv"
+    )
+    return [Case({image: seeds.picture("JPEG"), table: seeds.IDRID_CSV}, table, damage_csv)]
+
+
+def _graded() -> list[Case]:
+    return [
+        *_with_image("eye.png", "train.csv", seeds.GRADES_CSV, damage_csv)(),
+        *_with_image("eye.png", "messidor_data.csv", seeds.MESSIDOR_CSV, damage_csv)(),
+    ]
+
+
+def _corrections() -> list[Case]:
+    files = seeds.correction()
+    record = next(name for name in files if name.endswith("correction.json"))
+    masks = [name for name in files if name.endswith(".tif")]
+    return [Case(files, record, damage_json)] * 4 + [Case(files, masks[0], damage_tiff)]
+
+
+def _record() -> list[Case]:
+    files = {"eye.provenance.json": seeds.exported("json"), "summary.csv": seeds.SUMMARY_CSV}
+    return [Case(files, "eye.provenance.json", damage_json)]
+
+
+_ORDER = b"""{"detector": "unet", "data": "/data", "settings": {"epochs": 3}, "name": "x"}"""
+_PREFERENCES = b"""{"device": "cpu", "memory_gb": 2.5, "colour_ma": "#ff0000", "cache": "/tmp/c"}"""
+
+
+def _tiffs() -> list[Case]:
+    grey = seeds.retina()[..., 0]
+    many = [
+        seeds.tiff(),
+        seeds.tiff(tile=(32, 32), compression="zlib", predictor=True),
+        seeds.tiff(seeds.retina().astype("uint16") * 257, compression="lzw"),
+        seeds.tiff(planarconfig="separate", photometric="rgb", compression="zlib"),
+        seeds.tiff(seeds.retina().transpose(2, 0, 1).copy(), photometric="rgb"),
+        seeds.tiff(grey, compression="packbits", rowsperstrip=8),
+        seeds.tiff(grey.astype("float32") / 255, tile=(32, 32), predictor=True, compression="zlib"),
+        seeds.tiff(compression="jpeg"),
+        seeds.picture("TIFF", "P"),
+        seeds.picture("TIFF", "CMYK"),
+        seeds.picture("TIFF", "1", compression="group4"),
+    ]
+    return [Case({"image": content}, "image", damage_tiff) for content in many]
+
+
+def _pngs() -> list[Case]:
+    many = [seeds.picture("PNG", mode) for mode in ("RGB", "RGBA", "L", "P", "1")]
+    many += [seeds.png16(channels=1), seeds.png16(channels=3)]
+    return [Case({"image": content}, "image", damage_png) for content in many]
+
+
+def _jpegs() -> list[Case]:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    many = [
+        seeds.picture("JPEG"),
+        seeds.picture("JPEG", progressive=True),
+        seeds.picture("JPEG", "CMYK"),
+        seeds.picture("JPEG", "L", exif=exif),
+        seeds.picture("MPO"),
+    ]
+    return [Case({"image": content}, "image", damage_jpeg) for content in many]
+
+
+def _other_images() -> list[Case]:
+    many = [
+        seeds.picture("BMP"),
+        seeds.picture("BMP", "P"),
+        seeds.picture("GIF", "P"),
+        seeds.picture("WEBP"),
+        seeds.picture("WEBP", lossless=True),
+        seeds.picture("PPM"),
+        seeds.picture("PPM", "L"),
+    ]
+    return [Case({"image": content}, "image", damage_bytes) for content in many]
+
+
+_ALL = (
+    Subject("jpeg", _jpegs, _read_image),
+    Subject("png", _pngs, _read_image),
+    Subject("tiff", _tiffs, _read_image),
+    Subject("bmp-gif-webp-ppm", _other_images, _read_image),
+    Subject("masks", lambda: [*_pngs(), *_tiffs(), *_other_images()], _read_mask),
+    Subject("diaretdb1", _diaretdb1, _read_dataset),
+    Subject("roc", _roc, _read_dataset),
+    Subject("idrid", _idrid, _read_dataset),
+    Subject("grades", _graded, _read_dataset),
+    Subject("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
+    Subject("corrections", _corrections, _read_dataset),
+    Subject(
+        "lesion-table",
+        _one("file", damage_csv, partial(seeds.exported, "csv")),
+        partial(_read_export, "read_csv"),
+    ),
+    Subject(
+        "provenance",
+        _one(
+            "file", damage_json, *(partial(seeds.exported, k) for k in ("json", "coco", "geojson"))
+        ),
+        partial(_read_export, "read_provenance"),
+    ),
+    Subject(
+        "labels-tiff",
+        _one("file", damage_tiff, partial(seeds.exported, "labels")),
+        partial(_read_export, "read_labels_tiff"),
+    ),
+    Subject(
+        "probability-tiff",
+        _one("file", damage_tiff, partial(seeds.exported, "probability")),
+        partial(_read_export, "read_probability_tiff"),
+    ),
+    Subject("batch-record", _record, _read_record),
+    Subject(
+        "batch-summary", _one("summary.csv", damage_csv, lambda: seeds.SUMMARY_CSV), _read_summary
+    ),
+    Subject("report", _one("report.json", damage_json, seeds.report), _read_report),
+    Subject(
+        "preferences",
+        _one("preferences.json", damage_json, lambda: _PREFERENCES),
+        _read_preferences,
+    ),
+    Subject("training-order", _one("order.json", damage_json, lambda: _ORDER), _read_order),
+    Subject(
+        "checkpoint",
+        _one("file.safetensors", damage_safetensors, seeds.checkpoint),
+        _read_checkpoint,
+    ),
+)
+
+SUBJECTS: Mapping[str, Subject] = {subject.name: subject for subject in _ALL}
+"""All readers of files in the package, by name."""

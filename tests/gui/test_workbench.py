@@ -1,0 +1,256 @@
+"""The workbench in a real window: find, correct, fine-tune on that, find again, judge."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components.layerlist import LayerList
+from napari.layers import Labels
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_fundus.checkpoints import list_checkpoints
+from napari_fundus.datasets import open_dataset
+from napari_fundus.gui.placement import METADATA_KEY
+
+pytestmark = [pytest.mark.gui, pytest.mark.slow]
+
+LIMIT = 0.2
+"""Seconds that the main thread may be away from its event loop."""
+
+
+class Heartbeat:
+    """Records for how long the main thread was away from its event loop, and at what it worked.
+
+    Time on the clock grows with whatever else the machine does, so what counts is the processor
+    time that the main thread itself took between two beats. What napari does by itself is left
+    out: drawing (without a graphics card the processor draws the canvas of a test), and taking
+    a layer into the window, each of which comes in a turn of its own.
+    """
+
+    def __init__(self, viewer, monkeypatch) -> None:
+        self.gaps: list[tuple[float, str]] = []
+        self.doing = "start"
+        self._napari = self._began = 0.0
+        canvas = viewer.window._qt_viewer.canvas._scene_canvas
+        canvas.events.draw.connect(self._begin, position="first")
+        canvas.events.draw.connect(self._end, position="last")
+        for name in ("insert", "__delitem__"):
+            monkeypatch.setattr(LayerList, name, self._left_out(getattr(LayerList, name)))
+        self._last = self._own_time()
+        self._timer = QTimer()
+        self._timer.setInterval(10)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start()
+
+    def _begin(self, event=None) -> None:
+        self._began = time.thread_time()
+
+    def _end(self, event=None) -> None:
+        self._napari += time.thread_time() - self._began
+
+    def _left_out(self, method):
+        def timed(layers, *arguments):
+            start, before = time.thread_time(), self._napari
+            try:
+                return method(layers, *arguments)
+            finally:
+                self._napari = before + time.thread_time() - start
+
+        return timed
+
+    def _own_time(self) -> float:
+        return time.thread_time() - self._napari
+
+    def _beat(self) -> None:
+        now = self._own_time()
+        self.gaps.append((now - self._last, self.doing))
+        self._last = now
+
+    def skip(self) -> None:
+        """Leave out what came since the last beat: a window or a dock being built."""
+        self._timer.stop()
+        QApplication.processEvents()
+        self._last = self._own_time()
+        self._timer.start()
+
+    def worst(self) -> list[tuple[float, str]]:
+        """Return the longest gaps."""
+        return sorted(self.gaps, reverse=True)[:8]
+
+
+def resident() -> float:
+    """Return the memory of this process in MB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return int(next(x for x in lines if x.startswith("VmRSS")).split()[1]) / 1e3
+
+
+def result_labels(viewer, checkpoint: str) -> list[Labels]:
+    """Return the labels layers that these weights gave."""
+    found = []
+    for layer in viewer.layers:
+        known = layer.metadata.get(METADATA_KEY, {})
+        if known.get("kind") == "labels" and known["provenance"]["checkpoint"] == checkpoint:
+            found.append(layer)
+    return found
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1500, 950)
+    return viewer
+
+
+def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
+    heart = Heartbeat(viewer, monkeypatch)
+
+    def wait(condition, seconds: int = 240) -> None:
+        qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
+
+    def open_widget(title: str):
+        dock, widget = viewer.window.add_plugin_dock_widget("napari-fundus", title, tabify=True)
+        del dock
+        heart.skip()
+        return widget
+
+    # Open the sample: a photograph, and the experts' masks.
+    viewer.open_sample("napari-fundus", "idrid")
+    photograph = viewer.layers["IDRiD_13"]
+    before = photograph.data.copy()
+    viewer.layers.selection.active = photograph
+    heart.skip()
+
+    # Detect.
+    detect = open_widget("Detect lesions")
+    detect.choose("voting")
+    detect.form.set_values({"stride": 32})
+    shown: list = []
+    detect.shown.connect(shown.append)
+    heart.skip()
+    heart.doing = "detect"
+    detect.run()
+    wait(lambda: shown)
+    assert result_labels(viewer, "voting-idrid")
+
+    # Correct five lesions by key and brush.
+    review = open_widget("Review lesions")
+    heart.doing = "review"
+    wait(lambda: review.ready and review.current is not None)
+    labels = review.review.labels["MA"]
+    first = list(review.queue.ids[:3])
+    canvas = viewer.window._qt_viewer.canvas.native
+    for key, verdict in (("A", "accepted"), ("R", "rejected"), ("2", "relabelled")):
+        one = review.current.id
+        qtbot.keyClick(canvas, getattr(Qt.Key, f"Key_{key}"))
+        qtbot.wait(50)
+        assert review.review.lesions[one].verdict == verdict
+    assert {review.review.lesions[i].verdict for i in first} == {
+        "accepted",
+        "rejected",
+        "relabelled",
+    }
+    layer = next(x for x in result_labels(viewer, "voting-idrid") if x.data is labels)
+    free = np.argwhere(labels[200:-200:50, 200:-200:50] == 0)[0] * 50 + 200
+    heart.skip()
+    review.draw("MA")
+    qtbot.wait(50)
+    layer.brush_size = 6
+    layer.paint(tuple(free), layer.selected_label)
+    wait(lambda: any(x.verdict == "drawn" for x in review.review.lesions.values()), 10)
+    drawn = next(x for x in review.review.lesions.values() if x.verdict == "drawn")
+    assert labels[tuple(free)] == drawn.id
+    other = next(x for x in review.review.lesions.values() if x.present and x.verdict is None)
+    row, col = (int(v) for v in other.centroid)
+    heart.skip()
+    review.select(other.id)
+    qtbot.wait(50)
+    review.erase()
+    layer.brush_size = 100
+    erased = int((labels == other.id).sum())
+    heart.skip()
+    layer.paint((row, col), 0)
+    wait(lambda: int((labels == other.id).sum()) < erased, 10)
+
+    # Undo one.
+    heart.skip()
+    review.undo()
+    qtbot.wait(50)
+    assert int((labels == other.id).sum()) == erased
+
+    # Save.
+    heart.skip()
+    saved: list = []
+    review.saved.connect(saved.append)
+    folder = tmp_path / "corrections"
+    review.save(folder)
+    wait(lambda: saved)
+    sample = open_dataset(folder)[0]
+    np.testing.assert_array_equal(sample.mask("MA", labels.shape), labels > 0)
+    np.testing.assert_array_equal(photograph.data, before)
+    heart.skip()
+
+    # Fine-tune three short epochs with Interleaved Freezing.
+    memory = resident()
+    train = open_widget("Train or fine-tune")
+    heart.doing = "train"
+    train.choose("voting")
+    train.set_data(folder)
+    train.choose_checkpoint("voting-idrid")
+    train.scheme_choice.set_scheme("interleaved")
+    train.form.set_settings(
+        {
+            "max_epochs": 3,
+            "steps_per_epoch": 4,
+            "batch_size": 16,
+            "validation_tiles": 50,
+            "dry_steps": 1,
+            "allow_leakage": True,
+            "preview_every": 1,
+        }
+    )
+    train.order_form.target.name.setText("walk")
+    heart.skip()
+    ended: list = []
+    train.finished.connect(ended.append)
+    train.start()
+    wait(lambda: ended)
+    outcome = ended[0]
+    assert outcome.problem == ""
+    assert outcome.finished.epochs == 3
+    assert outcome.card.recipe["training"]["scheme"] == "interleaved"
+    assert outcome.name in {info.name for info in list_checkpoints()}
+    assert resident() < memory + 200
+
+    # Detect with the new checkpoint.
+    heart.doing = "detect again"
+    shown.clear()
+    detect.form.set_values({"checkpoint": outcome.name, "stride": 32})
+    viewer.layers.selection.active = photograph
+    heart.skip()
+    detect.run()
+    wait(lambda: shown)
+    assert result_labels(viewer, outcome.name)
+
+    # Evaluate before and after.
+    evaluate = open_widget("Evaluate against truth")
+    heart.doing = "evaluate"
+    truth = [x for x in viewer.layers if x.metadata.get(METADATA_KEY, {}).get("kind") == "truth"]
+    figures = {}
+    for name in ("voting-idrid", outcome.name):
+        updated: list = []
+        evaluate.updated.connect(lambda updated=updated: updated.append(True))
+        evaluate.choose(result_labels(viewer, name), truth)
+        wait(lambda updated=updated: updated and not evaluate.busy)
+        figures[name] = evaluate.figures
+    for found in figures.values():
+        row = found.figures.set_index("lesion").loc["MA"]
+        assert row["lesions"] > 100
+        assert 0 < row["sensitivity"] <= 1
+        assert 0 < row["aupr"] < 1
+    assert heart.worst()[0][0] < LIMIT, heart.worst()

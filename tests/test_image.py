@@ -652,3 +652,12 @@ def test_a_tiff_of_few_pixels_with_thousands_of_channels_or_one_huge_tile_is_ref
         tiff.pages.first.tags["TileLength"].overwrite(40_000)
     with pytest.raises(ImageTooLargeError):
         read_image(path)
+
+
+def test_a_tiff_without_most_of_its_strips_is_refused(rgb: Pixels, tmp_path: Path) -> None:
+    path = tmp_path / "eye.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", rowsperstrip=1, compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["ImageLength"].overwrite(65_536)
+    with pytest.raises(ImageBrokenError, match="80 of 65536 strips"):
+        read_image(path)

@@ -393,6 +393,11 @@ def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, 
                 raise UnsupportedImageError(
                     f"{path} holds {photometric.name} colours; save it as RGB in another program."
                 )
+            if len(page.dataoffsets) < math.prod(page.chunked):
+                raise ImageBrokenError(
+                    f"{path} is damaged: it holds {len(page.dataoffsets)} of "
+                    f"{math.prod(page.chunked)} strips or tiles. Copy it again from its source."
+                )
             pixels = page.asarray()
             tag = page.tags.get(_EXIF_ORIENTATION)
             orientation = int(tag.value) if tag is not None else 1

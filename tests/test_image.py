@@ -661,3 +661,17 @@ def test_a_tiff_without_most_of_its_strips_is_refused(rgb: Pixels, tmp_path: Pat
         tiff.pages.first.tags["ImageLength"].overwrite(65_536)
     with pytest.raises(ImageBrokenError, match="80 of 65536 strips"):
         read_image(path)
+
+
+def test_a_tiff_whose_width_is_a_fraction_is_refused(rgb: Pixels, tmp_path: Path) -> None:
+    path = tmp_path / "eye.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", compression="zlib")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        width, length = (
+            tiff.pages.first.tags[name].offset for name in ("ImageWidth", "ImageLength")
+        )
+    struct.pack_into("<HII", content, width + 2, 10, 1, 8)  # a signed rational, read at byte 8
+    struct.pack_into("<HII", content, length + 2, 4, 1, 2**32 - 1)
+    with pytest.raises(ImageBrokenError, match="width or height"):
+        _read_bytes(bytes(content), tmp_path)

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "MIN_SIDE",
+    "PILLOW_ERRORS",
     "FundusImage",
     "check_size",
     "read_image",
@@ -54,6 +55,19 @@ _PLAUSIBLE_PIXELS = 1 << 24
 _PIXELS_PER_BYTE = 10_000
 """Larger images that claim more pixels than this for each byte of their file are refused: decoders
 take their time to fill them. A blank mask of 1 bit has 8,256 in a PNG, a photograph under 100."""
+
+PILLOW_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    struct.error,
+)
+"""What Pillow raises for damaged files; its documentation names the first alone."""
 
 _EXIF_ORIENTATION = 274
 
@@ -306,7 +320,7 @@ def _read_pillow(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str
         raise ImageTooLargeError(
             f"{path} claims more pixels than are read in one image (decompression bomb?)."
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except PILLOW_ERRORS as error:
         raise ImageBrokenError(f"{path} is damaged: {error}.") from error
     check_size(image.width * image.height, path, stored=len(content))
     info: dict[str, Any] = {"format": image.format, "bits": 8}
@@ -324,7 +338,7 @@ def _read_pillow(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str
         elif image.mode not in ("L", "RGB", "RGBA"):
             image = image.convert("RGB")
         return np.asarray(image), info
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except PILLOW_ERRORS as error:
         raise ImageBrokenError(
             f"{path} is damaged or truncated: {error}. Copy it again from its source."
         ) from error
@@ -376,6 +390,8 @@ def _read_tiff(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, 
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as tiff:
             page = tiff.pages.first
+            if not (isinstance(page.imagewidth, int) and isinstance(page.imagelength, int)):
+                raise ImageBrokenError(f"{path} is damaged: its width or height is no number.")
             pixels_claimed = page.imagewidth * page.imagelength * max(page.imagedepth, 1)
             check_size(
                 pixels_claimed,

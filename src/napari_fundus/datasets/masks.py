@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import DatasetError, ImageBrokenError
-from napari_fundus.image import check_size, read_pixels
+from napari_fundus.image import PILLOW_ERRORS, check_size, read_pixels
 
 __all__ = ["image_shape", "read_grey", "read_mask"]
 
@@ -25,13 +25,13 @@ def image_shape(path: Path) -> tuple[int, int]:
     ImageReadError
         The file cannot be read as an image.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (*PILLOW_ERRORS, Image.DecompressionBombError):
         # Pillow knows fewer kinds of TIFF than our own reader, which also words the errors.
         pixels = read_pixels(path)[0]
         return pixels.shape[0], pixels.shape[1]
@@ -116,5 +116,5 @@ def _palette_indices(path: Path) -> npt.NDArray[Any] | None:
         raise
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise ImageBrokenError(f"{path} is damaged or truncated: {error}.") from error

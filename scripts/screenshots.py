@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import napari
@@ -12,13 +14,18 @@ import numpy as np
 from napari.layers import Labels
 from PIL import Image
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QScrollArea
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.gui.browser import BrowserWidget
+from napari_fundus.gui.compare import CompareWidget
 from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.evaluate import EvaluateWidget
 from napari_fundus.gui.layers import add_layers, truth_layers
+from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.preprocess import PreprocessWidget
+from napari_fundus.gui.review.widget import ReviewWidget
+from napari_fundus.gui.train import TrainWidget
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.samples import sample_folder, sample_image_path
 
@@ -122,6 +129,127 @@ def explain(folder: Path) -> None:
     viewer.close()
 
 
+def workbench(folder: Path) -> None:
+    """Take the pictures of the loop: detect, review, train, compare, evaluate, the whole set."""
+    viewer = new_window()
+    truth = _open_with_truth(viewer)
+    photograph = viewer.layers[sample_image_path().stem]
+    detector = DetectWidget(viewer)
+    detector_dock = viewer.window.add_dock_widget(detector, name="Detect lesions", area="right")
+    results = [_detect_with(viewer, detector, name) for name in ("tophat", "unet")]
+    fill_canvas(viewer)
+    save(viewer, folder / "workbench-1-detect.jpg")
+
+    viewer.window.remove_dock_widget(detector_dock)
+    review = ReviewWidget(viewer)
+    dock = viewer.window.add_dock_widget(review, name="Review lesions", area="right")
+    review.set_layers(results[1])
+    wait_for(lambda: review.ready and not review.busy)
+    for verdict in (review.accept, review.accept, review.reject, review.accept, review.reject):
+        verdict()
+        settle()
+    save(viewer, folder / "workbench-2-review.jpg")
+    with TemporaryDirectory() as temporary:
+        corrections = Path(temporary) / "corrections"
+        saved: list[Any] = []
+        review.saved.connect(saved.append)
+        review.save(corrections)
+        wait_for(lambda: bool(saved))
+        viewer.window.remove_dock_widget(dock)
+        _train_on(viewer, corrections, Path(temporary), folder / "workbench-3-train.jpg")
+
+    compare = CompareWidget(viewer)
+    dock = viewer.window.add_dock_widget(compare, name="Compare two results", area="right")
+    told: list[bool] = []
+    compare.updated.connect(lambda: told.append(True))
+    compare.choose(results[0], results[1])
+    wait_for(lambda: bool(told) and not compare.busy)
+    _zoom(viewer)
+    save(viewer, folder / "workbench-4-compare.jpg")
+    viewer.window.remove_dock_widget(dock)
+
+    evaluate = EvaluateWidget(viewer)
+    viewer.window.add_dock_widget(evaluate, name="Evaluate against truth", area="right")
+    evaluate.updated.connect(lambda: told.append(True))
+    told.clear()
+    evaluate.choose(results[1], truth)
+    wait_for(lambda: bool(told) and not evaluate.busy)
+    evaluate.select("EX")
+    settle(1500)
+    _zoom(viewer)
+    save(viewer, folder / "workbench-5-evaluate.jpg")
+    evaluate.view.tabs.setCurrentIndex(2)
+    settle(1500)
+    viewer.layers.selection.active = photograph
+    save(viewer, folder / "workbench-6-curves.jpg")
+    viewer.close()
+
+
+def _open_with_truth(viewer: Any) -> list[Any]:
+    """Open the sample with the experts' masks, which are hidden; return their layers."""
+    viewer.open_sample("napari-fundus", "idrid")
+    settle(800)
+    truth = [x for x in viewer.layers if x.metadata.get(METADATA_KEY, {}).get("kind") == "truth"]
+    for layer in truth:
+        layer.visible = False
+    viewer.layers.selection.active = viewer.layers[sample_image_path().stem]
+    return truth
+
+
+def _detect_with(viewer: Any, widget: DetectWidget, name: str) -> list[Any]:
+    """Run a detector, and return the labels layers of its result."""
+    widget.choose(name)
+    shown: list[Any] = []
+    widget.shown.connect(shown.append)
+    viewer.layers.selection.active = viewer.layers[sample_image_path().stem]
+    widget.run()
+    wait_for(lambda: bool(shown))
+    labels = [x for x in shown[0] if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    for layer in viewer.layers:
+        if isinstance(layer, Labels):
+            layer.visible = layer in labels
+    return labels
+
+
+def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
+    """Fine-tune on the corrections for some short epochs, and take the picture at the end."""
+    train = TrainWidget(viewer)
+    dock = viewer.window.add_dock_widget(train, name="Train or fine-tune", area="right")
+    train.choose("voting")
+    train.set_data(corrections)
+    train.choose_checkpoint("voting-idrid")
+    train.scheme_choice.set_scheme("interleaved")
+    train.form.set_settings(
+        {
+            "max_epochs": 6,
+            "steps_per_epoch": 20,
+            "batch_size": 32,
+            "validation_tiles": 100,
+            "dry_steps": 1,
+            "allow_leakage": True,
+            "report_every": 2,
+        }
+    )
+    train.order_form.target.parent_folder.set_path(runs)
+    train.order_form.target.name.setText("corrected")
+    ended: list[Any] = []
+    train.finished.connect(ended.append)
+    train.start()
+    wait_for(lambda: bool(ended), 600)
+    train.curves.setVisible(True)
+    settle(500)
+    bar = train.findChild(QScrollArea).verticalScrollBar()
+    bar.setValue(round(0.55 * bar.maximum()))
+    save(viewer, path)
+    viewer.window.remove_dock_widget(dock)
+
+
+def _zoom(viewer: Any) -> None:
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = LESIONS_AT
+    settle()
+
+
 def preprocess(folder: Path) -> None:
     """Take the picture of the widget Preprocess."""
     viewer = new_window()
@@ -159,7 +287,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     parser.add_argument("--data", type=Path, default=sample_folder(), help="a data set to browse")
-    parser.add_argument("--only", choices=["detect", "explain", "preprocess", "browse"])
+    parser.add_argument(
+        "--only", choices=["detect", "explain", "preprocess", "browse", "workbench"]
+    )
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     if chosen.only in (None, "preprocess"):
@@ -168,6 +298,11 @@ def main() -> None:
         detect(chosen.output)
     if chosen.only in (None, "explain"):
         explain(chosen.output)
+    if chosen.only in (None, "workbench"):
+        with TemporaryDirectory() as models:
+            # What is trained for a picture does not go among the user's own weights.
+            os.environ["NAPARI_FUNDUS_MODELS"] = models
+            workbench(chosen.output)
     if chosen.only in (None, "browse"):
         browse(chosen.output, chosen.data)
 

@@ -31,6 +31,12 @@ def test_a_card_tells_data_licence_split_and_figures(name: str) -> None:
     assert name in {info.card.name for info in list_checkpoints() if info.card is not None}
 
 
+def test_multiscale_weights_hold_all_stages_and_are_light() -> None:
+    checkpoint = load_checkpoint("multiscale-idrid")
+    assert set(checkpoint.card.architecture) == {"fine", "coarse", "refine", "classify"}
+    assert (bundled_folder() / "multiscale-idrid.safetensors").stat().st_size <= 20_000_000
+
+
 def test_voting_finds_microaneurysms_on_the_sample_with_no_further_step() -> None:
     """A band of the sample, on which the top-hat finds fewer at the same precision."""
     rows = slice(1100, 1900)

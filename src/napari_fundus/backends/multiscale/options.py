@@ -52,7 +52,7 @@ class MultiscaleOptions(DetectorOptions):
         description="The classifier looks where a scale's map is above this.",
     )
     stride: Annotated[int, Field(ge=1, le=32)] = Field(
-        4,
+        8,
         title="Stride",
         description="Of the classifier, in pixels at the fine scale; 1 looks at each pixel.",
         json_schema_extra={"unit": "px"},

@@ -10,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import settings
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True)

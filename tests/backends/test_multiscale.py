@@ -81,7 +81,8 @@ def unseen(draw):
 
 
 def found(path: Path, unseen, **options):
-    given = {"checkpoint": str(path), "suspect": 0.2, "stride": 2, **options}
+    given = {"checkpoint": str(path), "result": "refined", "fusion": "arithmetic", **options}
+    given = {"suspect": 0.2, "stride": 2, **given}
     return Multiscale().detect(FundusImage.from_array(unseen.pixels), given, device="cpu")
 
 

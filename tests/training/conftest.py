@@ -10,6 +10,9 @@ from types import ModuleType
 
 import pytest
 
+collect_ignore = ["toy_child.py"]
+"""A program of its own, which the tests start."""
+
 TOY_PATH = Path(__file__).with_name("toy_task.py")
 
 

@@ -26,15 +26,15 @@ class MultiscaleOptions(DetectorOptions):
         json_schema_extra={"checkpoint_of": "multiscale"},
     )
     result: Literal["refined", "fused", "fine", "coarse"] = Field(
-        "refined",
+        "fused",
         title="Result",
         description=(
-            "refined: the fused maps, judged anew by the patch classifier; fused: the mean of both "
-            "scales; fine, coarse: one scale alone."
+            "fused: the mean of both scales, the best with the bundled weights; refined: judged "
+            "anew by the patch classifier; fine, coarse: one scale alone."
         ),
     )
     fusion: Mean = Field(
-        "arithmetic",
+        "geometric",
         title="Fusion",
         description="How the maps of both scales become one: their arithmetic or geometric mean.",
     )

@@ -62,6 +62,7 @@ def folder(tmp_path_factory, draw) -> Path:
 @pytest.fixture(scope="module")
 def runs(folder, tmp_path_factory) -> dict[str, Path]:
     """Each stage trained from the file of the one before."""
+    torch.set_num_threads(1)  # small tensors gain nothing by more, and this comes before one_thread
     root, known, paths = tmp_path_factory.mktemp("runs"), None, {}
     for stage in STAGES:
         *_, last = train_multiscale(

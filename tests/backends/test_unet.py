@@ -56,6 +56,7 @@ def folder(tmp_path_factory, draw) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory) -> tuple[Path, list]:
+    torch.set_num_threads(1)  # small tensors gain nothing by more, and this comes before one_thread
     output = tmp_path_factory.mktemp("run") / "small"
     events = list(train_unet(data=folder, output=output, settings=SMALL, device="cpu"))
     return events[-1].best.path, events

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import settings
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -94,6 +95,11 @@ def draw() -> Callable[..., Retina]:
 def shared_data() -> Path:
     """The folder of real data beside the repository; for tests marked `shared_data`."""
     return SHARED_DATA
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin every test with the same random numbers, whichever tests ran before it."""
+    torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

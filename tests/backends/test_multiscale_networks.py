@@ -27,8 +27,9 @@ def test_width_makes_it_lighter(width) -> None:
 
 @pytest.mark.parametrize("stem", [1, 2])
 def test_output_has_the_input_size_and_starts_near_nothing(stem) -> None:
+    """As training begins: normalized by the batch, which an untrained average does not do."""
     architecture = FRRNArchitecture(width=1 / 12, stem=stem, planes=1)
-    network = FRRN(architecture).eval()
+    network = FRRN(architecture).train()
     side = 2 * architecture.multiple
     with torch.inference_mode():
         maps = network(torch.randn(2, 1, side, side + architecture.multiple)).sigmoid()

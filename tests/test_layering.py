@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"defaults", "errors"},
     {"files"},
     {"preferences"},
-    {"lesions", "image", "instances", "landmarks", "monitor", "samples"},
+    {"lesions", "image", "instances", "landmarks", "monitor", "objects", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"quantification"},
     {"training", "inference", "detector", "export"},

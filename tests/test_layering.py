@@ -14,10 +14,10 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"defaults", "errors"},
+    {"defaults", "errors", "native_libraries"},
     {"files"},
     {"preferences"},
-    {"lesions", "image", "instances", "landmarks", "monitor", "objects", "samples"},
+    {"lesions", "image", "instances", "landmarks", "monitor", "objects", "run_lengths", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"quantification"},
     {"training", "inference", "detector", "export"},

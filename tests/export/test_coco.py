@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
 from napari_fundus.detections import Detections
 from napari_fundus.export import to_coco, write_coco
-from napari_fundus.export.coco import encode_runs
 
 
 def test_pycocotools_decodes_the_very_labels(result: Detections, tmp_path: Path) -> None:
@@ -66,16 +61,3 @@ def test_several_images_share_a_file(result: Detections, make) -> None:
 def test_no_lesion_is_a_valid_file(make, tmp_path: Path) -> None:
     write_coco(make({"MA": np.zeros((70, 70), np.float32)}), tmp_path / "x.json")
     assert COCO(tmp_path / "x.json").getAnnIds() == []
-
-
-@given(
-    arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)),
-    st.tuples(*[st.integers(0, 50)] * 4),
-)
-def test_runs_are_those_of_pycocotools(
-    mask: npt.NDArray[np.bool_], around: tuple[int, int, int, int]
-) -> None:
-    top, bottom, left, right = around
-    whole = np.pad(mask, ((top, bottom), (left, right)))
-    expected = reference.encode(np.asfortranarray(whole.astype(np.uint8)))["counts"].decode()
-    assert encode_runs(mask, (top, left), whole.shape) == expected

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from napari_fundus import __version__
 from napari_fundus.detections import Detections
@@ -16,8 +12,9 @@ from napari_fundus.export.outlines import instance_masks
 from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.files import write_json
 from napari_fundus.lesions import Lesion, describe
+from napari_fundus.run_lengths import encode_runs
 
-__all__ = ["encode_runs", "to_coco", "write_coco"]
+__all__ = ["to_coco", "write_coco"]
 
 _FIRST_UNKNOWN_CATEGORY = 100
 
@@ -99,53 +96,3 @@ def _categories(codes: Sequence[str]) -> dict[str, dict[str, Any]]:
         }
         for code in ordered
     }
-
-
-def encode_runs(
-    mask: npt.NDArray[np.bool_], offset: tuple[int, int], shape: tuple[int, int]
-) -> str:
-    """Return the run lengths of a mask in an image, as COCO compresses them.
-
-    Parameters
-    ----------
-    mask
-        bool, shape (h, w): a window of the image.
-    offset
-        Row and column of the window's first pixel.
-    shape
-        Height and width of the image.
-
-    Notes
-    -----
-    Pixels are counted down the columns; runs of 0 and 1 take turns, beginning with 0. From the
-    third run on, the difference to the run two places before is written, five bits a character,
-    lowest first, with a sixth bit that says whether more follow.
-    """
-    row, col = offset
-    columns = np.pad(mask, ((1, 1), (0, 0))).T.astype(np.int8)
-    along, at = np.nonzero(np.diff(columns, axis=1))
-    edges = ((along + col) * shape[0] + at + row).tolist()
-    # Runs that go on from the foot of one column to the head of the next are one run.
-    joined: list[int] = []
-    for edge in edges:
-        if joined and joined[-1] == edge:
-            joined.pop()
-        else:
-            joined.append(edge)
-    bounds = [0, *joined, shape[0] * shape[1]]
-    runs = [stop - start for start, stop in pairwise(bounds)]
-    if runs[-1] == 0:
-        runs.pop()
-    return "".join(
-        _characters(run - runs[place - 2] if place > 2 else run) for place, run in enumerate(runs)
-    )
-
-
-def _characters(number: int) -> str:
-    text = ""
-    while True:
-        bits, number = number & 31, number >> 5
-        done = number == (-1 if bits & 16 else 0)
-        text += chr((bits if done else bits | 32) + 48)
-        if done:
-            return text

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.unet import UNet
-from napari_fundus.backends.unet.network import Architecture, PlainUNet, build_network
+from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.backends.unet.training_options import LOOP_DEFAULTS, UNetTrainingOptions
@@ -139,7 +139,7 @@ def test_the_reach_holds(stem) -> None:
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_cure() -> None:
-    network = PlainUNet(Architecture(filters=(4, 8, 8)))
+    network = build_network(Architecture(filters=(4, 8, 8)))
     with pytest.raises(ValueError, match="multiples of 8"):
         network(torch.zeros(1, 3, 20, 24))
 

@@ -1,0 +1,74 @@
+"""Put two trained U-Nets, one of them of half the scale, into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from napari_fundus.checkpoints import Checkpoint, ModelCard
+from napari_fundus.errors import CheckpointError
+from napari_fundus.inference.recipes import recipe_on_card
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["COARSE", "FINE", "join_scales"]
+
+FINE, COARSE = "fine", "coarse"
+"""Names of the two networks in the file; those of its tensors begin with them."""
+
+
+def join_scales(fine: Checkpoint, coarse: Checkpoint) -> tuple[Mapping[str, Tensor], ModelCard]:
+    """Return tensors and card of the detector that averages both networks.
+
+    Parameters
+    ----------
+    fine
+        Its preprocessing is that of the whole.
+    coarse
+        Trained on the same classes, at half the disc's diameter and half the blur.
+
+    Raises
+    ------
+    CheckpointError
+        The two do not go together; the message says why.
+    """
+    recipe, other = recipe_on_card(fine), recipe_on_card(coarse)
+    halved = recipe.model_copy(
+        update={"disc_diameter": recipe.disc_diameter / 2, "sigma": recipe.sigma / 2}
+    )
+    if other != halved:
+        raise CheckpointError(
+            f"{coarse.path}: trained on discs of {other.disc_diameter:g} px (blur "
+            f"{other.sigma:g} px). Beside {fine.card.name!r} it must be trained on "
+            f"{halved.disc_diameter:g} px, with a blur of {halved.sigma:g} px, and the same "
+            "enhancement."
+        )
+    if coarse.card.lesions != fine.card.lesions:
+        raise CheckpointError(
+            f"{coarse.path} finds {', '.join(coarse.card.lesions)}; {fine.card.name!r} finds "
+            f"{', '.join(fine.card.lesions)}. Both must know the same classes in the same order."
+        )
+    if nested := [c.path for c in (fine, coarse) if c.card.architecture.get(COARSE)]:
+        raise CheckpointError(f"{nested[0]} holds two scales already.")
+    tensors = {
+        f"{part}.{key}": values
+        for part, checkpoint in ((FINE, fine), (COARSE, coarse))
+        for key, values in checkpoint.tensors.items()
+    }
+    seen = set(fine.card.split.train) | set(coarse.card.split.train)
+    split = fine.card.split.model_copy(
+        update={
+            "train": tuple(sorted(seen)),
+            "validation": tuple(v for v in fine.card.split.validation if v not in seen),
+        }
+    )
+    card = fine.card.model_copy(
+        update={
+            "architecture": {**fine.card.architecture, COARSE: coarse.card.architecture},
+            "split": split,
+            "metrics": {},
+            "command": f"{fine.card.command} && {coarse.card.command}",
+        }
+    )
+    return tensors, card

@@ -1,0 +1,51 @@
+"""Two U-Nets as one: the second sees the picture at half the scale, and their answers are averaged."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_fundus.backends.unet.joining import COARSE, FINE
+
+__all__ = ["TwoScales"]
+
+
+class TwoScales(nn.Module):
+    """The mean of the logits of two networks, one of which sees twice as far and half as fine.
+
+    Vessels and large haemorrhages are told by what surrounds them, microaneurysms by their few
+    pixels; of one network both cannot be had at a price that a CPU pays. The mean of logits is,
+    but for a constant, the geometric mean of the odds.
+
+    Parameters
+    ----------
+    fine
+        Network for the picture as it is.
+    coarse
+        Network for the picture averaged over blocks of 2×2 pixels.
+    """
+
+    def __init__(self, fine: nn.Module, coarse: nn.Module) -> None:
+        super().__init__()
+        self.add_module(FINE, fine)
+        self.add_module(COARSE, coarse)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits.
+
+        Parameters
+        ----------
+        images
+            Float, shape (B, P, H, W); H and W multiples of ``Architecture.multiple``.
+
+        Returns
+        -------
+        Tensor
+            Float, shape (B, K, H, W).
+        """
+        near = cast("Tensor", self.get_submodule(FINE)(images))
+        far = self.get_submodule(COARSE)(functional.avg_pool2d(images, 2))
+        far = functional.interpolate(far, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return (near + far) / 2

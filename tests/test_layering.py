@@ -15,9 +15,9 @@ PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"defaults", "errors", "native_libraries"},
-    {"files"},
+    {"files", "objects"},
     {"preferences"},
-    {"lesions", "image", "instances", "landmarks", "monitor", "objects", "run_lengths", "samples"},
+    {"lesions", "image", "instances", "landmarks", "monitor", "run_lengths", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
     {"quantification"},
     {"training", "inference", "detector", "export"},

@@ -1,4 +1,4 @@
-"""The result of a detector: maps, labels, a table of lesions, and how it all came about."""
+"""The result of a detector: maps or objects, labels, a table of lesions, how it all came about."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import DetectorError, OptionsError
-from napari_fundus.instances import empty_instances, label_map
+from napari_fundus.instances import empty_instances, label_map, label_objects
 from napari_fundus.landmarks import Landmarks, disc_of_map
 from napari_fundus.lesions import Lesion, describe
+from napari_fundus.objects import LesionObject
 
 __all__ = ["Detections", "Provenance"]
 
@@ -77,11 +78,16 @@ class Detections:
         Whether the method's own result is boxes, so that they are worth a layer.
     given_landmarks
         Optic disc and fovea, as a data set or a person gives them.
+    objects
+        Lesions that the method itself told apart, also those below the thresholds. Where a class
+        has any, its labels and rows come from them and not from its map: the score of a row is the
+        object's, and where two overlap the surer one has the pixels (see
+        `napari_fundus.instances.label_objects`). Its map is the largest score of any object there.
 
     Notes
     -----
-    ``labels`` and ``instances`` are derived from the maps when first asked for, and
-    :meth:`threshold` gives a new result from the same maps without running the detector again.
+    ``labels`` and ``instances`` are derived from maps and objects when first asked for, and
+    :meth:`threshold` gives a new result from the same ones without running the detector again.
     Ids are unique over all classes: row ``id`` of the table is value ``id`` in
     ``labels[lesion]``.
     """
@@ -96,6 +102,7 @@ class Detections:
     field_of_view: npt.NDArray[np.bool_] | None = None
     has_boxes: bool = False
     given_landmarks: Landmarks = field(default_factory=Landmarks)
+    objects: tuple[LesionObject, ...] = ()
 
     def __post_init__(self) -> None:
         for kind, maps in (
@@ -107,6 +114,8 @@ class Detections:
                 _check_map(array, self.shape, f"{kind}[{str(code)!r}]")
         if missing := set(self.probability) - set(self.thresholds):
             raise DetectorError(f"No threshold is given for {', '.join(sorted(missing))}.")
+        for found in self.objects:
+            _check_object(found, self)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -117,6 +126,10 @@ class Detections:
     def lesions(self) -> tuple[str, ...]:
         """Codes of the classes that have a map, in the detector's order."""
         return tuple(str(code) for code in self.probability)
+
+    def objects_of(self, lesion: str) -> tuple[LesionObject, ...]:
+        """Return the objects of one class; empty where its lesions come from the map."""
+        return tuple(found for found in self.objects if found.lesion == lesion)
 
     @cached_property
     def landmarks(self) -> Landmarks:
@@ -136,13 +149,24 @@ class Detections:
         tables: list[pd.DataFrame] = []
         next_id = 1
         for code, probability in self.probability.items():
-            labels[str(code)], table = label_map(
-                probability,
-                lesion=code,
-                threshold=self.thresholds[code],
-                min_area=self.min_area,
-                first_id=next_id,
-            )
+            threshold = self.thresholds[code]
+            if objects := self.objects_of(code):
+                labels[str(code)], table = label_objects(
+                    objects,
+                    lesion=code,
+                    shape=self.shape,
+                    threshold=threshold,
+                    min_area=self.min_area,
+                    first_id=next_id,
+                )
+            else:
+                labels[str(code)], table = label_map(
+                    probability,
+                    lesion=code,
+                    threshold=threshold,
+                    min_area=self.min_area,
+                    first_id=next_id,
+                )
             next_id += len(table)
             if len(table):
                 tables.append(table)
@@ -198,7 +222,7 @@ class Detections:
     def threshold(
         self, threshold: float | Mapping[str, float] | None = None, *, min_area: int | None = None
     ) -> Detections:
-        """Return the result at other thresholds, from the kept maps.
+        """Return the result at other thresholds, from the kept maps and objects.
 
         Parameters
         ----------
@@ -246,3 +270,20 @@ def _check_map(array: Any, shape: tuple[int, int], name: str) -> None:
     if not (low >= 0 and high <= 1):  # also true for NaN
         raise DetectorError(f"{name} must lie in [0, 1], but spans {low:g} to {high:g}.")
     _SOUND[id(array)] = array
+
+
+def _check_object(found: LesionObject, result: Detections) -> None:
+    name = f"An object of {str(found.lesion)!r}"
+    if found.lesion not in result.probability:
+        raise DetectorError(f"{name} has no map beside it: every class needs one.")
+    mask = found.mask
+    if mask.dtype != np.bool_ or mask.ndim != 2 or not mask.any():
+        raise DetectorError(f"{name} needs a bool mask of two axes with a pixel set.")
+    (top, bottom), (left, right) = ((part.start, part.stop) for part in found.window)
+    if min(top, left) < 0 or bottom > result.shape[0] or right > result.shape[1]:
+        raise DetectorError(
+            f"{name} covers rows {top} to {bottom} and columns {left} to {right} of an image of "
+            f"shape {result.shape}."
+        )
+    if not 0 <= found.score <= 1:
+        raise DetectorError(f"{name} has the score {found.score:g}, not one in [0, 1].")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -20,6 +20,7 @@ from napari_fundus.devices import Device, choose_device
 from napari_fundus.errors import DetectorError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
+from napari_fundus.objects import LesionObject, objects_within
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -123,6 +124,10 @@ class Prediction:
         Which weights were used.
     precision
         Arithmetic used, as torch names it.
+    objects
+        Lesions that the method itself tells apart, in original pixels, also those below the
+        threshold; each class of theirs has a map too, such as `napari_fundus.objects.score_maps`
+        makes. None where lesions are read from the maps.
     """
 
     probability: Mapping[str, npt.NDArray[np.float32]]
@@ -135,6 +140,7 @@ class Prediction:
     checkpoint: str | None = None
     checkpoint_sha256: str | None = None
     precision: str = "float32"
+    objects: Sequence[LesionObject] | None = None
 
 
 class Detector(ABC):
@@ -287,7 +293,11 @@ class Detector(ABC):
             image_score=dict(prediction.image_score),
             field_of_view=prediction.field_of_view,
             has_boxes=prediction.has_boxes,
+            objects=tuple(prediction.objects or ()),
         )
+        if result.objects and prediction.field_of_view is not None:
+            inside = objects_within(result.objects, prediction.field_of_view)
+            result = replace(result, objects=inside)
         monitor.step(1.0, "done")
         return result
 

@@ -1,13 +1,25 @@
-"""From a map of probabilities to lesions: components above a threshold, and their table."""
+"""From maps or objects to labelled lesions and their table, at a threshold and a least area."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["INSTANCE_COLUMNS", "empty_instances", "label_map"]
+from napari_fundus.objects import LesionObject, Painted, paint
+
+__all__ = [
+    "INSTANCE_COLUMNS",
+    "empty_instances",
+    "label_map",
+    "label_objects",
+    "painted_table",
+    "sure_enough",
+]
 
 INSTANCE_COLUMNS: dict[str, str] = {
     "id": "int64",
@@ -103,3 +115,92 @@ def label_map(
         }
     )
     return labels, table.astype(INSTANCE_COLUMNS)
+
+
+def painted_table(painted: Painted, *, lesion: str, shape: tuple[int, int]) -> pd.DataFrame:
+    """Return a row for each of the painted objects, measured on the pixels that it owns.
+
+    Ids count from 1, the surest first. An object that surer ones cover wholly has area 0.
+    """
+    count = len(painted.objects)
+    row, col = np.divmod(painted.pixels, shape[1])
+    area = np.bincount(painted.owner, minlength=count)
+    score = np.array([found.score for found in painted.objects], np.float64)
+
+    def mean(of_pixel: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        total = np.bincount(painted.owner, of_pixel, count)
+        return np.asarray(total / np.maximum(area, 1), np.float64)
+
+    def extreme(ufunc: np.ufunc, of_pixel: npt.NDArray[np.int64], start: int) -> npt.NDArray[Any]:
+        result = np.full(count, start, np.int64)
+        ufunc.at(result, painted.owner, of_pixel)
+        return result
+
+    far = max(shape)
+    table = pd.DataFrame(
+        {
+            "id": np.arange(1, count + 1),
+            "lesion": np.full(count, str(lesion), dtype=object),
+            "score": score,
+            "mean_probability": score,
+            "area_px": area,
+            "equivalent_diameter_px": np.sqrt(4 * area / np.pi),
+            "centroid_row": mean(row),
+            "centroid_col": mean(col),
+            "bbox_row_start": extreme(np.minimum, row, far),
+            "bbox_col_start": extreme(np.minimum, col, far),
+            "bbox_row_stop": extreme(np.maximum, row, -1) + 1,
+            "bbox_col_stop": extreme(np.maximum, col, -1) + 1,
+        }
+    )
+    return table.astype(INSTANCE_COLUMNS)
+
+
+def sure_enough(
+    table: pd.DataFrame, *, threshold: float, min_area: int = 1
+) -> npt.NDArray[np.bool_]:
+    """Tell which rows of a table of lesions are shown at a threshold and a least area.
+
+    Scores are compared as 32-bit floats, like the pixels of maps; a score of 0 is never enough.
+    """
+    least = np.float32(max(threshold, float(np.finfo(np.float32).tiny)))
+    sure = table["score"].to_numpy().astype(np.float32) >= least
+    return np.asarray(sure & (table["area_px"].to_numpy() >= max(min_area, 1)), np.bool_)
+
+
+def label_objects(
+    objects: Sequence[LesionObject],
+    *,
+    lesion: str,
+    shape: tuple[int, int],
+    threshold: float,
+    min_area: int = 1,
+    first_id: int = 1,
+) -> tuple[npt.NDArray[np.int32], pd.DataFrame]:
+    """Label objects of one class, as :func:`label_map` labels the components of a map.
+
+    Objects whose score reaches `threshold` are painted, the surest last; those of which fewer than
+    `min_area` pixels are then to be seen are taken away again. Labels and table so tell of the same
+    pixels. Ids follow the scores, the surest first.
+
+    Parameters
+    ----------
+    objects
+        In pixels of the picture, each inside it.
+    lesion
+        Code of the class, for the table.
+    shape
+        Height and width of the picture.
+    threshold, min_area, first_id
+        As of :func:`label_map`; the threshold is one of the score.
+    """
+    painted = paint(objects, shape)
+    table = painted_table(painted, lesion=lesion, shape=shape)
+    keep = sure_enough(table, threshold=threshold, min_area=min_area)
+    ids = np.zeros(len(keep), np.int32)
+    ids[keep] = np.arange(first_id, first_id + int(keep.sum()))
+    labels = np.zeros(shape, np.int32)
+    labels.reshape(-1)[painted.pixels] = ids[painted.owner]
+    table = table[keep].reset_index(drop=True)
+    table["id"] = ids[keep].astype(np.int64)
+    return labels, table

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LesionObject", "objects_of_mask"]
+__all__ = [
+    "LesionObject",
+    "Painted",
+    "objects_of_labels",
+    "objects_of_mask",
+    "objects_within",
+    "paint",
+    "score_maps",
+    "trimmed",
+]
 
 _DILATION = np.ones((5, 5), np.uint8)
 
@@ -34,6 +44,34 @@ class LesionObject:
     row: int
     col: int
     mask: npt.NDArray[np.bool_]
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the box."""
+        height, width = self.mask.shape
+        return slice(self.row, self.row + height), slice(self.col, self.col + width)
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """Objects of one class painted into one picture, where the surest lies above the others.
+
+    Which object owns a pixel does not depend on a threshold of the score: whatever covers it below
+    the owner is less sure.
+
+    Attributes
+    ----------
+    objects
+        The surest first; of equally sure ones the one further up, then further left.
+    pixels
+        int64, the flat indices of all pixels of objects, ascending.
+    owner
+        int64, as long as `pixels`: which of `objects` each belongs to.
+    """
+
+    objects: tuple[LesionObject, ...]
+    pixels: npt.NDArray[np.int64]
+    owner: npt.NDArray[np.int64]
 
 
 def objects_of_mask(
@@ -64,7 +102,7 @@ def objects_of_mask(
         _, parts, sizes, _ = cv2.connectedComponentsWithStats(drawn, connectivity=8)
         drawn = drawn & (sizes[:, cv2.CC_STAT_AREA] >= min_area).astype(np.uint8)[parts]
     if dilations:
-        drawn = cv2.dilate(drawn, _DILATION, iterations=dilations)
+        drawn = np.asarray(cv2.dilate(drawn, _DILATION, iterations=dilations), np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         drawn, connectivity=8, ltype=cv2.CV_32S
     )
@@ -74,3 +112,90 @@ def objects_of_mask(
         window = labels[row : row + height, col : col + width]
         found.append(LesionObject(str(lesion), 1.0, row, col, window == number))
     return found
+
+
+def objects_of_labels(
+    labels: npt.NDArray[np.integer], *, lesion: str, scores: Mapping[int, float]
+) -> list[LesionObject]:
+    """Return an object for each id of a label image, whether its pixels touch others or not.
+
+    Parameters
+    ----------
+    labels
+        Any integer dtype, shape (H, W); 0 where there is none.
+    lesion
+        Code of the class.
+    scores
+        Id to score; 1 where an id is missing.
+    """
+    pixels = np.flatnonzero(labels)
+    if not len(pixels):
+        return []
+    ids, of_pixel = np.unique(labels.reshape(-1)[pixels], return_inverse=True)
+    by_id = pixels[np.argsort(of_pixel, kind="stable")]
+    parts = np.split(by_id, np.cumsum(np.bincount(of_pixel))[:-1])
+    objects = []
+    for number, part in zip(ids.tolist(), parts, strict=True):
+        rows, cols = np.divmod(part, labels.shape[1])
+        top, left = int(rows.min()), int(cols.min())
+        mask = np.zeros((int(rows.max()) - top + 1, int(cols.max()) - left + 1), np.bool_)
+        mask[rows - top, cols - left] = True
+        objects.append(LesionObject(lesion, scores.get(number, 1.0), top, left, mask))
+    return objects
+
+
+def trimmed(found: LesionObject) -> LesionObject | None:
+    """Return the object with its box as small as its mask allows; None where no pixel is set."""
+    rows, cols = (np.flatnonzero(found.mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return None
+    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+    if found.mask[box].shape == found.mask.shape:
+        return found
+    row, col = found.row + box[0].start, found.col + box[1].start
+    return replace(found, row=row, col=col, mask=found.mask[box].copy())
+
+
+def objects_within(
+    objects: Iterable[LesionObject], region: npt.NDArray[np.bool_]
+) -> tuple[LesionObject, ...]:
+    """Return what of the objects lies in `region`, bool of shape (H, W); empty ones are gone."""
+    kept = []
+    for found in objects:
+        inside = region[found.window]
+        if inside.all():
+            kept.append(found)
+        elif (rest := trimmed(replace(found, mask=found.mask & inside))) is not None:
+            kept.append(rest)
+    return tuple(kept)
+
+
+def score_maps(
+    objects: Iterable[LesionObject], lesions: Iterable[str], shape: tuple[int, int]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return a map for each of `lesions`: float32 (H, W), the largest score of any object there.
+
+    So objects can be judged and shown like the maps of methods that know pixels alone.
+    """
+    maps = {str(code): np.zeros(shape, np.float32) for code in lesions}
+    for found in objects:
+        inside = maps[found.lesion][found.window]
+        np.maximum(inside, np.float32(found.score), out=inside, where=found.mask)
+    return maps
+
+
+def paint(objects: Sequence[LesionObject], shape: tuple[int, int]) -> Painted:
+    """Paint objects of one class into a picture of `shape`, the surest last."""
+    ordered = sorted(objects, key=lambda found: (-found.score, found.row, found.col))
+    canvas = np.zeros(shape, np.int32)
+    for number in range(len(ordered), 0, -1):
+        canvas[ordered[number - 1].window][ordered[number - 1].mask] = number
+    # Only rows with objects are looked through: most of a photograph has none.
+    rows = np.zeros(shape[0], np.bool_)
+    for found in ordered:
+        rows[found.window[0]] = True
+    busy = np.flatnonzero(rows)
+    at, cols = np.nonzero(canvas[busy])
+    pixels = busy[at] * shape[1] + cols
+    owner = canvas.reshape(-1)[pixels].astype(np.int64) - 1
+    return Painted(tuple(ordered), pixels.astype(np.int64), owner)

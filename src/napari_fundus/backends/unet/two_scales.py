@@ -1,4 +1,4 @@
-"""Two U-Nets as one: the second sees the picture at half the scale, and their answers are averaged."""
+"""Two U-Nets as one: the second sees the picture at half the scale; the answer is the mean."""
 
 from __future__ import annotations
 

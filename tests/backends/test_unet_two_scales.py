@@ -1,0 +1,146 @@
+"""Two U-Nets of different scale as one: reach, tiles, joined files, what does not go together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from napari_fundus.backends.unet import UNet
+from napari_fundus.backends.unet.joining import join_scales
+from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
+from napari_fundus.checkpoints.card import Split
+from napari_fundus.devices import choose_device
+from napari_fundus.errors import CheckpointError
+from napari_fundus.image import FundusImage
+from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.tiles import run_tiles
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import to_planes
+
+ONE = Architecture(filters=(4, 8), outputs=2)
+BOTH = ONE.model_copy(update={"coarse": Architecture(filters=(4, 6), outputs=2)})
+
+
+def loud(architecture: Architecture) -> torch.nn.Module:
+    """Return a network whose answers span 0 to 1."""
+    network = build_network(architecture).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+            torch.nn.init.normal_(module.weight, std=0.3)
+            torch.nn.init.zeros_(module.bias)
+    return network
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return a function that writes weights of a scale and reads them again."""
+
+    def write(name: str, disc: float, sigma: float, lesions=("MA", "EX"), train=("a",)):
+        recipe = Recipe(resize="disc", disc_diameter=disc, enhance=True, sigma=sigma)
+        card = ModelCard(
+            name=name,
+            detector="unet",
+            lesions=lesions,
+            architecture=ONE.model_dump(mode="json"),
+            recipe={"preprocessing": recipe.model_dump(mode="json")},
+            split=Split(train=train, validation=("b", "c")),
+        )
+        path = tmp_path / f"{name}.safetensors"
+        save_checkpoint(path, loud(ONE).state_dict(), card)
+        return read_checkpoint(path)
+
+    return write
+
+
+def test_the_reach_holds() -> None:
+    """A changed pixel matters no farther than ``reach``, and farther than in one network."""
+    network = loud(BOTH)
+    side = 20 * BOTH.multiple
+    picture = torch.randn(1, 3, side, side)
+    changed = picture.clone()
+    changed[..., side // 2, side // 2] += 100
+    with torch.inference_mode():
+        different = (network(picture) != network(changed))[0].any(dim=0)
+    rows = torch.nonzero(different.any(dim=1)).ravel()
+    farthest = max(side // 2 - int(rows.min()), int(rows.max()) - side // 2)
+    assert ONE.reach < farthest <= BOTH.reach
+
+
+def test_tiles_equal_one_pass() -> None:
+    network = torch.nn.Sequential(loud(BOTH), torch.nn.Sigmoid())
+    side = 24 * BOTH.multiple
+    picture = np.random.default_rng(0).normal(0, 5, (3, side, side)).astype(np.float32)
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(picture)[np.newaxis])[0].numpy()
+    done = run_tiles(
+        network,
+        picture,
+        outputs=2,
+        tile=8 * BOTH.multiple,
+        halo=BOTH.reach,
+        multiple=BOTH.multiple,
+        inside=np.ones((side, side), np.bool_),
+        fill=0.0,
+        device=choose_device("cpu", supported=("cpu",)),
+        precision="float32",
+    )
+    inner = np.s_[:, BOTH.reach : -BOTH.reach, BOTH.reach : -BOTH.reach]
+    np.testing.assert_allclose(done.maps[inner], whole[inner], atol=1e-4)
+    assert np.ptp(whole[inner]) > 0.5
+
+
+def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina) -> None:
+    fine, coarse = files("near", 128, 4), files("far", 64, 2, train=("a", "c"))
+    tensors, card = join_scales(fine, coarse)
+    path = tmp_path / "both.safetensors"
+    save_checkpoint(path, tensors, card)
+    image = FundusImage(retina.pixels)
+    options = {"checkpoint": str(path), "optic_disc": False, "exclude_disc": False}
+    found = UNet().detect(image, options)
+
+    prepared = recipe_on_card(fine).apply(image)
+    planes = torch.from_numpy(to_planes(prepared))[np.newaxis]
+    height, width = planes.shape[-2:]
+    more = (0, -width % BOTH.multiple, 0, -height % BOTH.multiple)
+    planes = functional.pad(planes, more, value=-2.0)
+    nets = []
+    for checkpoint in (fine, coarse):
+        network = build_network(ONE).eval()
+        network.load_state_dict(dict(checkpoint.tensors))
+        nets.append(network)
+    with torch.inference_mode():
+        far = nets[1](functional.avg_pool2d(planes, 2))
+        far = functional.interpolate(far, scale_factor=2.0, mode="bilinear")
+        mean = ((nets[0](planes) + far) / 2).sigmoid()[0, :, :height, :width].numpy()
+    for values, code in zip(mean, ("MA", "EX"), strict=True):
+        difference = np.abs(prepared.to_original(values) - found.probability[code])
+        # Near the frame's border tiles and one pass see other fillings.
+        assert difference[80:160, 120:200].max() < 1e-4
+        assert np.ptp(found.probability[code][80:160, 120:200]) > 0.1
+    assert card.split.train == ("a", "c")
+    assert card.split.validation == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"disc": 128, "sigma": 4}, "must be trained on 64 px"),
+        ({"disc": 64, "sigma": 4}, "blur of 2 px"),
+        ({"disc": 64, "sigma": 2, "lesions": ("EX", "MA")}, "the same classes"),
+    ],
+)
+def test_what_does_not_go_together_is_told(files, other, reason) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        join_scales(files("near", 128, 4), files("far", **other))
+
+
+def test_a_joined_one_cannot_be_joined_again(files, tmp_path) -> None:
+    fine, coarse = files("near", 128, 4), files("far", 64, 2)
+    path = tmp_path / "both.safetensors"
+    tensors, card = join_scales(fine, coarse)
+    save_checkpoint(path, tensors, card)
+    with pytest.raises(CheckpointError, match="two scales already"):
+        join_scales(read_checkpoint(path), coarse)

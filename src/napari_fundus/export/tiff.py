@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import tifffile
@@ -23,6 +24,7 @@ from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 
 __all__ = [
+    "encoded_tiles",
     "read_labels_tiff",
     "read_probability_tiff",
     "write_labels_tiff",
@@ -121,18 +123,43 @@ def _write(
             title = describe(code).name if code and kind != "stage" else code
             name = " ".join(part for part in (title, kind) if part)
             tiff.write(
-                array,
+                encoded_tiles(array),
+                shape=array.shape,
+                dtype=array.dtype,
                 tile=_TILE,
                 photometric="minisblack",
                 compression="zlib",
-                # Level 1 packs maps to nearly the same size as level 6, several times as fast.
-                compressionargs={"level": 1},
                 predictor=_FLOATING_POINT if array.dtype == np.float32 else _HORIZONTAL,
                 description=json.dumps(head if number == 0 else {"page": number}),
                 software=f"napari-fundus {__version__}",
                 metadata=None,
                 extratags=[(_PAGE_NAME, "s", 0, name, True)],
             )
+
+
+def encoded_tiles(array: npt.NDArray[Any]) -> Iterator[bytes]:
+    """Yield the tiles as they stand in the file; of those that are all 0, one is packed for all.
+
+    Of a label image that is nearly every tile.
+    """
+    predict = imagecodecs.floatpred_encode if array.dtype == np.float32 else imagecodecs.delta_encode
+
+    def encoded(tile: npt.NDArray[Any]) -> bytes:
+        # Level 1 packs maps to nearly the same size as level 6, several times as fast.
+        packed: bytes = imagecodecs.deflate_encode(predict(tile, axis=-1), level=1)
+        return packed
+
+    height, width = _TILE
+    empty = encoded(np.zeros(_TILE, array.dtype))
+    for top in range(0, array.shape[0], height):
+        for left in range(0, array.shape[1], width):
+            part = array[top : top + height, left : left + width]
+            if not part.any():
+                yield empty
+                continue
+            tile = np.zeros(_TILE, array.dtype)
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield encoded(tile)
 
 
 def read_labels_tiff(path: str | Path) -> tuple[dict[str, npt.NDArray[np.int32]], Provenance]:

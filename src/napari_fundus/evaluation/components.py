@@ -103,15 +103,14 @@ def crowding_level(
         ``probability > level`` has at most ``largest * H * W`` pixels.
     """
     most = int(largest * probability.size)
+    candidates = probability > np.float32(lowest)
+    if np.count_nonzero(candidates) <= most or _largest_component(candidates) <= most:
+        return lowest
     levels = to_levels(probability)
     # above[k]: pixels of level k or higher; those of a higher level than k are above[k + 1].
     counts = np.bincount(levels.ravel(), minlength=LEVELS + 2)
     above = np.cumsum(counts[::-1])[::-1]
     first = int(np.searchsorted(grid(), np.float32(lowest), side="right")) - 1
-    if int(np.count_nonzero(probability > np.float32(lowest))) <= most:
-        return lowest
-    if _largest_component(probability > np.float32(lowest)) <= most:
-        return lowest
     # `high` is known to do: so few pixels are above it that no component can be too large.
     low, high = first, int(np.argmax(above[1:] <= most))
     while high - low > 1:

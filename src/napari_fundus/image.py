@@ -327,7 +327,8 @@ def _read_pillow(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str
     try:
         orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
         info["rotated"] = orientation != 1
-        image = ImageOps.exif_transpose(image)
+        # In place: it would copy an image that stands upright too.
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode in ("I;16", "I;16B", "I;16L", "I"):
             info["bits"] = 16
             return np.asarray(image).astype(np.uint16), info

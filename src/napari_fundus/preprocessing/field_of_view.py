@@ -30,6 +30,9 @@ _LEAST_SHAPE = 0.7
 _MUCH_LARGER = 1.3
 """Ratio of areas above which a darker region is not just the glow around a brighter one."""
 
+_BAND = 64
+"""Rows worked on at a time, so that they stay in the processor's cache."""
+
 _TO_DO = "Check the file, or give the field of view as a mask."
 
 
@@ -227,5 +230,9 @@ def _refine(
 def _brightest(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     import cv2
 
-    red, green, blue = cv2.split(pixels)
-    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
+    brightest = np.empty(pixels.shape[:2], np.uint8)
+    # Band by band: whole planes would be fresh memory, which costs more than the arithmetic.
+    for start in range(0, len(pixels), _BAND):
+        red, green, blue = cv2.split(pixels[start : start + _BAND])
+        cv2.max(cv2.max(red, green), blue, dst=brightest[start : start + _BAND])
+    return brightest

@@ -16,7 +16,7 @@ from napari_fundus.backends.multiscale.training import train_multiscale
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import read_card, read_checkpoint, save_checkpoint
 from napari_fundus.datasets import open_dataset
-from napari_fundus.errors import CheckpointError, OptionsError, TrainingError
+from napari_fundus.errors import Cancelled, CheckpointError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import EpochEnd, TrainingSettings
@@ -147,6 +147,37 @@ def test_tiles_do_not_show(runs, unseen) -> None:
     whole = found(runs["coarse"], unseen, result="fused").probability["MA"]
     tiled = found(runs["coarse"], unseen, result="fused", tile=256).probability["MA"]
     np.testing.assert_allclose(tiled, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.55, 0.8, 0.95])
+def test_cancelling_is_heeded_in_every_stage(runs, unseen, share) -> None:
+    """The step after the wish to stop is the last one."""
+    later: list[float] = []
+
+    def watch(progress) -> None:
+        if monitor.cancelled:
+            later.append(progress.fraction)
+        elif progress.fraction >= share:
+            monitor.cancel()
+
+    monitor = Monitor(watch)
+    image = FundusImage.from_array(unseen.pixels)
+    options = {"checkpoint": str(runs["refine"]), "result": "refined", "suspect": 0.2, "stride": 2}
+    with pytest.raises(Cancelled):
+        Multiscale().detect(image, options, device="cpu", monitor=monitor)
+    assert len(later) <= 1
+
+
+def test_a_picture_without_lesion_is_refined_too(runs, unseen) -> None:
+    """Where no place is suspect the refiner has nothing to do, and the map stays as it is."""
+    plain = np.where(unseen.disc[..., np.newaxis], np.uint8([150, 80, 30]), np.uint8(0))
+    result = Multiscale().detect(
+        FundusImage.from_array(plain),
+        {"checkpoint": str(runs["refine"]), "result": "refined", "suspect": 0.99},
+        device="cpu",
+    )
+    assert result.instances.empty
+    assert result.probability["MA"].max() < 0.99
 
 
 def test_a_stage_can_be_trained_further(runs, folder, tmp_path) -> None:

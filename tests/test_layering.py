@@ -15,7 +15,7 @@ PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"defaults", "errors", "native_libraries"},
-    {"files", "objects"},
+    {"connected", "files", "objects"},
     {"preferences"},
     {"lesions", "image", "instances", "landmarks", "monitor", "run_lengths", "samples"},
     {"datasets", "preprocessing", "detections", "checkpoints", "devices"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_fundus.connected import Parts, connected_parts
 from napari_fundus.objects import LesionObject, Painted, paint
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "empty_instances",
     "label_map",
     "label_objects",
+    "label_pixels",
     "painted_table",
     "sure_enough",
 ]
@@ -74,47 +75,57 @@ def label_map(
         One row a lesion, with the columns `INSTANCE_COLUMNS`. The score is the largest probability
         inside.
     """
-    smallest = float(np.finfo(np.float32).tiny)
-    mask = probability >= np.float32(max(threshold, smallest))
-    components = cv2.connectedComponentsWithStats(
-        mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
-    )
-    labels: npt.NDArray[np.int32] = np.asarray(components[1], np.int32)
-    stats: npt.NDArray[np.int32] = np.asarray(components[2], np.int32)
-    centroids: npt.NDArray[np.float64] = np.asarray(components[3], np.float64)
-    pixels = np.flatnonzero(mask)
-    label_of_pixel = labels.ravel()[pixels]
-    values = probability.ravel()[pixels]
-    count = len(stats)
-    peak = np.zeros(count, np.float32)
-    np.maximum.at(peak, label_of_pixel, values)
-    area = stats[:, cv2.CC_STAT_AREA].astype(np.int64)
-    mean = np.bincount(label_of_pixel, values, count) / np.maximum(area, 1)
+    parts, whole = label_pixels(probability, lesion=lesion, threshold=threshold)
+    keep = parts.area >= min_area
+    table = whole[keep].reset_index(drop=True)
+    table["id"] = np.arange(first_id, first_id + len(table))
+    ids = np.zeros(len(keep), np.int32)
+    ids[keep] = table["id"]
+    labels = np.zeros(probability.shape, np.int32)
+    labels.ravel()[parts.pixels] = ids[parts.part]
+    return labels, table
 
-    kept = np.flatnonzero(area >= min_area)
-    kept = kept[kept > 0]
-    if len(kept) < count - 1 or first_id != 1:
-        new_id = np.zeros(count, np.int32)
-        new_id[kept] = np.arange(first_id, first_id + len(kept))
-        labels.ravel()[pixels] = new_id[label_of_pixel]
-    left, top, width, height = (stats[kept, i].astype(np.int64) for i in range(4))
+
+def label_pixels(
+    probability: npt.NDArray[np.float32], *, lesion: str, threshold: float
+) -> tuple[Parts, pd.DataFrame]:
+    """Return what :func:`label_map` makes labels and table of, small lesions included.
+
+    Parameters
+    ----------
+    probability, lesion, threshold
+        As of :func:`label_map`.
+
+    Returns
+    -------
+    parts
+        The lesions' pixels.
+    instances
+        One row a part, in their order; ids count from 1.
+    """
+    smallest = float(np.finfo(np.float32).tiny)
+    parts = connected_parts(probability >= np.float32(max(threshold, smallest)))
+    values = probability.ravel()[parts.pixels]
+    count = len(parts.area)
+    peak = np.zeros(count, np.float32)
+    np.maximum.at(peak, parts.part, values)
     table = pd.DataFrame(
         {
-            "id": np.arange(first_id, first_id + len(kept), dtype=np.int64),
-            "lesion": np.full(len(kept), str(lesion), dtype=object),
-            "score": peak[kept].astype(np.float64),
-            "mean_probability": mean[kept],
-            "area_px": area[kept],
-            "equivalent_diameter_px": np.sqrt(4 * area[kept] / np.pi),
-            "centroid_row": centroids[kept, 1],
-            "centroid_col": centroids[kept, 0],
-            "bbox_row_start": top,
-            "bbox_col_start": left,
-            "bbox_row_stop": top + height,
-            "bbox_col_stop": left + width,
+            "id": np.arange(1, count + 1),
+            "lesion": np.full(count, str(lesion), dtype=object),
+            "score": peak.astype(np.float64),
+            "mean_probability": np.bincount(parts.part, values, count) / parts.area,
+            "area_px": parts.area,
+            "equivalent_diameter_px": np.sqrt(4 * parts.area / np.pi),
+            "centroid_row": parts.row,
+            "centroid_col": parts.col,
+            "bbox_row_start": parts.box[:, 0],
+            "bbox_col_start": parts.box[:, 1],
+            "bbox_row_stop": parts.box[:, 2],
+            "bbox_col_stop": parts.box[:, 3],
         }
     )
-    return labels, table.astype(INSTANCE_COLUMNS)
+    return parts, table.astype(INSTANCE_COLUMNS)
 
 
 def painted_table(painted: Painted, *, lesion: str, shape: tuple[int, int]) -> pd.DataFrame:

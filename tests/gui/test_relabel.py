@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_fundus.gui import relabel
 from napari_fundus.gui.relabel import components, label_image
 from napari_fundus.instances import label_map
 
@@ -43,12 +42,6 @@ def test_any_map_gives_the_labels_ids_and_table_of_label_map(probability, thresh
 def test_noise_of_any_density_gives_the_numbers_of_label_map(density, shape):
     probability = np.random.default_rng(3).random(shape, dtype=np.float32)
     same(probability, 1 - density, min_area=2)
-
-
-def test_a_dense_map_takes_the_other_path_with_the_same_result(monkeypatch):
-    monkeypatch.setattr(relabel, "_DENSE", 100)
-    probability = np.random.default_rng(5).random((90, 70), dtype=np.float32)
-    same(probability, 0.55, min_area=3)
 
 
 def test_a_component_at_the_edges_does_not_wrap_to_the_next_row():

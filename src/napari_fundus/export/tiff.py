@@ -142,7 +142,8 @@ def encoded_tiles(array: npt.NDArray[Any]) -> Iterator[bytes]:
 
     Of a label image that is nearly every tile.
     """
-    predict = imagecodecs.floatpred_encode if array.dtype == np.float32 else imagecodecs.delta_encode
+    floating = array.dtype == np.float32
+    predict = imagecodecs.floatpred_encode if floating else imagecodecs.delta_encode
 
     def encoded(tile: npt.NDArray[Any]) -> bytes:
         # Level 1 packs maps to nearly the same size as level 6, several times as fast.

@@ -15,6 +15,7 @@ from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.monitor import Monitor
+from napari_fundus.native_libraries import keep_compilers_apart
 from napari_fundus.plugins import get_detector
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def as_image(source: Any) -> FundusImage:
     if isinstance(source, str | Path):
         return read_image(source)
     if hasattr(source, "data") and hasattr(source, "multiscale"):
+        # Where there is a layer there is a window, and a network may be about to be loaded.
+        keep_compilers_apart()
         data = source.data[0] if source.multiscale else source.data
         return FundusImage.from_array(data, name=source.name)
     return FundusImage.from_array(source)

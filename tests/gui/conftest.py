@@ -8,10 +8,6 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
-
-# Before any window: where Mesa draws by the processor, its LLVM and that of torch's compiler do not
-# bear each other in this order only.
-import torchvision  # noqa: F401
 from pydantic import Field
 from qtpy.QtWidgets import QApplication
 

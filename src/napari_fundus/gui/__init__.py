@@ -10,12 +10,16 @@ import numpy.typing as npt
 
 from napari_fundus.detections import Detections
 from napari_fundus.image import FundusImage
+from napari_fundus.native_libraries import keep_compilers_apart
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
 __all__ = ["add_detections", "open_demo"]
+
+# Whoever comes through this door has a window, or will have one, and may run a network beside it.
+keep_compilers_apart()
 
 
 def add_detections(

@@ -76,11 +76,18 @@ def viewer():
 
 
 @pytest.fixture
-def browser(viewer, qtbot, wait, dataset):
+def shown() -> list[str]:
+    """The samples whose layers all came, in order."""
+    return []
+
+
+@pytest.fixture
+def browser(viewer, qtbot, wait, dataset, shown):
     browser = BrowserWidget(viewer)
     qtbot.addWidget(browser)
+    browser.shown.connect(lambda sample: shown.append(sample.id))
     browser.show_dataset(dataset)
-    wait(lambda: len(viewer.layers) == 3)
+    wait(lambda: shown == ["eye0"])
     yield browser
     browser.forget()
 
@@ -129,23 +136,24 @@ def test_the_filters_leave_what_fulfils_all(browser, split, grade, lesion, text,
     assert listed(browser) == expected
 
 
-def test_next_and_previous_go_through_what_is_listed(browser, viewer, wait):
+def test_next_and_previous_go_through_what_is_listed(browser, viewer, wait, shown):
     browser.step(1)
-    wait(lambda: viewer.layers[0].name == "eye1")
+    wait(lambda: shown[-1] == "eye1")
+    assert viewer.layers[0].name == "eye1"
     assert browser.position.text() == "2 of 4"
     assert viewer.layers[-1].name == "eye1: centres (experts)"
     browser.step(-1)
-    wait(lambda: viewer.layers[0].name == "eye0")
+    wait(lambda: shown[-1] == "eye0")
     browser.step(-1)
     assert browser.current().id == "eye0"
 
 
-def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, viewer, wait):
+def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, viewer, wait, shown):
     own = viewer.add_labels(np.zeros((9, 9), int), name="mine")
     painted = next(x for x in viewer.layers if x.name.endswith("MA (experts)"))
     painted.paint((3, 3), 5)
     browser.go(2)
-    wait(lambda: any(layer.name == "eye2" for layer in viewer.layers))
+    wait(lambda: shown[-1] == "eye2")
     names = [layer.name for layer in viewer.layers]
     assert own in viewer.layers
     assert painted in viewer.layers
@@ -163,11 +171,21 @@ def test_results_of_an_image_that_is_gone_are_hidden_not_lost(browser, viewer, w
     assert not result.visible
 
 
-def test_of_quick_clicks_the_last_one_wins(browser, viewer, wait, qtbot):
+def test_of_quick_clicks_the_last_one_wins(browser, viewer, wait, qtbot, shown):
     for row in (1, 2, 3):
         browser.go(row)
-    wait(lambda: viewer.layers[0].name == "eye3")
+    wait(lambda: shown[-1] == "eye3")
     qtbot.wait(300)
+    assert [layer.name for layer in viewer.layers] == ["eye3"]
+    assert shown == ["eye0", "eye3"]
+
+
+def test_a_click_while_layers_still_come_leaves_none_of_them(browser, viewer, wait, shown):
+    browser.go(1)
+    wait(lambda: any(layer.name == "eye1" for layer in viewer.layers))
+    assert shown == ["eye0"], "only the first of its layers is there"
+    browser.go(3)
+    wait(lambda: shown[-1] == "eye3")
     assert [layer.name for layer in viewer.layers] == ["eye3"]
 
 

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from napari_fundus.gui.layers import LayerTuple, add_layers, centre_layer, image
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.lesions import describe
 from napari_fundus.monitor import Monitor
@@ -80,6 +81,7 @@ class BrowserWidget(QWidget):
         viewer = self._viewer = unwrapped(viewer)
         self._layers: list[Layer] = []
         self._job: Job | None = None
+        self._turns = Turns(self)
         self._shape: tuple[int, int] | None = None
         self.dataset: Dataset | None = None
         self.model = SampleList()
@@ -258,16 +260,25 @@ class BrowserWidget(QWidget):
         tell_error(error)
 
     def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
-        old = self._layers
-        self._layers = []
-        for layer in old:
+        # The last click wins: of an earlier one, what is shown already goes with the rest.
+        self._turns.start(self._exchange(tuples), lambda: self._shown(sample))
+
+    def _exchange(self, tuples: list[LayerTuple]) -> Iterator[None]:
+        """Take the layers of the last sample away and show others, one a step."""
+        self._hide_results_of(self._layers)
+        for layer in list(self._layers):
+            self._keep(layer)
             if any(layer is present for present in self._viewer.layers):
                 self._viewer.layers.remove(layer)
-        self._hide_results_of(old)
-        self._layers = add_layers(self._viewer, tuples)
-        for layer in self._layers:
+                yield
+        for one in tuples:
+            (layer,) = add_layers(self._viewer, [one])
+            self._layers.append(layer)
             if hasattr(layer.events, "paint"):
                 layer.events.paint.connect(lambda _, layer=layer: self._keep(layer))
+            yield
+
+    def _shown(self, sample: Sample) -> None:
         photograph = self._layers[0]
         self._viewer.layers.selection.active = photograph
         shape = photograph.data.shape[:2]
@@ -278,7 +289,7 @@ class BrowserWidget(QWidget):
         self.shown.emit(sample)
 
     def _keep(self, layer: Layer) -> None:
-        """Leave a layer that was painted on to the user."""
+        """Know of a layer no more: it goes, or the user painted on it and keeps it."""
         self._layers = [own for own in self._layers if own is not layer]
 
     def _hide_results_of(self, layers: Iterable[Layer]) -> None:
@@ -295,6 +306,7 @@ class BrowserWidget(QWidget):
 
     def forget(self) -> None:
         """Stop reading: the widget was closed."""
+        self._turns.stop()
         if self._job is not None:
             self._job.forget()
 

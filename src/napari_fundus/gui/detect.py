@@ -3,11 +3,12 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -33,6 +34,7 @@ from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.results import ResultsPanel
 from napari_fundus.gui.run_bar import RunBar
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import tell_error
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.monitor import Monitor
@@ -73,6 +75,7 @@ class DetectWidget(QWidget):
         self._entered: dict[str, dict[str, Any]] = {}
         self._detector: Detector | None = None
         self.results: ResultsPanel | None = None
+        self._turns = Turns(self)
         self._build()
         self._choose_detector()
         when_removed(self, self.forget)
@@ -227,36 +230,38 @@ class DetectWidget(QWidget):
         self._show(detections, tuples, source)
 
     def _show(self, detections: Detections, tuples: list[LayerTuple], source: Source) -> None:
-        self._drop_earlier(detections, source)
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
         active = self._viewer.layers.selection.active
+        outdated = self._outdated(detections, source)
         added: list[Layer] = []
-        waiting = list(tuples)
 
-        def add_next() -> None:
-            # One layer an event-loop turn, so that the window draws and answers in between.
-            if waiting:
-                added.extend(add_layers(self._viewer, [waiting.pop(0)]))
-                return
-            turn.stop()
+        def one_by_one() -> Iterator[None]:
+            for layer in outdated:
+                if any(layer is present for present in self._viewer.layers):
+                    self._viewer.layers.remove(layer)
+                    yield
+            for one in tuples:
+                added.extend(add_layers(self._viewer, [one]))
+                yield
+
+        def finish() -> None:
             if active is not None and active is not source.layer and active in self._viewer.layers:
                 self._viewer.layers.selection.active = active
             self._set_results(detections, added, source)
             self.shown.emit(added)
 
-        turn = QTimer(self)
-        turn.timeout.connect(add_next)
-        turn.start(0)
+        self._turns.start(one_by_one(), finish)
 
-    def _drop_earlier(self, detections: Detections, source: Source) -> None:
-        """Remove what the same method found in the same layer before, unless it was edited.
+    def _outdated(self, detections: Detections, source: Source) -> list[Layer]:
+        """Return what the same method found in the same layer before, unless it was edited.
 
         What it found with other weights is hidden, so that the two can be compared. Landmarks go
         whatever found them: those that a person gave come again.
         """
         now = detections.provenance
         edited = self.results.edited_layers() if self.results is not None else []
+        outdated: list[Layer] = []
         for layer in list(self._viewer.layers):
             known = layer.metadata.get(METADATA_KEY)
             if not isinstance(known, dict) or known.get("source") is not source.layer:
@@ -267,9 +272,10 @@ class DetectWidget(QWidget):
                 same and before.get("checkpoint_sha256") == now.checkpoint_sha256
             ):
                 if not any(layer is kept for kept in edited):
-                    self._viewer.layers.remove(layer)
+                    outdated.append(layer)
             elif same:
                 layer.visible = False
+        return outdated
 
     def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
         if self.results is not None:
@@ -286,6 +292,7 @@ class DetectWidget(QWidget):
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.forget()
+        self._turns.stop()
         self.device_choice.forget()
         if self.results is not None:
             self.results.forget()

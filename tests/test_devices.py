@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
+import torch
 
 from napari_fundus import devices
 from napari_fundus.devices import (
@@ -16,6 +18,7 @@ from napari_fundus.devices import (
     available_devices,
     choose_device,
     preferred_precision,
+    release_memory,
 )
 from napari_fundus.errors import DeviceError
 
@@ -117,3 +120,16 @@ def test_the_choice_agrees_with_the_flags_of_this_machine() -> None:
     else:
         has = "avx512_bf16" in flags or "amx_bf16" in flags
         assert (preferred_precision(CPU) == "bfloat16") == has
+
+
+def test_a_gpu_s_memory_is_given_back_once_nothing_holds_it_in_a_circle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = torch.zeros(3)
+    circle: list[object] = [held]
+    circle.append(circle)
+    watched, alive = weakref.ref(held), []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(watched() is not None))
+    del held, circle
+    release_memory(GPU)
+    assert alive == [False]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import weakref
 
 import numpy as np
 import pytest
+import torch
 from napari.components import ViewerModel
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
@@ -17,8 +19,9 @@ from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.train import session as sessions
 from napari_fundus.gui.train.data import lesion_of
 from napari_fundus.gui.train.session import Session
-from napari_fundus.training import process
+from napari_fundus.training import process, run
 from napari_fundus.training.order import read_order
+from napari_fundus.training.patch_task import PatchTask
 from napari_fundus.training.state import LAST
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -39,6 +42,46 @@ def listen(widget):
     widget.failed.connect(ends.append)
     widget.checked.connect(lambda: ends.append("checked"))
     return ends
+
+
+def test_nothing_of_a_training_is_held_when_the_device_s_memory_is_given_back(
+    make, data, small, tmp_path, until, monkeypatch
+):
+    """Torch gives back what no tensor holds: so it counts which tensors live at that moment."""
+    known: dict[str, list[weakref.ref]] = {"network": [], "optimizer": [], "batch": []}
+    alive: list[set[str]] = []
+
+    class Watched(run.Learner):
+        def __init__(self, network, *rest):
+            super().__init__(network, *rest)
+            known["network"] += map(weakref.ref, [network, *network.parameters()])
+            known["optimizer"].append(weakref.ref(self._optimizer))
+
+        def step(self):
+            super().step()
+            moments = [x for kept in self._optimizer.state.values() for x in kept.values()]
+            known["optimizer"] += [weakref.ref(x) for x in moments if torch.is_tensor(x)]
+
+    augment = PatchTask.augment
+
+    def watched(task, batch):
+        made = augment(task, batch)
+        known["batch"] += [weakref.ref(x) for x in (*batch.values(), *made.values())]
+        return made
+
+    def count(device):
+        alive.append({kind for kind, refs in known.items() if any(x() is not None for x in refs)})
+
+    monkeypatch.setattr(run, "Learner", Watched)
+    monkeypatch.setattr(PatchTask, "augment", watched)
+    monkeypatch.setattr(sessions, "release_memory", count)
+    widget = ready(make(), data, small, tmp_path / "runs")
+    ends = listen(widget)
+    widget.start()
+    until(lambda: ends)
+    assert ends[0].problem == ""
+    assert all(len(refs) > 1 for refs in known.values()), "each kind was seen"
+    assert alive == [set()]
 
 
 def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(

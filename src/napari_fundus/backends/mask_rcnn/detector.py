@@ -1,0 +1,125 @@
+"""The Mask R-CNN detector: a photograph in, each lesion as an object in its own pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from napari_fundus.backends.mask_rcnn.options import MaskRCNNOptions
+from napari_fundus.checkpoints import load_checkpoint
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.devices import Device
+from napari_fundus.errors import CheckpointError
+from napari_fundus.image import FundusImage
+from napari_fundus.inference.objects import objects_to_original, run_objects
+from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.monitor import Monitor
+from napari_fundus.objects import objects_within, score_maps
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import to_planes
+
+if TYPE_CHECKING:
+    from napari_fundus.preprocessing.recipe import Prepared
+
+__all__ = ["MaskRCNN"]
+
+
+class MaskRCNN(Detector):
+    """A Mask R-CNN tells lesions apart: each has a box, a mask, a class and a score of its own."""
+
+    name: ClassVar[str] = "mask_rcnn"
+    title: ClassVar[str] = "Mask R-CNN"
+    summary: ClassVar[str] = "All four lesion classes as objects that can be counted and measured."
+    lesions: ClassVar[tuple[str, ...]] = tuple(map(str, DR_LESIONS))
+    licence: ClassVar[str] = "BSD-3-Clause"
+    reference: ClassVar[str] = "He et al. 2017, doi:10.1109/ICCV.2017.322"
+    devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
+    Options: ClassVar[type[DetectorOptions]] = MaskRCNNOptions
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        """Return the lesions of `image` as objects, and as maps; see `Detector.predict`."""
+        from napari_fundus.backends.mask_rcnn.network import load_network
+
+        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
+        network, architecture = load_network(checkpoint)
+        heads: Any = network.roi_heads
+        heads.score_thresh = float(np.nextafter(np.float32(options.keep_from), np.float32(-1)))
+        heads.nms_thresh = options.nms
+        heads.detections_per_img = options.max_detections
+        prepared = _prepared(
+            recipe_on_card(checkpoint), image, options.working_size, monitor.part(0.0, 0.1)
+        )
+        planes = to_planes(prepared)
+        if len(planes) != architecture.planes:
+            raise CheckpointError(
+                f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
+                f"gives {len(planes)}. The file's card is wrong; train or get it again."
+            )
+        lesions = checkpoint.card.lesions
+        found = run_objects(
+            network,
+            planes,
+            lesions=lesions,
+            tile=options.tile,
+            overlap=options.overlap,
+            least_score=options.keep_from,
+            inside=prepared.field_of_view,
+            device=device,
+            monitor=monitor.part(0.1, 0.95),
+        )
+        field_of_view = prepared.original_field_of_view
+        objects = objects_within(
+            objects_to_original(found.objects, prepared.geometry), field_of_view
+        )
+        return Prediction(
+            probability=score_maps(objects, lesions, image.shape),
+            field_of_view=field_of_view,
+            has_boxes=True,
+            checkpoint=checkpoint.card.name,
+            checkpoint_sha256=checkpoint.sha256,
+            objects=objects,
+        )
+
+    def weights_sha256(self, options: Any) -> str | None:
+        """Return the hash of the file of weights."""
+        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+
+    def training_form(self) -> TrainingForm:
+        """Return the options of the training."""
+        from napari_fundus.backends.mask_rcnn.training_options import (
+            LOOP_DEFAULTS,
+            OF_THE_WEIGHTS,
+            MaskRCNNTrainingOptions,
+        )
+
+        return TrainingForm(
+            options=MaskRCNNTrainingOptions,
+            defaults=LOOP_DEFAULTS,
+            of_the_weights=OF_THE_WEIGHTS,
+            why_no_schemes="A Mask R-CNN does not tell its convolutions in order.",
+        )
+
+    def train(self, **settings: Any) -> Iterator[Any]:
+        """Train on a data set; the arguments are those of `training.train_mask_rcnn`."""
+        from napari_fundus.backends.mask_rcnn.training import train_mask_rcnn
+
+        return train_mask_rcnn(**settings)
+
+
+def _prepared(recipe: Recipe, image: FundusImage, working_size: str, monitor: Monitor) -> Prepared:
+    """Prepare the photograph as the weights know it, or without resizing.
+
+    The blur of the enhancement then grows with the picture, so that it takes away the same.
+    """
+    prepared = recipe.apply(image, monitor)
+    if working_size == "trained" or recipe.resize == "none":
+        return prepared
+    scale = float(np.mean(prepared.geometry.scale))
+    sigma = float(np.clip(recipe.sigma / scale, 0.5, 500))
+    native = recipe.model_copy(update={"resize": "none", "sigma": sigma})
+    return native.apply(image, monitor)

@@ -1,0 +1,249 @@
+"""Mask R-CNN as a network: torchvision's parts, on a ResNet or on our own U-Net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import MultiScaleRoIAlign
+
+from napari_fundus.backends.mask_rcnn.heads import InstanceHeads, Proposals
+from napari_fundus.backends.mask_rcnn.light import LevelPool, LightPyramid
+from napari_fundus.backends.mask_rcnn.residual import residual_pyramid, start_from_coco
+from napari_fundus.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from napari_fundus.checkpoints import Checkpoint
+
+__all__ = ["MASK_SIDE", "MULTIPLE", "Architecture", "build_network", "load_network"]
+
+MASK_SIDE = 28
+"""Masks come as so many cells squared, spread evenly over their box.
+
+Boxes are half-open, (x0, y0, x1, y1) with pixel i from i to i + 1: the centre of cell (r, c) lies
+at pixel row ``y0 + (r + .5) · (y1 - y0) / 28 - .5`` and likewise for columns.
+"""
+
+MULTIPLE = 32
+"""Pictures are filled with 0, at the bottom and right, to multiples of it."""
+
+Sizes = tuple[Annotated[float, Field(ge=1, le=4096)], ...]
+
+
+class Architecture(BaseModel):
+    """What a network is built from; it stands in the model card.
+
+    Attributes
+    ----------
+    kind
+        ``"light"``: on the plain U-Net; ``"resnet50"``, ``"resnet101"``: torchvision's, with a
+        feature pyramid.
+    planes, classes
+        Number of input planes, and of classes without the background.
+    filters, stem
+        Of the U-Net, see `napari_fundus.inference.plain_unet.PlainUNet`.
+    channels, hidden, mask_channels
+        Of the light one's pyramid, box head and mask head.
+    norm
+        Batch normalization of the ResNet: ``"frozen"`` as pretrained, or ``"batch"``.
+    anchors, ratios
+        Sides of the anchors in pixels, a tuple for each level of the pyramid, the finest (one cell
+        for 4 px) first; ratios of height and width.
+    anchors_per_image, rois_per_image
+        How many of them a training picture's loss is made from.
+    foreground
+        Least intersection over union of a proposal that stands for a lesion.
+    proposals
+        How many proposals of a picture are looked at, in training and afterwards.
+    detections
+        At most so many lesions a picture.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["light", "resnet50", "resnet101"] = "light"
+    planes: Annotated[int, Field(ge=1, le=16)] = 3
+    classes: Annotated[int, Field(ge=1, le=8)] = 4
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5)] = (
+        32,
+        64,
+        128,
+        192,
+        256,
+    )
+    stem: Literal[2] = 2
+    channels: Annotated[int, Field(ge=8, le=1024)] = 64
+    hidden: Annotated[int, Field(ge=8, le=4096)] = 256
+    mask_channels: Annotated[int, Field(ge=8, le=1024)] = 64
+    norm: Literal["frozen", "batch"] = "batch"
+    anchors: Annotated[tuple[Sizes, ...], Field(min_length=4, max_length=5)] = (
+        (6, 9, 13),
+        (18, 26, 38),
+        (54, 76, 108),
+        (150, 210, 300),
+    )
+    ratios: Sizes = (1.0,)
+    anchors_per_image: Annotated[int, Field(ge=8, le=8192)] = 256
+    rois_per_image: Annotated[int, Field(ge=8, le=8192)] = 64
+    foreground: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    proposals: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (400, 1000)
+    detections: Annotated[int, Field(ge=1, le=4096)] = 256
+
+    @classmethod
+    def of_the_paper(cls, kind: Literal["resnet50", "resnet101"], **changes: Any) -> Architecture:
+        """Return a ResNet with the paper's anchors from 8 px and 512 anchors and RoIs a picture."""
+        paper = {
+            "norm": "frozen",
+            "anchors": ((8.0,), (16.0,), (32.0,), (64.0,), (128.0,)),
+            "ratios": (0.5, 1.0, 2.0),
+            "anchors_per_image": 512,
+            "rois_per_image": 512,
+            "foreground": 0.5,
+            "proposals": (2000, 1000),
+        }
+        return cls.model_validate({"kind": kind, **paper, **changes})
+
+
+class _AsTheyAre(nn.Module):
+    """Pictures stay as the recipe made them, and masks stay in their boxes.
+
+    Stands where torchvision resizes, normalizes, and pastes each mask into a map of its own: 500
+    lesions on 12 megapixels would take 24 GB.
+    """
+
+    def forward(
+        self, images: list[Tensor], targets: list[dict[str, Any]] | None = None
+    ) -> tuple[ImageList, list[dict[str, Any]] | None]:
+        """Return the pictures as one tensor, filled to a common size."""
+        sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
+        height, width = (-(-max(side) // MULTIPLE) * MULTIPLE for side in zip(*sizes, strict=True))
+        filled = [
+            functional.pad(i, (0, width - i.shape[-1], 0, height - i.shape[-2])) for i in images
+        ]
+        stacked = torch.stack(filled)
+        if images[0].stride(0) == 1:
+            stacked = stacked.contiguous(memory_format=torch.channels_last)
+        return ImageList(stacked, sizes), targets
+
+    def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
+        """Return what was found as it is."""
+        del sizes
+        return result
+
+
+def build_network(architecture: Architecture, *, pretrained: bool = False) -> GeneralizedRCNN:
+    """Return the network, with random weights or those of everyday pictures.
+
+    In training mode it is called with pictures and targets (see `heads`) and returns losses. In
+    evaluation mode it is called with a list of float (P, H, W) and returns for each picture
+    ``boxes`` (N, 4), ``labels`` int64 (N,) from 1 on, ``scores`` (N,) and ``masks``
+    (N, 1, 28, 28) in [0, 1], which lie in their boxes as `MASK_SIDE` tells.
+
+    Parameters
+    ----------
+    architecture
+        What to build.
+    pretrained
+        Whether a ResNet starts from weights that are downloaded: ResNet-50 with its pyramid and
+        heads from COCO, ResNet-101 alone from ImageNet.
+    """
+    levels = ["0", "1", "2", "3"]
+    if architecture.kind == "light":
+        pyramid: nn.Module = LightPyramid(
+            planes=architecture.planes,
+            filters=architecture.filters,
+            stem=architecture.stem,
+            channels=architecture.channels,
+        )
+        channels, width = architecture.channels, architecture.hidden
+        box_pool: nn.Module = LevelPool(7, samples=2)
+        mask_pool: nn.Module = LevelPool(14, samples=1)
+        mask_channels = architecture.mask_channels
+    else:
+        pyramid = residual_pyramid(
+            architecture.kind,
+            planes=architecture.planes,
+            frozen_norm=architecture.norm == "frozen",
+            imagenet=pretrained and architecture.kind == "resnet101",
+        )
+        channels, width, mask_channels = 256, 1024, 256
+        box_pool = MultiScaleRoIAlign(levels, output_size=7, sampling_ratio=2)
+        mask_pool = MultiScaleRoIAlign(levels, output_size=14, sampling_ratio=2)
+    outputs = architecture.classes + 1
+    network = GeneralizedRCNN(
+        pyramid,
+        _proposals(architecture, channels),
+        InstanceHeads(
+            box_pool,
+            TwoMLPHead(channels * 49, width),
+            FastRCNNPredictor(width, outputs),
+            fg_iou_thresh=architecture.foreground,
+            bg_iou_thresh=architecture.foreground,
+            batch_size_per_image=architecture.rois_per_image,
+            positive_fraction=0.25 if architecture.kind != "light" else 0.33,
+            bbox_reg_weights=None,
+            score_thresh=0.05,
+            nms_thresh=0.5,
+            detections_per_img=architecture.detections,
+            mask_roi_pool=mask_pool,
+            mask_head=MaskRCNNHeads(channels, (mask_channels,) * 4, 1),
+            mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, outputs),
+        ),
+        _AsTheyAre(),
+    )
+    if pretrained and architecture.kind == "resnet50":
+        start_from_coco(network)
+    return network
+
+
+def _proposals(architecture: Architecture, channels: int) -> Proposals:
+    count = len(architecture.anchors[0]) * len(architecture.ratios)
+    light = architecture.kind == "light"
+    training, testing = architecture.proposals
+    return Proposals(
+        AnchorGenerator(architecture.anchors, (architecture.ratios,) * len(architecture.anchors)),
+        RPNHead(channels, count),
+        fg_iou_thresh=0.5 if light else 0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=architecture.anchors_per_image,
+        positive_fraction=0.5,
+        pre_nms_top_n={"training": training, "testing": testing},
+        post_nms_top_n={"training": training, "testing": testing},
+        nms_thresh=0.7,
+        # The finest level, of 2 px, serves the heads alone: to search it costs more than the rest.
+        left_out=LightPyramid.FINEST if light else "",
+    )
+
+
+def load_network(checkpoint: Checkpoint) -> tuple[GeneralizedRCNN, Architecture]:
+    """Return the network that `checkpoint` holds, ready for inference, and what it is built from.
+
+    Raises
+    ------
+    CheckpointError
+        The card tells of another network than the weights are for.
+    """
+    try:
+        architecture = Architecture.model_validate(checkpoint.card.architecture)
+        network = build_network(architecture)
+        network.load_state_dict(dict(checkpoint.tensors))
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointError(
+            f"{checkpoint.path} does not hold a Mask R-CNN as its card tells: {reason}"
+        ) from error
+    if len(checkpoint.card.lesions) != architecture.classes:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card names {len(checkpoint.card.lesions)} classes, its "
+            f"network knows {architecture.classes}."
+        )
+    return network.eval(), architecture

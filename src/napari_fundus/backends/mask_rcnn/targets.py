@@ -1,0 +1,135 @@
+"""Between pixels and objects: what a patch's masks ask of the network, and what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_fundus.objects import LesionObject, objects_of_mask
+
+__all__ = ["objects_found", "objects_of_planes", "target_of"]
+
+_LEAST_AREA = 4
+_LEAST_CUT_AREA = 12
+"""A patch's border leaves slivers of lesions; smaller ones tell nothing of what they are."""
+
+
+def objects_of_planes(
+    planes: npt.NDArray[np.uint8], lesions: Sequence[str], *, dilations: int = 0
+) -> list[LesionObject]:
+    """Return the lesions of a patch.
+
+    Parameters
+    ----------
+    planes
+        uint8, shape (K, S, S): not 0 where a lesion of the class lies.
+    lesions
+        Codes of the classes.
+    dilations
+        See `napari_fundus.objects.objects_of_mask`.
+    """
+    return [
+        found
+        for plane, code in zip(planes, lesions, strict=True)
+        for found in objects_of_mask(plane > 0, lesion=code, dilations=dilations)
+    ]
+
+
+def target_of(
+    planes: npt.NDArray[np.uint8],
+    annotated: Tensor,
+    lesions: Sequence[str],
+    *,
+    dilations: int = 0,
+) -> dict[str, Any]:
+    """Return the network's target, as `heads.InstanceHeads` takes it.
+
+    Boxes come from the masks as they are after all variation. Specks of less than 4 px, and
+    slivers of less than 12 px at the patch's border, are ignored.
+
+    Parameters
+    ----------
+    planes, lesions, dilations
+        As in :func:`objects_of_planes`.
+    annotated
+        bool, shape (K,): the classes that an expert looked for.
+    """
+    kept: list[LesionObject] = []
+    ignored: list[LesionObject] = []
+    for found in objects_of_planes(planes, lesions, dilations=dilations):
+        least = _LEAST_CUT_AREA if _at_border(found, planes.shape[1:]) else _LEAST_AREA
+        (kept if int(found.mask.sum()) >= least else ignored).append(found)
+    order = list(lesions)
+    return {
+        "boxes": _boxes(kept),
+        "labels": torch.tensor([order.index(o.lesion) + 1 for o in kept], dtype=torch.int64),
+        "masks": [o.mask.view(np.uint8) for o in kept],
+        "ignored": _boxes(ignored),
+        "annotated": annotated.bool().cpu(),
+    }
+
+
+def _boxes(objects: Sequence[LesionObject]) -> Tensor:
+    corners = [(o.col, o.row, o.col + o.mask.shape[1], o.row + o.mask.shape[0]) for o in objects]
+    return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+
+
+def _at_border(found: LesionObject, shape: tuple[int, ...]) -> bool:
+    height, width = found.mask.shape
+    return (
+        found.row == 0
+        or found.col == 0
+        or found.row + height == shape[0]
+        or found.col + width == shape[1]
+    )
+
+
+def objects_found(
+    result: Mapping[str, Tensor], lesions: Sequence[str], shape: tuple[int, int]
+) -> list[LesionObject]:
+    """Return what the network found in a picture, each mask in its own box; the surest first.
+
+    Parameters
+    ----------
+    result
+        ``boxes``, ``labels``, ``scores`` and ``masks`` of one picture.
+    lesions
+        Codes of the classes.
+    shape
+        Height and width of the picture.
+    """
+    objects = []
+    for (x0, y0, x1, y1), label, score, mask in zip(
+        result["boxes"].float().tolist(),
+        result["labels"].tolist(),
+        result["scores"].float().tolist(),
+        result["masks"].float().cpu().numpy()[:, 0],
+        strict=True,
+    ):
+        left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
+        right, bottom = min(int(np.ceil(x1)), shape[1]), min(int(np.ceil(y1)), shape[0])
+        side = mask.shape[0]
+        per_x, per_y = side / max(x1 - x0, 1e-3), side / max(y1 - y0, 1e-3)
+        cells = np.array(
+            [
+                [per_x, 0, (left + 0.5 - x0) * per_x - 0.5],
+                [0, per_y, (top + 0.5 - y0) * per_y - 0.5],
+            ]
+        )
+        drawn = cv2.warpAffine(
+            mask,
+            cells,
+            (max(right - left, 1), max(bottom - top, 1)),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        inside = drawn >= 0.5
+        if inside.any():
+            objects.append(LesionObject(lesions[label - 1], score, top, left, inside))
+    return sorted(objects, key=lambda o: -o.score)

@@ -1,0 +1,157 @@
+"""What a user may set of a Mask R-CNN's training, beside the settings that all methods share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.training.patch_options import PatchTrainingOptions
+
+__all__ = ["LOOP_DEFAULTS", "OF_THE_START", "OF_THE_WEIGHTS", "MaskRCNNTrainingOptions"]
+
+OF_THE_START = frozenset({"filters", "disc_diameter", "channel"})
+"""Options that come with the U-Net that a light network begins with."""
+
+OF_THE_WEIGHTS = OF_THE_START | {
+    "lesions",
+    "kind",
+    "start",
+    "pretrained",
+    "channels",
+    "hidden",
+    "mask_channels",
+    "side",
+}
+"""Options that come with the weights where a training starts from some."""
+
+LOOP_DEFAULTS: dict[str, Any] = {
+    "batch_size": 4,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "warmup_steps": 50,
+    "ema": 0.995,
+    "clip_norm": 5.0,
+    "early_stopping": 0,
+    "max_epochs": 20,
+    "steps_per_epoch": 150,
+}
+"""Settings of the loop that serve the light network better than the common defaults."""
+
+
+class MaskRCNNTrainingOptions(PatchTrainingOptions):
+    """Classes, network, patches and what counts as one lesion."""
+
+    default_lesions: ClassVar[tuple[str, ...]] = tuple(map(str, DR_LESIONS))
+
+    lesions: tuple[str, ...] = Field(
+        (),
+        title="Classes",
+        description="Codes of the classes to find; left out: those that are annotated, of "
+        "MA, HE, EX and SE.",
+    )
+    kind: Literal["light", "resnet50", "resnet101"] = Field(
+        "light",
+        title="Network",
+        description="light: on the plain U-Net, for CPUs; resnet50, resnet101: the paper's.",
+    )
+    start: str = Field(
+        "unet-idrid",
+        title="Begin with",
+        description="Weights of a U-Net, by name or path, that the light network begins with; its "
+        "preprocessing is taken too. Empty: random weights.",
+    )
+    unet_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0,
+        title="Rate of the U-Net",
+        description="Its learning rate as a share of the others'. 0: it stays as it is.",
+    )
+    pretrained: bool = Field(
+        default=False,
+        title="Pretrained",
+        description="Download weights of everyday pictures: ResNet-50's with heads from COCO, "
+        "ResNet-101's from ImageNet.",
+    )
+    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5)] = (
+        Field(
+            (32, 64, 128, 192, 256),
+            title="Filters",
+            description="Channels of each level of a U-Net that starts anew, the finest first.",
+        )
+    )
+    channels: Annotated[int, Field(ge=8, le=1024)] = Field(
+        64, title="Pyramid's width", description="Channels of each level of the light pyramid."
+    )
+    hidden: Annotated[int, Field(ge=8, le=4096)] = Field(
+        256, title="Box head's width", description="Of the light network."
+    )
+    mask_channels: Annotated[int, Field(ge=8, le=1024)] = Field(
+        64, title="Mask head's width", description="Of the light network."
+    )
+    side: Annotated[int, Field(ge=64, le=8192)] = Field(
+        1024,
+        title="Side",
+        description="Longer side of the whole image for the ResNets; 1024 in the paper.",
+        json_schema_extra={"unit": "px"},
+    )
+    patch: Annotated[int, Field(ge=64, le=2048, multiple_of=32)] = Field(
+        384,
+        title="Patch side",
+        description="At the working scale. The paper trains on whole images: 1024.",
+        json_schema_extra={"unit": "px"},
+    )
+    dilations: Annotated[int, Field(ge=0, le=10)] = Field(
+        0,
+        title="Dilations",
+        description="How often lesions are thickened with a 5×5 square before they are told apart; "
+        "2 in the paper.",
+    )
+    class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {"MA": 0.3, "HE": 0.2, "EX": 0.15, "SE": 0.15},
+        title="Class shares",
+        description="Share of patches near a pixel of each class; the rest lies anywhere.",
+    )
+    area_power: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        title="Area power",
+        description=(
+            "Lesions are drawn in proportion to their area to this power: 1 makes every pixel as "
+            "likely, 0 every lesion."
+        ),
+    )
+    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
+    )
+    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
+    )
+    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, title="Colour", description="Each plane is multiplied by its own 1 ± this."
+    )
+    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, title="Zoom", description="Training patches are enlarged by 1 ± this."
+    )
+    validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
+        16,
+        title="Validation tiles",
+        description=(
+            "Tiles without lesion to validate on, and four times as many with one; those drawn "
+            "stand for the others in the figures. 0 takes all."
+        ),
+    )
+
+    def recipe(self) -> Recipe:
+        """Return the preprocessing: the U-Net's for the light network, the paper's for ResNets."""
+        if self.kind == "light":
+            return super().recipe()
+        return Recipe.preset("mask_rcnn").model_copy(
+            update={
+                "side": self.side,
+                "sigma": 20 * self.side / 1024,
+                "channel": self.channel,
+            }
+        )

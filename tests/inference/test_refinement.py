@@ -84,7 +84,21 @@ def test_lack_of_memory_halves_the_batch_and_changes_nothing() -> None:
     little = run_patches(_Small(3), _picture(), centres, patch=3, batch=16)
     much = run_patches(_Weighted(3), _picture(), centres, patch=3, batch=64)
     np.testing.assert_allclose(little, much, atol=1e-6)
-    assert sizes[:3] == [16, 8, 4]
+    assert max(sizes) > 4 >= sizes[-1]
+
+
+def test_cores_side_by_side_give_what_one_gives_in_the_same_order() -> None:
+    centres = np.argwhere(np.ones((6, 6)))
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        try:
+            found.append(run_patches(_Weighted(3), _picture(), centres, patch=3, batch=7))
+        finally:
+            torch.set_num_threads(before)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+    assert len(np.unique(found[0])) > 10
 
 
 def test_cancelling_stops_within_a_batch() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
+from napari_fundus.inference.crew import Crew
 from napari_fundus.monitor import Monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from torch import Tensor, nn
 
@@ -23,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
+Places = list[list[int]]
+"""Rows and columns of some patches."""
 
 
 def centres_of(suspect: Bool, stride: int) -> npt.NDArray[np.int64]:
@@ -74,7 +77,7 @@ def run_patches(
     patch
         Their side S, odd.
     batch
-        Patches at once.
+        Patches at once; on a CPU shared out among the cores.
     fill
         What is seen beyond the picture.
     device, precision
@@ -100,43 +103,70 @@ def run_patches(
     chosen = preferred_precision(device) if precision == "auto" else precision
     half = patch // 2
     padded = np.pad(picture, ((0, 0), (half, half), (half, half)), constant_values=fill)
-    autocast = (
-        torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
-    )
     network = network.to(device.name, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    with torch.inference_mode(), autocast:
-        # The picture goes to the device once; patches are cut there.
-        whole = torch.from_numpy(padded).to(device.name)
+    # The picture goes to the device once; patches are cut there.
+    whole = torch.from_numpy(padded).to(device.name)
 
-        def answer(chosen: Any) -> Tensor:
-            patches = torch.stack([whole[:, r : r + patch, c : c + patch] for r, c in chosen])
+    def answer(places: Places) -> Tensor:
+        # Both modes are a thread's own.
+        autocast = (
+            torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
+        )
+        with torch.inference_mode(), autocast:
+            patches = torch.stack([whole[:, r : r + patch, c : c + patch] for r, c in places])
             found: Tensor = network(patches.contiguous(memory_format=torch.channels_last))
             return found.float().cpu()
 
-        while True:
-            try:
-                found = list(_batches(answer, centres, batch, monitor))
-                break
-            except torch.OutOfMemoryError:
-                if batch <= 1:
-                    raise
-                batch = max(batch // 2, 1)
-                release_memory(device)
-                _LOG.warning("Out of memory on %s: going on with %d patches", device.name, batch)
+    while True:
+        try:
+            found = list(_answers(answer, centres, batch, monitor, device))
+            break
+        except torch.OutOfMemoryError:
+            if batch <= 1:
+                raise
+            batch = max(batch // 2, 1)
+            release_memory(device)
+            _LOG.warning("Out of memory on %s: going on with %d patches", device.name, batch)
     answers: Float = torch.cat(found).numpy()
     return answers
 
 
-def _batches(
-    answer: Callable[[Any], Tensor],
+def _answers(
+    answer: Callable[[Places], Tensor],
+    centres: npt.NDArray[np.integer],
+    batch: int,
+    monitor: Monitor,
+    device: Device,
+) -> Iterator[Tensor]:
+    """Yield what `answer` gives for all centres, in order; on a CPU each core has its own part."""
+    if device.kind == "cpu":
+        with Crew() as crew:
+            yield from _told(crew.map, answer, centres, -(-batch // crew.size), monitor)
+    else:
+        yield from _told(_one_by_one, answer, centres, batch, monitor)
+
+
+def _told(
+    run: Callable[..., Iterator[tuple[Places, Tensor]]],
+    answer: Callable[[Places], Tensor],
     centres: npt.NDArray[np.integer],
     batch: int,
     monitor: Monitor,
 ) -> Iterator[Tensor]:
-    for start in range(0, len(centres), batch):
-        monitor.step(start / len(centres), f"patch {start + 1} of {len(centres)}")
-        yield answer(centres[start : start + batch].tolist())
-    monitor.step(1.0, "patches done")
+    total, done = len(centres), 0
+    parts = (centres[start : start + batch].tolist() for start in range(0, total, batch))
+    monitor.step(0.0, f"patch 1 of {total}")
+    for places, found in run(answer, parts):
+        yield found
+        done += len(places)
+        monitor.step(done / total, f"patch {done} of {total}")
+
+
+def _one_by_one(
+    answer: Callable[[Places], Tensor], parts: Iterable[Places]
+) -> Iterator[tuple[Places, Tensor]]:
+    for places in parts:
+        yield places, answer(places)
 
 
 def slide(

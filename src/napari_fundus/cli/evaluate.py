@@ -71,8 +71,8 @@ def evaluate(
         typer.Option(
             "--protocol",
             "-p",
-            help="froc, aupr, overlap, image; of classifiers: classification, localization; "
-            "separated by commas.",
+            help="froc, aupr, overlap, instances, image; of classifiers: classification, "
+            "localization; separated by commas.",
         ),
     ] = "aupr,froc,overlap",
     lesions: Annotated[
@@ -102,6 +102,15 @@ def evaluate(
     points: Annotated[
         str, typer.Option("--points", help="Of FROC: cpm (1/8 to 8 FPI) or roc (1 to 20 FPI).")
     ] = "cpm",
+    dilated_at: Annotated[
+        int,
+        typer.Option(
+            "--dilated-at",
+            min=64,
+            help="Of instances: width of the retina in px at which true lesions are dilated twice "
+            "by 5x5.",
+        ),
+    ] = 1024,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -160,6 +169,7 @@ def evaluate(
                 points=read_at,
                 steps=steps,
                 resamples=resamples,
+                dilated_at=dilated_at,
                 cache=cache or cache_folder("maps", default=False) or folder / "maps",
                 device=device,
                 monitor=monitor.part(0, 0.95),

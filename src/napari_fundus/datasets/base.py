@@ -17,6 +17,7 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
 from napari_fundus.lesions import Lesion
+from napari_fundus.objects import LesionObject, objects_of_mask
 
 __all__ = ["Dataset", "Problem", "Sample", "Truth"]
 
@@ -34,6 +35,13 @@ class Truth(ABC):
     @abstractmethod
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions (8-connected components, points or shapes)."""
+
+    def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
+        """Return the lesions one by one, with score 1, where they lie within the image.
+
+        They are the 8-connected components of the mask, unless each was drawn by itself.
+        """
+        return objects_of_mask(self.mask(shape), lesion=lesion)
 
     def outside(self, shape: tuple[int, int]) -> int:
         """Return how many points or shapes lie wholly outside the image; they are left out."""
@@ -129,13 +137,37 @@ class Sample:
         DatasetError
             The class was not annotated in this image.
         """
+        truth = self._truth(lesion)
+        return np.zeros(shape, np.bool_) if truth is None else truth.mask(shape)
+
+    def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
+        """Return the true lesions of a class one by one, as far as they lie within the image.
+
+        Lesions that were drawn by themselves (COCO, VIA, points) stay apart where they touch; of a
+        mask they are the 8-connected components.
+
+        Parameters
+        ----------
+        lesion
+            Class code.
+        shape
+            Height and width of the image.
+
+        Raises
+        ------
+        DatasetError
+            The class was not annotated in this image.
+        """
+        truth = self._truth(lesion)
+        return [] if truth is None else truth.objects(lesion, shape)
+
+    def _truth(self, lesion: str) -> Truth | None:
         if lesion not in self.annotated:
             raise DatasetError(
                 f"{lesion} is not annotated in {self.id}: that says nothing about whether it is "
                 f"there. Annotated: {', '.join(sorted(self.annotated)) or 'none'}."
             )
-        truth = self.truths.get(lesion)
-        return np.zeros(shape, np.bool_) if truth is None else truth.mask(shape)
+        return self.truths.get(lesion)
 
     def region(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """Return the part that experts looked at: bool, of the image's `shape`; None for all of it.

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Circle", "Ellipse", "Polygon", "Polyline", "Rectangle", "Shape", "Stamp", "rasterize"]
+from napari_fundus.objects import LesionObject, trimmed
+
+__all__ = [
+    "Circle",
+    "Ellipse",
+    "Polygon",
+    "Polyline",
+    "Rectangle",
+    "Shape",
+    "Stamp",
+    "rasterize",
+    "stamped_objects",
+]
 
 _FAR = 16_000
 """Vertices farther out than this, in px, are drawn at this distance: OpenCV's lines overflow."""
@@ -221,3 +233,18 @@ def rasterize(shapes: Iterable[Shape], shape: tuple[int, int]) -> npt.NDArray[np
         if stamp is not None:
             mask[stamp.rows, stamp.cols] |= stamp.inside
     return mask
+
+
+def stamped_objects(
+    shapes: Iterable[Shape], lesion: str, shape: tuple[int, int]
+) -> list[LesionObject]:
+    """Return each of `shapes` in an image of `shape` (height, width) as a lesion with score 1."""
+    found = []
+    for item in shapes:
+        stamp = item.stamp(shape)
+        if stamp is None:
+            continue
+        drawn = LesionObject(str(lesion), 1.0, stamp.rows.start, stamp.cols.start, stamp.inside)
+        if (kept := trimmed(drawn)) is not None:
+            found.append(kept)
+    return found

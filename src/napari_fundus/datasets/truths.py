@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.masks import read_grey, read_mask
-from napari_fundus.datasets.shapes import Circle, Shape, rasterize
+from napari_fundus.datasets.shapes import Circle, Shape, rasterize, stamped_objects
+from napari_fundus.objects import LesionObject
 
 __all__ = [
     "CONFIDENCE_WEIGHTS",
@@ -74,6 +75,10 @@ class ShapesTruth(Truth):
         """Return the number of lesions within the image."""
         return len(self.shapes) - self.outside(shape)
 
+    def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
+        """Return each shape as a lesion, whether it touches others or not."""
+        return stamped_objects(self.shapes, lesion, shape)
+
     def outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
         return sum(item.stamp(shape) is None for item in self.shapes)
@@ -117,6 +122,10 @@ class PointsTruth(Truth):
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
         return len(self.points) - self.outside(shape)
+
+    def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
+        """Return each point as a lesion, the disc around it."""
+        return stamped_objects(self.shapes, lesion, shape)
 
     def outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""

@@ -14,9 +14,12 @@ import pandas as pd
 
 from napari_fundus.datasets import Sample
 from napari_fundus.detections import Detections
+from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.evaluation.overlap import LesionCounts, PixelOverlap, pixel_overlap
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.objects import LesionObject, objects_within
+from napari_fundus.preprocessing import find_field_of_view
 
 __all__ = ["Case", "Match", "as_healthy", "is_healthy"]
 
@@ -125,6 +128,7 @@ class Case:
         self.absent = tuple(c for c in lesions if healthy and c in DR_LESIONS)
         self.region = sample.region(image.shape)
         self._lesions: dict[str, _Lesions] = {}
+        self._objects: dict[str, list[LesionObject]] = {}
         self._matches: dict[str, Match] = {}
         self._matched: Detections | None = None
 
@@ -143,6 +147,27 @@ class Case:
         """
         return self._lesions_of(lesion).mask
 
+    def objects(self, lesion: str) -> list[LesionObject]:
+        """Return the true lesions of a class one by one, as drawn; raises as :meth:`truth`."""
+        if lesion in self.absent:
+            return []
+        if lesion not in self._objects:
+            drawn = self.sample.objects(lesion, self.shape)
+            region = self.region
+            self._objects[lesion] = drawn if region is None else [*objects_within(drawn, region)]
+        return self._objects[lesion]
+
+    @cached_property
+    def field_of_view(self) -> Mask:
+        """The disc, as the data set gives it or as it is found; all of it where there is none."""
+        given = self.image.given_field_of_view
+        if given is not None:
+            return given
+        try:
+            return find_field_of_view(self.image)
+        except NoFieldOfViewError:
+            return np.ones(self.shape, np.bool_)
+
     def within(self, detections: Detections) -> Detections:
         """Return a result without what it finds outside the part that experts looked at."""
         region = self.region
@@ -153,6 +178,7 @@ class Case:
             detections,
             probability=_cut(detections.probability, region),
             heatmap=_cut(detections.heatmap, region),
+            objects=objects_within(detections.objects, region),
             field_of_view=region if field is None else field & region,
         )
 

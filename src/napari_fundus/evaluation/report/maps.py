@@ -27,7 +27,7 @@ _AFTERWARDS = frozenset({"threshold", "min_area"})
 
 
 def on_levels(detections: Detections) -> Detections:
-    """Return a result whose maps are rounded down to multiples of 1/64000.
+    """Return a result whose maps and scores are rounded down to multiples of 1/64000.
 
     Every result is evaluated so, fresh or kept: the figures are the same, and the files a third as
     large. No pixel changes its side of a threshold that is a multiple of 1/32 or 1/1000.
@@ -37,6 +37,10 @@ def on_levels(detections: Detections) -> Detections:
         probability=_rounded(detections.probability),
         heatmap=_rounded(detections.heatmap),
         stages={},
+        objects=tuple(
+            replace(found, score=float(from_levels(to_levels(np.array(found.score)))))
+            for found in detections.objects
+        ),
     )
 
 

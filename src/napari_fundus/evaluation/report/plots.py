@@ -21,13 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "plot_froc", "plot_precision_recall", "save_figure"]
+__all__ = [
+    "COLOURS",
+    "FAINT",
+    "INK",
+    "legend_below",
+    "line_style",
+    "mark_point",
+    "named",
+    "panels",
+    "plot_froc",
+    "plot_precision_recall",
+    "save_figure",
+]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of Okabe and Ito, told apart by people with any colour vision; lines differ in dashes too."""
 
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
-_INK, _FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
+INK, FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
 _DPI = 130
 _DOT = "Dot: the detector's own threshold. In brackets: 95 % interval."
 
@@ -49,18 +61,18 @@ def plot_froc(report: Report) -> Figure | None:
             if code not in curves.get(label, {}):
                 continue
             curve = curves[label][code]
-            style = _style(number)
+            style = line_style(number)
             fpi, sensitivity = _envelope(curve, min(asked) / 4)
             mean = report.figures(label, "froc")[code][counters[0][1].mean_name]
-            axes.step(fpi, sensitivity, where="post", label=_named(label, mean), **style)
+            axes.step(fpi, sensitivity, where="post", label=named(label, mean), **style)
             if curve.ended is not None:
                 axes.plot(fpi[-1], sensitivity[-1], "|", color=style["color"], markersize=11, mew=2)
             at, found = points[label][code]
             right = max(right, min(at * 1.5, 200))
-            _mark(axes, max(at, min(asked) / 2), found, style["color"])
+            mark_point(axes, max(at, min(asked) / 2), found, style["color"])
         for point in published_points(code):
             axes.plot(
-                point.fpi, point.sensitivity, "D", color=_FAINT, markersize=6,
+                point.fpi, point.sensitivity, "D", color=FAINT, markersize=6,
                 markerfacecolor="none", mew=1.4, label="published (see below)",
             )  # fmt: skip
         axes.set_xscale("log", base=2)
@@ -72,12 +84,12 @@ def plot_froc(report: Report) -> Figure | None:
         axes.minorticks_off()
         axes.set_xlabel("false positives an image")
         axes.set_ylabel("sensitivity (share of lesions found)")
-        _legend(axes, counters[0][1].mean_name)
+        legend_below(axes, counters[0][1].mean_name)
 
     note = f"{_DOT} Bar: end of a curve."
     if any(published_points(code) for code in classes):
         note += " Diamond: heat maps on DIARETDB1, half of a lesion covered (Gondal et al. 2017)."
-    return _panels(report, classes, draw, "FROC", note)
+    return panels(report, classes, draw, "FROC", note)
 
 
 def plot_precision_recall(report: Report) -> Figure | None:
@@ -94,11 +106,11 @@ def plot_precision_recall(report: Report) -> Figure | None:
             label = trial.contender.label
             if code not in curves.get(label, {}):
                 continue
-            curve, style = curves[label][code], _style(number)
+            curve, style = curves[label][code], line_style(number)
             figures = report.figures(label, "aupr")[code]
             area = next(value for name, value in figures.items() if name.startswith("AUPR"))
-            axes.plot(curve.recall, curve.precision, label=_named(label, area), **style)
-            _mark(axes, *points[label][code], style["color"])
+            axes.plot(curve.recall, curve.precision, label=named(label, area), **style)
+            mark_point(axes, *points[label][code], style["color"])
         axes.set_xlim(0, 1)
         axes.set_xlabel("recall (share of lesion pixels found)")
         axes.set_ylabel("precision (share of found pixels that are lesion)")
@@ -106,10 +118,10 @@ def plot_precision_recall(report: Report) -> Figure | None:
         for item in published:
             by = item.by.split(",")[0].split(" (")[0]
             axes.plot([], [], " ", label=f"published: {by}  {item.value:.3f}".replace(" 0.", " ."))
-        _legend(axes, f"AUPR ({_first_steps(report)})", faint=len(published))
+        legend_below(axes, f"AUPR ({_first_steps(report)})", faint=len(published))
 
     note = f"{_DOT} Published: on the 27 images of IDRiD's testing part."
-    return _panels(report, classes, draw, "Precision and recall of pixels", note)
+    return panels(report, classes, draw, "Precision and recall of pixels", note)
 
 
 def save_figure(figure: Figure, path: Path, *, overwrite: bool) -> None:
@@ -123,7 +135,8 @@ def _first_steps(report: Report) -> str:
     return f"{steps} thresholds" if steps else "exact"
 
 
-def _style(number: int) -> dict[str, Any]:
+def line_style(number: int) -> dict[str, Any]:
+    """Return colour and dashes of the detector of that number."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[number % len(_DASHES)],
@@ -131,11 +144,12 @@ def _style(number: int) -> dict[str, Any]:
     }
 
 
-def _named(label: str, figure: Any) -> str:
+def named(label: str, figure: Any) -> str:
+    """Return a detector's label with its figure, if that has an interval."""
     return f"{label}  {figure}" if isinstance(figure, Interval) else label
 
 
-def _mark(axes: Axes, x: float, y: float, colour: str) -> None:
+def mark_point(axes: Axes, x: float, y: float, colour: str) -> None:
     """Draw the point at the detector's own threshold."""
     if np.isfinite([x, y]).all():
         axes.plot(
@@ -143,7 +157,7 @@ def _mark(axes: Axes, x: float, y: float, colour: str) -> None:
         )
 
 
-def _legend(axes: Axes, title: str, *, faint: int = 0) -> None:
+def legend_below(axes: Axes, title: str, *, faint: int = 0) -> None:
     """Draw the legend below the panel, where no curve is; its last `faint` lines in grey."""
     legend = axes.legend(
         loc="upper center",
@@ -156,7 +170,7 @@ def _legend(axes: Axes, title: str, *, faint: int = 0) -> None:
     )
     texts = legend.get_texts()
     for text in texts[len(texts) - faint :]:
-        text.set_color(_FAINT)
+        text.set_color(FAINT)
 
 
 def _envelope(curve: FrocCurve, least: float) -> tuple[Any, Any]:
@@ -166,13 +180,29 @@ def _envelope(curve: FrocCurve, least: float) -> tuple[Any, Any]:
     return fpi, np.maximum.accumulate(curve.sensitivity[order])
 
 
-def _panels(
+def panels(
     report: Report,
     classes: Sequence[str],
     draw: Callable[[Axes, str], None],
     title: str,
     note: str,
+    counts: Mapping[str, int] | None = None,
 ) -> Figure:
+    """Return a picture with a panel a class.
+
+    Parameters
+    ----------
+    report
+        Tells the images.
+    classes
+        Codes, in order.
+    draw
+        Draws a class into its axes, whose values run from 0 to 1.
+    title, note
+        Above all panels, and below.
+    counts
+        Lesions of each class; None for those that FROC counted, if it did.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -192,7 +222,9 @@ def _panels(
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         name = describe(code).plural
-        axes.set_title(f"{code}: {name}{_counted(report.trials, code)}", fontsize=10, color=_INK)
+        axes.set_title(
+            f"{code}: {name}{_lesions(report.trials, code, counts)}", fontsize=10, color=INK
+        )
         axes.tick_params(labelsize=8)
         draw(axes, code)
         axes.xaxis.label.set_size(8.5)
@@ -200,13 +232,15 @@ def _panels(
     source = report.source
     where = ", ".join(part for part in (source.title or source.name, source.split) if part)
     images = "1 image" if report.images == 1 else f"{report.images} images"
-    figure.suptitle(f"{title}: {images}{f' of {where}' if where else ''}", fontsize=11, color=_INK)
-    figure.supxlabel(note, fontsize=7.5, color=_FAINT)
+    figure.suptitle(f"{title}: {images}{f' of {where}' if where else ''}", fontsize=11, color=INK)
+    figure.supxlabel(note, fontsize=7.5, color=FAINT)
     return figure
 
 
-def _counted(trials: Sequence[Trial], code: str) -> str:
+def _lesions(trials: Sequence[Trial], code: str, counts: Mapping[str, int] | None) -> str:
     """Return how many lesions there are, in brackets, where it was counted."""
+    if counts is not None:
+        return f" ({counts[code]:,})"
     for trial in trials:
         counter = trial.counter("froc")
         curves: Mapping[str, FrocCurve] = (

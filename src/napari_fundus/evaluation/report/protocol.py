@@ -11,6 +11,7 @@ from napari_fundus.datasets import Sample
 from napari_fundus.detections import Detections
 from napari_fundus.evaluation.bootstrap import Interval
 from napari_fundus.evaluation.froc_curve import CPM_POINTS
+from napari_fundus.evaluation.instance_lists import PAPER_WIDTH
 from napari_fundus.evaluation.report.case import Case
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Settings:
         Numbers of thresholds of AUPR; 0 stands for every threshold.
     resamples, seed
         Of the bootstrap.
+    dilated_at
+        Width of the field of view in px at which true lesions are dilated, for instances.
     """
 
     lesions: tuple[str, ...]
@@ -50,6 +53,7 @@ class Settings:
     steps: tuple[int, ...] = (33, 11, 0)
     resamples: int = 1000
     seed: int = 0
+    dilated_at: int = PAPER_WIDTH
 
 
 class ReportCounter(ABC):

@@ -80,6 +80,10 @@ PUBLISHED: tuple[Published, ...] = (
     ),
     Published("overlap", "all", "dice", 0.670, "U-Net", "67 images of its own"),
     Published("overlap", "all", "iou", 0.475, "U-Net", "67 images of its own"),
+    *(
+        Published("instances", "all, dilated", name, value, "Mask R-CNN", "e-ophtha, MA and EX")
+        for name, value in (("mAP35", 0.456), ("mAP50", 0.437), ("mAP75", 0.207))
+    ),
     Published("classification", "referable DR", "AUC", 0.954, _WEAK, _DIARETDB1),
     Published(
         "classification", "referable DR", "sensitivity", PUBLISHED_SENSITIVITY, _WEAK, _DIARETDB1

@@ -11,6 +11,7 @@ from napari_fundus.detector import Detector
 from napari_fundus.devices import choose_device
 from napari_fundus.errors import Cancelled, FundusError, OptionsError
 from napari_fundus.evaluation.froc_curve import CPM_POINTS
+from napari_fundus.evaluation.instance_lists import PAPER_WIDTH
 from napari_fundus.evaluation.report.case import Case, is_healthy
 from napari_fundus.evaluation.report.contender import Contender, named_apart
 from napari_fundus.evaluation.report.crops import CropCollector
@@ -33,6 +34,7 @@ def evaluate(
     steps: Sequence[int] = (33, 11, 0),
     resamples: int = 1000,
     seed: int = 0,
+    dilated_at: int = PAPER_WIDTH,
     cache: str | Path | None = None,
     device: str = "auto",
     monitor: Monitor | None = None,
@@ -61,6 +63,9 @@ def evaluate(
         Numbers of thresholds of AUPR; 0 stands for every threshold.
     resamples, seed
         Of the bootstrap over images, those of one eye drawn together.
+    dilated_at
+        For instances: width of the field of view in px at which true lesions are dilated; that at
+        which a detector's own training dilated them, if not the paper's.
     cache
         Folder in which maps are kept; None keeps none.
     device
@@ -100,7 +105,7 @@ def evaluate(
     if not counters:
         raise OptionsError(f"Name at least one protocol: {', '.join(PROTOCOLS)}.")
     wanted = _classes(samples, contenders, lesions)
-    settings = Settings(wanted, tuple(points), tuple(steps), resamples, seed)
+    settings = Settings(wanted, tuple(points), tuple(steps), resamples, seed, dilated_at)
     chosen = [s for s in samples if any(c.counts(s, wanted) for c in counters)]
     if not chosen:
         raise OptionsError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.evaluation.report.crop_page import crop_classes, plot_crops
+from napari_fundus.evaluation.report.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.evaluation.report.markdown import to_markdown
 from napari_fundus.evaluation.report.plots import plot_froc, plot_precision_recall, save_figure
 from napari_fundus.evaluation.report.results import Report
@@ -48,9 +49,10 @@ def write_report(
     report
         What `evaluate` returned.
     folder
-        Where to: ``report.md``, ``report.json``, ``images.csv``, ``froc.png``,
-        ``precision_recall.png``, ``crops_<class>.png`` for each class, and the pictures of the
-        protocols, with the detector's number where there are several.
+        Where to: ``report.md``, ``report.json``, ``images.csv``, the pictures of what was counted
+        (``froc.png``, ``precision_recall.png``, ``instances.png``, ``recall_by_size.png``),
+        ``crops_<class>.png`` for each class, and the pictures of the protocols, with the detector's
+        number where there are several.
     overwrite
         Whether an earlier report may be replaced.
     monitor
@@ -73,6 +75,8 @@ def write_report(
     for name, figure in (
         ("froc.png", plot_froc(report)),
         ("precision_recall.png", plot_precision_recall(report)),
+        ("instances.png", plot_instances(report)),
+        ("recall_by_size.png", plot_recall_by_size(report)),
     ):
         if figure is not None:
             pictures.append(path / name)

@@ -9,6 +9,7 @@ from napari_fundus.evaluation.report.protocols.aupr import AuprCounter
 from napari_fundus.evaluation.report.protocols.classification import ClassificationCounter
 from napari_fundus.evaluation.report.protocols.froc import FrocCounter
 from napari_fundus.evaluation.report.protocols.image import ImageCounter
+from napari_fundus.evaluation.report.protocols.instances import InstancesCounter
 from napari_fundus.evaluation.report.protocols.localization import LocalizationCounter
 from napari_fundus.evaluation.report.protocols.overlap import OverlapCounter
 
@@ -18,6 +19,7 @@ __all__ = [
     "ClassificationCounter",
     "FrocCounter",
     "ImageCounter",
+    "InstancesCounter",
     "LocalizationCounter",
     "OverlapCounter",
 ]
@@ -28,6 +30,7 @@ PROTOCOLS: Mapping[str, type[ReportCounter]] = {
         AuprCounter,
         FrocCounter,
         OverlapCounter,
+        InstancesCounter,
         ImageCounter,
         ClassificationCounter,
         LocalizationCounter,

@@ -87,3 +87,22 @@ def test_nothing_is_looked_for_where_the_cpu_is_all_that_is_used(look, fake):
     choice, threads = look(fake, DeviceStatus((GPU, CPU)))
     assert choice.device() == "cpu"
     assert not threads
+
+
+@pytest.mark.parametrize(
+    ("preferred", "title"),
+    [
+        ("auto", "Automatic"),
+        ("cuda", "Preferred: A fine GPU"),
+        ("cuda:0", "Preferred: A fine GPU"),
+        ("cpu", "Preferred: CPU"),
+        ("cuda:7", "Preferred: cuda:7, which is not here"),
+        ("mps", "Automatic"),
+    ],
+)
+def test_what_is_preferred_is_named_as_what_is_taken(look, wait, monkeypatch, preferred, title):
+    monkeypatch.setenv("NAPARI_FUNDUS_DEVICE", preferred)
+    choice, _ = look(ForGpus(), DeviceStatus((GPU, CPU)))
+    wait(lambda: choice.combo.count() == 3)
+    assert choice.combo.itemText(0) == title
+    assert choice.device() == "auto", "so that the preference may change later"

@@ -3,11 +3,12 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_fundus.detector import Detector
 from napari_fundus.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.gui.work import Job
+from napari_fundus.preferences import preferences
 
 __all__ = ["DeviceChoice"]
 
@@ -27,6 +28,12 @@ class DeviceChoice(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         self.combo = QComboBox()
+        # Names of graphics cards are long; they must not widen the dock.
+        self.combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.combo.setMinimumContentsLength(12)
+        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.reason = QLabel()
         self.reason.setWordWrap(True)
         self.reason.setEnabled(False)
@@ -92,10 +99,22 @@ class DeviceChoice(QWidget):
         chosen = self.combo.currentData()
         self.combo.clear()
         if len(status.devices) != 1:
-            self.combo.addItem("Automatic", "auto")
+            self.combo.addItem(self._automatic(status), "auto")
         for device in status.devices:
             memory = f", {device.memory_bytes / 2**30:.0f} GB" if device.memory_bytes else ""
             self.combo.addItem(f"{device.title}{memory}", device.name)
         self.combo.setCurrentIndex(max(self.combo.findData(chosen), 0))
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
+
+    def _automatic(self, status: DeviceStatus) -> str:
+        """Say what is taken where nothing is chosen: the preferred device, where there is one."""
+        preferred = preferences().device
+        usable = self._detector.devices if self._detector is not None else ()
+        if preferred.partition(":")[0] not in usable:
+            return "Automatic"
+        known = (d.title for d in status.devices if preferred in (d.name, d.kind))
+        title = next(known, "")
+        if status.devices and not title:
+            return f"Preferred: {preferred}, which is not here"
+        return f"Preferred: {title or preferred}"

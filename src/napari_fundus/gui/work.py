@@ -3,13 +3,15 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import Notification, notification_manager, show_warning
-from qtpy.QtCore import QCoreApplication, QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
 
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.monitor import Monitor, Progress
@@ -17,6 +19,22 @@ from napari_fundus.monitor import Monitor, Progress
 __all__ = ["Job", "tell_error"]
 
 _INTERVAL = 0.05
+_PATIENCE_MS = 20_000
+"""That the end of Python waits for threads; importing torch, which nothing can stop, takes long."""
+
+_jobs: WeakSet[Job] = WeakSet()
+
+
+@atexit.register
+def _let_jobs_end() -> None:
+    """Let threads end before Python is taken down around them, which they would tell loudly.
+
+    A script that closes its viewer without an event loop comes here with jobs under way.
+    """
+    for job in list(_jobs):
+        job.forget()
+    if _jobs and (pool := QThreadPool.globalInstance()) is not None:
+        pool.waitForDone(_PATIENCE_MS)
 
 
 class Job(QObject):
@@ -54,6 +72,8 @@ class Job(QObject):
 
     def start(self) -> Job:
         """Start the work."""
+        _jobs.add(self)
+        self._worker.finished.connect(lambda: _jobs.discard(self))
         self._worker.start()
         return self
 

@@ -69,6 +69,7 @@ class OrderForm(QWidget):
             self.detector_choice.addItem(detector.title, name)
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
         self.needs = QLabel()
+        self.needs.setWordWrap(True)
         self.needs.setEnabled(False)
         self.data_choice = DataChoice(viewer)
         self.healthy = FolderLine("Folder of healthy images", "optional")

@@ -72,7 +72,7 @@ class Architecture(BaseModel):
 
     kind: Literal["light", "resnet50", "resnet101"] = "light"
     planes: Annotated[int, Field(ge=1, le=16)] = 3
-    classes: Annotated[int, Field(ge=1, le=8)] = 4
+    classes: Annotated[int, Field(ge=1, le=100)] = 4
     filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5)] = (
         32,
         64,
@@ -91,7 +91,7 @@ class Architecture(BaseModel):
         (54, 76, 108),
         (150, 210, 300),
     )
-    ratios: Sizes = (1.0,)
+    ratios: tuple[Annotated[float, Field(gt=0, le=100)], ...] = (1.0,)
     anchors_per_image: Annotated[int, Field(ge=8, le=8192)] = 256
     rois_per_image: Annotated[int, Field(ge=8, le=8192)] = 64
     foreground: Annotated[float, Field(gt=0, lt=1)] = 0.4

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_fundus.inference.objects import paste_mask
 from napari_fundus.objects import LesionObject, objects_of_mask
 
 __all__ = ["objects_found", "objects_of_planes", "target_of"]
@@ -105,31 +105,13 @@ def objects_found(
         Height and width of the picture.
     """
     objects = []
-    for (x0, y0, x1, y1), label, score, mask in zip(
-        result["boxes"].float().tolist(),
+    for box, label, score, mask in zip(
+        result["boxes"].float().cpu().numpy(),
         result["labels"].tolist(),
         result["scores"].float().tolist(),
         result["masks"].float().cpu().numpy()[:, 0],
         strict=True,
     ):
-        left, top = max(int(np.floor(x0)), 0), max(int(np.floor(y0)), 0)
-        right, bottom = min(int(np.ceil(x1)), shape[1]), min(int(np.ceil(y1)), shape[0])
-        side = mask.shape[0]
-        per_x, per_y = side / max(x1 - x0, 1e-3), side / max(y1 - y0, 1e-3)
-        cells = np.array(
-            [
-                [per_x, 0, (left + 0.5 - x0) * per_x - 0.5],
-                [0, per_y, (top + 0.5 - y0) * per_y - 0.5],
-            ]
-        )
-        drawn = cv2.warpAffine(
-            mask,
-            cells,
-            (max(right - left, 1), max(bottom - top, 1)),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        inside = drawn >= 0.5
-        if inside.any():
-            objects.append(LesionObject(lesions[label - 1], score, top, left, inside))
-    return sorted(objects, key=lambda o: -o.score)
+        if (pasted := paste_mask(mask, box, shape)) is not None:
+            objects.append(LesionObject(lesions[label - 1], score, *pasted))
+    return sorted(objects, key=lambda found: -found.score)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.detections import Detections
+from napari_fundus.instances import INSTANCE_COLUMNS
 from napari_fundus.objects import LesionObject, objects_of_mask
 
 __all__ = ["PAPER_WIDTH", "detected_objects", "dilated_lesions", "dilation_reach"]
@@ -33,12 +34,14 @@ def detected_objects(detections: Detections, lesion: str) -> list[LesionObject]:
             for item in own
             if np.float32(item.score) >= least and item.mask.sum() >= detections.min_area
         ]
-    labels, found = detections.labels[lesion], []
-    for row in detections.instances.itertuples(index=False):
-        if row.lesion == lesion:
-            top, left = row.bbox_row_start, row.bbox_col_start
-            mask = labels[top : row.bbox_row_stop, left : row.bbox_col_stop] == row.id
-            found.append(LesionObject(lesion, row.score, top, left, mask))
+    labels = detections.labels[lesion]
+    table = detections.instances
+    table = table[table["lesion"] == lesion]
+    boxes = table[["id", *(c for c in INSTANCE_COLUMNS if c.startswith("bbox"))]].to_numpy(np.int64)
+    found = []
+    for (number, top, left, bottom, right), score in zip(boxes, table["score"], strict=True):
+        mask = labels[top:bottom, left:right] == number
+        found.append(LesionObject(lesion, float(score), int(top), int(left), mask))
     return found
 
 

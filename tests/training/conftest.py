@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-collect_ignore = ["toy_child.py"]
-"""A program of its own, which the tests start."""
+collect_ignore = ["toy_child.py", "two_child.py"]
+"""Programs of their own, which the tests start."""
 
 TOY_PATH = Path(__file__).with_name("toy_task.py")
 

@@ -331,21 +331,3 @@ def test_weights_of_another_network_are_refused(toy: ModuleType, tmp_path: Path)
     task.build = lambda: torch.nn.Conv2d(3, 1, 1)
     with pytest.raises(CheckpointError, match="do not fit"):
         run(toy, tmp_path / "fine", task=task, initial=base)
-
-
-def test_two_processes_train_together_and_write_one_run(toy_path: Path, tmp_path: Path) -> None:
-    """As on two GPUs, but on the CPU: started by torchrun, joined by Fabric."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(str(toy_path), str(tmp_path / "run"), '{"max_epochs": 2}'),
-        ],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("EpochEnd") == 2
-    assert "'batches': 3.0" in done.stdout
-    assert read_checkpoint(tmp_path / "run" / "best.safetensors").card.detector == "toy"

@@ -120,6 +120,7 @@ def train(
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import CrossValidated, cross_validate
     from napari_fundus.training.child import serve
+    from napari_fundus.training.fabric import is_helper
     from napari_fundus.training.order import Order, follow
 
     chosen: dict[str, Any] = parse_settings(settings)
@@ -130,6 +131,7 @@ def train(
             raise OptionsError("The scheme is given twice: as --scheme and with --set.")
         chosen["scheme"] = scheme
     console = messages()
+    console.quiet = is_helper()
     trainee = get_detector(detector)
     words = [word for word in sys.argv[1:] if word != "--events"]
     command = shlex.join(["napari-fundus", *words])
@@ -164,7 +166,7 @@ def train(
             command=command,
         )
 
-    if events:
+    if events and not is_helper():
         start = partial(begin, output=output, resume=resume, overwrite=overwrite)
         raise typer.Exit(serve(lambda monitor: start(monitor=monitor), output))
     last: Finished | CrossValidated | None = None

@@ -27,7 +27,7 @@ class DryRun:
     Attributes
     ----------
     seconds_per_step, seconds_per_validation
-        Shortest time of a training step, and of a validation batch; None if not measured.
+        Shortest time of a training batch, and of a validation batch; None if not measured.
     activation_bytes
         Memory that a step keeps for the gradients.
     """

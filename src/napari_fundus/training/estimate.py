@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,12 @@ def _dry_run(run: Run) -> DryRun:
     if not settings.dry_steps or not run.learner.trainable:
         return DryRun()
     optimizer = partial(make_optimizer, run.task, settings=settings)
-    key = (settings.seed, 0, 0, run.fabric.global_rank)
+    key = (settings.seed, 0, 0, run.together.rank)
     with seeded(*key, device=run.device):
-        return measure(run.fabric, run.learner.network, run.task, settings, optimizer, key)
+        dry = measure(run.fabric, run.learner.network, run.task, settings, optimizer, key)
+    if dry.seconds_per_step is None:
+        return dry
+    return replace(dry, seconds_per_step=dry.seconds_per_step * settings.accumulate)
 
 
 def _longest(run: Run, dry: DryRun) -> float | None:

@@ -13,7 +13,7 @@ from napari_fundus.devices import Device, Precision
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["add_up", "make_fabric", "repeatable", "seeded"]
+__all__ = ["is_helper", "make_fabric", "repeatable", "seeded"]
 
 
 def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
@@ -46,19 +46,13 @@ def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
     return fabric
 
 
-def add_up(sums: dict[str, float], processes: int) -> dict[str, float]:
-    """Return the sums over all processes; a name that some do not have counts as 0 there."""
-    if processes == 1:
-        return sums
-    from torch import distributed
+def is_helper() -> bool:
+    """Whether a launcher started this process beside the first one of a training.
 
-    parts: list[dict[str, float]] = [{}] * processes
-    distributed.all_gather_object(parts, sums)
-    total: dict[str, float] = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = total.get(name, 0.0) + value
-    return total
+    It computes its share, tells nothing and takes no commands.
+    """
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(rank) > 0
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
 
 from napari_fundus.errors import CheckpointError
 from napari_fundus.training import state
@@ -13,6 +14,7 @@ from napari_fundus.training.task import Task
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from lightning.fabric.wrappers import _FabricModule
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
@@ -84,18 +86,26 @@ class Learner:
             group["lr"] = group["initial_lr"] * factor
         return float(self._optimizer.param_groups[0]["lr"])
 
+    def gathering(self, *, last: bool) -> AbstractContextManager[None]:
+        """Return a block for one of a step's batches; other processes wait for the last only."""
+        module = cast("_FabricModule", self.wrapped)
+        block: AbstractContextManager[None] = self._fabric.no_backward_sync(
+            module, enabled=not last
+        )
+        return block
+
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of `loss` anew."""
-        self._stepper.zero_grad()
+        """Add the gradients of `loss` to those since the last step."""
         self._fabric.backward(loss)
 
     def step(self) -> None:
-        """Follow the gradients."""
+        """Follow the gradients, and forget them."""
         if self._clip_norm:
             self._fabric.clip_gradients(
                 self.wrapped, self._stepper, max_norm=self._clip_norm, error_if_nonfinite=False
             )
         self._stepper.step()
+        self._stepper.zero_grad()
         if self._average is not None:
             self._average.update_parameters(self.network)
 

@@ -84,10 +84,14 @@ def train(
 
     Notes
     -----
-    Batches and all random numbers are functions of seed, epoch, step and rank, so that these
-    counters are the whole state of samplers and generators. On the CPU a run is repeatable to the
-    bit with the same number of threads, and on a GPU with ``deterministic`` as far as torch has
-    such operations.
+    Batches and all random numbers are functions of seed, epoch, step and the batch's number in the
+    step, so that these counters are the whole state of samplers and generators. On the CPU a run is
+    repeatable to the bit with the same number of threads, and on a GPU with ``deterministic`` as
+    far as torch has such operations.
+
+    A step follows the mean gradient of ``accumulate`` batches on each of ``devices``. How these
+    numbers divide their product changes nothing but rounding, and the running averages of batch
+    norm, which are those of the first process.
     """
     folder = Path(output)
     chosen = choose_device(device, supported=("cpu", "cuda", "mps"))
@@ -111,7 +115,11 @@ def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
         if run.is_first:
             if (patches := run.patches()) is not None:
                 yield patches
-            yield Started(report, run.epoch, run.step)
+            try:
+                yield Started(report, run.epoch, run.step)
+            except GeneratorExit:
+                run.abandon()
+                raise
             yield from events
         else:
             for _ in events:
@@ -149,13 +157,13 @@ def _epoch(run: Run) -> Iterator[TrainingEvent]:
     """Make the steps of an epoch, or the rest of one that was interrupted."""
     run.begin_epoch()
     with run.prefetcher() as prefetcher:
-        for _step, batch in prefetcher.steps(run.step, run.steps_per_epoch):
+        for _step, batches in prefetcher.steps(run.step, run.steps_per_epoch):
             if run.monitor.paused:
                 # Who pauses may well turn the machine off.
                 run.save()
                 yield CheckpointSaved(run.folder / LAST, "last")
             run.check_monitor()
-            rate = run.make_step(batch)
+            rate = run.make_step(batches)
             if run.step % run.settings.report_every == 0 or run.step == run.steps_per_epoch:
                 yield Step(run.epoch, run.step, run.report_loss(), rate)
             if run.save_is_due() and run.step < run.steps_per_epoch:

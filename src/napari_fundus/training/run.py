@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from napari_fundus.checkpoints import Checkpoint, Parent, Split
 from napari_fundus.devices import Device, preferred_precision
-from napari_fundus.errors import DivergedError, TrainingError
+from napari_fundus.errors import Cancelled, DivergedError, TrainingError
 from napari_fundus.monitor import Monitor
 from napari_fundus.training import state
 from napari_fundus.training.clock import Clock
 from napari_fundus.training.events import Patches
-from napari_fundus.training.fabric import add_up, make_fabric, repeatable, seeded
+from napari_fundus.training.fabric import make_fabric, repeatable, seeded
 from napari_fundus.training.freezing import set_training_mode
 from napari_fundus.training.learner import Learner, load_weights
 from napari_fundus.training.prefetch import Prefetcher, pinned
@@ -25,6 +25,7 @@ from napari_fundus.training.preflight import DataFacts
 from napari_fundus.training.schedule import Schedule
 from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.task import Task
+from napari_fundus.training.together import Together, add_up
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,13 +72,15 @@ class Run:
     def environment(self) -> Iterator[None]:
         """Hold torch to repeatable operations while the block runs, if that was asked for."""
         self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
+        self.together = Together(self.fabric)
+        self.batches_a_step = self.settings.accumulate * self.together.count
         with repeatable(wanted=self.settings.deterministic):
             yield
 
     @property
     def is_first(self) -> bool:
         """Whether this is the first, or only, process."""
-        return bool(self.fabric.global_rank == 0)
+        return self.together.rank == 0
 
     def set_up(self, facts: DataFacts) -> None:
         """Build network and optimizer, and put them on the device."""
@@ -89,8 +92,9 @@ class Run:
         self.learner = Learner(network, self.task, self.settings, self.fabric)
         weights, trainable = self.learner.parameters, self.learner.trainable
         state.check_space(self.folder, 4 * (weights * 3 + 2 * trainable))
-        self.steps_per_epoch = self.settings.steps_per_epoch or self.task.steps_per_epoch(
-            self.settings
+        # The task counts batches: so many images are seen in an epoch, on however many devices.
+        self.steps_per_epoch = self.settings.steps_per_epoch or -(
+            -self.task.steps_per_epoch(self.settings) // self.batches_a_step
         )
         if self.steps_per_epoch < 1:
             raise TrainingError("An epoch has no step: there are too few data for one batch.")
@@ -107,35 +111,56 @@ class Run:
                 self.task.start_epoch(self.learner.wrapped, self.epoch)
         set_training_mode(self.learner.network, self.settings.scheme)
 
-    def prefetcher(self) -> Prefetcher[Any]:
-        """Return the source of this epoch's batches."""
-        settings, epoch, rank = self.settings, self.epoch, self.fabric.global_rank
+    def _keys(self, epoch: int, step: int) -> list[tuple[int, ...]]:
+        """Return what this process's batches of a step are drawn and varied from."""
+        rank, count = self.together.rank, self.together.count
+        parts = range(rank, self.batches_a_step, count)
+        return [(self.settings.seed, epoch, step, part) for part in parts]
 
-        def make(step: int) -> Any:
-            batch = self.task.batch(settings, (settings.seed, epoch, step, rank))
-            return pinned(batch, self.device)
+    def prefetcher(self) -> Prefetcher[list[Any]]:
+        """Return the source of this epoch's steps: for each the batches of this process."""
+        settings, epoch = self.settings, self.epoch
 
-        return Prefetcher(make, threads=settings.data_threads)
+        def make(step: int) -> list[Any]:
+            keys = self._keys(epoch, step)
+            return [pinned(self.task.batch(settings, key), self.device) for key in keys]
+
+        ahead = max(4 // settings.accumulate, 1)
+        return Prefetcher(make, ahead=ahead, threads=settings.data_threads)
 
     def check_monitor(self) -> None:
-        """Tell how far the run is, and raise `Cancelled` if it shall stop."""
+        """Tell how far the run is; raise `Cancelled` in all processes if one shall stop."""
         total = self.settings.max_epochs * self.steps_per_epoch
         fraction = (self.epoch * self.steps_per_epoch + self.step) / total
         if self.settings.max_minutes:
             fraction = max(fraction, self.clock.elapsed() / 60 / self.settings.max_minutes)
-        self.monitor.step(0.99 * fraction, f"epoch {self.epoch + 1}, step {self.step + 1}")
+        try:
+            self.monitor.step(0.99 * fraction, f"epoch {self.epoch + 1}, step {self.step + 1}")
+        except Cancelled:
+            self._agree(cancelled=True)
+        self._agree()
 
-    def make_step(self, batch: Any) -> float:
-        """Train on one batch; return the learning rate."""
-        settings, learner = self.settings, self.learner
-        rate = learner.set_rate(self.schedule.factor(self.epoch, self.step, self._agreed_time()))
-        key = (settings.seed, self.epoch, self.step, self.fabric.global_rank)
-        with seeded(*key, device=self.device):
-            batch = self.task.augment(self.fabric.to_device(batch))
-            loss = self.task.loss(learner.wrapped, batch)
-            learner.backward(loss)
+    def abandon(self) -> None:
+        """Let the other processes stop before their first step too."""
+        with suppress(Cancelled):
+            self._agree(cancelled=True)
+
+    def _agree(self, *, cancelled: bool = False) -> None:
+        self.together.agree(cancelled=cancelled, elapsed=self.clock.elapsed())
+
+    def make_step(self, batches: list[Any]) -> float:
+        """Follow the mean gradient of all processes' batches; return the learning rate."""
+        learner = self.learner
+        rate = learner.set_rate(self.schedule.factor(self.epoch, self.step, self.together.elapsed))
+        losses: list[Tensor] = []
+        for number, key in enumerate(keys := self._keys(self.epoch, self.step), start=1):
+            with seeded(*key, device=self.device), learner.gathering(last=number == len(keys)):
+                batch = self.task.augment(self.fabric.to_device(batches[number - 1]))
+                loss = self.task.loss(learner.wrapped, batch) / len(keys)
+                learner.backward(loss)
+            losses.append(loss.detach().float())
         learner.step()
-        self._loss_sum = self._loss_sum + loss.detach().float()
+        self._loss_sum = self._loss_sum + self.together.mean(sum(losses[1:], losses[0]))
         self._reported += 1
         self.step += 1
         self.total_steps += 1
@@ -158,11 +183,12 @@ class Run:
         """Return the metrics of the weights as they are now."""
         import torch
 
-        settings, task, rank = self.settings, self.task, self.fabric.global_rank
+        settings, task, together = self.settings, self.task, self.together
         network = self.learner.evaluated
+        together.share_buffers(network)
         network.eval()
         sums: dict[str, float] = {}
-        steps = range(rank, task.validation_steps(settings), self.fabric.world_size)
+        steps = range(together.rank, task.validation_steps(settings), together.count)
 
         def make(step: int) -> Any:
             return pinned(task.validation_batch(settings, steps[step]), self.device)
@@ -174,10 +200,14 @@ class Run:
             Prefetcher(make, threads=settings.data_threads) as prefetcher,
         ):
             for _, batch in prefetcher.steps(0, len(steps)):
-                self.monitor.check()
+                try:
+                    self.monitor.check()
+                except Cancelled:
+                    break  # all processes end together, below
                 for name, value in task.validate(network, self.fabric.to_device(batch)).items():
                     sums[name] = sums.get(name, 0.0) + float(value)
-        sums = add_up(sums, self.fabric.world_size)
+        self._agree(cancelled=self.monitor.cancelled)
+        sums = add_up(sums, together.count)
         if self._reported:
             self.report_loss()
         found = {name: float(value) for name, value in task.metrics(sums).items()}
@@ -193,7 +223,7 @@ class Run:
         """Return what the network will be shown first, if that was asked for."""
         if not self.settings.show_patches:
             return None
-        with seeded(self.settings.seed, 0, 0, self.fabric.global_rank, device=self.device):
+        with seeded(self.settings.seed, 0, 0, self.together.rank, device=self.device):
             return self.task.patches(self.settings)
 
     def preview_images(self) -> Mapping[str, npt.NDArray[Any]]:
@@ -260,6 +290,7 @@ class Run:
         """Return what a resumed run must have in common with the saved one."""
         return {
             "settings": self.settings.model_dump(mode="json"),
+            "batches_a_step": self.batches_a_step,
             "train": [s.id for s in self.facts.train.samples],
             "validation": [s.id for s in self.facts.validation.samples],
         }
@@ -281,18 +312,13 @@ class Run:
         self.history = numbers["history"]
         self.clock.resume(numbers["seconds"])
         self.schedule.load_state(numbers["schedule"])
+        self._agree()
 
     def save_is_due(self) -> bool:
         """Whether the last saved state is older than the settings allow."""
         return self.clock.since_save() >= 60 * self.settings.save_minutes
 
-    def _agreed_time(self) -> float:
-        """Return the same time in all processes, which must do the same."""
-        if self.fabric.world_size == 1 or not self.settings.max_minutes:
-            return self.clock.elapsed()
-        return float(self.fabric.broadcast(self.clock.elapsed()))
-
     def out_of_time(self) -> bool:
-        """Whether the time limit is reached."""
+        """Whether the time limit was reached when the processes last agreed on the time."""
         limit = self.settings.max_minutes
-        return bool(limit) and self._agreed_time() >= 60 * limit
+        return bool(limit) and self.together.elapsed >= 60 * limit

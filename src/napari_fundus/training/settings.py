@@ -23,7 +23,15 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = Field(
-        128, title="Batch size", description="Patches or images a step, on each device."
+        128, title="Batch size", description="Patches or images a batch, on each device."
+    )
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = Field(
+        1,
+        title="Batches a step",
+        description=(
+            "Batches on each device whose gradients are averaged before a step is made: as if so "
+            "many times as many devices were used, where there is no memory for a larger batch."
+        ),
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(
         "adam", title="Optimizer", description="How the weights follow the gradient."
@@ -119,7 +127,9 @@ class TrainingSettings(BaseModel):
         "auto", title="Precision", description="auto: bfloat16 where the hardware multiplies it."
     )
     devices: Annotated[int, Field(ge=1, le=1024)] = Field(
-        1, title="GPUs", description="How many are used together."
+        1,
+        title="GPUs",
+        description="How many are used together, each with its own batches of every step.",
     )
     data_threads: Annotated[int, Field(ge=1, le=64)] = Field(
         1, title="Data threads", description="Threads that make batches ahead."

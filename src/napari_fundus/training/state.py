@@ -37,6 +37,7 @@ _KEY = "training_state"
 _MAY_CHANGE = frozenset(
     {"max_epochs", "max_minutes", "report_every", "save_minutes", "preview_every", "dry_steps"}
     | {"show_patches", "data_threads", "early_stopping", "allow_leakage"}
+    | {"devices", "accumulate"}  # only their product matters
 )
 """Settings that a resumed run may have otherwise than the one that was interrupted."""
 
@@ -63,7 +64,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
             probe.write(b"\0")
         if overwrite and not resume:
             for name in present:
-                (folder / name).unlink()
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise TrainingError(
             f"{folder} cannot be written to: {error.strerror or error}. Choose another folder."
@@ -96,15 +97,20 @@ def check_unchanged(folder: Path, before: Mapping[str, Any], now: Mapping[str, A
     folder
         Of the run.
     before, now
-        ``"settings"`` (name to value), ``"train"`` and ``"validation"`` (ids of the images), as
-        saved and as they are.
+        ``"settings"`` (name to value), ``"batches_a_step"`` of all devices, ``"train"`` and
+        ``"validation"`` (ids of the images), as saved and as they are.
     """
     settings = before["settings"]
+    batches = before.get("batches_a_step", settings["devices"])
     changed = [
         f"{name} was {settings.get(name)!r} and is {value!r}"
         for name, value in now["settings"].items()
         if name not in _MAY_CHANGE and settings.get(name) != value
     ]
+    if batches != now["batches_a_step"]:
+        changed.append(
+            f"a step had {batches} batches and has {now['batches_a_step']} (devices × accumulate)"
+        )
     changed += [
         f"the images of the {name} part are others"
         for name in ("train", "validation")

@@ -60,8 +60,9 @@ class Task(ABC):
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
         """Return a batch for training: tensors on the CPU in any nesting of dicts and lists.
 
-        Called in background threads. `key` is (seed, epoch, step, rank), and the batch is a
-        function of it alone: ``np.random.default_rng(key)`` gives the randomness.
+        Called in background threads. `key` is (seed, epoch, step, number of the batch in the step),
+        and the batch is a function of it alone: ``np.random.default_rng(key)`` gives the
+        randomness. Which of several processes makes it does not matter.
         """
 
     @abstractmethod

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from pydantic import Field
 
+from napari_fundus import devices
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import CPU, Device
+from napari_fundus.devices import CPU, Device, DeviceStatus
 from napari_fundus.errors import Cancelled, DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
@@ -116,3 +117,54 @@ def test_a_detector_without_weights_cannot_be_trained() -> None:
     assert not Dark().trainable
     with pytest.raises(DetectorError, match="nothing to train"):
         Dark().train()
+
+
+class Unplugged(Dark):
+    """Its GPU answers the first image only."""
+
+    devices = frozenset({"cpu", "cuda"})
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def predict(
+        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
+    ) -> Prediction:
+        self.asked.append(device.name)
+        if device.kind == "cuda" and len(self.asked) > 1:
+            raise RuntimeError("CUDA error: no CUDA-capable device is detected\nsome advice")
+        return super().predict(image, options, device=device, monitor=monitor)
+
+
+@pytest.fixture
+def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = DeviceStatus((Device("cuda:0", "Some GPU", 8 << 30), CPU))
+    monkeypatch.setattr(devices, "available_devices", lambda: found)
+    monkeypatch.setattr(devices, "_lost", set())
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_unplugged_within_a_run_is_replaced_by_the_cpu_and_this_is_told(
+    image: FundusImage, caplog: pytest.LogCaptureFixture
+) -> None:
+    detector, told = Unplugged(), []
+    monitor = Monitor(lambda progress: told.append(progress.message))
+    found = [detector.detect(image, monitor=monitor) for _ in range(3)]
+    assert detector.asked == ["cuda:0", "cuda:0", "cpu", "cpu"]
+    assert [each.provenance.device for each in found] == ["cuda:0", "cpu", "cpu"]
+    assert "Some GPU no longer answers: again on the CPU" in told
+    assert [r.getMessage() for r in caplog.records] == [
+        "Some GPU no longer answers: CUDA error: no CUDA-capable device is detected"
+    ]
+    for code, plane in found[0].probability.items():
+        np.testing.assert_array_equal(found[1].probability[code], plane)
+
+
+@pytest.mark.usefixtures("with_gpu")
+def test_a_gpu_that_was_named_is_not_replaced_in_silence(image: FundusImage) -> None:
+    detector = Unplugged()
+    detector.asked.append("")
+    with pytest.raises(DeviceError, match="Some GPU no longer answers.*run on the CPU"):
+        detector.detect(image, device="cuda")
+    with pytest.raises(DeviceError, match="stopped to answer"):
+        detector.detect(image, device="cuda")

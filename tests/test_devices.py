@@ -17,6 +17,7 @@ from napari_fundus.devices import (
     DeviceStatus,
     available_devices,
     choose_device,
+    is_lost,
     preferred_precision,
     release_memory,
 )
@@ -133,3 +134,43 @@ def test_a_gpu_s_memory_is_given_back_once_nothing_holds_it_in_a_circle(
     del held, circle
     release_memory(GPU)
     assert alive == [False]
+
+
+@pytest.fixture
+def nothing_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_lost", set())
+
+
+@pytest.mark.usefixtures("with_gpu", "nothing_lost")
+def test_a_gpu_that_stopped_to_answer_is_not_chosen_again() -> None:
+    gone = RuntimeError("CUDA error: no CUDA-capable device is detected\nmore, for experts")
+    assert is_lost(GPU, gone)
+    assert choose_device("auto", supported=ALL) == CPU
+    with pytest.raises(DeviceError, match="cuda:0 stopped to answer.*run on the CPU"):
+        choose_device("cuda", supported=ALL)
+
+
+@pytest.mark.usefixtures("with_gpu", "nothing_lost")
+@pytest.mark.parametrize(
+    ("device", "error"),
+    [
+        (GPU, torch.OutOfMemoryError("CUDA out of memory")),
+        (GPU, RuntimeError("shape mismatch")),
+        (GPU, ValueError("CUDA error: no RuntimeError")),
+        (CPU, RuntimeError("CUDA error: told on a CPU")),
+    ],
+)
+def test_other_errors_lose_no_gpu(device: Device, error: Exception) -> None:
+    assert not is_lost(device, error)
+    assert choose_device("auto", supported=ALL) == GPU
+
+
+@pytest.mark.usefixtures("nothing_lost")
+def test_memory_of_a_lost_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", fails)
+    assert is_lost(GPU, RuntimeError("CUDA error: unspecified launch failure"))
+    release_memory("auto")
+    release_memory(GPU)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus import __version__
 from napari_fundus.detections import Detections, Provenance
-from napari_fundus.devices import Device, choose_device
-from napari_fundus.errors import DetectorError, OptionsError
+from napari_fundus.devices import CPU, Device, choose_device, is_lost
+from napari_fundus.errors import DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
 from napari_fundus.objects import LesionObject, objects_within
@@ -236,7 +236,8 @@ class Detector(ABC):
         options
             The detector's options, or a mapping of the fields that differ from their defaults.
         device
-            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+            ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``. Where a GPU that "auto"
+            chose stops to answer, the image is done anew on the CPU.
         monitor
             Takes progress and may cancel.
 
@@ -245,7 +246,7 @@ class Detector(ABC):
         OptionsError
             An option is unknown or out of bounds.
         DeviceError
-            The device cannot be used.
+            The device cannot be used, or one that was named stopped to answer.
         NoFieldOfViewError
             The image shows no disc.
         DetectorError
@@ -258,7 +259,19 @@ class Detector(ABC):
         monitor = monitor or Monitor()
         monitor.step(0.0, "starting")
         start = time.perf_counter()
-        prediction = self.predict(image, chosen_options, device=chosen_device, monitor=monitor)
+        try:
+            prediction = self.predict(image, chosen_options, device=chosen_device, monitor=monitor)
+        except RuntimeError as error:
+            if not is_lost(chosen_device, error):
+                raise
+            if device != "auto" or "cpu" not in self.devices:
+                raise DeviceError(
+                    f"{chosen_device.title} no longer answers: {str(error).partition(chr(10))[0]}. "
+                    "Start the program again once it works, or run on the CPU."
+                ) from error
+            monitor.step(0.0, f"{chosen_device.title} no longer answers: again on the CPU")
+            chosen_device = CPU
+            prediction = self.predict(image, chosen_options, device=CPU, monitor=monitor)
         if not isinstance(prediction, Prediction):
             raise DetectorError(
                 f"{self.name}.predict returned {type(prediction).__name__}, not a Prediction."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -16,9 +18,12 @@ __all__ = [
     "Precision",
     "available_devices",
     "choose_device",
+    "is_lost",
     "preferred_precision",
     "release_memory",
 ]
+
+_LOG = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]
 """Arithmetic of a network's layers, as torch names it."""
@@ -49,6 +54,9 @@ class Device:
 
 
 CPU = Device("cpu", "CPU")
+
+_lost: set[str] = set()
+"""Names of the GPUs that stopped to answer this process."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +131,17 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
         return CPU
     status = available_devices()
     for device in status.devices:
+        if device.name in _lost:
+            continue
         if request in (device.name, device.kind) or (
             request == "auto" and device.kind in supported
         ):
             return device
+    if _lost and request != "auto":
+        raise DeviceError(
+            f"{request!r} cannot be used: {', '.join(sorted(_lost))} stopped to answer. Start the "
+            "program again once it works, or run on the CPU."
+        )
     raise DeviceError(
         f"{request!r} cannot be used here. "
         + (status.reason or f"Found: {', '.join(d.name for d in status.devices)}.")
@@ -169,16 +184,48 @@ def _cpu_multiplies_bfloat16() -> bool:
     )
 
 
-def release_memory(device: Device) -> None:
-    """Give the memory that torch caches on `device` back to the system."""
-    if device.kind == "cpu":
+def is_lost(device: Device, error: BaseException) -> bool:
+    """Whether `error` says that a GPU no longer answers; the process does not choose it again.
+
+    A GPU that is unplugged, falls off the bus, or whose driver dies, and one on which a kernel
+    failed, cannot be used again by the same process: every further call fails too.
+
+    Parameters
+    ----------
+    device
+        Where the work was done.
+    error
+        What ended it. A lack of memory is no such end.
+    """
+    if device.kind == "cpu" or not isinstance(error, RuntimeError):
+        return False
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    text = str(error)
+    if not any(words in text for words in ("CUDA error:", "HIP error:", "No CUDA GPUs")):
+        return False
+    _lost.add(device.name)
+    _LOG.warning("%s no longer answers: %s", device.title, text.partition("\n")[0])
+    return True
+
+
+def release_memory(device: Device | str) -> None:
+    """Give the memory that torch caches on `device`, or on any GPU for "auto", back to the system.
+
+    It never fails: it is called where something else has failed already.
+    """
+    name = device if isinstance(device, str) else device.name
+    kind = name.partition(":")[0]
+    if kind == "cpu" or _lost or "torch" not in sys.modules:
         return
     import gc
 
     import torch
 
     gc.collect()
-    if device.kind == "cuda":
+    if kind != "mps":
         torch.cuda.empty_cache()
-    else:
+    if kind != "cuda" and torch.backends.mps.is_available():
         torch.mps.empty_cache()

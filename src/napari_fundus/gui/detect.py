@@ -22,7 +22,7 @@ from superqt.collapsible import QCollapsible
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector
-from napari_fundus.devices import choose_device, release_memory
+from napari_fundus.devices import release_memory
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.device_choice import DeviceChoice
 from napari_fundus.gui.forms import ModelForm
@@ -205,7 +205,7 @@ class DetectWidget(QWidget):
                     image, options, device=device, monitor=monitor.part(0.02, 0.97)
                 )
             finally:
-                release_memory(choose_device(device, supported=detector.devices))
+                release_memory(device)
             found = replace(found, given_landmarks=landmarks)
             monitor.step(0.98, "making layers")
             return found, detection_layers(found, placement=source.placement), source

@@ -18,7 +18,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
 from napari_fundus.datasets.corrections import MARKER
 from napari_fundus.detector import Detector
-from napari_fundus.devices import choose_device, release_memory
+from napari_fundus.devices import release_memory
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.gui.train.data import LayerData
 from napari_fundus.gui.train.pictures import Sheet, Strip, patch_sheet, preview_strip
@@ -193,8 +193,7 @@ class Session(QObject):
             self._send()
             if not self.plan.in_process:
                 gc.collect()
-                supported = self.plan.detector.devices
-                release_memory(choose_device(self.plan.order.device, supported=supported))
+                release_memory(self.plan.order.device)
         if not self.plan.check:
             self._outcome = self._install(finished)
 

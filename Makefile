@@ -28,8 +28,8 @@ check: $(READY)  ## linter, formatter, type checker, layering, notebooks, docume
 screenshots: $(READY) $(VENV)/.screen  ## take the pictures of the documentation from a real window
 	$(SCREEN) $(PY) scripts/screenshots.py $(if $(wildcard ../shared/data/idrid),--data ../shared/data/idrid)
 
-bench: $(READY)  ## print the benchmark tables
-	$(PY) -m benchmarks.enhancement
+bench: $(READY)  ## measure speed beside peers and limits, write docs/performance.md
+	$(PY) -m benchmarks.performance
 
 fuzz: $(READY)  ## try 100,000 damaged files on every reader
 	$(PY) -m benchmarks.fuzz --corpus fuzz-corpus

@@ -6,16 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from napari_fundus.devices import Device
 
-__all__ = ["Contestant", "compete", "matmul_rate"]
-
-Float = npt.NDArray[np.float32]
+__all__ = ["Contestant", "compete", "matmul_rate", "take_turns"]
 
 _MEMORY = Path("/proc/self/status")
 _MEMORY_RESET = Path("/proc/self/clear_refs")
@@ -30,41 +27,66 @@ class Contestant:
     title
         Its line in the table.
     run
-        Gives the map, shape (H, W).
+        Does the work and gives what is compared, such as a map.
     operations
-        Floating-point operations of a run.
+        Floating-point operations of a run; 0 where they are not the measure.
     seconds, busy
         Of each repeat: on the clock, and the processor time of all threads (on a CPU, the fairer
         measure where other work runs beside).
     memory
-        Peak of the first run above the start, MiB.
-    map
-        The last result.
+        Peak of a run above its start, MiB.
+    result
+        The last one.
     """
 
     title: str
-    run: Callable[[], Float]
-    operations: float
+    run: Callable[[], Any]
+    operations: float = 0.0
     seconds: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
     memory: float = 0.0
-    map: Float = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    result: Any = None
 
 
 def compete(contestants: Sequence[Contestant], device: Device, repeats: int) -> float:
-    """Let all run by turns, so that whatever else runs on this machine slows all of them alike.
+    """Let all run by turns, with the device's rate measured between the turns.
 
     Returns
     -------
     float
-        The highest rate of :func:`matmul_rate`, measured between the turns.
+        The highest rate of :func:`matmul_rate`.
     """
     rates: list[float] = []
     for _ in range(repeats):
         rates.append(matmul_rate(device))
-        for contestant in contestants:
-            _measure(contestant, device)
+        take_turns(contestants, device, 1)
     return max(rates)
+
+
+def take_turns(
+    contestants: Sequence[Contestant],
+    device: Device,
+    repeats: int,
+    *,
+    patience: float = float("inf"),
+) -> None:
+    """Let all run by turns, so that whatever else runs on this machine slows all of them alike.
+
+    Parameters
+    ----------
+    contestants
+        They keep what is measured of them.
+    device
+        Where they compute.
+    repeats
+        Turns of each.
+    patience
+        Who has taken more seconds than this for a turn has no further one.
+    """
+    for _ in range(repeats):
+        for contestant in contestants:
+            if max(contestant.seconds, default=0.0) <= patience:
+                _measure(contestant, device)
 
 
 def matmul_rate(device: Device, side: int = 2048) -> float:
@@ -81,7 +103,7 @@ def matmul_rate(device: Device, side: int = 2048) -> float:
 def _measure(contestant: Contestant, device: Device) -> None:
     before = _peak_memory(device, reset=True)
     start, start_busy = time.perf_counter(), time.process_time()
-    contestant.map = contestant.run()
+    contestant.result = contestant.run()
     contestant.seconds.append(time.perf_counter() - start)
     contestant.busy.append(time.process_time() - start_busy)
     contestant.memory = max(contestant.memory, _peak_memory(device) - before)

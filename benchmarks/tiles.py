@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.contest import Contestant, compete
 from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.devices import choose_device
+from napari_fundus.devices import Device, choose_device
 from napari_fundus.image import read_image
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
@@ -26,6 +27,7 @@ from napari_fundus.preprocessing.planes import FILL, to_planes
 from napari_fundus.samples import sample_image_path
 
 Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
 
 
 def main() -> None:
@@ -37,14 +39,54 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
+    contestants, compared = contest(size=arguments.size, tile=arguments.tile, device=device)
+    compete(contestants, device, arguments.repeats)
+    print(
+        f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
+        f"{compared.shape[0]} px, tiles of {arguments.tile} px; plain U-Net, float32\n"
+    )
+    print("| engine | seconds | times MONAI | processor s | times MONAI | peak MiB | off whole |")
+    print("|---|---|---|---|---|---|---|")
+    first, reference = contestants[0], contestants[-1].result
+    for contestant in contestants:
+        off = np.abs(contestant.result - reference)[compared].max()
+        print(
+            f"| {contestant.title} | {min(contestant.seconds):.2f} | "
+            f"{min(first.seconds) / min(contestant.seconds):.2f} | {min(contestant.busy):.2f} | "
+            f"{min(first.busy) / min(contestant.busy):.2f} | {contestant.memory:.0f} | {off:.1e} |"
+        )
+
+
+def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], Bool]:
+    """Return who competes, and the pixels in which their maps are compared.
+
+    Parameters
+    ----------
+    size
+        Diameter of the disc in the picture, px.
+    tile
+        Side of the tiles without halo, px; rounded up as the network needs it.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    contestants
+        MONAI's sliding window, ours over the whole frame, ours over the field of view, and one
+        pass over the whole, which needs no tiles. Each gives a map, float32 (H, W).
+    compared
+        bool, shape (H, W): the field of view, less what lies so near to the frame that MONAI's
+        padding shows.
+    """
     torch.manual_seed(0)
     architecture = Architecture(filters=(16, 32, 64, 96), outputs=1)
     network = nn.Sequential(build_network(architecture), nn.Sigmoid()).eval()
     multiple = architecture.multiple
-    tile = -(-arguments.tile // multiple) * multiple
+    tile = -(-tile // multiple) * multiple
     halo = -(-architecture.reach // multiple) * multiple
-    picture, inside = _picture(arguments.size, tile)
+    picture, inside = _picture(size, tile)
     _settle(network, picture)
+    network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     window = tile + 2 * halo
     inferer = SlidingWindowInferer(window, 1, overlap=2 * halo / window)
 
@@ -58,7 +100,7 @@ def main() -> None:
         kept: Float = result[0, 0, halo:-halo, halo:-halo].cpu().numpy()
         return kept
 
-    def ours(mask: npt.NDArray[np.bool_]) -> Callable[[], Float]:
+    def ours(mask: Bool) -> Callable[[], Float]:
         def run() -> Float:
             done = run_tiles(
                 network,
@@ -85,31 +127,21 @@ def main() -> None:
             found: Float = network(batch)[0, 0].cpu().numpy()
         return found
 
-    network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    contestants = [
-        Contestant("MONAI, sliding window", monai, 0),
-        Contestant("ours, whole frame", ours(np.ones_like(inside)), 0),
-        Contestant("ours, field of view", ours(inside), 0),
-        Contestant("one pass over the whole", whole, 0),
-    ]
-    compete(contestants, device, arguments.repeats)
-    print(
-        f"{device.title}, {torch.get_num_threads()} threads; picture {inside.shape[1]}x"
-        f"{inside.shape[0]} px, tiles of {tile} px, halo {halo} px; plain U-Net, float32\n"
-    )
-    print("| engine | seconds | times MONAI | processor s | times MONAI | peak MiB | off whole |")
-    print("|---|---|---|---|---|---|---|")
-    first, reference = contestants[0], contestants[-1].map
-    for contestant in contestants:
-        off = np.abs(contestant.map - reference)[inside].max()
-        print(
-            f"| {contestant.title} | {min(contestant.seconds):.2f} | "
-            f"{min(first.seconds) / min(contestant.seconds):.2f} | {min(contestant.busy):.2f} | "
-            f"{min(first.busy) / min(contestant.busy):.2f} | {contestant.memory:.0f} | {off:.1e} |"
-        )
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, *picture.shape, device=device.name))
+    operations = float(counter.get_total_flops())
+    compared = np.zeros_like(inside)
+    inner = np.s_[halo:-halo, halo:-halo]
+    compared[inner] = inside[inner]
+    return [
+        Contestant("MONAI, sliding window", monai, operations),
+        Contestant("ours, whole frame", ours(np.ones_like(inside)), operations),
+        Contestant("ours, field of view", ours(inside), operations),
+        Contestant("one pass over the whole", whole, operations),
+    ], compared
 
 
-def _picture(size: int, tile: int) -> tuple[Float, npt.NDArray[np.bool_]]:
+def _picture(size: int, tile: int) -> tuple[Float, Bool]:
     """Return the sample as a network sees it, in a frame as cameras have it, of whole tiles."""
     recipe = Recipe(resize="disc", disc_diameter=size, enhance=True, sigma=30 * size / 1750)
     prepared = recipe.apply(read_image(sample_image_path()))

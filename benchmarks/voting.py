@@ -34,15 +34,18 @@ def main() -> None:
     """Run the comparison and print its table."""
     arguments = _arguments()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
-    torch.manual_seed(0)
-    picture, inside = _picture(arguments.size, arguments.patch, arguments.stride)
-    architecture = Architecture(patch=arguments.patch, widths=paper_widths(arguments.width))
-    network = _settled(PatchNetwork(architecture), picture)
-    contestants = _contestants(network, picture, inside, device, arguments)
+    contestants, compared = contest(
+        size=arguments.size,
+        patch=arguments.patch,
+        stride=arguments.stride,
+        width=arguments.width,
+        batch=arguments.batch,
+        device=device,
+    )
     rate = compete(contestants, device, arguments.repeats)
     print(
-        f"{device.title}, {torch.get_num_threads()} threads; picture {inside.shape[1]}x"
-        f"{inside.shape[0]} px, patch {arguments.patch}, stride {arguments.stride}, width "
+        f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
+        f"{compared.shape[0]} px, patch {arguments.patch}, stride {arguments.stride}, width "
         f"{arguments.width}; float32 matrix product {rate / 1e9:.0f} GFLOP/s\n"
     )
     print(
@@ -51,10 +54,8 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     monai = contestants[0]
-    # Compared where both lay the same patches: MONAI's do not reach over the border.
-    inner = np.s_[arguments.patch : -arguments.patch, arguments.patch : -arguments.patch]
     for contestant in contestants:
-        difference = np.abs(contestant.map - monai.map)[inner][inside[inner]].max()
+        difference = np.abs(contestant.result - monai.result)[compared].max()
         best = min(contestant.seconds)
         print(
             f"| {contestant.title} | {contestant.operations / 1e9:.0f} | {best:.2f} | "
@@ -108,20 +109,58 @@ def _settled(network: PatchNetwork, picture: Float) -> PatchNetwork:
     return network.eval()
 
 
+def contest(
+    *, size: int, patch: int, stride: int, width: int, device: Device, batch: int | None = None
+) -> tuple[list[Contestant], Bool]:
+    """Return who competes, and the pixels in which their maps are compared.
+
+    Parameters
+    ----------
+    size
+        Diameter of the disc in the picture, px.
+    patch, stride
+        Side and distance of the patches, px.
+    width
+        Of the network.
+    device
+        Where to compute.
+    batch
+        Patches that run together; None for what each engine takes.
+
+    Returns
+    -------
+    contestants
+        MONAI's sliding window first, then ours: over the whole frame and the field of view, in
+        float32 and, where the device has a faster one, that precision. Each gives a map, float32
+        (H, W).
+    compared
+        bool, shape (H, W): where both lay the same patches, within the field of view. MONAI's do
+        not reach over the border.
+    """
+    torch.manual_seed(0)
+    picture, inside = _picture(size, patch, stride)
+    architecture = Architecture(patch=patch, widths=paper_widths(width))
+    network = _settled(PatchNetwork(architecture), picture)
+    compared = np.zeros_like(inside)
+    inner = np.s_[patch:-patch, patch:-patch]
+    compared[inner] = inside[inner]
+    return _contestants(network, picture, inside, patch, stride, batch, device), compared
+
+
 def _contestants(
     network: PatchNetwork,
     picture: Float,
     inside: Bool,
+    patch: int,
+    stride: int,
+    batch: int | None,
     device: Device,
-    arguments: argparse.Namespace,
 ) -> list[Contestant]:
-    """Return MONAI's sliding window first, then ours."""
-    patch, stride = int(arguments.patch), int(arguments.stride)
-    batch = arguments.batch or max(65_536 // patch**2, 1)
+    at_once = batch or max(65_536 // patch**2, 1)
     plain = network.to(device.name)
     height, width = inside.shape
     windows = ((height - patch) // stride + 1) * ((width - patch) // stride + 1)
-    inferer = SlidingWindowInferer(patch, batch, overlap=1 - stride / patch)
+    inferer = SlidingWindowInferer(patch, at_once, overlap=1 - stride / patch)
 
     def monai() -> Float:
         with torch.inference_mode():
@@ -140,7 +179,7 @@ def _contestants(
                 inside=mask,
                 device=device,
                 precision=precision,
-                batch=arguments.batch,
+                batch=batch,
             ).probability[0]
             return result
 

@@ -1,0 +1,111 @@
+"""A row of the report: our way, the peers' ways to the same result, and the least work it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.contest import Contestant, take_turns
+from benchmarks.performance.machine import Machine, Needs
+from napari_fundus.devices import CPU
+
+__all__ = ["PATIENCE", "Outcome", "Peer", "Stage", "compete", "largest_difference", "pixels_apart"]
+
+PATIENCE = 4.0
+"""Seconds after which a contestant is measured once only."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another way to the same result.
+
+    Attributes
+    ----------
+    name
+        The library, and what of it.
+    run
+        Gives what :attr:`Stage.compare` understands.
+    """
+
+    name: str
+    run: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A piece of work.
+
+    Attributes
+    ----------
+    title, on
+        What is done, and on what.
+    ours
+        Does it with this package.
+    peers
+        The same input, the same output.
+    compare
+        Takes our result and a peer's, says how far apart they are.
+    needs
+        The least that the hardware has to do for it.
+    before
+        What this package did before the stage was made faster, if it was.
+    """
+
+    title: str
+    on: str
+    ours: Callable[[], Any]
+    peers: tuple[Peer, ...]
+    compare: Callable[[Any, Any], str]
+    needs: Needs
+    before: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was measured of a stage; `differences` goes with `peers`."""
+
+    stage: Stage
+    ours: Contestant
+    peers: tuple[Contestant, ...]
+    differences: tuple[str, ...]
+    before: Contestant | None
+    changed: str
+
+    def share(self, machine: Machine) -> float:
+        """Return the share of the machine's limit that we reached: 1 is the limit itself."""
+        return self.stage.needs.least_seconds(machine) / min(self.ours.seconds)
+
+
+def compete(stage: Stage, repeats: int) -> Outcome:
+    """Let all ways to a stage's result run by turns, each once unmeasured where that is quick."""
+    ours = Contestant("napari-fundus", stage.ours, stage.needs.operations)
+    peers = tuple(Contestant(peer.name, peer.run) for peer in stage.peers)
+    before = None if stage.before is None else Contestant("before", stage.before)
+    everyone = [ours, *peers, *([] if before is None else [before])]
+    take_turns(everyone, CPU, 1)
+    # The first turn pays for imports and fresh memory.
+    for contestant in everyone:
+        if repeats > 1 and contestant.seconds[0] < PATIENCE:
+            contestant.seconds.clear()
+            contestant.busy.clear()
+    take_turns(everyone, CPU, repeats if repeats > 1 else 0, patience=PATIENCE)
+    differences = tuple(stage.compare(ours.result, peer.result) for peer in peers)
+    changed = "" if before is None else stage.compare(ours.result, before.result)
+    for contestant in everyone:
+        contestant.result = None
+    return Outcome(stage, ours, peers, differences, before, changed)
+
+
+def largest_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:
+    """Return the largest absolute difference of two arrays of one shape, as text."""
+    off = float(np.abs(np.subtract(ours, theirs, dtype=np.float64)).max(initial=0))
+    return "0" if off == 0 else f"{off:.1g}"
+
+
+def pixels_apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:
+    """Return how many pixels of two images of one shape differ, as text."""
+    return f"{int(np.count_nonzero(ours != theirs)):,} px"

@@ -42,6 +42,9 @@ class AugmentationSettings(BaseModel):
         description="Rotate by ± this angle.",
         json_schema_extra={"unit": "°"},
     )
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, title="Shift", description="Shift along each axis by ± this share of the side."
+    )
     groups: Annotated[int, Field(ge=1, le=64)] = Field(
         8,
         title="Groups",
@@ -109,10 +112,11 @@ class Augmentation:
             steps.append(QuarterTurn())
         if settings.flips:
             steps += [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()]
-        if settings.scale or settings.rotation:
+        if settings.scale or settings.rotation or settings.shift:
             steps.append(
                 v2.RandomAffine(
                     degrees=settings.rotation,
+                    translate=(settings.shift, settings.shift) if settings.shift else None,
                     scale=(1 - settings.scale, 1 + settings.scale),
                     interpolation=v2.InterpolationMode.BILINEAR,
                 )

@@ -30,6 +30,7 @@ from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.monitor import Monitor
 from napari_fundus.objects import LesionObject
 from napari_fundus.preprocessing.planes import as_input
+from napari_fundus.training.augment import Augmentation, AugmentationSettings
 from napari_fundus.training.events import TrainingEvent
 from napari_fundus.training.instance_metrics import instance_metrics, instance_sums
 from napari_fundus.training.loop import train
@@ -172,6 +173,10 @@ class MaskRCNNTask(PatchTask):
             name=name,
             command=command,
         )
+        chosen = self.options
+        self._augment = Augmentation(
+            AugmentationSettings(scale=chosen.zoom, rotation=chosen.rotation, shift=chosen.shift)
+        )
 
     def _refuse(self, fields: frozenset[str], whose: str) -> None:
         if given := sorted(fields & self.options.model_fields_set):
@@ -243,8 +248,9 @@ class MaskRCNNTask(PatchTask):
         return groups
 
     def steps_per_epoch(self, settings: TrainingSettings) -> int:
-        """Return as many steps as let each image give about ten patches."""
-        return max(10 * len(self.sampler.store) // settings.batch_size, 1)
+        """Return as many steps as show as many pixels as all images have."""
+        pixels = sum(image.bits.size for image in self.sampler.store)
+        return max(round(pixels / self.patch**2) // settings.batch_size, 1)
 
     def augment(self, batch: Any) -> Any:
         """Vary as for pixels; boxes and masks are then read from the varied masks.

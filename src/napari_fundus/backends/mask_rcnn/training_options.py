@@ -135,6 +135,12 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
     zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, title="Zoom", description="Training patches are enlarged by 1 ± this."
     )
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        title="Shift",
+        description="Training patches are shifted by ± this share of their side: where a patch is "
+        "the whole image, drawing it elsewhere cannot.",
+    )
     validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
         16,
         title="Validation tiles",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,10 +115,10 @@ def objects_of_mask(
     return found
 
 
-def objects_of_labels(
-    labels: npt.NDArray[np.integer], *, lesion: str, scores: Mapping[int, float]
-) -> list[LesionObject]:
-    """Return an object for each id of a label image, whether its pixels touch others or not.
+def objects_of_labels(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionObject]:
+    """Return an object for each id of a label image, lowest id first, with score 1.
+
+    Pixels of one id are one object, whether they touch or not.
 
     Parameters
     ----------
@@ -125,22 +126,20 @@ def objects_of_labels(
         Any integer dtype, shape (H, W); 0 where there is none.
     lesion
         Code of the class.
-    scores
-        Id to score; 1 where an id is missing.
     """
     pixels = np.flatnonzero(labels)
     if not len(pixels):
         return []
-    ids, of_pixel = np.unique(labels.reshape(-1)[pixels], return_inverse=True)
+    _, of_pixel = np.unique(labels.reshape(-1)[pixels], return_inverse=True)
     by_id = pixels[np.argsort(of_pixel, kind="stable")]
     parts = np.split(by_id, np.cumsum(np.bincount(of_pixel))[:-1])
     objects = []
-    for number, part in zip(ids.tolist(), parts, strict=True):
+    for part in parts:
         rows, cols = np.divmod(part, labels.shape[1])
         top, left = int(rows.min()), int(cols.min())
         mask = np.zeros((int(rows.max()) - top + 1, int(cols.max()) - left + 1), np.bool_)
         mask[rows - top, cols - left] = True
-        objects.append(LesionObject(lesion, scores.get(number, 1.0), top, left, mask))
+        objects.append(LesionObject(lesion, 1.0, top, left, mask))
     return objects
 
 

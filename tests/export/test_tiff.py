@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -23,6 +24,7 @@ from napari_fundus.export import (
 )
 from napari_fundus.export.tiff import encoded_tiles
 from napari_fundus.landmarks import Fovea, Landmarks
+from napari_fundus.objects import LesionObject, trimmed
 
 
 def assert_same(first: Detections, second: Detections) -> None:
@@ -145,9 +147,69 @@ def test_tiles_are_those_that_tifffile_would_pack(dtype: type) -> None:
     assert ours.getvalue() == theirs.getvalue()
 
 
+def packed(
+    lesion: str, score: float, row: int, size: tuple[int, int], counts: str
+) -> dict[str, object]:
+    """Return an object as it stands in the file."""
+    return {
+        "lesion": lesion,
+        "score": score,
+        "row": row,
+        "col": 0,
+        "size": size,
+        "counts": counts,
+    }
+
+
+def with_objects(result: Detections) -> Detections:
+    """Return the result with objects of one class: overlapping, of odd shape, at the edges."""
+    rng = np.random.default_rng(0)
+    objects = [
+        LesionObject("EX", float(np.float32(score)), row, col, rng.random(shape) < max(0.6, 2 - shape[0]))
+        for score, row, col, shape in (
+            (0.9, 0, 0, (9, 11)),
+            (0.07, 5, 5, (20, 30)),
+            (1 / 3, 100, 130, (20, 30)),
+            (0.6, 119, 159, (1, 1)),
+        )
+    ]
+    return replace(result, objects=(*objects, LesionObject("MA", 1, 9, 9, np.ones((3, 3), bool))))
+
+
+def test_objects_come_back_as_they_were_those_below_the_threshold_too(
+    result: Detections, tmp_path: Path
+) -> None:
+    before = with_objects(result)
+    write_probability_tiff(before, tmp_path / "eye.tif")
+    after = read_probability_tiff(tmp_path / "eye.tif")
+    assert len(after.objects) == len(before.objects)
+    for one, other in zip(before.objects, after.objects, strict=True):
+        trim = trimmed(one)
+        assert trim is not None
+        assert (trim.lesion, trim.score, trim.row, trim.col) == (
+            (other.lesion, other.score, other.row, other.col)
+        )
+        np.testing.assert_array_equal(trim.mask, other.mask)
+    pd.testing.assert_frame_equal(before.instances, after.instances)
+    lower = {"EX": 0.05}
+    pd.testing.assert_frame_equal(
+        before.threshold(lower).instances, after.threshold(lower).instances
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "value"),
     [
+        ("objects", [{"lesion": "EX"}]),
+        ("objects", [packed("EX", 1, 0, (4, 4), "")]),
+        ("objects", [packed("EX", 1, 0, (4, 4), "é")]),
+        ("objects", [packed("EX", 1, 119, (4, 4), "0@")]),
+        ("objects", [packed("EX", 9, 0, (4, 4), "0@")]),
+        ("objects", [packed("HE", 1, 0, (4, 4), "0@")]),
+        (
+            "objects",
+            [packed("EX", 1, 0, (120, 160), "0@")] * 65,
+        ),
         ("thresholds", None),
         ("thresholds", {"MA": "high"}),
         ("thresholds", {"MA": 7}),
@@ -166,7 +228,7 @@ def test_a_damaged_description_is_refused(
     with tifffile.TiffFile(path, mode="r+b") as tiff:
         tag = tiff.pages.first.tags["ImageDescription"]
         tag.overwrite(json.dumps({**json.loads(tag.value), change: value}))
-    with pytest.raises(FundusError, match="is damaged"):
+    with pytest.raises(FundusError, match=r"is damaged|object of 'EX' has the score|no map"):
         read_probability_tiff(path)
 
 

@@ -1,10 +1,10 @@
-"""Label images and maps of probability as tiled, compressed TIFF files, and their reading."""
+"""Labels, maps of probability and objects as tiled, compressed TIFF files, and their reading."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -22,6 +22,8 @@ from napari_fundus.files import atomic_write
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
+from napari_fundus.objects import LesionObject
+from napari_fundus.run_lengths import decode_runs, encode_runs
 
 __all__ = [
     "encoded_tiles",
@@ -35,6 +37,8 @@ _TILE = (256, 256)
 _PAGE_NAME = 285
 _BIGTIFF_FROM = 3_500_000_000
 _HORIZONTAL, _FLOATING_POINT = 2, 3
+_MOST_COVERED = 64
+"""How many times the image's pixels the boxes of all objects may cover, in a file that is sound."""
 
 
 class _Page(NamedTuple):
@@ -48,6 +52,17 @@ class _Entry(BaseModel):
     lesion: str
 
 
+class _Object(BaseModel):
+    """A lesion as an object, its mask as run lengths within its box."""
+
+    lesion: str
+    score: float
+    row: int
+    col: int
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    counts: str
+
+
 class _Head(BaseModel):
     """What stands in the first page's description."""
 
@@ -56,8 +71,9 @@ class _Head(BaseModel):
     min_area: Annotated[int, Field(ge=1)]
     image_score: dict[str, float]
     has_boxes: bool
-    # Files of earlier versions do not have it.
+    # Files of earlier versions do not have these two.
     given_landmarks: Landmarks = Landmarks()
+    objects: tuple[_Object, ...] = ()
     pages: tuple[_Entry, ...]
 
 
@@ -79,10 +95,11 @@ def write_labels_tiff(detections: Detections, path: str | Path, *, overwrite: bo
 def write_probability_tiff(
     detections: Detections, path: str | Path, *, overwrite: bool = False
 ) -> None:
-    """Write everything that a result is made of, without loss: maps, field of view, provenance.
+    """Write everything that a result is made of, without loss: maps, objects, field of view.
 
     The maps of probability come first, then the heat maps and those of single stages, each a page
-    of float32; the field of view is a last page of uint8, 0 or 255.
+    of float32; the field of view is a last page of uint8, 0 or 255. Objects stand beside the
+    provenance, their masks as run lengths.
 
     Raises
     ------
@@ -95,7 +112,34 @@ def write_probability_tiff(
     if detections.field_of_view is not None:
         disc = detections.field_of_view.astype(np.uint8) * np.uint8(255)
         pages.append(_Page("field_of_view", "", disc))
-    _write(path, pages or [_empty_page(detections)], detections, overwrite=overwrite)
+    objects = [_packed(found).model_dump() for found in detections.objects]
+    told = {"objects": objects} if objects else {}
+    _write(path, pages or [_empty_page(detections)], detections, told, overwrite=overwrite)
+
+
+def _packed(found: LesionObject) -> _Object:
+    height, width = found.mask.shape
+    return _Object(
+        lesion=str(found.lesion),
+        score=float(found.score),
+        row=int(found.row),
+        col=int(found.col),
+        size=(height, width),
+        counts=encode_runs(found.mask, (0, 0), (height, width)),
+    )
+
+
+def _unpacked(told: Sequence[_Object], shape: tuple[int, int]) -> Iterator[LesionObject]:
+    if sum(math.prod(one.size) for one in told) > _MOST_COVERED * math.prod(shape):
+        raise ValueError("its objects would fill the memory")
+    for one in told:
+        (height, width), (row, col) = one.size, (one.row, one.col)
+        if not (0 <= row <= shape[0] - height and 0 <= col <= shape[1] - width):
+            raise ValueError(f"{height}×{width} px at {row}, {col} are not in the image")
+        box = decode_runs(one.counts, one.size)
+        if box is None:
+            raise ValueError("an object has no pixel")
+        yield LesionObject(one.lesion, one.score, row + box[0], col + box[1], box[2])
 
 
 def _empty_page(detections: Detections) -> _Page:
@@ -103,12 +147,18 @@ def _empty_page(detections: Detections) -> _Page:
 
 
 def _write(
-    path: str | Path, pages: Iterable[_Page], detections: Detections, *, overwrite: bool
+    path: str | Path,
+    pages: Iterable[_Page],
+    detections: Detections,
+    told: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool,
 ) -> None:
     pages = list(pages)
     head = {
         "napari_fundus": __version__,
         **provenance_record(detections),
+        **(told or {}),
         "has_boxes": detections.has_boxes,
         "given_landmarks": detections.given_landmarks.model_dump(mode="json"),
         "pages": [{"kind": page.kind, "lesion": page.code} for page in pages],
@@ -147,8 +197,7 @@ def encoded_tiles(array: npt.NDArray[Any]) -> Iterator[bytes]:
 
     def encoded(tile: npt.NDArray[Any]) -> bytes:
         # Level 1 packs maps to nearly the same size as level 6, several times as fast.
-        packed: bytes = imagecodecs.deflate_encode(predict(tile, axis=-1), level=1)
-        return packed
+        return bytes(imagecodecs.deflate_encode(predict(tile, axis=-1).tobytes(), level=1))
 
     height, width = _TILE
     empty = encoded(np.zeros(_TILE, array.dtype))
@@ -187,6 +236,10 @@ def read_probability_tiff(path: str | Path) -> Detections:
         The file is not one of ours, or damaged.
     """
     head, pages = _read(path)
+    try:
+        objects = tuple(_unpacked(head.objects, head.provenance.image_shape))
+    except ValueError as error:
+        raise FundusError(f"{path} is damaged: {error}.") from error
     kinds = "probability", "heatmap", "stage"
     maps: dict[str, dict[str, npt.NDArray[np.float32]]] = {kind: {} for kind in kinds}
     field_of_view = None
@@ -206,6 +259,7 @@ def read_probability_tiff(path: str | Path) -> Detections:
         field_of_view=field_of_view,
         has_boxes=head.has_boxes,
         given_landmarks=head.given_landmarks,
+        objects=objects,
     )
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Layer, Points, Shapes
+from napari.layers import Layer, Shapes, Vectors
 
 import napari_fundus as nf
 from napari_fundus.detections import Detections, Provenance
-from napari_fundus.gui import add_detections, layers
+from napari_fundus.gui import add_detections, boxes
+from napari_fundus.gui.boxes import features_of
 from napari_fundus.gui.layers import (
     add_layers,
     centre_layer,
     detection_layers,
-    features_of,
     image_layer,
     label_colormap,
     truth_layers,
@@ -82,13 +82,15 @@ def test_no_lesion_gives_empty_boxes_that_napari_takes():
     assert len(Layer.create(data, meta, kind).data) == 0
 
 
-@pytest.mark.parametrize(("limit", "kind"), [(2, Shapes), (1, Points)])
-def test_many_boxes_become_points(monkeypatch, limit, kind):
-    monkeypatch.setattr(layers, "MAX_BOXES", limit)
+@pytest.mark.parametrize(("limit", "kind"), [(2, Shapes), (1, Vectors)])
+def test_many_boxes_become_outlines(monkeypatch, limit, kind):
+    monkeypatch.setattr(boxes, "MAX_BOXES", limit)
     data, meta, name = detection_layers(result(has_boxes=True))[-1]
     layer = Layer.create(data, meta, name)
     assert isinstance(layer, kind)
-    assert list(layer.features["index"]) == [1, 2]
+    assert layer.metadata[METADATA_KEY]["kind"] == "boxes"
+    if limit == 2:
+        assert list(layer.features["index"]) == [1, 2]
 
 
 def test_features_map_each_label_to_its_row():

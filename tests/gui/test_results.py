@@ -127,7 +127,7 @@ def test_what_was_painted_stays_and_is_exported(make, wait, tmp_path):
 
 
 def test_boxes_follow_the_sliders(make, wait):
-    _, layers, panel = make(result(has_boxes=True))
+    _, layers, panel = make(result((40, 60), has_boxes=True))
     panel.set_threshold("EX", 0.97)
     wait(lambda: not panel.busy)
     (boxes,) = [
@@ -136,7 +136,7 @@ def test_boxes_follow_the_sliders(make, wait):
         if layer.metadata[METADATA_KEY]["kind"] == "boxes"
         and layer.metadata[METADATA_KEY]["lesion"] == "EX"
     ]
-    expected = result().threshold({"EX": 0.97}).instances
+    expected = result((40, 60)).threshold({"EX": 0.97}).instances
     assert len(boxes.data) == (expected.lesion == "EX").sum()
 
 

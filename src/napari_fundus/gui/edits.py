@@ -13,6 +13,7 @@ from napari_fundus import __version__
 from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.placement import METADATA_KEY, as_array
+from napari_fundus.objects import LesionObject, objects_of_labels, score_maps
 
 __all__ = ["detections_of_layer", "with_labels"]
 
@@ -21,7 +22,8 @@ def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) 
     """Return `detections` with the labels of some classes replaced by those that a person made.
 
     The maps are moved just across their thresholds where the person disagrees with them, so that
-    table, outlines and masks follow. Lesions that touch become one.
+    table, outlines and masks follow. Lesions that touch become one, except where the result is of
+    objects: there each label is an object, with the score that it had, and 1 for a new one.
 
     Parameters
     ----------
@@ -46,12 +48,40 @@ def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) 
         values[outside] = np.nextafter(level, np.float32(0))
         maps[code] = values
     names = tuple(sorted({*detections.provenance.edited, *edited}))
+    objects = _objects(detections, edited) if detections.objects else []
+    if objects:
+        drawn = score_maps(objects, maps, detections.shape)
+        maps = {code: np.maximum(drawn[code], values) for code, values in maps.items()}
     return replace(
         detections,
         probability=maps,
+        objects=tuple(objects),
         min_area=1,
         provenance=detections.provenance.model_copy(update={"edited": names}),
     )
+
+
+def _objects(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> list[LesionObject]:
+    """Return each label as an object, with the score of the one that most of its pixels show."""
+    objects: list[LesionObject] = []
+    for code, probability in detections.probability.items():
+        level = np.float32(detections.thresholds[code])
+        labels = edited.get(code, detections.labels[code])
+        for drawn in objects_of_labels(labels, lesion=code):
+            values = probability[drawn.window][drawn.mask]
+            scores, counts = np.unique(values[values >= level], return_counts=True)
+            score = float(scores[counts.argmax()]) if scores.any() else drawn.score
+            objects.append(replace(drawn, score=score))
+    return objects
+
+
+def _same_parts(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
+    """Tell whether two label images cut the same pixels into the same parts."""
+    pixels = np.flatnonzero(labels)
+    if not np.array_equal(pixels, np.flatnonzero(others)):
+        return False
+    ids = np.stack([a.reshape(-1)[pixels].astype(np.int64) for a in (labels, others)])
+    return len(np.unique(ids, axis=1).T) == len(np.unique(ids[0])) == len(np.unique(ids[1]))
 
 
 def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
@@ -80,11 +110,15 @@ def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
             probability={code: found.probability[code]},
             thresholds={code: found.thresholds[code]},
             heatmap={},
+            objects=found.objects_of(code),
         )
         if known.get("kind") != "labels":
             return one
         labels = as_array(data)
-        if np.array_equal(labels > 0, one.labels[code] > 0):
+        shown = one.labels[code]
+        # Objects may touch, so that which pixels belong to which counts as well.
+        same = _same_parts(labels, shown) if one.objects else np.array_equal(labels > 0, shown > 0)
+        if same:
             return one
         return with_labels(one, {code: labels})
     labels = as_array(data)

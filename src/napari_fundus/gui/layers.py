@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.detections import Detections, Provenance
+from napari_fundus.gui.boxes import box_layer, features_of
 from napari_fundus.gui.landmarks import landmark_layer
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
@@ -24,13 +25,10 @@ if TYPE_CHECKING:
     from napari.utils.colormaps import Colormap, CyclicLabelColormap
 
 __all__ = [
-    "MAX_BOXES",
     "LayerTuple",
     "add_layers",
-    "box_data",
     "centre_layer",
     "detection_layers",
-    "features_of",
     "image_layer",
     "label_colormap",
     "labels_of",
@@ -41,13 +39,8 @@ __all__ = [
 LayerTuple = tuple[Any, dict[str, Any], str]
 """Data, keyword arguments and type of a layer, as napari's readers return them."""
 
-MAX_BOXES = 2000
-"""Boxes beyond which napari's shapes get slow; then points stand for them."""
-
 _CONTOURS_A_SIDE = 700
 """Outlines are so thin a part of the picture, which can be seen where all of it is."""
-
-_HIDDEN_FEATURES = ("bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop")
 
 
 def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
@@ -106,16 +99,6 @@ def _rgba(colour: str) -> list[float]:
     return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
 
 
-def features_of(instances: pd.DataFrame, lesion: str | None = None) -> pd.DataFrame:
-    """Return a table of lesions as a layer's features: ``index`` is the label's value."""
-    table = instances if lesion is None else instances[instances["lesion"] == lesion]
-    return (
-        table.drop(columns=list(_HIDDEN_FEATURES))
-        .rename(columns={"id": "index"})
-        .reset_index(drop=True)
-    )
-
-
 def labels_of(detections: Detections, lesion: str) -> npt.NDArray[Any]:
     """Return a class's labels in the narrowest of uint16 and int32 (see `relabel.label_image`)."""
     labels = detections.labels[lesion]
@@ -132,8 +115,9 @@ def detection_layers(
     """Return a result as layers, the bottom one first.
 
     Probability maps, and those of a method's single stages, are hidden at first, labels are shown;
-    boxes come where the method's own result is boxes. Where a classifier looked is shown as a heat
-    map through which the photograph can be seen, and the regions in it by their outlines.
+    boxes, or outlines where they are many, come where the method's own result is boxes. Where a
+    classifier looked is shown as a heat map through which the photograph can be seen, and the
+    regions in it by their outlines.
 
     Parameters
     ----------
@@ -218,7 +202,16 @@ def detection_layers(
     if detections.has_boxes:
         table = detections.instances
         layers.extend(
-            _box_layer(detections, table[table["lesion"] == code], code, name, placed)
+            box_layer(
+                table[table["lesion"] == code],
+                detections.labels[code],
+                code,
+                {
+                    "name": f"{name}: {describe(code).name}",
+                    "metadata": _metadata(detections, code, "boxes"),
+                    **placed,
+                },
+            )
             for code in detections.lesions
         )
     if detections.landmarks:
@@ -282,40 +275,6 @@ def saved_label_layers(
         )
         for code, values in labels.items()
     ]
-
-
-def box_data(table: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return the corners of boxes: float64, shape (N, 4, 2), on the outer edges of the pixels."""
-    top, left = table["bbox_row_start"] - 0.5, table["bbox_col_start"] - 0.5
-    bottom, right = table["bbox_row_stop"] - 0.5, table["bbox_col_stop"] - 0.5
-    corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
-    return np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1).astype(np.float64)
-
-
-def _box_layer(
-    detections: Detections, table: pd.DataFrame, code: str, name: str, placed: dict[str, Any]
-) -> LayerTuple:
-    common = {
-        "name": f"{name}: {describe(code).name} boxes",
-        "features": features_of(table),
-        "metadata": _metadata(detections, code, "boxes"),
-        **placed,
-    }
-    colour = describe(code).colour
-    if len(table) > MAX_BOXES:
-        centres = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
-        size = table["equivalent_diameter_px"].to_numpy(np.float64) + 6
-        look = {"size": size, "face_color": "transparent", "border_color": colour}
-        return centres, {**common, **look}, "points"
-    look = {
-        "shape_type": "rectangle",
-        "face_color": "transparent",
-        "edge_color": colour,
-        "edge_width": 2,
-        # napari cannot tell the number of axes from an empty list.
-        "ndim": 2,
-    }
-    return list(box_data(table)), {**common, **look}, "shapes"
 
 
 def truth_layers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.instances import label_pixels
+from napari_fundus.detections import Detections
+from napari_fundus.instances import label_pixels, painted_table, sure_enough
+from napari_fundus.objects import LesionObject, paint
 
-__all__ = ["Components", "components", "label_image"]
+__all__ = ["Components", "components", "components_of", "label_image", "object_components"]
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """The connected components of one class at one threshold, without a limit on their area.
+    """The lesions of one class without a limit on their area.
+
+    They are the connected components of a map at one threshold, or all objects of the class.
 
     Attributes
     ----------
@@ -38,12 +43,23 @@ class Components:
     label: npt.NDArray[np.int64]
     table: pd.DataFrame
 
-    def at_least(self, min_area: int, *, first_id: int = 1) -> tuple[Any, pd.DataFrame]:
-        """Return the id of each pixel (0 where its lesion is too small), and the table.
+    def at_least(
+        self, min_area: int, *, threshold: float = 0.0, first_id: int = 1
+    ) -> tuple[Any, pd.DataFrame]:
+        """Return the id of each pixel (0 where its lesion is not shown), and the table.
 
         Takes a few milliseconds: nothing of the size of the image is touched.
+
+        Parameters
+        ----------
+        min_area
+            Least area of a lesion, px.
+        threshold
+            Least score. Components of a map all reach the one that they were found at.
+        first_id
+            Id of the first lesion.
         """
-        keep = self.table["area_px"].to_numpy() >= min_area
+        keep = sure_enough(self.table, threshold=threshold, min_area=min_area)
         ids = np.zeros(len(keep), np.int64)
         ids[keep] = np.arange(first_id, first_id + int(keep.sum()))
         table = self.table[keep].reset_index(drop=True)
@@ -63,6 +79,26 @@ def label_image(
     labels: npt.NDArray[Any] = np.zeros(shape, np.uint16 if small else np.int32)
     labels.ravel()[pixels] = ids
     return labels
+
+
+def components_of(detections: Detections, lesion: str, *, threshold: float) -> Components:
+    """Return the lesions of a class: its objects at any threshold, else components of its map."""
+    objects = detections.objects_of(lesion)
+    if objects:
+        return object_components(objects, lesion=lesion, shape=detections.shape)
+    return components(detections.probability[lesion], lesion=lesion, threshold=threshold)
+
+
+def object_components(
+    objects: Sequence[LesionObject], *, lesion: str, shape: tuple[int, int]
+) -> Components:
+    """Return all objects of a class as :func:`napari_fundus.instances.label_objects` paints them.
+
+    They serve every threshold: `Components.at_least` chooses among them.
+    """
+    painted = paint(objects, shape)
+    table = painted_table(painted, lesion=lesion, shape=shape)
+    return Components(lesion, shape, painted.pixels, painted.owner, table)
 
 
 def components(

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,14 +25,15 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.boxes import features_of, set_boxes
 from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.extent import ExtentRow
-from napari_fundus.gui.layers import MAX_BOXES, box_data, features_of
 from napari_fundus.gui.napari_compat import dock_below
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.sliders import AreaRow, ClassRow
 from napari_fundus.gui.snippets import as_command, as_python
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.gui.writers import FORMATS, write_result
 from napari_fundus.landmarks import Landmarks
@@ -93,6 +94,9 @@ class ResultsPanel(QWidget):
         self._field_px = None if field is None else int(np.count_nonzero(field)) or None
         self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
         self._boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
+        self._boxed: dict[str, pd.DataFrame] = {}
+        self._outlined = [c for c, x in self._boxes.items() if type(x).__name__ == "Vectors"]
+        self._turns = Turns(self)
         self._edited: set[str] = set()
         self._settings = Settings(dict(detections.thresholds), detections.min_area)
         self._shown: dict[str, Shown] = {}
@@ -166,7 +170,8 @@ class ResultsPanel(QWidget):
     def busy(self) -> bool:
         """Whether a slider's answer is still on its way."""
         waiting = self._gather.isActive() or self._rest.isActive()
-        return waiting or self._job is not None or self.extent.busy
+        working = self._job is not None or self._turns.busy
+        return waiting or working or self.extent.busy
 
     @property
     def settings(self) -> Settings:
@@ -209,9 +214,18 @@ class ResultsPanel(QWidget):
             return
         run, settings, before = self._run, self._settings, dict(self._shown)
         self._start(
-            lambda: relabelled(run, settings, before, renumber=renumber),
+            lambda: self._relabelled(run, settings, before, renumber=renumber),
             lambda shown: self._show(shown, renumber=renumber),
         )
+
+    def _relabelled(
+        self, run: Detections, settings: Settings, before: Mapping[str, Shown], *, renumber: bool
+    ) -> dict[str, Shown]:
+        """Return what is to be shown, with the outlines that follow at rest; for a thread."""
+        shown = relabelled(run, settings, before, renumber=renumber)
+        for code in self._outlined if renumber else ():
+            assert shown[code].outlines is not None  # noqa: S101  # asked for to be computed
+        return shown
 
     def _start(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         job = Job(lambda _: work(), self)
@@ -229,6 +243,7 @@ class ResultsPanel(QWidget):
 
     def _keep(self, shown: Mapping[str, Shown]) -> None:
         self._shown = dict(shown)
+        self._boxed = {code: now.table for code, now in shown.items()}
 
     def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
         before, self._shown = self._shown, dict(shown)
@@ -241,13 +256,24 @@ class ResultsPanel(QWidget):
             if id(layer) in present:
                 show_labels(layer, now, before.get(code))
                 layer.features = features_of(now.table)
-            if code in self._boxes and id(self._boxes[code]) in present:
-                _set_boxes(self._boxes[code], now.table)
         if renumber:
             self._stamp()
+            self._turns.start(self._box_turns(), lambda: None)
         else:
             self._rest.start()
         self.updated.emit()
+
+    def _box_turns(self) -> Iterator[None]:
+        """Show the boxes of what is now shown, a layer a turn: shapes take longer than labels."""
+        for code, layer in self._boxes.items():
+            now = self._shown.get(code)
+            old = self._boxed.get(code)
+            if now is None or now.table is old or code in self._edited:
+                continue
+            if any(present is layer for present in self._viewer.layers):
+                set_boxes(layer, now)
+                self._boxed[code] = now.table
+                yield
 
     def _stamp(self) -> None:
         """Write where the sliders now stand into the layers' metadata."""
@@ -341,6 +367,7 @@ class ResultsPanel(QWidget):
         _panels.discard(self)
         self._gather.stop()
         self._rest.stop()
+        self._turns.stop()
         self.extent.forget()
         if self._job is not None:
             self._job.forget()
@@ -355,18 +382,6 @@ def panel_of(layers: Iterable[Layer]) -> ResultsPanel | None:
 def _known(layer: Layer) -> dict[str, Any]:
     known: dict[str, Any] = layer.metadata[METADATA_KEY]
     return known
-
-
-def _set_boxes(layer: Layer, table: Any) -> None:
-    """Show other boxes in a layer that may be of shapes or, where they are many, points."""
-    if type(layer).__name__ == "Points":
-        layer.data = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
-        layer.size = table["equivalent_diameter_px"].to_numpy(np.float64) + 6
-    else:
-        layer.data = list(box_data(table.nlargest(MAX_BOXES, "score")))
-        layer.shape_type = "rectangle"
-        table = table.nlargest(MAX_BOXES, "score")
-    layer.features = features_of(table)
 
 
 def _headline(detections: Detections) -> str:

@@ -1,9 +1,10 @@
-"""New thresholds on the kept maps: what to compute in a thread, and how to show it."""
+"""New thresholds on the kept maps and objects: what to compute in a thread, and how to show it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.detections import Detections
-from napari_fundus.gui.relabel import Components, components, label_image
+from napari_fundus.gui.boxes import outline_vectors
+from napari_fundus.gui.relabel import Components, components_of, label_image
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -42,7 +44,7 @@ class Shown:
     Attributes
     ----------
     components
-        All components at its threshold.
+        All components at its threshold, or all objects.
     threshold, min_area, first_id
         What the table was made with.
     ids
@@ -57,6 +59,13 @@ class Shown:
     first_id: int
     ids: npt.NDArray[np.int64] | None
     table: pd.DataFrame = field(repr=False)
+
+    @cached_property
+    def outlines(self) -> npt.NDArray[np.float32]:
+        """The lesions' outlines, see `boxes.outline_vectors`; to be asked for in a thread first."""
+        found = self.components
+        ids, _ = found.at_least(self.min_area, threshold=self.threshold)
+        return outline_vectors(found.pixels, ids, found.shape)
 
 
 def relabelled(
@@ -82,18 +91,18 @@ def relabelled(
     """
     result: dict[str, Shown] = {}
     first_id = 1
-    for code, probability in detections.probability.items():
+    for code in detections.lesions:
         old = before.get(code)
         threshold = settings.thresholds[code]
-        if old is None or old.threshold != threshold:
-            found = components(probability, lesion=code, threshold=threshold)
-        else:
+        if old is not None and (old.threshold == threshold or detections.objects_of(code)):
             found = old.components
-        same = old is not None and found is old.components and old.min_area == settings.min_area
+        else:
+            found = components_of(detections, code, threshold=threshold)
+        same = old is not None and (old.threshold, old.min_area) == (threshold, settings.min_area)
         if old is not None and same and (old.first_id == first_id or not renumber):
             result[code] = Shown(found, threshold, settings.min_area, old.first_id, None, old.table)
         else:
-            ids, table = found.at_least(settings.min_area, first_id=first_id)
+            ids, table = found.at_least(settings.min_area, threshold=threshold, first_id=first_id)
             result[code] = Shown(found, threshold, settings.min_area, first_id, ids, table)
         first_id += len(result[code].table)
     return result

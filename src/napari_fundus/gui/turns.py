@@ -29,6 +29,11 @@ class Turns(QObject):
         self._timer.setInterval(_PAUSE_MS)
         self._timer.timeout.connect(self._next)
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is something left to do."""
+        return bool(self._timer.isActive())
+
     def start(self, work: Iterator[None], then: Callable[[], None]) -> None:
         """Do each step of `work` in a turn, and `then` in the last; what was under way is left."""
         self._work, self._then = work, then

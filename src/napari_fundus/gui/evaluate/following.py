@@ -16,7 +16,7 @@ from napari_fundus.detections import Detections
 from napari_fundus.evaluation.judgement import Judgement, TrueLesions, judge
 from napari_fundus.gui.evaluate.choices import Choice
 from napari_fundus.gui.placement import as_array
-from napari_fundus.gui.relabel import Components, components
+from napari_fundus.gui.relabel import Components, components, components_of
 from napari_fundus.gui.results import ResultsPanel, panel_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Standing:
     ----------
     components
         Those at its threshold, where they are known already.
-    probability, threshold
+    run, threshold
         What they are made of otherwise.
     drawn
         Labels that count instead: a person changed them, or there is no map.
@@ -42,7 +42,7 @@ class Standing:
     """
 
     components: Components | None
-    probability: npt.NDArray[np.float32] | None
+    run: Detections | None
     threshold: float
     drawn: npt.NDArray[Any] | None
     min_area: int
@@ -54,10 +54,12 @@ class Standing:
         found = self.components
         if self.drawn is not None:
             found = components((self.drawn > 0).astype(np.float32), lesion=code, threshold=0.5)
-        elif found is None:
-            assert self.probability is not None  # noqa: S101  # one of the three is given
-            found = components(self.probability, lesion=code, threshold=self.threshold)
-        ids, table = found.at_least(1 if self.drawn is not None else self.min_area)
+            ids, table = found.at_least(1)
+            return found.pixels, ids, table
+        if found is None:
+            assert self.run is not None  # noqa: S101  # one of the three is given
+            found = components_of(self.run, code, threshold=self.threshold)
+        ids, table = found.at_least(self.min_area, threshold=self.threshold)
         return found.pixels, ids, table
 
 
@@ -143,17 +145,17 @@ class Following(QObject):
         result: dict[str, Standing] = {}
         shown = {} if self._panel is None else self._panel.shown
         for code in codes:
-            found, probability, threshold = None, None, 0.5
+            found, run, threshold = None, None, 0.5
             drawn = None
             if self.can_move(code) and self._detections is not None:
                 threshold = self.thresholds[code]
-                probability = self._detections.probability[code]
+                run = self._detections
                 known = shown.get(code)
                 if known is not None and known.threshold == threshold:
                     found = known.components
             else:
                 drawn = np.array(as_array(self.choice.labels[code].data))
-            result[code] = Standing(found, probability, threshold, drawn, self.min_area)
+            result[code] = Standing(found, run, threshold, drawn, self.min_area)
         return result
 
 

@@ -230,7 +230,9 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
             "report_every": 2,
         }
     )
-    train.order_form.target.parent_folder.set_path(runs)
+    # The picture shows what a reader would see, not where a passing folder lay.
+    os.environ["HOME"] = str(runs)
+    train.order_form.target.parent_folder.set_path("~/fundus-runs")
     train.order_form.target.name.setText("corrected")
     ended: list[Any] = []
     train.finished.connect(ended.append)
@@ -299,9 +301,11 @@ def main() -> None:
     if chosen.only in (None, "explain"):
         explain(chosen.output)
     if chosen.only in (None, "workbench"):
-        with TemporaryDirectory() as models:
-            # What is trained for a picture does not go among the user's own weights.
-            os.environ["NAPARI_FUNDUS_MODELS"] = models
+        with TemporaryDirectory() as own:
+            # What is trained and reviewed for a picture does not go among the user's own, nor do
+            # reviews of the user's own come into a picture.
+            os.environ["NAPARI_FUNDUS_MODELS"] = str(Path(own) / "models")
+            os.environ["NAPARI_FUNDUS_REVIEWS"] = str(Path(own) / "reviews")
             workbench(chosen.output)
     if chosen.only in (None, "browse"):
         browse(chosen.output, chosen.data)

@@ -20,7 +20,7 @@ from napari_fundus.errors import CheckpointError, LeakageError, OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training import EpochEnd, TrainingSettings
+from napari_fundus.training import EpochEnd, Started, TrainingSettings
 from napari_fundus.training.fabric import seeded
 from napari_fundus.training.patch_data import divide
 
@@ -260,3 +260,24 @@ def test_the_truth_itself_has_full_precision_and_unannotated_classes_do_not_coun
     assert both["ap35_HE"] == 0
     assert both["ap35"] == pytest.approx(both["ap35_MA"] / 2)
     assert figures(known=False)["ap35"] == pytest.approx(both["ap35_MA"])
+
+
+def test_the_report_counts_the_weights_of_a_kept_unet_as_not_trained(
+    folder, unet, tmp_path
+) -> None:
+    own = {n: v for n, v in TINY.items() if n not in ("filters", "disc_diameter")}
+    settings = {**own, **LOOP, "start": str(unet), "allow_leakage": True}
+    started = next(
+        event
+        for event in train_mask_rcnn(
+            data=folder, output=tmp_path / "run", settings=settings, device="cpu"
+        )
+        if isinstance(event, Started)
+    )
+    kept = sum(t.numel() for n, t in read_checkpoint(unet).tensors.items() if _learnt(n))
+    assert started.report.parameters - started.report.trainable == kept
+
+
+def _learnt(name: str) -> bool:
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    return not name.startswith("head.") and not name.endswith(statistics)

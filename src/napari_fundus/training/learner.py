@@ -61,6 +61,8 @@ class Learner:
         self.wrapped: nn.Module
         if self.trainable:
             self._optimizer = make_optimizer(task, network, settings)
+            # The task may keep some weights as they are, whatever the scheme.
+            self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
             self.wrapped, self._stepper = fabric.setup(network, self._optimizer)
         else:
             self.wrapped = network.to(fabric.device)

@@ -79,7 +79,8 @@ def _scanned(mask: npt.NDArray[np.bool_], pixels: Int) -> Parts:
     left, top, width, height, area = np.asarray(stats[1:], np.int64).T
     box = np.stack([top, left, top + height, left + width], axis=1)
     part = np.asarray(labels).ravel()[pixels].astype(np.int64) - 1
-    return Parts(pixels, part, area, centroids[1:, 1], centroids[1:, 0], box)
+    col, row = np.asarray(centroids[1:], np.float64).T
+    return Parts(pixels, part, area, row, col, box)
 
 
 def _measured(runs: _Runs, pixels: Int, width: int) -> Parts:

@@ -96,7 +96,7 @@ def patches_with_all_cores(
     """Run `network` over patches; all cores shared every layer of a batch."""
     half = patch // 2
     padded = torch.from_numpy(np.pad(picture, ((0, 0), (half, half), (half, half))))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     found = []
     with torch.inference_mode():
         for start in range(0, len(centres), batch):

@@ -71,7 +71,8 @@ def _field_of_view(subject: Subject) -> Stage:
         from skimage.measure import label
 
         green = image.rgb8[..., 1]
-        parts = label(green > threshold_otsu(green), connectivity=2)
+        lit = green > threshold_otsu(green)  # type: ignore[no-untyped-call]
+        parts = label(lit, connectivity=2)  # type: ignore[no-untyped-call]
         largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
         return np.asarray(binary_fill_holes(parts == largest), np.bool_)
 

@@ -68,10 +68,10 @@ def page(measured: Measured, picture: str) -> str:
             "Every stage stands beside the way that a user would otherwise take, with the same "
             "input and the same output; the largest difference between both outputs is in the "
             "table. All take turns, so that other work on the machine slows all alike. A time is "
-            f"the best of {measured.repeats} turns, after one that does not count (of one that does, "
-            f"where it takes over {PATIENCE:g} s). Clocks "
-            "are noisy, ratios less so: × says how often faster we are, on the clock and in "
-            "processor time; below 1 the other is faster.",
+            f"the best of {measured.repeats} turns, after one that does not count; who takes over "
+            f"{PATIENCE:g} s has one turn, which counts. Clocks are noisy, ratios less so: × says "
+            "how often faster we are, on the clock and in processor time; below 1 the other is "
+            "faster.",
             "",
             "## Stages",
             "",
@@ -151,10 +151,11 @@ def _gain_table(outcomes: Sequence[Outcome]) -> list[str]:
         if outcome.before is None:
             continue
         now, before = outcome.ours, outcome.before
+        clock, busy = min(before.seconds) / min(now.seconds), min(before.busy) / min(now.busy)
         lines.append(
             f"| {outcome.stage.title} | {_seconds(min(before.seconds))} | "
-            f"{_seconds(min(now.seconds))} | **{_ratio(min(before.seconds) / min(now.seconds))}** | "
-            f"{_ratio(min(before.busy) / min(now.busy))} | {outcome.changed} | "
+            f"{_seconds(min(now.seconds))} | **{_ratio(clock)}** | "
+            f"{_ratio(busy)} | {outcome.changed} | "
             f"{_memory(before)}, {_memory(now)} |"
         )
     return lines
@@ -199,7 +200,6 @@ def _memory(contestant: Contestant) -> str:
 
 def write_picture_of_growth(measured: Measured, path: Path) -> None:
     """Draw processor time against both sizes, on logarithmic axes, with a line of linear growth."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
@@ -222,4 +222,4 @@ def write_picture_of_growth(measured: Measured, path: Path) -> None:
         axes.grid(visible=True, alpha=0.25)
     right.set_title("dotted: linear growth", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+    figure.savefig(path, format="svg", metadata={"Date": None})

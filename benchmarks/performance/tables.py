@@ -114,8 +114,9 @@ def _instance_table(subject: Subject) -> Stage:
 
         tables = []
         for values in maps.values():
-            table = regionprops_table(
-                label(values >= THRESHOLD, connectivity=2),
+            labels = label(values >= THRESHOLD, connectivity=2)  # type: ignore[no-untyped-call]
+            table = regionprops_table(  # type: ignore[no-untyped-call]
+                labels,
                 values,
                 properties=("area", "intensity_max", "intensity_mean", "centroid", "bbox"),
             )
@@ -259,7 +260,7 @@ def _label_tiff(subject: Subject, folder: Path) -> Stage:
     found = subject.found
     pages = list(found.labels.values())
 
-    def written(name: str, write: Callable[[Path], None]) -> Callable[[], Path]:
+    def written(name: str, write: Callable[[Path], object]) -> Callable[[], Path]:
         def run() -> Path:
             write(folder / name)
             return folder / name

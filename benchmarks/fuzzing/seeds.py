@@ -210,6 +210,18 @@ eye.png,1,3,1,"{""name"":""polygon"",""all_points_x"":[1,9,9],""all_points_y"":[
 eye.png,1,3,2,"{""name"":""ellipse"",""cx"":30,""cy"":30,""rx"":5,""ry"":3,""theta"":0.5}","{""Lesion"":{""HE"":true}}"
 """
 
+COCO_JSON = b"""{"images": [{"id": 1, "file_name": "eye.png", "height": 64, "width": 72}],
+"categories": [{"id": 1, "name": "MA"}, {"id": 2, "name": "Exudate"}],
+"annotations": [
+{"id": 1, "image_id": 1, "category_id": 1, "segmentation":
+[[1, 1, 9, 1, 9, 9], [20, 20, 30, 20, 25, 30]]},
+{"id": 2, "image_id": 1, "category_id": 2, "segmentation":
+{"size": [64, 72], "counts": "dl14l10000000\\\\Y2"}},
+{"id": 3, "image_id": 1, "category_id": 2, "segmentation":
+{"size": [64, 72], "counts": [70, 5, 59, 5]}},
+{"id": 4, "image_id": 1, "category_id": 1, "bbox": [3, 4, 5, 6]}]}
+"""
+
 GRADES_CSV = b"id_code,diagnosis\neye,2\nother,0\n"
 MESSIDOR_CSV = (
     b"image_id,adjudicated_dr_grade,adjudicated_dme,adjudicated_gradable\neye.png,3,1,1\n"

@@ -129,6 +129,7 @@ def _read_dataset(folder: Path) -> object:
                 if (truth := sample.truths.get(code)) is not None:
                     truth.count(shape)
                     truth.outside(shape)
+                    truth.objects(code, shape)
         except FundusError as error:
             refusals.append(error)
     if refusals:
@@ -311,6 +312,9 @@ _ALL = (
     Subject("idrid", _idrid, _read_dataset),
     Subject("grades", _graded, _read_dataset),
     Subject("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
+    Subject(
+        "coco", _with_image("eye.png", "eye.json", seeds.COCO_JSON, damage_json), _read_dataset
+    ),
     Subject("corrections", _corrections, _read_dataset),
     Subject(
         "lesion-table",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
+from napari_fundus.datasets.coco import CocoDataset
 from napari_fundus.datasets.corrections import Corrections, LesionVerdict, write_correction
 from napari_fundus.datasets.ddr import Ddr
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
@@ -54,6 +55,7 @@ _READERS: tuple[type[Dataset], ...] = (
     Aptos2019,
     EyePacs,
     ViaDataset,
+    CocoDataset,
 )
 
 
@@ -96,7 +98,7 @@ def _named(folder: Path, name: str) -> tuple[type[Dataset], Path]:
     reader = readers.get(name.casefold())
     if reader is None:
         raise DatasetError(f"No data set is called {name!r}; there are: {', '.join(readers)}.")
-    root = reader.recognize(folder)
+    root = reader.accept(folder)
     if root is None:
         raise DatasetError(f"{folder} is not {reader.title}. Looked for: {reader.layout}.")
     return reader, root

@@ -251,6 +251,11 @@ class Dataset(Sequence[Sample]):
         """
 
     @classmethod
+    def accept(cls, folder: Path) -> Path | None:
+        """Return the root as :meth:`recognize`, where a person says that it is this data set."""
+        return cls.recognize(folder)
+
+    @classmethod
     @abstractmethod
     def open(cls, root: Path) -> Dataset:
         """Read the lists and annotations below `root`, but no image."""

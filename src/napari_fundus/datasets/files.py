@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -22,6 +23,7 @@ __all__ = [
     "find_parts",
     "find_root",
     "folders",
+    "identities",
     "images_by_stem",
     "list_images",
     "missing",
@@ -97,6 +99,18 @@ def walk(folder: Path, *, depth: int = 4) -> Iterator[Path]:
 def list_images(folder: Path, *, depth: int = 0) -> list[Path]:
     """Return the files below `folder` whose suffix is that of an image."""
     return [f for f in walk(folder, depth=depth) if f.suffix.casefold() in IMAGE_SUFFIXES]
+
+
+def identities(images: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
+    """Return a unique name for each image: its place without suffix, or with it where needed."""
+    places = [(path.relative_to(root), path) for path in images]
+    count: defaultdict[str, int] = defaultdict(int)
+    for place, _ in places:
+        count[place.with_suffix("").as_posix()] += 1
+    return sorted(
+        (bare if count[bare := place.with_suffix("").as_posix()] == 1 else place.as_posix(), path)
+        for place, path in places
+    )
 
 
 def images_by_stem(folder: Path | None, *, depth: int = 0) -> dict[str, Path]:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
-from napari_fundus.datasets.files import list_images, missing, relative, split_of, walk
+from napari_fundus.datasets.files import identities, list_images, missing, relative, split_of, walk
 from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion
 
-__all__ = ["FolderDataset"]
+__all__ = ["FolderDataset", "photographs"]
 
 _DEPTH = 6
 
@@ -68,9 +68,15 @@ class FolderDataset(Dataset):
                 annotated=frozenset(truths[path]),
                 truths=truths[path],
             )
-            for identity, path in _identities(images, root)
+            for identity, path in identities(images, root)
         ]
         return cls(root, samples, problems)
+
+
+def photographs(files: Iterable[Path], root: Path) -> list[Path]:
+    """Return those of the image files below `root` that are not masks of others, by their names."""
+    images, _ = _sort(files, root)
+    return images
 
 
 def _endings(stem: str) -> Iterator[tuple[str, Lesion]]:
@@ -157,15 +163,3 @@ def _common(first: Path, second: Path) -> int:
 def _split(path: Path, root: Path) -> str | None:
     parts = path.relative_to(root).parts[:-1]
     return next((split for part in parts if (split := split_of(part)) is not None), None)
-
-
-def _identities(images: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
-    """Return a unique name for each image: its place without suffix, or with it where needed."""
-    places = [(path.relative_to(root), path) for path in images]
-    count: defaultdict[str, int] = defaultdict(int)
-    for place, _ in places:
-        count[place.with_suffix("").as_posix()] += 1
-    return sorted(
-        (bare if count[bare := place.with_suffix("").as_posix()] == 1 else place.as_posix(), path)
-        for place, path in places
-    )

@@ -153,7 +153,10 @@ class InstanceMap:
         return sum(len(matched.scores) for matched in self._matched[lesion].values())
 
     def image_map(
-        self, iou: float, lesion: str | None = None, weights: Weights | None = None
+        self,
+        iou: float,
+        lesion: str | Sequence[str] | None = None,
+        weights: Weights | None = None,
     ) -> float:
         """Return the mean over images of their AP, the paper's way.
 
@@ -162,11 +165,11 @@ class InstanceMap:
         iou
             One of `MAIN_LEVELS`.
         lesion
-            A class; None for the mean over an image's classes.
+            A class, or those whose mean is taken in each image; None for all.
         weights
             How often each image counts, int64, shape (images,), for the bootstrap.
         """
-        codes = self.lesions if lesion is None else (lesion,)
+        codes = self._classes(lesion)
         table = np.full((max(len(codes), 1), len(self)), np.nan)
         for row, code in zip(table, codes, strict=False):
             pooled = self._pooled(code)
@@ -178,17 +181,19 @@ class InstanceMap:
 
     def average_precision(
         self,
-        lesion: str | None = None,
+        lesion: str | Sequence[str] | None = None,
         weights: Weights | None = None,
         *,
         levels: Sequence[float] = MAIN_LEVELS,
     ) -> npt.NDArray[np.float64]:
-        """Return COCO's AP at each of `levels`, out of `IOU_LEVELS`; None for the mean of classes.
+        """Return COCO's AP at each of `levels`, out of `IOU_LEVELS`.
 
-        Classes without a true lesion have none, and are left out of the mean.
+        Of several classes (None for all) it is the mean; those without a true lesion have none, and
+        are left out.
         """
-        if lesion is None:
-            each = [self.average_precision(c, weights, levels=levels) for c in self.lesions]
+        if not isinstance(lesion, str):
+            codes = self._classes(lesion)
+            each = [self.average_precision(c, weights, levels=levels) for c in codes]
             each = [precision for precision in each if not np.isnan(precision).any()]
             return np.mean(each, axis=0) if each else np.full(len(levels), np.nan)
         if not self._positives(lesion, weights):
@@ -218,6 +223,11 @@ class InstanceMap:
         """Return precision over recall of all images, at one of `IOU_LEVELS`."""
         recall, precision = self._curve(lesion, [iou], None)
         return InstanceCurve(self._pooled(lesion).scores, recall[0], precision[0])
+
+    def _classes(self, lesion: str | Sequence[str] | None) -> tuple[str, ...]:
+        if lesion is None:
+            return self.lesions
+        return (lesion,) if isinstance(lesion, str) else tuple(lesion)
 
     def _sizes(
         self, lesion: str, iou: float, weights: Weights | None

@@ -14,12 +14,14 @@ from napari_fundus.evaluation.instance_map import InstanceMap
 from napari_fundus.evaluation.report import (
     Case,
     Contender,
+    Settings,
     as_healthy,
     evaluate,
     to_markdown,
     write_report,
 )
 from napari_fundus.evaluation.report.instance_plots import plot_instances, plot_recall_by_size
+from napari_fundus.evaluation.report.protocols import InstancesCounter
 from napari_fundus.image import FundusImage
 from napari_fundus.objects import LesionObject, objects_of_mask, score_maps
 
@@ -63,7 +65,7 @@ def test_whoever_finds_the_truth_has_all(dataset, truths) -> None:
         told = figures[row]
         named = [f"mAP{n}" for n in (35, 50, 75)] + [f"COCO AP{n}" for n in (35, 50, 75)]
         assert [told[name].estimate for name in named] == pytest.approx([1] * 6)
-        assert told["COCO AP50:95"] == pytest.approx(1)
+        assert told["COCO AP50:95"].estimate == pytest.approx(1)
     assert (figures["MA"]["lesions"], figures["EX"]["lesions"]) == (3, 4)
     assert figures["all"]["lesions"] == 7
     # The masks are as drawn: against thickened lesions of this size they are too small.
@@ -93,6 +95,20 @@ def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None
         )
     assert figures["EX"]["detections"] == counted.detections("EX") > 0
     assert figures["EX"]["found"].estimate == counted.recall(0.5, "EX")
+
+
+def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
+    counter = InstancesCounter(Settings(("MA", "EX", "OD"), resamples=5))
+    full = np.ones((6, 6), np.bool_)
+    truth = {code: [LesionObject(code, 1.0, 5, 5, full)] for code in ("MA", "EX", "OD")}
+    for counted in counter.counted.values():
+        counted.add(truth, [*truth["MA"], *truth["OD"]], SHAPE)
+    counter.groups.append(None)
+    figures = counter.figures()
+    assert list(figures)[:4] == ["MA", "EX", "OD", "all"]
+    assert figures["OD"]["mAP50"].estimate == 1
+    assert figures["all"]["mAP50"].estimate == figures["all"]["COCO AP50"].estimate == 0.5
+    assert figures["all"]["COCO AP50:95"].estimate == 0.5
 
 
 def test_healthy_images_are_left_out(dataset, healthy, contrast) -> None:

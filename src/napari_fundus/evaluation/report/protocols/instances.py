@@ -32,11 +32,12 @@ from napari_fundus.evaluation.report.protocol import (
     ReportCounter,
     Settings,
 )
+from napari_fundus.lesions import describe
 
 __all__ = ["ALL", "InstancesCounter"]
 
 ALL = "all"
-"""Row of the mean over classes."""
+"""Row of the mean over the classes of lesions; the optic disc is none."""
 
 DRAWN, DILATED = "", ", dilated"
 """What follows a class in the name of its row: nothing where lesions are compared as drawn."""
@@ -56,7 +57,8 @@ class InstancesCounter(ReportCounter):
         "by 5×5 at the working width below, as the Mask R-CNN paper does. A detection "
         "is a hit if its mask's intersection over union with a lesion of its class, that no surer "
         "one has taken, reaches the level. mAP35, mAP50, mAP75, the paper's: average precision in "
-        "an image, mean over its annotated classes (those with a lesion), mean over images. COCO "
+        "an image, mean over its annotated classes of lesions (those that occur in it), mean over "
+        "images. COCO "
         "AP: detections of all images in one order, precision read at 101 recalls; 50:95 is the "
         "mean of ten levels. Found: share of the lesions that are found at .50, and of those of "
         "each equivalent diameter, in pixels of the original image. Classes that were not "
@@ -103,25 +105,30 @@ class InstancesCounter(ReportCounter):
     def _row_names(self) -> list[str]:
         known = self.counted[DRAWN].lesions
         codes = [code for code in self.settings.lesions if code in known]
-        return [*codes, ALL] if len(codes) > 1 else codes
+        return [*codes, ALL] if len(self._classes()) > 1 else codes
+
+    def _classes(self) -> list[str]:
+        """Return the classes whose mean is taken."""
+        known = self.counted[DRAWN].lesions
+        return [code for code in known if describe(code).kind != "structure"]
 
     def _figures(self, row: str, kind: str) -> dict[str, Figure]:
         counted = self.counted[kind]
-        codes = counted.lesions if row == ALL else (row,)
-        lesion = None if row == ALL else row
-        every_level = counted.average_precision(lesion, levels=IOU_LEVELS[1:])
+        codes = self._classes() if row == ALL else [row]
+        every_level = counted.average_precision(codes, levels=IOU_LEVELS[1:])
+        mean = Interval(float(np.mean(every_level)), np.nan, np.nan, 0.95, 0)
         intervals = {
             key.removeprefix(f"{row}|"): interval
             for key, interval in self.intervals(kind).items()
             if key.startswith(f"{row}|")
         }
         return {
-            "images": len(counted) if lesion is None else counted.images(lesion),
-            **({} if lesion is None else {"with it": counted.with_lesions(lesion)}),
+            "images": len(counted) if row == ALL else counted.images(row),
+            **({} if row == ALL else {"with it": counted.with_lesions(row)}),
             "lesions": sum(map(counted.true_lesions, codes)),
             "detections": sum(map(counted.detections, codes)),
             **intervals,
-            "COCO AP50:95": float(np.mean(every_level)),
+            "COCO AP50:95": mean,
         }
 
     def intervals(self, kind: str = DRAWN) -> Mapping[str, Interval]:
@@ -138,15 +145,12 @@ class InstancesCounter(ReportCounter):
 
     def _read(self, counted: InstanceMap, weights: Weights) -> dict[str, float]:
         found: dict[str, float] = {}
-        codes = counted.lesions
-        precision = {code: counted.average_precision(code, weights) for code in codes}
-        known = [each for each in precision.values() if not np.isnan(each).any()]
-        precision[ALL] = np.mean(known, axis=0) if known else np.full(len(MAIN_LEVELS), np.nan)
         for row in self._row_names():
+            lesion = self._classes() if row == ALL else row
             for level in MAIN_LEVELS:
-                lesion = None if row == ALL else row
                 found[f"{row}|mAP{_percent(level)}"] = counted.image_map(level, lesion, weights)
-            for level, value in zip(MAIN_LEVELS, precision[row], strict=True):
+            precision = counted.average_precision(lesion, weights)
+            for level, value in zip(MAIN_LEVELS, precision, strict=True):
                 found[f"{row}|COCO AP{_percent(level)}"] = float(value)
             if row == ALL:
                 continue

@@ -215,3 +215,24 @@ def test_regions_without_any_attribute_are_lesions(via: Path) -> None:
     write_table(via, row("a.jpg", RECT))
 
     assert open_dataset(via)[0].mask("lesion", SHAPE).sum() == 24
+
+
+def test_regions_are_lesions_of_their_own_even_where_they_touch(via: Path) -> None:
+    beside = {
+        "name": "polygon",
+        "all_points_x": [16, 19, 19, 16],
+        "all_points_y": [20, 20, 23, 23],
+    }
+    outside = {"name": "circle", "cx": 500, "cy": 500, "r": 3}
+    drawn = [row("a.jpg", shape, {"class": "EX"}) for shape in (RECT, beside, outside)]
+    write_table(via, *drawn, row("a.jpg", {"name": "point", "cx": 1, "cy": 2}, {"class": "MA"}))
+
+    (sample, *_) = open_dataset(via)
+
+    first, second = sample.objects("EX", SHAPE)
+    assert (first.row, first.col, first.mask.shape) == (20, 10, (4, 6))
+    assert (second.row, second.col, second.mask.shape) == (20, 16, (4, 4))
+    assert first.mask.all()
+    assert second.mask.all()
+    (point,) = sample.objects("MA", SHAPE)
+    assert (point.row, point.col, point.mask.tolist()) == (2, 1, [[True]])

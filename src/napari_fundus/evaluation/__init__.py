@@ -34,6 +34,7 @@ from napari_fundus.evaluation.froc_curve import (
     FrocSummary,
     OperatingPoint,
 )
+from napari_fundus.evaluation.instance_map import InstanceMap
 from napari_fundus.evaluation.judgement import Judgement, TrueLesions, judge, judge_detections
 from napari_fundus.evaluation.localization import (
     LOCALIZATION_THRESHOLD,
@@ -76,6 +77,7 @@ __all__ = [
     "FrocCurve",
     "FrocSummary",
     "GradedImages",
+    "InstanceMap",
     "Interval",
     "Judgement",
     "LesionCounts",

@@ -165,12 +165,12 @@ def with_objects(result: Detections) -> Detections:
     """Return the result with objects of one class: overlapping, of odd shape, at the edges."""
     rng = np.random.default_rng(0)
     objects = [
-        LesionObject("EX", float(np.float32(score)), row, col, rng.random(shape) < max(0.6, 2 - shape[0]))
-        for score, row, col, shape in (
-            (0.9, 0, 0, (9, 11)),
-            (0.07, 5, 5, (20, 30)),
-            (1 / 3, 100, 130, (20, 30)),
-            (0.6, 119, 159, (1, 1)),
+        LesionObject("EX", float(np.float32(score)), row, col, rng.random(shape) < share)
+        for score, row, col, shape, share in (
+            (0.9, 0, 0, (9, 11), 0.6),
+            (0.07, 5, 5, (20, 30), 0.6),
+            (1 / 3, 100, 130, (20, 30), 0.6),
+            (0.6, 119, 159, (1, 1), 2),
         )
     ]
     return replace(result, objects=(*objects, LesionObject("MA", 1, 9, 9, np.ones((3, 3), bool))))

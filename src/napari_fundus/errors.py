@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "Cancelled",
     "CheckpointError",
+    "ClusterError",
     "DatasetError",
     "DetectorError",
     "DeviceError",
@@ -97,6 +98,10 @@ class OutputExistsError(FundusError):
 
 class CheckpointError(FundusError):
     """A file of weights is missing, damaged, foreign or of another detector; it was not used."""
+
+
+class ClusterError(FundusError):
+    """A Dask cluster cannot be reached, or went away; what was done is kept."""
 
 
 class TrainingError(FundusError):

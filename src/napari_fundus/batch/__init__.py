@@ -1,9 +1,19 @@
-"""Folders of images: one detector over all of them, resumable, and bad files stop nothing."""
+"""Folders of images: one detector over all, here or on a cluster; bad files stop nothing."""
 
 from __future__ import annotations
 
+from napari_fundus.batch.cluster import Cluster, ClusterReport, run_on_cluster
 from napari_fundus.batch.records import BatchReport, Outcome
 from napari_fundus.batch.run import run_batch
 from napari_fundus.batch.sources import BatchItem, find_items
 
-__all__ = ["BatchItem", "BatchReport", "Outcome", "find_items", "run_batch"]
+__all__ = [
+    "BatchItem",
+    "BatchReport",
+    "Cluster",
+    "ClusterReport",
+    "Outcome",
+    "find_items",
+    "run_batch",
+    "run_on_cluster",
+]

@@ -52,6 +52,9 @@ class Outcome:
         Areas and landmarks, as `napari_fundus.quantification.Quantities.record` gives them.
     scores
         Scores of the whole image, of classifiers.
+    worth_retrying
+        Whether a failure may be one of the moment: of disk, network, memory or the detector, not
+        of the image.
     """
 
     path: Path
@@ -63,6 +66,7 @@ class Outcome:
     details: str = ""
     extent: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    worth_retrying: bool = False
 
 
 @dataclass(frozen=True)

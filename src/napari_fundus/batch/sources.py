@@ -15,7 +15,7 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
 
-__all__ = ["SUMMARY_NAME", "BatchItem", "find_items"]
+__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_place"]
 
 SUMMARY_NAME = "summary.csv"
 """Name of the table of all images, in the output folder."""
@@ -131,11 +131,11 @@ def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
     def with_suffix(item: BatchItem) -> Path:
         return from_common_parent(item).parent / safe_stem(item.path.name)
 
-    def with_hash(item: BatchItem) -> Path:
-        digest = hashlib.sha256(str(item.path).encode("utf-8", "surrogateescape")).hexdigest()
-        return item.place.with_name(f"{item.place.name}-{digest[:8]}")
-
-    namings: tuple[Callable[[BatchItem], Path], ...] = (from_common_parent, with_suffix, with_hash)
+    namings: tuple[Callable[[BatchItem], Path], ...] = (
+        from_common_parent,
+        with_suffix,
+        hashed_place,
+    )
     for naming in namings:
         taken = Counter(_key(item.place) for item in items if not item.problem)
         # The table of all images must not meet that of an image called "summary".
@@ -147,6 +147,12 @@ def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
             for item in items
         ]
     return items
+
+
+def hashed_place(item: BatchItem) -> Path:
+    """Return the item's place with a name that no other image's has, whatever its own."""
+    digest = hashlib.sha256(str(item.path).encode("utf-8", "surrogateescape")).hexdigest()
+    return item.place.with_name(f"{item.place.name}-{digest[:8]}")
 
 
 def _key(place: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_fundus.cli.cluster import on_cluster
 from napari_fundus.cli.common import (
     FAILED_ITEMS,
     INTERRUPTED,
@@ -81,6 +82,33 @@ def find(
             "folder. Afterwards the command without it writes the whole summary.csv.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Share the work out to so many processes of this machine, by Dask. Tables are "
+            "written as Parquet then.",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Share the work out to the workers of this Dask scheduler, as in "
+            "--scheduler tcp://host:8786.",
+            show_default=False,
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            "--max-failures",
+            help="With --workers or --scheduler: stop when more images failed.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     overwrite: Annotated[
         bool,
@@ -101,19 +129,25 @@ def find(
     from napari_fundus.batch import run_batch
 
     console = messages()
+    told: dict[str, Any] = {
+        "options": parse_settings(settings),
+        "thresholds": _parse_thresholds(threshold),
+        "device": device,
+        "formats": [name.strip() for name in formats.split(",") if name.strip()],
+        "overwrite": overwrite,
+        "on_outcome": None if console.is_terminal else lambda o: _tell(o, console),
+    }
+    if workers is not None or scheduler is not None:
+        if shard is not None or as_json:
+            raise OptionsError("--workers and --scheduler go without --shard and --json.")
+        places = {"workers": workers, "scheduler": scheduler, "max_failures": max_failures}
+        on_cluster(paths, output, detector, places, told, console, debug=debug)
+        return
+    if max_failures is not None:
+        raise OptionsError("--max-failures goes with --workers or --scheduler.")
     with progress_bar(console) as monitor:
         report = run_batch(
-            paths,
-            output,
-            detector,
-            options=parse_settings(settings),
-            thresholds=_parse_thresholds(threshold),
-            device=device,
-            formats=[name.strip() for name in formats.split(",") if name.strip()],
-            overwrite=overwrite,
-            shard=_parse_shard(shard),
-            monitor=monitor,
-            on_outcome=None if console.is_terminal else lambda o: _tell(o, console),
+            paths, output, detector, shard=_parse_shard(shard), monitor=monitor, **told
         )
     if console.is_terminal and len(report.outcomes) == 1:
         _tell(report.outcomes[0], console)

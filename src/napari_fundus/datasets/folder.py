@@ -15,7 +15,7 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion
 
-__all__ = ["FolderDataset", "photographs"]
+__all__ = ["FolderDataset", "samples_among"]
 
 _DEPTH = 6
 
@@ -73,10 +73,14 @@ class FolderDataset(Dataset):
         return cls(root, samples, problems)
 
 
-def photographs(files: Iterable[Path], root: Path) -> list[Path]:
-    """Return those of the image files below `root` that are not masks of others, by their names."""
-    images, _ = _sort(files, root)
-    return images
+def samples_among(files: Iterable[Path], root: Path) -> list[Sample]:
+    """Return the photographs among image files below `root`, each with the masks among them."""
+    images, masks = _sort(files, root)
+    truths = _assign(images, masks, root, [])
+    return [
+        Sample(path.stem, path, annotated=frozenset(truths[path]), truths=truths[path])
+        for path in images
+    ]
 
 
 def _endings(stem: str) -> Iterator[tuple[str, Lesion]]:

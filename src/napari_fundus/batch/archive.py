@@ -1,0 +1,157 @@
+"""The images of an archive one after another, so that a million of them need no more memory."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from napari_fundus.batch.sources import SUMMARY_NAME, BatchItem, find_items, hashed_place
+from napari_fundus.datasets import dataset_readers
+from napari_fundus.datasets.base import Sample
+from napari_fundus.datasets.folder import FolderDataset, samples_among
+from napari_fundus.export import is_export, safe_stem
+from napari_fundus.image import IMAGE_SUFFIXES
+from napari_fundus.lesions import parse_lesion
+
+__all__ = ["list_archive"]
+
+
+def list_archive(sources: Iterable[str | Path], output: str | Path) -> Iterator[BatchItem]:
+    """Yield the images of files, folders and data sets, each once.
+
+    One plain folder is walked while its images are worked on: nothing is remembered but the names
+    in the folder at hand. Several sources, and data sets with annotations, are listed first (see
+    `napari_fundus.batch.find_items`), since their names have to be compared.
+
+    Masks are known by names like ``<image>_MA.png`` beside the image, and by folders named like
+    ``MA`` that lie beside images or other folders. Hidden files, results of earlier runs and the
+    output folder are left out; links to folders are not followed.
+
+    Parameters
+    ----------
+    sources
+        Files and folders.
+    output
+        Where results will be written.
+
+    Yields
+    ------
+    BatchItem
+        Places are unique. They are those that `find_items` gives, except where folders differ in
+        upper and lower case alone.
+    """
+    given = [Path(source) for source in sources]
+    folder = given[0].expanduser().resolve() if len(given) == 1 else None
+    if folder is None or not folder.is_dir() or _is_dataset(folder):
+        yield from find_items(given, output)
+        return
+    empty = True
+    for item in _walk(folder, folder, Path(output).expanduser().resolve()):
+        empty = False
+        yield item
+    if empty:
+        yield BatchItem(
+            given[0], Path(safe_stem(folder.name)), "There is no photograph in this folder."
+        )
+
+
+def _is_dataset(folder: Path) -> bool:
+    readers = (reader for reader in dataset_readers() if reader is not FolderDataset)
+    return any(reader.recognize(folder) is not None for reader in readers)
+
+
+def _walk(
+    folder: Path, root: Path, output: Path, *, masks: Sequence[Path] = (), hashed: bool = False
+) -> Iterator[BatchItem]:
+    """Yield the items of a folder, then those of its sub-folders.
+
+    Parameters
+    ----------
+    folder, root, output
+        The folder at hand, the archive, and where results go.
+    masks
+        Images in folders named by a class, beside the folders on the way to this one.
+    hashed
+        Whether results of another folder may have the same names, but for upper and lower case.
+    """
+    if not root.is_relative_to(output) and folder.is_relative_to(output):
+        return
+    files, inner = _listed(folder)
+    sorting = _mask_folders(inner, beside=bool(files))
+    masks = [*masks, *(path for inside in sorting for path in _listed(inside)[0])]
+    own = set(files)
+    samples = [
+        sample
+        for sample in samples_among([*files, *masks], root)
+        if sample.image_path in own and not is_export(sample.image_path.name)
+    ]
+    yield from _places(samples, root, hashed=hashed)
+    taken: set[str] = set()
+    for path in inner:
+        if path not in sorting:
+            key = path.name.casefold()
+            yield from _walk(path, root, output, masks=masks, hashed=hashed or key in taken)
+            taken.add(key)
+
+
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images and the sub-folders of a folder, in order."""
+    files: list[Path] = []
+    inner: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    inner.append(Path(entry.path))
+                elif Path(entry.name).suffix.casefold() in IMAGE_SUFFIXES and entry.is_file():
+                    files.append(Path(entry.path))
+    except (PermissionError, FileNotFoundError):
+        return [], []  # it is nobody's to read, or was taken away meanwhile
+    return sorted(files), sorted(inner)
+
+
+def _mask_folders(folders: list[Path], *, beside: bool) -> list[Path]:
+    """Return the folders named by a class, unless they are what sorts the images.
+
+    OD is the right eye where there is a left one, OS.
+    """
+    names = {path.name.casefold() for path in folders}
+    found = [
+        path
+        for path in folders
+        if parse_lesion(path.name) is not None
+        and not (path.name.casefold() == "od" and "os" in names)
+    ]
+    return found if beside or len(found) < len(folders) else []
+
+
+def _places(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[BatchItem]:
+    """Name the results of one folder's images as `find_items` does."""
+    items = [
+        BatchItem(
+            sample.image_path,
+            sample.image_path.relative_to(root).parent / safe_stem(sample.image_path.stem),
+            sample=sample,
+        )
+        for sample in samples
+    ]
+    namings: tuple[Callable[[BatchItem], Path], ...] = (
+        lambda item: item.place.with_name(safe_stem(item.path.name)),
+        hashed_place,
+    )
+    for naming in namings:
+        taken = Counter(item.place.as_posix().casefold() for item in items)
+        taken[Path(SUMMARY_NAME).stem] += 1
+        items = [
+            replace(item, place=naming(item))
+            if taken[item.place.as_posix().casefold()] > 1
+            else item
+            for item in items
+        ]
+    for item in items:
+        yield replace(item, place=hashed_place(item)) if hashed else item

@@ -1,0 +1,120 @@
+"""What a worker of a Dask cluster does: it holds one detector, and takes images in small lots."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from distributed import WorkerPlugin, get_worker
+
+from napari_fundus.batch.job import Job, make_job, read_ahead, work_on
+from napari_fundus.batch.parquet import lesions_of
+from napari_fundus.batch.records import Outcome
+from napari_fundus.batch.sources import BatchItem
+from napari_fundus.detector import Detector
+from napari_fundus.devices import available_devices, choose_device
+from napari_fundus.monitor import Monitor
+from napari_fundus.plugins import get_detector
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from distributed import Worker
+
+__all__ = ["Done", "Order", "Station", "device_of", "work_on_lot"]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What all workers are told; as in `napari_fundus.batch.run_batch`, the output absolute."""
+
+    output: Path
+    detector: str | Detector
+    options: Mapping[str, Any]
+    thresholds: Mapping[str, float]
+    device: str
+    formats: tuple[str, ...]
+    overwrite: bool
+
+    def job(self, worker: object) -> Job:
+        """Return what is the same for all images of a worker."""
+        given = self.detector
+        detector = get_detector(given) if isinstance(given, str) else given
+        device = device_of(worker, self.device, detector)
+        return make_job(
+            self.output,
+            detector,
+            options=self.options,
+            thresholds=self.thresholds,
+            device=device,
+            formats=self.formats,
+            overwrite=self.overwrite,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What became of a lot of images, and the lesions of those that are done."""
+
+    outcomes: tuple[Outcome, ...]
+    lesions: pa.Table
+
+
+class Station(WorkerPlugin):
+    """Keeps the detector of a worker, and lets one image at a time have it.
+
+    Workers that come later, or again after they were killed, get one too.
+
+    Parameters
+    ----------
+    order
+        What is to be done.
+    name
+        Of this run among those that share the cluster.
+    """
+
+    def __init__(self, order: Order, name: str) -> None:
+        self.order, self.name = order, name
+
+    def setup(self, worker: Worker) -> None:
+        """Begin on a worker; the detector is made with its first image, which can tell errors."""
+        self._worker_name = worker.name
+        self._job: Job | None = None
+        self._turn = threading.Lock()
+
+    def work(self, items: Sequence[BatchItem]) -> Done:
+        """Work on images, each read while the one before it is on the device."""
+        with self._turn:
+            if self._job is None:
+                self._job = self.order.job(self._worker_name)
+            job = self._job
+            monitor = Monitor()
+            outcomes = tuple(work_on(i, f, job, monitor) for i, f in read_ahead(items, job))
+        return Done(outcomes, lesions_of(job.output, outcomes))
+
+
+def device_of(worker: object, request: str, detector: Detector) -> str:
+    """Return the device of a worker: those of one machine share its GPUs out among them.
+
+    Parameters
+    ----------
+    worker
+        Name of the worker: a number, where this package started it.
+    request
+        As `napari_fundus.devices.choose_device` takes it.
+    detector
+        Whose devices count.
+    """
+    chosen = choose_device(request, supported=detector.devices)
+    if chosen.kind != "cuda" or ":" in request or not isinstance(worker, int):
+        return chosen.name
+    cards = [device for device in available_devices().devices if device.kind == "cuda"]
+    return cards[worker % len(cards)].name
+
+
+def work_on_lot(items: Sequence[BatchItem], station: str) -> Done:
+    """Work on images at the station of this name; the task that the cluster runs."""
+    held = get_worker().plugins[station]
+    return cast("Station", held).work(items)

@@ -123,5 +123,5 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
         in_channels=architecture.planes,
         classes=architecture.outputs,
     )
-    start_quiet(network.segmentation_head[0])  # type: ignore[index]
+    start_quiet(network.segmentation_head[0])  # type: ignore[arg-type, index]
     return network

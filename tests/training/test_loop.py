@@ -34,6 +34,7 @@ from napari_fundus.training import (
     Step,
     train,
 )
+from napari_fundus.training import loop as loop_module
 from napari_fundus.training import state as state_module
 
 
@@ -331,3 +332,28 @@ def test_weights_of_another_network_are_refused(toy: ModuleType, tmp_path: Path)
     task.build = lambda: torch.nn.Conv2d(3, 1, 1)
     with pytest.raises(CheckpointError, match="do not fit"):
         run(toy, tmp_path / "fine", task=task, initial=base)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("too much"), "CPU has no memory left for a batch of 8.*accumulate"),
+        (RuntimeError("CUDA error: unspecified launch failure"), "no longer answers.*Resume the"),
+    ],
+)
+def test_a_device_that_fails_is_told_with_the_way_out(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    monkeypatch.setattr(loop_module, "is_lost", lambda device, e: "CUDA error" in str(e))
+    run(toy, tmp_path, max_epochs=1)
+    task = toy.ToyTask()
+
+    def fails(network: Any, batch: Any) -> Any:
+        raise error
+
+    task.loss = fails
+    with pytest.raises(TrainingError, match=told):
+        run(toy, tmp_path, task=task, max_epochs=2, resume=True)
+    assert (
+        read_checkpoint(tmp_path / "last.safetensors").card.recipe["training_state"]["epoch"] == 1
+    )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from napari_fundus.checkpoints import Checkpoint
-from napari_fundus.devices import choose_device
-from napari_fundus.errors import Cancelled
+from napari_fundus.devices import choose_device, is_lost
+from napari_fundus.errors import Cancelled, TrainingError
 from napari_fundus.monitor import Monitor
 from napari_fundus.training.estimate import preflight
 from napari_fundus.training.events import (
@@ -74,7 +74,8 @@ def train(
     Raises
     ------
     OutputExistsError, TrainingError
-        The folder cannot be used, which is known at once; or the training failed.
+        The folder cannot be used, which is known at once; or the training failed: diverged, its
+        device lost or out of memory.
     LeakageError
         The same eye is in training and validation.
     DeviceError
@@ -142,6 +143,28 @@ def _train(run: Run) -> Iterator[TrainingEvent]:
             f"Cancelled in epoch {run.epoch + 1}. The state is kept in {run.folder}: resume to go "
             "on."
         ) from None
+    except RuntimeError as error:
+        if told := _of_the_device(error, run):
+            raise TrainingError(told) from error
+        raise
+
+
+def _of_the_device(error: RuntimeError, run: Run) -> str:
+    """Return what to do about a device that failed; empty if it did not."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f"{run.device.title} has no memory left for a batch of {run.settings.batch_size}. "
+            "Start anew with half the batch_size and twice the batches a step (accumulate), or "
+            "with smaller patches."
+        )
+    if is_lost(run.device, error):
+        return (
+            f"{run.device.title} no longer answers: {str(error).partition(chr(10))[0]}. Resume the "
+            f"run in {run.folder} once it works, or on another device."
+        )
+    return ""
 
 
 def _reason_to_stop(run: Run) -> Reason | None:

@@ -1,4 +1,4 @@
-"""Put the weights of a run into the package, in half precision, with what their card should say.
+"""Put the weights of a run into the package, rounded, with what their card should say.
 
 Run ``python scripts/ship_weights.py RUN/best.safetensors NAME``.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from napari_fundus.checkpoints import read_checkpoint, save_checkpoint
+from napari_fundus.checkpoints.packing import Storage
 
 FOLDER = Path(__file__).parents[1] / "src" / "napari_fundus" / "weights"
 
@@ -27,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--notes", help="what a user should know")
     parser.add_argument("--data", help="what they were trained on, in full")
+    parser.add_argument("--storage", choices=get_args(Storage), default="float16")
     chosen = parser.parse_args()
     source = read_checkpoint(chosen.run)
     metrics = {name: float(figure) for name, figure in (m.split("=") for m in chosen.metric)}
@@ -41,7 +44,7 @@ def main() -> None:
         }
     )
     path = FOLDER / f"{chosen.name}.safetensors"
-    save_checkpoint(path, source.tensors, card, overwrite=True, storage="float16")
+    save_checkpoint(path, source.tensors, card, overwrite=True, storage=chosen.storage)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
 
 

@@ -100,6 +100,38 @@ def test_half_precision_halves_the_large_tensors_and_spares_the_small_ones(tmp_p
     assert back.card.storage == "float16"
 
 
+def test_8_bits_quarter_the_large_tensors_channel_by_channel(tmp_path: Path) -> None:
+    """Channels of very different size lose no more than 1/254 of their own largest weight."""
+    size = torch.tensor([1e-6, 1.0, 1e5]).reshape(3, 1, 1, 1)
+    tensors = {"conv": torch.randn(3, 64, 5, 5) * size, "zero": torch.zeros(2, 2)}
+    tensors["bias"] = size.ravel()
+    save_checkpoint(tmp_path / "full", tensors, CARD)
+    save_checkpoint(tmp_path / "small", tensors, CARD, storage="int8")
+    assert (tmp_path / "small").stat().st_size < 0.35 * (tmp_path / "full").stat().st_size
+    back = read_checkpoint(tmp_path / "small")
+    assert back.tensors.keys() == tensors.keys()
+    assert all(t.dtype == torch.float32 for t in back.tensors.values())
+    for now, before in zip(back.tensors["conv"], tensors["conv"], strict=True):
+        assert (now - before).abs().max() <= before.abs().max() / 254 * 1.001
+    assert torch.equal(back.tensors["zero"], tensors["zero"])
+    assert torch.equal(back.tensors["bias"], tensors["bias"])
+    assert back.card.storage == "int8"
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"w": torch.ones(2, 3, dtype=torch.int8), "w::scale": torch.ones(3, 1)},
+        {"w": torch.ones(2, 3), "w::scale": torch.ones(2, 1)},
+        {"w::scale": torch.ones(2, 1)},
+    ],
+)
+def test_scales_that_do_not_fit_are_told(tmp_path: Path, tensors) -> None:
+    save_checkpoint(tmp_path / "odd", tensors, CARD)
+    with pytest.raises(CheckpointError, match="not a valid safetensors file.*w"):
+        read_checkpoint(tmp_path / "odd")
+
+
 def test_nothing_is_overwritten_unless_asked(saved: Path) -> None:
     before = saved.read_bytes()
     with pytest.raises(OutputExistsError):

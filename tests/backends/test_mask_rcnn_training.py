@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.mask_rcnn.network import load_network
+from napari_fundus.backends.mask_rcnn.start import Start
 from napari_fundus.backends.mask_rcnn.targets import target_of
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask, train_mask_rcnn
 from napari_fundus.backends.mask_rcnn.training_options import MaskRCNNTrainingOptions
@@ -145,9 +146,22 @@ def test_images_that_the_unet_has_seen_cannot_be_held_back(folder, unet, tmp_pat
     assert [image.id for image in task.checked] == ["eye0"]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"stem": 1}, {"kind": "smp"}, {"filters": (4, 6, 8)}, {"coarse": {"kind": "plain"}}]
-)
+def test_of_two_scales_the_finer_network_is_taken(unet, tmp_path) -> None:
+    one = read_checkpoint(unet)
+    architecture = {**one.card.architecture, "coarse": one.card.architecture}
+    both = {
+        f"{part}.{name}": values + number
+        for number, part in enumerate(("fine", "coarse"))
+        for name, values in one.tensors.items()
+    }
+    path = tmp_path / "both.safetensors"
+    save_checkpoint(path, both, one.card.model_copy(update={"architecture": architecture}))
+    taken, alone = Start.of(str(path)), Start.of(str(unet))
+    assert taken.tensors.keys() == alone.tensors.keys()
+    assert all(torch.equal(taken.tensors[name], alone.tensors[name]) for name in taken.tensors)
+
+
+@pytest.mark.parametrize("changes", [{"stem": 1}, {"kind": "smp"}, {"filters": (4, 6, 8)}])
 def test_only_a_plain_unet_can_be_begun_with(folder, unet, tmp_path, changes) -> None:
     begun = read_checkpoint(unet)
     card = begun.card.model_copy(

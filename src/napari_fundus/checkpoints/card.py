@@ -78,7 +78,7 @@ class ModelCard(BaseModel):
     notes
         For people.
     storage
-        ``"float32"``, or ``"float16"`` where large tensors are stored in half precision.
+        ``"float32"``, or ``"float16"`` or ``"int8"`` where large tensors are stored rounded.
     content_sha256
         Of the file with this field zeroed; written and checked with the file.
     """

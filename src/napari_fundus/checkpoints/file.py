@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from napari_fundus import __version__
 from napari_fundus.checkpoints.card import FORMAT_VERSION, ModelCard
+from napari_fundus.checkpoints.packing import Storage, pack, unpack
 from napari_fundus.errors import CheckpointError
 from napari_fundus.files import atomic_write
 
@@ -35,7 +36,6 @@ _MARK = rb"content_sha256\":\""
 """How the card's field looks in the header, where the card is JSON within JSON."""
 
 _ZEROS = "0" * 64
-_HALF_MAX = 65504.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Checkpoint:
     Attributes
     ----------
     tensors
-        Name to tensor on the CPU; those stored in half precision are float32 again.
+        Name to tensor on the CPU; those rounded for the file are float32 again.
     card
         The model card.
     path
@@ -65,7 +65,7 @@ def save_checkpoint(
     tensors: Mapping[str, torch.Tensor],
     card: ModelCard,
     *,
-    storage: Literal["float32", "float16"] = "float32",
+    storage: Storage = "float32",
     overwrite: bool = False,
 ) -> ModelCard:
     """Write weights and card to one file, whole or not at all.
@@ -79,9 +79,8 @@ def save_checkpoint(
     card
         Date, package version, storage and hash are filled in.
     storage
-        ``"float16"`` halves the file: float32 tensors of two or more axes are rounded to half
-        precision (relative error up to 5e-4). Biases and batch-norm values, which are few, and
-        tensors that exceed the range of half precision stay float32.
+        ``"float16"`` halves the file, ``"int8"`` quarters it; see
+        :func:`napari_fundus.checkpoints.packing.pack`.
     overwrite
         Whether an existing file may be replaced.
 
@@ -100,19 +99,18 @@ def save_checkpoint(
     import torch
     from safetensors.torch import save
 
-    stored: dict[str, torch.Tensor] = {}
-    for name, tensor in tensors.items():
-        value = tensor.detach().cpu()
+    state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    for name, value in state.items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise CheckpointError(
                 f"The weights {name!r} hold NaN or infinity: the training diverged. Train again "
                 "with a lower learning rate."
             )
-        if storage == "float16" and value.dtype == torch.float32 and value.ndim >= 2:
-            fits = value.numel() == 0 or float(value.abs().max()) < _HALF_MAX
-            value = value.half() if fits else value
-        # A copy of its own: tensors that share memory cannot be stored.
-        stored[name] = value.clone(memory_format=torch.contiguous_format)
+    # Copies of their own: tensors that share memory cannot be stored.
+    stored = {
+        name: value.clone(memory_format=torch.contiguous_format)
+        for name, value in pack(state, storage).items()
+    }
     card = card.model_copy(
         update={
             "created": card.created or datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,7 +141,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         The file is missing, empty, truncated, changed since it was written, not of this package,
         written by a later version, or a pickle.
     """
-    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -164,13 +161,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"hash in it. {_AGAIN}"
         )
     try:
-        tensors = load(content)
+        tensors = unpack(load(content))
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} is not a valid safetensors file: {error}. {_AGAIN}"
         ) from error
-    whole = {n: t.float() if t.dtype == torch.float16 else t for n, t in tensors.items()}
-    return Checkpoint(whole, card, path, hashlib.sha256(content).hexdigest())
+    return Checkpoint(tensors, card, path, hashlib.sha256(content).hexdigest())
 
 
 def read_card(path: str | Path) -> ModelCard:

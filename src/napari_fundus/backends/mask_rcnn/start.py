@@ -49,7 +49,7 @@ class Start:
 
     @classmethod
     def of(cls, ref: str) -> Start:
-        """Read the weights of a U-Net, by name or path.
+        """Read the weights of a U-Net, by name or path; of two scales the finer one's.
 
         Raises
         ------
@@ -60,14 +60,17 @@ class Start:
         card = checkpoint.card
         told = card.architecture
         filters = tuple(told.get("filters", ()))
-        if (told.get("kind"), told.get("stem"), len(filters)) != ("plain", 2, 5) or told.get(
-            "coarse"
-        ):
+        if (told.get("kind"), told.get("stem"), len(filters)) != ("plain", 2, 5):
             raise CheckpointError(
                 f"{checkpoint.path}: a light Mask R-CNN begins with one plain U-Net of stem 2 and "
                 "five levels; this is another network."
             )
-        tensors = {n: t for n, t in checkpoint.tensors.items() if not n.startswith("head.")}
+        own = "fine." if told.get("coarse") else ""
+        tensors = {
+            name.removeprefix(own): values
+            for name, values in checkpoint.tensors.items()
+            if name.startswith(own) and not name.startswith(f"{own}head.")
+        }
         seed = card.recipe.get("training", {}).get("seed")
         return cls(
             Parent(name=card.name, sha256=checkpoint.sha256),

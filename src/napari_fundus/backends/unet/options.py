@@ -41,7 +41,7 @@ class UNetOptions(DetectorOptions):
         ),
     )
     tile: Annotated[int, Field(ge=128, le=8192)] = Field(
-        1024,
+        2048,
         title="Tile",
         description="Side of the tiles; larger ones need more memory. No seam remains.",
         json_schema_extra={"unit": "px"},

@@ -27,7 +27,7 @@ IMAGES_NAME, LESIONS_NAME = "images.parquet", "lesions.parquet"
 _OURS = b"napari-fundus"
 """Key of the tables' metadata, by which they are known as our own."""
 
-_ROWS = 20_000
+_ROWS = 4_000
 """Rows that are gathered before they go into the file."""
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from napari_fundus.errors import OutputExistsError
-from napari_fundus.files import atomic_write, read_json, write_json
+from napari_fundus.files import (
+    atomic_write,
+    read_json,
+    remove_leftovers,
+    write_json,
+)
 
 
 def test_a_file_is_there_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -82,3 +87,14 @@ def test_json_that_is_nothing_but_nesting_is_told_as_damage(tmp_path: Path) -> N
     path.write_text("[" * 100_000)
     with pytest.raises(ValueError, match="nested too deeply"):
         read_json(path)
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "state.bin") as temporary:
+        temporary.write_bytes(b"whole")
+        left = temporary.with_name(temporary.name.replace(temporary.stem, f"{temporary.stem}0"))
+        left.write_bytes(b"ha")
+    (tmp_path / ".mine").write_bytes(b"hidden")
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"state.bin", ".mine"}
+    remove_leftovers(tmp_path / "absent")

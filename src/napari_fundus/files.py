@@ -12,7 +12,9 @@ from typing import Any
 
 from napari_fundus.errors import OutputExistsError
 
-__all__ = ["atomic_write", "read_json", "refuse_existing", "write_json"]
+__all__ = ["atomic_write", "read_json", "refuse_existing", "remove_leftovers", "write_json"]
+
+_TEMPORARY = ".napari-fundus-"
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -52,7 +54,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     refuse_existing(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile.mkstemp: its files can be read by their owner alone, and stay so when renamed.
-    temporary = path.parent / f".napari-fundus-{secrets.token_hex(6)}{path.suffix}"
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -61,6 +63,12 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what writers that were killed have left in `folder`, in which nobody writes now."""
+    for path in Path(folder).glob(f"{_TEMPORARY}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any, *, overwrite: bool = False, indent: int = 2) -> None:

@@ -87,7 +87,7 @@ def test_a_training_can_be_resumed_after_every_kill_and_loses_nothing(
     given = {"save_minutes": 0.0, "steps_per_epoch": 4, "early_stopping": 0}
     reached = []
     for _ in range(KILLS):
-        delay = rng.uniform(0.0, 0.25)
+        delay = rng.uniform(0.0, 0.8)
         ended = start("training", delay=delay, folder=broken, max_epochs=10_000, **given)
         assert ended == "killed"
         if (broken / "last.safetensors").exists():
@@ -96,7 +96,7 @@ def test_a_training_can_be_resumed_after_every_kill_and_loses_nothing(
         if (broken / "best.safetensors").exists():
             read_checkpoint(broken / "best.safetensors")
     assert reached == sorted(reached)
-    assert len(set(reached)) > 5
+    assert len(set(reached)) > 3, "the kills struck at one place only"
     epochs = reached[-1] // 4 + 1
     for folder in (broken, whole):
         assert start("training", folder=folder, max_epochs=epochs, **given) == "done"

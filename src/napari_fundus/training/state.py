@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import OutputExistsError, TrainingError
+from napari_fundus.files import remove_leftovers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,6 +63,8 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0")
+        # Each as large as the weights: a killed run may have left some.
+        remove_leftovers(folder)
         if overwrite and not resume:
             for name in present:
                 (folder / name).unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def settle(milliseconds: int = 400) -> None:
     QApplication.processEvents()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Let the window live until `condition` holds."""
     for _ in range(int(seconds * 20)):
         if condition():
@@ -104,6 +104,21 @@ def detect(folder: Path) -> None:
     camera = viewer.scene.camera
     camera.center, camera.zoom = LESIONS_AT
     save(viewer, folder / "hero.jpg")
+    viewer.close()
+
+
+def instances(folder: Path) -> None:
+    """Take the picture of lesions as objects: outlines of each, boxes, and the scores' slider."""
+    viewer = new_window()
+    open_sample(viewer)
+    widget = DetectWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
+    labels = _detect_with(viewer, widget, "mask_rcnn")
+    for layer in labels:
+        layer.contour = 3
+        layer.opacity = 0.9
+    _zoom(viewer)
+    save(viewer, folder / "instances.jpg")
     viewer.close()
 
 
@@ -290,7 +305,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     parser.add_argument("--data", type=Path, default=sample_folder(), help="a data set to browse")
     parser.add_argument(
-        "--only", choices=["detect", "explain", "preprocess", "browse", "workbench"]
+        "--only",
+        choices=["detect", "instances", "explain", "preprocess", "browse", "workbench"],
     )
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -298,6 +314,8 @@ def main() -> None:
         preprocess(chosen.output)
     if chosen.only in (None, "detect"):
         detect(chosen.output)
+    if chosen.only in (None, "instances"):
+        instances(chosen.output)
     if chosen.only in (None, "explain"):
         explain(chosen.output)
     if chosen.only in (None, "workbench"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -248,6 +249,10 @@ class DetectWidget(QWidget):
         def finish() -> None:
             if active is not None and active is not source.layer and active in self._viewer.layers:
                 self._viewer.layers.selection.active = active
+            elif labels := [layer for layer in added if isinstance(layer, Labels)]:
+                # The status bar tells of the active layer: here, of the lesion under the pointer.
+                most = max(labels, key=lambda layer: len(layer.features))
+                self._viewer.layers.selection.active = most
             self._set_results(detections, added, source)
             self.shown.emit(added)
 

@@ -151,8 +151,11 @@ def _values(field: dict[str, Any], definitions: dict[str, Any]) -> str:
     kind = {"boolean": "true or false", "string": "text"}.get(kind, kind)
     if low is None and high is None:
         return kind
-    lower = "" if low is None else f"{'above' if 'exclusiveMinimum' in field else 'from'} {low} "
-    upper = "" if high is None else f"{'below' if 'exclusiveMaximum' in field else 'to'} {high}"
+    above = "above" if "exclusiveMinimum" in field else "from"
+    below = "below" if "exclusiveMaximum" in field else "to"
+    # Some releases of pydantic write 0 as 0.0.
+    lower = "" if low is None else f"{above} {low:.12g} "
+    upper = "" if high is None else f"{below} {high:.12g}"
     return f"{kind} {lower}{upper}".strip()
 
 

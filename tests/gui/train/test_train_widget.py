@@ -101,7 +101,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     assert outcome.finished.epochs == 2
     assert widget.session is None
     assert widget.controls.start.isEnabled()
-    assert [d.name for d in released] == ["cpu"]
+    assert released == ["cpu"]
 
     name = outcome.name
     assert widget.order_form.target.name.text() != name, "the next run gets a name of its own"

@@ -193,8 +193,13 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
                 ) from None
             yield stack.enter_context(client)
             return
-        # A lot that killed two workers is given out again image by image, to find which one it is.
-        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))
+        ours = {
+            # A lot that killed two workers is given out again image by image, to find the one.
+            "distributed.scheduler.allowed-failures": 1,
+            # Dask's profile of each second of an hour takes a worker several hundred MB.
+            "distributed.worker.profile.enabled": False,
+        }
+        stack.enter_context(dask.config.set(ours))
         own = distributed.LocalCluster(
             n_workers=cluster.workers,
             threads_per_worker=1,

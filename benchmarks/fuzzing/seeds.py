@@ -210,6 +210,15 @@ eye.png,1,3,1,"{""name"":""polygon"",""all_points_x"":[1,9,9],""all_points_y"":[
 eye.png,1,3,2,"{""name"":""ellipse"",""cx"":30,""cy"":30,""rx"":5,""ry"":3,""theta"":0.5}","{""Lesion"":{""HE"":true}}"
 """
 
+VIA_JSON = b"""{"_via_settings": {}, "_via_img_metadata": {"eye.png1": {"filename": "eye.png",
+"size": 1, "regions": [
+{"shape_attributes": {"name": "rect", "x": 3, "y": 4, "width": 5, "height": 6},
+"region_attributes": {"Lesion": "MA"}},
+{"shape_attributes": {"name": "polygon", "all_points_x": [1, 9, 9], "all_points_y": [1, 1, 9]},
+"region_attributes": {"Lesion": {"EX": true}}}],
+"file_attributes": {}}}, "_via_data_format_version": "2.0.10"}
+"""
+
 COCO_JSON = b"""{"images": [{"id": 1, "file_name": "eye.png", "height": 64, "width": 72}],
 "categories": [{"id": 1, "name": "MA"}, {"id": 2, "name": "Exudate"}],
 "annotations": [

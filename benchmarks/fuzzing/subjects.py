@@ -313,6 +313,11 @@ _ALL = (
     Subject("grades", _graded, _read_dataset),
     Subject("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
     Subject(
+        "via-project",
+        _with_image("eye.png", "via.json", seeds.VIA_JSON, damage_json),
+        _read_dataset,
+    ),
+    Subject(
         "coco", _with_image("eye.png", "eye.json", seeds.COCO_JSON, damage_json), _read_dataset
     ),
     Subject("corrections", _corrections, _read_dataset),

@@ -1,4 +1,4 @@
-"""Exports of the VGG Image Annotator, harmless and hostile."""
+"""Exports and projects of the VGG Image Annotator, harmless and hostile."""
 
 from __future__ import annotations
 
@@ -236,3 +236,70 @@ def test_regions_are_lesions_of_their_own_even_where_they_touch(via: Path) -> No
     assert second.mask.all()
     (point,) = sample.objects("MA", SHAPE)
     assert (point.row, point.col, point.mask.tolist()) == (2, 1, [[True]])
+
+
+def as_images(regions: Any, name: str = "a.jpg") -> dict[str, Any]:
+    entry = {"filename": name, "size": 1000, "regions": regions, "file_attributes": {}}
+    return {f"{name}1000": entry}
+
+
+def as_project(images: Any) -> dict[str, Any]:
+    return {"_via_settings": {}, "_via_img_metadata": images, "_via_attributes": {}}
+
+
+def region(shape: Any, attributes: Any) -> dict[str, Any]:
+    return {"shape_attributes": shape, "region_attributes": attributes}
+
+
+@pytest.mark.parametrize("form", ["project", "export", "version 1"])
+def test_json_says_the_same_as_a_table(via: Path, form: str) -> None:
+    drawn = [region(RECT, {"class": "EX"}), region({"name": "star"}, {"class": "EX"})]
+    images = as_images(dict(enumerate(drawn)) if form == "version 1" else drawn)
+    images |= as_images([], "b.jpg")
+    content = as_project(images) if form == "project" else images
+    (via / "via.json").write_text(json.dumps(content))
+
+    data = open_dataset(via)
+
+    assert data.name == "via"
+    assert data[0].mask("EX", SHAPE).sum() == 24
+    assert [s.annotated for s in data] == [{"EX"}, {"EX"}, frozenset()]
+    assert [(p.path, p.message) for p in data.problems] == [
+        ("via.json", "Region 2 (a.jpg): shapes of the kind 'star' are not known."),
+        ("sub/c.png", "Not in the annotations: nothing is annotated in it."),
+    ]
+
+
+def test_project_beside_its_own_export_counts_each_region_once(via: Path) -> None:
+    twice = region(RECT, {"class": "EX"})
+    later = region({**RECT, "x": 40}, {"class": "EX"})
+    (via / "via_project.json").write_text(json.dumps(as_project(as_images([twice, later]))))
+    write_table(via, row("a.jpg", RECT, {"class": "EX"}))
+
+    assert len(open_dataset(via)[0].objects("EX", SHAPE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"_via_img_metadata": {"a": ', "Export it again"),
+        (b'{"_via_img_metadata": [1, 2]}', "no file of the VGG Image Annotator"),
+    ],
+)
+def test_broken_project_says_what_is_wrong(via: Path, content: bytes, message: str) -> None:
+    (via / "via_project.json").write_bytes(content)
+
+    with pytest.raises(DatasetError, match=message):
+        open_dataset(via)
+
+
+@pytest.mark.parametrize("odd", [None, 3, [3], ["x"], {"0": None}, [{"shape_attributes": [1]}]])
+def test_regions_that_are_none_do_no_harm(via: Path, odd: Any) -> None:
+    images = as_images([region(RECT, {"class": "EX"})]) | as_images(odd, "b.jpg")
+    images |= {"strange": 5, "nameless": {"filename": 7}}
+    (via / "via.json").write_text(json.dumps(as_project(images)))
+
+    data = open_dataset(via)
+
+    assert data[0].mask("EX", SHAPE).sum() == 24
+    assert not data[1].mask("EX", SHAPE).any()

@@ -76,7 +76,7 @@ def open_dataset(
     name
         Which data set it is, where the content should not decide; see :func:`dataset_readers`.
     class_attribute
-        For VGG Image Annotator exports: the region attribute that holds the class.
+        For the VGG Image Annotator: the region attribute that holds the class.
 
     Raises
     ------

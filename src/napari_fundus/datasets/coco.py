@@ -19,19 +19,13 @@ from napari_fundus.datasets.files import (
     split_of,
     walk,
 )
+from napari_fundus.datasets.json_files import ends_of, read_annotations
 from napari_fundus.errors import DatasetError
-from napari_fundus.files import read_json
 from napari_fundus.lesions import parse_lesion
 
 __all__ = ["CocoDataset"]
 
 _DEPTH = 3
-_GLANCE = 1 << 16
-"""Bytes at either end of a JSON file that are looked through for COCO's words."""
-
-_MOST = 256 << 20
-"""Bytes of a file of annotations; those of the largest fundus sets have a tenth of it."""
-
 _FOUND_BY_US = b"Lesions found by napari-fundus"
 """What our own exports say of themselves: a detector's findings are nobody's truth."""
 
@@ -117,7 +111,7 @@ class _Reader:
         """Take all that one file tells; what cannot be understood in it is named."""
         content = _load(file)
         where = relative(file, self.root)
-        if _FOUND_BY_US in _ends(file):
+        if _FOUND_BY_US in ends_of(file):
             message = "Found by a detector and exported by napari-fundus: no expert drew this."
             self.problems.append(Problem(where, message))
         images = self._images(file, content["images"])
@@ -206,9 +200,7 @@ def _files(root: Path, *, exports: bool) -> Iterator[Path]:
     )
     for folder in (root, *parts):
         for path in walk(folder, depth=0):
-            if path.suffix.casefold() != ".json":
-                continue
-            ends = _ends(path)
+            ends = ends_of(path)
             if _looks_like_coco(ends) and (_FOUND_BY_US in ends) == exports:
                 yield path
 
@@ -216,34 +208,11 @@ def _files(root: Path, *, exports: bool) -> Iterator[Path]:
 def _looks_like_coco(ends: bytes) -> bool:
     """Tell by the two ends of a file, which may be long."""
     words = (b'"images"', b'"annotations"', b'"categories"', b'"image_id"', b'"category_id"')
-    return (
-        ends.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and sum(w in ends for w in words) >= 2
-    )
-
-
-def _ends(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            first = file.read(_GLANCE)
-            size = file.seek(0, 2)
-            file.seek(max(size - _GLANCE, len(first)))
-            return first + file.read(_GLANCE)
-    except OSError:
-        return b""
+    return sum(word in ends for word in words) >= 2
 
 
 def _load(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > _MOST:
-        raise DatasetError(
-            f"{file} has {file.stat().st_size >> 20} MB, more than {_MOST >> 20}. Split it into "
-            "several files of annotations."
-        )
-    try:
-        content = read_json(file)
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{file} cannot be read as COCO annotations: {error}. Export it again."
-        ) from error
+    content = read_annotations(file, "COCO annotations")
     names = ("images", "annotations", "categories")
     lacking = [
         name

@@ -1,4 +1,4 @@
-"""Any folder of images with annotations exported from the VGG Image Annotator as CSV."""
+"""Any folder of images with annotations of the VGG Image Annotator: exports or its project."""
 
 from __future__ import annotations
 
@@ -16,22 +16,17 @@ from napari_fundus.datasets.files import (
     list_images,
     missing,
     parse_number,
-    read_table,
     relative,
     split_of,
-    table_header,
-    walk,
 )
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Polyline, Rectangle, Shape
 from napari_fundus.datasets.truths import ShapesTruth
+from napari_fundus.datasets.via_files import read_via, via_files
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
 __all__ = ["ViaDataset", "parse_region"]
 
-_SHAPE_COLUMN = "region_shape_attributes"
-_CLASS_COLUMN = "region_attributes"
-_NAME_COLUMNS = ("filename", "#filename")
 _UNNAMED = "lesion"
 _DEPTH = 3
 
@@ -44,39 +39,34 @@ class _Region:
     where: str
 
 
-def _tables(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in walk(folder, depth=0)
-        if path.suffix.casefold() == ".csv" and _SHAPE_COLUMN in table_header(path)
-    ]
-
-
 class ViaDataset(Dataset):
-    """Images annotated with the VGG Image Annotator.
+    """Images annotated with the VGG Image Annotator, versions 1 and 2.
 
-    Every class that occurs in the tables counts as annotated in every image that they list, with
+    Every class that occurs in the files counts as annotated in every image that they list, with
     or without a region; images that they do not list are not annotated.
     """
 
     name = "via"
-    title = "VGG Image Annotator export"
+    title = "VGG Image Annotator"
     reference = "Dutta and Zisserman 2019, doi:10.1145/3343031.3350535"
-    layout = "a CSV with the columns filename, region_shape_attributes, region_attributes"
+    layout = (
+        "a CSV with the columns filename, region_shape_attributes, region_attributes, an export "
+        "as JSON, or a saved project (via_project.json)"
+    )
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the folder of exported tables around or inside `folder`, or None."""
-        return find_root(folder, lambda f: bool(_tables(f)), layout=r"images?", above=1)
+        """Return the folder of exports or projects around or inside `folder`, or None."""
+        return find_root(folder, lambda f: bool(via_files(f)), layout=r"images?", above=1)
 
     @classmethod
     def open(cls, root: Path, *, class_attribute: str | None = None) -> ViaDataset:
-        """Read the exported tables directly in `root`.
+        """Read the exports and projects that lie directly in `root`.
 
         Parameters
         ----------
         root
-            The folder of the tables; the images lie in it or below.
+            Their folder; the images lie in it or below.
         class_attribute
             Name of the region attribute that holds the class, e.g. ``"Abnormality"``. Without it,
             the attribute is taken whose values are most often known lesion classes.
@@ -84,19 +74,19 @@ class ViaDataset(Dataset):
         Raises
         ------
         DatasetError
-            There is no table, or no region has the attribute.
+            There is none, one cannot be read, or no region has the attribute.
         """
-        tables = _tables(root)
-        if not tables:
-            raise DatasetError(f"{root} has no VIA export; looked for {cls.layout}.")
+        files = via_files(root)
+        if not files:
+            raise DatasetError(f"{root} has no VIA annotations; looked for {cls.layout}.")
         images = list_images(root, depth=_DEPTH)
         reader = _Reader(root, images)
-        for table in tables:
-            reader.read(table)
+        for file in files:
+            reader.read(file)
         attribute = _class_attribute(reader.regions, class_attribute)
         truths, classes = _by_class(reader, attribute)
         unlisted = (relative(path, root) for path in images if path not in reader.listed)
-        reader.problems += missing(unlisted, "Not in the table: nothing is annotated in it.")
+        reader.problems += missing(unlisted, "Not in the annotations: nothing is annotated in it.")
         samples = [
             Sample(
                 path.relative_to(root).with_suffix("").as_posix(),
@@ -111,13 +101,14 @@ class ViaDataset(Dataset):
 
 
 class _Reader:
-    """Collects the regions of all tables, and what is odd in them."""
+    """Collects the regions of all files, and what is odd in them."""
 
     def __init__(self, root: Path, images: Iterable[Path]) -> None:
         self.root = root
         self.regions: list[_Region] = []
         self.listed: set[Path] = set()
         self.problems: list[Problem] = []
+        self._known: set[tuple[Path, str]] = set()
         self._by_place: dict[str, Path] = {}
         self._by_name: dict[str, Path] = {}
         for path in images:
@@ -132,39 +123,49 @@ class _Reader:
             return known
         return self._by_name.get(name.casefold()) if place.name == name else None
 
-    def read(self, table: Path) -> None:
-        where = relative(table, self.root)
-        rows = read_table(table)
+    def read(self, file: Path) -> None:
+        """Take all regions of one file; what cannot be understood of them is named.
+
+        A region that a file read before has too is not taken again: a project often lies beside
+        its own export.
+        """
+        where = relative(file, self.root)
+        own: set[tuple[Path, str]] = set()
         lost: set[str] = set()
-        for number, row in enumerate(rows, start=2):
-            name = next((row[c] for c in _NAME_COLUMNS if row.get(c)), "")
-            if not name:
-                continue
-            image = self.find(name)
+        for region in read_via(file):
+            image = self.find(region.image)
             if image is None:
-                lost.add(f"{where}: {name}")
+                lost.add(f"{where}: {region.image}")
                 continue
             self.listed.add(image)
             try:
-                shape = parse_region(_json(row.get(_SHAPE_COLUMN, "")))
-                attributes = _json(row.get(_CLASS_COLUMN, ""))
+                shape = parse_region(_object(region.shape))
+                attributes = _object(region.attributes)
             except DatasetError as error:
-                self.problems.append(Problem(where, f"Row {number} ({name}): {error}"))
+                message = f"{region.place.capitalize()} ({region.image}): {error}"
+                self.problems.append(Problem(where, message))
                 continue
-            if shape is not None:
-                self.regions.append(_Region(image, shape, attributes, f"{where}, row {number}"))
+            key = (image, f"{shape} {sorted(attributes.items(), key=str)}")
+            own.add(key)
+            if shape is not None and key not in self._known:
+                self.regions.append(_Region(image, shape, attributes, f"{where}, {region.place}"))
+        self._known |= own
         self.problems += missing(lost, "Annotated, but no such image lies in the folder.")
 
 
-def _json(cell: str) -> Mapping[str, Any]:
-    if not cell.strip():
+def _object(value: Any) -> Mapping[str, Any]:
+    """Return a JSON object, which in a table is still text; an empty one of nothing."""
+    if isinstance(value, str):
+        if not value.strip():
+            return {}
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise DatasetError(f"{value[:60]!r} is not JSON.") from None
+    if value is None:
         return {}
-    try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        raise DatasetError(f"{cell[:60]!r} is not JSON.") from None
     if not isinstance(value, dict):
-        raise DatasetError(f"{cell[:60]!r} is not a JSON object.")
+        raise DatasetError(f"{str(value)[:60]!r} is not a JSON object.")
     return value
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import napari_fundus
 from napari_fundus.cli import common
@@ -64,6 +66,43 @@ def test_the_installed_program_answers() -> None:
     program = Path(sys.executable).with_name("napari-fundus")
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("napari-fundus ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe without reader ends otherwise there")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "napari_fundus.cli", "--help"],
+        ["-m", "napari_fundus.cli", "models"],
+        ["-m", "napari_fundus.cli", "models", "--json"],
+        ["-m", "napari_fundus.cli", "detectors", "unet"],
+        [
+            "-c",
+            "import sys; from napari_fundus.cli import app, main\n"
+            "app.command('say')(lambda: sys.stdout.write('this waits in the buffer') and None)\n"
+            "sys.argv = ['napari-fundus', 'say']; main()",
+        ],
+    ],
+    ids=["help", "table", "json", "text", "unflushed"],
+)
+def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        done = subprocess.run(
+            [sys.executable, *words], stdout=nobody, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_another_pipe_that_breaks_is_told(capsys) -> None:
+    @common.one_line_errors
+    def fail() -> None:
+        raise BrokenPipeError("the worker died")
+
+    with pytest.raises(typer.Exit):
+        fail()
+    assert "the worker died" in capsys.readouterr().err
 
 
 def test_an_unknown_command_is_a_usage_error(run) -> None:

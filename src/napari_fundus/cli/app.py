@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -59,5 +61,17 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; where the reader of its output has gone, as `head` does, it ends.
+
+    It ends with status 1 then, and says nothing: so do typer and rich, for what is printed while
+    the command runs.
+    """
+    try:
+        try:
+            app()
+        finally:
+            # What is still in the buffer would fail where Python ends, with a traceback.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

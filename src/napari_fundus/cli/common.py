@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (FundusError, OSError) as error:
-            if kwargs.get("debug"):
+            if kwargs.get("debug") or _reader_has_gone(error):
                 raise
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(USAGE) from None
@@ -80,6 +81,16 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(FAILED_ITEMS) from None
 
     return wrapped
+
+
+def _reader_has_gone(error: Exception) -> bool:
+    """Whether nobody reads our output any more, as after `head`; other pipes may break too."""
+    if isinstance(error, BrokenPipeError):
+        try:
+            sys.stdout.flush()  # what could not be written is still in the buffer
+        except BrokenPipeError:
+            return True
+    return False
 
 
 def parse_settings(settings: Sequence[str] | None, *, option: str = "--set") -> dict[str, Any]:

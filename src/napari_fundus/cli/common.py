@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import select
 import signal
 import sys
 import threading
@@ -85,12 +86,11 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
 
 def _reader_has_gone(error: Exception) -> bool:
     """Whether nobody reads our output any more, as after `head`; other pipes may break too."""
-    if isinstance(error, BrokenPipeError):
-        try:
-            sys.stdout.flush()  # what could not be written is still in the buffer
-        except BrokenPipeError:
-            return True
-    return False
+    if not isinstance(error, BrokenPipeError) or sys.__stdout__ is None or sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(sys.__stdout__.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
 
 def parse_settings(settings: Sequence[str] | None, *, option: str = "--set") -> dict[str, Any]:

@@ -29,6 +29,7 @@ __all__ = [
     "Prediction",
     "Support",
     "TrainingForm",
+    "checkpoint_field",
     "coerce_options",
     "hookimpl",
 ]
@@ -60,6 +61,17 @@ class DetectorOptions(BaseModel):
         title="Minimum area",
         description="Smaller lesions are left out (pixels of the original image).",
         json_schema_extra={"unit": "px"},
+    )
+
+
+def checkpoint_field(default: str, *, detector: str) -> Any:
+    """Return the field of an option that names weights; the form lists those of `detector`."""
+    return Field(
+        default,
+        min_length=1,
+        title="Weights",
+        description="Name of a checkpoint, or path of its file.",
+        json_schema_extra={"checkpoint_of": detector},
     )
 
 

@@ -225,7 +225,9 @@ def test_hard_patches_are_drawn_more_often_once_the_pool_is_scored(runs, folder)
     options = MultiscaleTrainingOptions(
         stage="refine", disc_diameter=160, refiner_patch=33, negatives="all", pool=64, refresh=1
     )
-    task = RefinerTask(open_dataset(folder), options=options, known=read_checkpoint(runs["coarse"]))
+    task = RefinerTask(
+        open_dataset(folder), options=options, initial=read_checkpoint(runs["coarse"])
+    )
     task.prepare(TrainingSettings(validation_share=0.34, batch_size=4), Monitor())
     assert task.triplets.counts["suspect without lesion"] > 0
     first = task.pool

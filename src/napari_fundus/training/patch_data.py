@@ -20,7 +20,7 @@ from napari_fundus.training.folds import two_parts
 from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.store import PatchStore, StoredImage, pack_masks
 
-__all__ = ["Parts", "Tiles", "divide", "fill_store", "tiles_of"]
+__all__ = ["Parts", "Tiles", "divide", "drawn_classes", "fill_store", "tiles_of"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,24 @@ def divide(
     absent = frozenset(wanted & set(DR_LESIONS))
     clean = [replace(s, annotated=absent, truths={}) for s in (*own, *given) if s.group not in held]
     return Parts(train, validation, clean, one_eye)
+
+
+def drawn_classes(data: Dataset, usual: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes to train: those of the usual ones that are drawn somewhere.
+
+    Raises
+    ------
+    TrainingError
+        None of them is.
+    """
+    drawn = {str(code) for s in data if s.split != "test" for code in s.truths}
+    found = tuple(str(code) for code in usual if code in drawn)
+    if not found:
+        raise TrainingError(
+            f"{data.root} has none of the classes {', '.join(usual)} drawn in any image: name the "
+            "classes to train on."
+        )
+    return found
 
 
 def fill_store(

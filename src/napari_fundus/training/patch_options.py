@@ -8,7 +8,99 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.preprocessing import Recipe
 
-__all__ = ["PatchTrainingOptions"]
+# Fields that methods share are types, so that one of another default gives that alone:
+# `contrast: Contrast = 0.2`.
+__all__ = [
+    "AreaPower",
+    "Brightness",
+    "Channel",
+    "ClassShares",
+    "Colour",
+    "Contrast",
+    "DiscDiameter",
+    "DrawnTiles",
+    "LesionWeight",
+    "PatchTrainingOptions",
+    "Zoom",
+]
+
+DiscDiameter = Annotated[
+    float,
+    Field(
+        ge=64,
+        le=8192,
+        title="Disc diameter",
+        description="Working scale: every image is resized so that its disc has this diameter.",
+        json_schema_extra={"unit": "px"},
+    ),
+]
+Channel = Annotated[
+    Literal["green", "rgb"],
+    Field(title="Channels", description="The green plane alone, or all three."),
+]
+Contrast = Annotated[
+    float,
+    Field(ge=0, lt=1, title="Contrast", description="Training patches are multiplied by 1 ± this."),
+]
+Brightness = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        title="Brightness",
+        description="Training patches are shifted by ± this (64 levels).",
+    ),
+]
+Colour = Annotated[
+    float,
+    Field(ge=0, lt=1, title="Colour", description="Each plane is multiplied by its own 1 ± this."),
+]
+Zoom = Annotated[
+    float,
+    Field(ge=0, lt=1, title="Zoom", description="Training patches are enlarged by 1 ± this."),
+]
+DrawnTiles = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=10_000_000,
+        title="Validation tiles",
+        description=(
+            "Tiles without lesion to validate on, and four times as many with one; those drawn "
+            "stand for the others in the figures. 0 takes all."
+        ),
+    ),
+]
+"""Validation tiles of a method that draws of those with a lesion too."""
+
+ClassShares = Annotated[
+    dict[str, Annotated[float, Field(ge=0, le=1)]],
+    Field(
+        title="Class shares",
+        description="Share of patches near a pixel of each class; the rest lies anywhere.",
+    ),
+]
+AreaPower = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        title="Area power",
+        description=(
+            "Lesions are drawn in proportion to their area to this power: 1 makes every pixel as "
+            "likely, 0 every lesion."
+        ),
+    ),
+]
+LesionWeight = Annotated[
+    float,
+    Field(
+        gt=0,
+        le=1000,
+        title="Lesion weight",
+        description="Of lesion pixels in the cross-entropy.",
+    ),
+]
 
 
 class PatchTrainingOptions(BaseModel):
@@ -16,27 +108,12 @@ class PatchTrainingOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    disc_diameter: Annotated[float, Field(ge=64, le=8192)] = Field(
-        1750.0,
-        title="Disc diameter",
-        description="Working scale: every image is resized so that its disc has this diameter.",
-        json_schema_extra={"unit": "px"},
-    )
-    channel: Literal["green", "rgb"] = Field(
-        "rgb", title="Channels", description="The green plane alone, or all three."
-    )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, title="Contrast", description="Training patches are multiplied by 1 ± this."
-    )
-    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
-    )
-    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, title="Colour", description="Each plane is multiplied by its own 1 ± this."
-    )
-    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, title="Zoom", description="Training patches are enlarged by 1 ± this."
-    )
+    disc_diameter: DiscDiameter = 1750.0
+    channel: Channel = "rgb"
+    contrast: Contrast = 0.0
+    brightness: Brightness = 0.0
+    colour: Colour = 0.0
+    zoom: Zoom = 0.0
     rotation: Annotated[float, Field(ge=0, le=180)] = Field(
         0.0,
         title="Rotation",
@@ -51,6 +128,11 @@ class PatchTrainingOptions(BaseModel):
             "others in the figures. 0 takes all."
         ),
     )
+
+    @property
+    def planes(self) -> int:
+        """How many planes a network sees."""
+        return 1 if self.channel == "green" else 3
 
     def recipe(self) -> Recipe:
         """Return the preprocessing: each plane less its local mean, at the working scale.

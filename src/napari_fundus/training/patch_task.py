@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from napari_fundus.checkpoints import Checkpoint, ModelCard
@@ -30,7 +32,7 @@ from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.store import PatchStore
 from napari_fundus.training.task import Task
 
-__all__ = ["PatchTask"]
+__all__ = ["PatchTask", "Plan"]
 
 _TILE_PIXELS = 1 << 18
 """Pixels of a validation batch."""
@@ -38,10 +40,32 @@ _PREVIEW_SIDE = 256
 _SIDE_MULTIPLE = 32
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a training is of, as options and the weights to start from decide.
+
+    Attributes
+    ----------
+    lesions
+        Codes of the classes, in the order of the network's maps.
+    recipe
+        Preprocessing.
+    architecture
+        What the network is built from.
+    patch
+        Side of the patches at the working scale.
+    """
+
+    lesions: Sequence[str]
+    recipe: Recipe
+    architecture: BaseModel
+    patch: int
+
+
 class PatchTask(Task):
     """Patches in which a network marks the pixels of lesions, one map a class.
 
-    A subclass gives the sampler, the network and the loss.
+    A subclass gives the plan, the sampler, the network and the loss.
 
     Parameters
     ----------
@@ -49,46 +73,62 @@ class PatchTask(Task):
         A data set with lesions drawn. Its testing part is not touched.
     healthy
         Images without any sign of disease.
-    lesions
-        Codes of the classes, in the order of the network's maps.
-    recipe
-        Preprocessing.
-    patch
-        Side of the patches at the working scale.
     options
-        Variation and validation.
+        Classes, network, scale, patches, variation and loss; the defaults if left out.
     initial
         Weights to start from.
     name, command
-        For the model card.
+        For the model card; the name is the method's if left out.
+
+    Attributes
+    ----------
+    Options
+        Model of the method's options.
+    options, architecture
+        What was chosen, and what the network is built from.
+
+    Raises
+    ------
+    OptionsError
+        An option contradicts the weights to start from, or does not fit the network.
+    CheckpointError, TrainingError
+        Weights or data are not of the classes wanted.
     """
 
     best_metric: ClassVar[str] = "average_precision"
     higher_is_better: ClassVar[bool] = True
+    Options: ClassVar[type[PatchTrainingOptions]]
+    options: PatchTrainingOptions
+    architecture: BaseModel
 
     def __init__(
         self,
         data: Dataset,
         healthy: Dataset | None = None,
         *,
-        lesions: Sequence[str],
-        recipe: Recipe,
-        patch: int,
-        options: PatchTrainingOptions,
-        initial: Checkpoint | None,
-        name: str,
-        command: str,
+        options: PatchTrainingOptions | None = None,
+        initial: Checkpoint | None = None,
+        name: str = "",
+        command: str = "",
     ) -> None:
-        if recipe.standardize:
-            raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
         self.data, self.healthy = data, healthy
-        self.lesions = tuple(map(str, lesions))
-        self.recipe, self.patch, self.initial = recipe, patch, initial
-        self.variation = options
-        self._title, self._command = name, command
-        self._augment = Augmentation(
-            AugmentationSettings(scale=options.zoom, rotation=options.rotation)
-        )
+        self.options = options or self.Options()
+        self.initial = initial
+        self._title, self._command = name or self.name, command
+        plan = self.plan()
+        if plan.recipe.standardize:
+            raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
+        self.lesions = tuple(map(str, plan.lesions))
+        self.recipe, self.architecture, self.patch = plan.recipe, plan.architecture, plan.patch
+        self._augment = Augmentation(self.warps())
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Return what the training is of; data, options and weights are known by then."""
+
+    def warps(self) -> AugmentationSettings:
+        """Return how patches are turned and warped."""
+        return AugmentationSettings(scale=self.options.zoom, rotation=self.options.rotation)
 
     @property
     def lesion_tiles(self) -> int:
@@ -102,14 +142,6 @@ class PatchTask(Task):
     @abstractmethod
     def probability(self, network: nn.Module, images: Tensor) -> Tensor:
         """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S)."""
-
-    @abstractmethod
-    def architecture_card(self) -> dict[str, Any]:
-        """Return the network's description for the card."""
-
-    @abstractmethod
-    def options_card(self) -> dict[str, Any]:
-        """Return the method's options for the card."""
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
         """Read both parts, prepared, into memory."""
@@ -133,7 +165,7 @@ class PatchTask(Task):
         self.tiles = tiles_of(
             self.checked,
             self.patch,
-            self.variation.validation_tiles,
+            self.options.validation_tiles,
             seed=settings.seed,
             lesion_limit=self.lesion_tiles,
         )
@@ -171,7 +203,7 @@ class PatchTask(Task):
             planes = torch.cat([planes, batch["unknown"]], dim=1)
         images, planes = self._augment(as_input(batch["images"]), planes)
         # Of the CPU's generator, which the loop seeds for every step.
-        options = self.variation
+        options = self.options
         draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
         images = images * (1 + options.contrast * draw[0]) + options.brightness * draw[1]
         if options.colour:
@@ -279,10 +311,10 @@ class PatchTask(Task):
             name=self._title,
             detector=self.name,
             lesions=self.lesions,
-            architecture=self.architecture_card(),
+            architecture=self.architecture.model_dump(mode="json"),
             recipe={
                 "preprocessing": self.recipe.model_dump(mode="json"),
-                "options": self.options_card(),
+                "options": self.options.model_dump(mode="json"),
             },
             data="; ".join(dict.fromkeys(s.title for s in sources)),
             data_licence="; ".join(dict.fromkeys(s.licence for s in sources if s.licence)),

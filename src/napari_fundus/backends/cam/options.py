@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_fundus.detector import DetectorOptions
+from napari_fundus.detector import DetectorOptions, checkpoint_field
 
 __all__ = ["DEFAULT_CHECKPOINT", "CamOptions", "Method"]
 
@@ -27,13 +27,7 @@ class CamOptions(DetectorOptions):
             "exactly if its probability reaches it too."
         ),
     )
-    checkpoint: str = Field(
-        DEFAULT_CHECKPOINT,
-        min_length=1,
-        title="Weights",
-        description="Name of a checkpoint, or path of its file.",
-        json_schema_extra={"checkpoint_of": "cam"},
-    )
+    checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="cam")
     method: Method = Field(
         "auto",
         title="Heat map",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,86 +40,13 @@ from napari_fundus.training.class_metrics import (
     fit_temperature,
     quadratic_kappa,
 )
-from napari_fundus.training.events import Patches, TrainingEvent
-from napari_fundus.training.loop import train
+from napari_fundus.training.events import Patches
 from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
 from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import begin, opened, title_of
+from napari_fundus.training.start import Trainer, refuse_given
 from napari_fundus.training.task import Task
 
 __all__ = ["CamTask", "GradingTask", "train_cam"]
-
-
-def train_cam(
-    *,
-    data: str | Path | Dataset,
-    output: str | Path,
-    healthy: str | Path | Dataset | None = None,
-    checkpoint: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    name: str = "",
-    command: str = "",
-    device: str = "auto",
-    monitor: Monitor | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> Iterator[TrainingEvent]:
-    """Train a classifier; what is wrong with the arguments is told before the first event.
-
-    Parameters
-    ----------
-    data
-        A data set with grades of retinopathy, or its folder. Its testing part is not touched.
-    output
-        Folder of the run; ``best.safetensors`` in it is what the detector uses.
-    healthy
-        Further images without any sign of disease: grade 0.
-    checkpoint
-        Weights to start from, by name or path; network and enhancement are then theirs, side and
-        strides too unless they are set.
-    settings
-        Fields of `TrainingSettings` and `CamTrainingOptions` that differ from their defaults.
-    name
-        Of the new weights; the name of the folder if left out.
-    command
-        For the model card.
-    device, monitor, resume, overwrite
-        As in :func:`napari_fundus.training.train`.
-
-    Raises
-    ------
-    OptionsError
-        A setting is unknown or out of bounds, or does not go with `checkpoint`.
-    DatasetError, CheckpointError, TrainingError, DeviceError
-        Data, weights, folder or device cannot be used.
-    """
-    shared, options, initial = begin(
-        settings,
-        CamTrainingOptions,
-        detector=CamTask.name,
-        checkpoint=checkpoint,
-        defaults=LOOP_DEFAULTS,
-    )
-    target = options.target if initial is None else load_architecture(initial).target
-    task_type = CamTask if target in LEVELS else GradingTask
-    task = task_type(
-        opened(data),
-        None if healthy is None else opened(healthy),
-        options=options,
-        initial=initial,
-        name=title_of(name, output),
-        command=command,
-    )
-    return train(
-        task,
-        shared,
-        output,
-        device=device,
-        monitor=monitor,
-        resume=resume,
-        overwrite=overwrite,
-        initial=initial,
-    )
 
 
 class CamTask(Task):
@@ -129,7 +55,7 @@ class CamTask(Task):
     Parameters
     ----------
     data, healthy
-        As in :func:`train_cam`, opened.
+        Images with grades of retinopathy, and further ones of grade 0.
     options
         Network, image, balance and augmentation.
     initial
@@ -169,11 +95,8 @@ class CamTask(Task):
 
     def _start_from(self, initial: Checkpoint) -> None:
         given = self.options.model_fields_set
-        if clash := sorted(OF_THE_WEIGHTS & given):
-            raise OptionsError(
-                f"{', '.join(clash)} cannot be set: they are those of the weights "
-                f"{initial.card.name!r} to start from."
-            )
+        weights = f"the weights {initial.card.name!r} to start from"
+        refuse_given(self.options, OF_THE_WEIGHTS, of=weights)
         self.recipe = load_recipe(initial)
         if "side" in given:
             self.recipe = at_side(self.recipe, self.options.side)
@@ -369,3 +292,23 @@ def _facts(images: GradedImages) -> PartFacts:
         [SampleFacts(s.id, s.group) for s in images.samples],
         {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
     )
+
+
+def _task(data: Dataset, healthy: Dataset | None, **chosen: Any) -> CamTask:
+    """Return the task for what is told apart."""
+    initial = chosen["initial"]
+    options: CamTrainingOptions = chosen["options"]
+    target = options.target if initial is None else load_architecture(initial).target
+    return (CamTask if target in LEVELS else GradingTask)(data, healthy, **chosen)
+
+
+train_cam = Trainer(
+    _task,
+    CamTrainingOptions,
+    detector=CamTask.name,
+    what="a classifier of whole images",
+    data="grades of retinopathy",
+    checkpoint="""Weights to start from, by name or path; network and enhancement are then theirs,
+    side and strides too unless they are set.""",
+    defaults=LOOP_DEFAULTS,
+)

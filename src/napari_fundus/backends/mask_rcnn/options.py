@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from napari_fundus.detector import DetectorOptions
+from napari_fundus.detector import DetectorOptions, checkpoint_field
 
 __all__ = ["DEFAULT_CHECKPOINT", "MaskRCNNOptions"]
 
@@ -22,13 +22,7 @@ class MaskRCNNOptions(DetectorOptions):
         title="Threshold",
         description="Lesions of at least this score are shown; 0.35 in the paper.",
     )
-    checkpoint: str = Field(
-        DEFAULT_CHECKPOINT,
-        min_length=1,
-        title="Weights",
-        description="Name of a checkpoint, or path of its file.",
-        json_schema_extra={"checkpoint_of": "mask_rcnn"},
-    )
+    checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="mask_rcnn")
     working_size: Literal["trained", "native"] = Field(
         "trained",
         title="Working size",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,164 +22,60 @@ from napari_fundus.backends.mask_rcnn.training_options import (
     OF_THE_WEIGHTS,
     MaskRCNNTrainingOptions,
 )
-from napari_fundus.checkpoints import Checkpoint, ModelCard
-from napari_fundus.datasets import Dataset
-from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.monitor import Monitor
 from napari_fundus.objects import LesionObject
 from napari_fundus.preprocessing.planes import as_input
-from napari_fundus.training.augment import Augmentation, AugmentationSettings
-from napari_fundus.training.events import TrainingEvent
+from napari_fundus.training.augment import AugmentationSettings
 from napari_fundus.training.instance_metrics import instance_metrics, instance_sums
-from napari_fundus.training.loop import train
-from napari_fundus.training.patch_data import Parts
-from napari_fundus.training.patch_task import PatchTask
+from napari_fundus.training.patch_data import drawn_classes
+from napari_fundus.training.patch_kinds import CentredPatchTask
+from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_task import Plan
 from napari_fundus.training.preflight import DataFacts
-from napari_fundus.training.samplers import CentreSampler
 from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import begin, opened, title_of
-from napari_fundus.training.store import PatchStore
+from napari_fundus.training.start import Trainer, refuse_given
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]
 
 
-def train_mask_rcnn(
-    *,
-    data: str | Path | Dataset,
-    output: str | Path,
-    healthy: str | Path | Dataset | None = None,
-    checkpoint: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    name: str = "",
-    command: str = "",
-    device: str = "auto",
-    monitor: Monitor | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> Iterator[TrainingEvent]:
-    """Train a Mask R-CNN; what is wrong with the arguments is told before the first event.
+class MaskRCNNTask(CentredPatchTask):
+    """Patches in which a Mask R-CNN finds lesions, each with box, class and mask; see `PatchTask`.
 
-    Parameters
+    Attributes
     ----------
-    data
-        A data set, or its folder, with lesions drawn. Its testing part is not touched.
-    output
-        Folder of the run; ``best.safetensors`` in it is what the detector uses.
-    healthy
-        Images without any sign of disease.
-    checkpoint
-        Weights to start from, by name or path; network, classes and preprocessing are then theirs.
-    settings
-        Fields of `TrainingSettings` and `MaskRCNNTrainingOptions` that differ from their defaults.
-    name
-        Of the new weights; the name of the folder if left out.
-    command
-        For the model card.
-    device, monitor, resume, overwrite
-        As in :func:`napari_fundus.training.train`.
-
-    Raises
-    ------
-    OptionsError
-        A setting is unknown or out of bounds, or does not go with `checkpoint`.
-    DatasetError, CheckpointError, TrainingError, DeviceError
-        Data, weights, folder or device cannot be used.
-    """
-    shared, options, initial = begin(
-        settings,
-        MaskRCNNTrainingOptions,
-        detector=MaskRCNNTask.name,
-        checkpoint=checkpoint,
-        defaults=LOOP_DEFAULTS,
-    )
-    task = MaskRCNNTask(
-        opened(data),
-        None if healthy is None else opened(healthy),
-        options=options,
-        initial=initial,
-        name=title_of(name, output),
-        command=command,
-    )
-    return train(
-        task,
-        shared,
-        output,
-        device=device,
-        monitor=monitor,
-        resume=resume,
-        overwrite=overwrite,
-        initial=initial,
-    )
-
-
-class MaskRCNNTask(PatchTask):
-    """Patches in which a Mask R-CNN finds lesions, each with its box, class and mask.
-
-    Parameters
-    ----------
-    data, healthy
-        As in :func:`train_mask_rcnn`, opened.
-    options
-        Classes, network, patches.
-    initial
-        Weights to start from.
-    name, command
-        For the model card.
-
-    Raises
-    ------
-    OptionsError
-        An option contradicts the weights to start from.
-    TrainingError
-        None of the classes is annotated in the data.
+    start
+        What a light network takes over from a U-Net; None where it starts anew.
     """
 
     name: ClassVar[str] = "mask_rcnn"
     best_metric: ClassVar[str] = "ap35"
+    Options: ClassVar[type[PatchTrainingOptions]] = MaskRCNNTrainingOptions
+    options: MaskRCNNTrainingOptions
+    architecture: Architecture
+    start: Start | None = None
 
-    def __init__(
-        self,
-        data: Dataset,
-        healthy: Dataset | None = None,
-        *,
-        options: MaskRCNNTrainingOptions | None = None,
-        initial: Checkpoint | None = None,
-        name: str = "mask_rcnn",
-        command: str = "",
-    ) -> None:
-        self.options = options or MaskRCNNTrainingOptions()
-        self.start: Start | None = None
+    def plan(self) -> Plan:
+        """Return what the training is of; reads the U-Net to begin with."""
+        options, initial = self.options, self.initial
         if initial is None:
-            lesions = self.options.lesions or _annotated(data)
-            if self.options.kind == "light" and self.options.start:
-                self._refuse(OF_THE_START, "the U-Net to begin with")
-                self.start = Start.of(self.options.start)
-            recipe = self.options.recipe() if self.start is None else self.start.recipe
-            self.architecture = self._planned(len(lesions), recipe.channel)
+            lesions = options.lesions or drawn_classes(self.data, options.default_lesions)
+            if options.kind == "light" and options.start:
+                refuse_given(options, OF_THE_START, of="the U-Net to begin with")
+                self.start = Start.of(options.start)
+            recipe = options.recipe() if self.start is None else self.start.recipe
+            architecture = self._planned(len(lesions), recipe.channel)
         else:
-            self._refuse(OF_THE_WEIGHTS, f"the weights {initial.card.name!r} to start from")
+            weights = f"the weights {initial.card.name!r} to start from"
+            refuse_given(options, OF_THE_WEIGHTS, of=weights)
             lesions, recipe = initial.card.lesions, recipe_on_card(initial)
-            self.architecture = load_network(initial)[1]
-        super().__init__(
-            data,
-            healthy,
-            lesions=lesions,
-            recipe=recipe,
-            patch=self.options.patch,
-            options=self.options,
-            initial=initial,
-            name=name,
-            command=command,
-        )
-        chosen = self.options
-        self._augment = Augmentation(
-            AugmentationSettings(scale=chosen.zoom, rotation=chosen.rotation, shift=chosen.shift)
-        )
+            architecture = load_network(initial)[1]
+        return Plan(lesions, recipe, architecture, options.patch)
 
-    def _refuse(self, fields: frozenset[str], whose: str) -> None:
-        if given := sorted(fields & self.options.model_fields_set):
-            raise OptionsError(f"{', '.join(given)} cannot be set: they are those of {whose}.")
+    def warps(self) -> AugmentationSettings:
+        """Return how patches are turned and warped."""
+        return super().warps().model_copy(update={"shift": self.options.shift})
 
     def _planned(self, classes: int, channel: str) -> Architecture:
         options = self.options
@@ -201,23 +96,11 @@ class MaskRCNNTask(PatchTask):
             mask_channels=options.mask_channels,
         )
 
-    @property
-    def lesion_tiles(self) -> int:
-        """How many validation tiles with a lesion are drawn; 0 for all."""
-        return 4 * self.options.validation_tiles
-
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
         """Read both parts, prepared, into memory; what the U-Net has seen cannot be held back."""
         if self.start is not None and not settings.allow_leakage:
             self.start.check(self.data, self.healthy, settings, self.recipe, self.lesions)
         return super().prepare(settings, monitor)
-
-    def make_sampler(self, store: PatchStore, parts: Parts) -> CentreSampler:
-        """Return the sampler: a share of the patches lies near a pixel of each class."""
-        shares = {c: s for c, s in self.options.class_shares.items() if c in self.lesions}
-        return CentreSampler(
-            store, self.patch, class_shares=shares, area_power=self.options.area_power
-        )
 
     def build(self) -> nn.Module:
         """Return the network."""
@@ -324,28 +207,16 @@ class MaskRCNNTask(PatchTask):
         card = super().card(settings)
         return card if self.start is None else card.model_copy(update={"parent": self.start.parent})
 
-    def architecture_card(self) -> dict[str, Any]:
-        """Return what the network is built from."""
-        return self.architecture.model_dump(mode="json")
-
-    def options_card(self) -> dict[str, Any]:
-        """Return the method's options."""
-        return self.options.model_dump(mode="json")
-
 
 def _paint(plane: np.ndarray[Any, np.dtype[np.float32]], found: LesionObject) -> None:
     height, width = found.mask.shape
     plane[found.row : found.row + height, found.col : found.col + width][found.mask] = found.score
 
 
-def _annotated(data: Dataset) -> tuple[str, ...]:
-    """Return the classes to train: those of the usual ones that are drawn somewhere."""
-    drawn = {str(code) for s in data if s.split != "test" for code in s.truths}
-    usual = MaskRCNNTrainingOptions.default_lesions
-    found = tuple(code for code in usual if code in drawn)
-    if not found:
-        raise TrainingError(
-            f"{data.root} has none of the classes {', '.join(usual)} drawn in any image: name the "
-            "classes to train on."
-        )
-    return found
+train_mask_rcnn = Trainer(
+    MaskRCNNTask,
+    MaskRCNNTrainingOptions,
+    detector=MaskRCNNTask.name,
+    what="a Mask R-CNN",
+    defaults=LOOP_DEFAULTS,
+)

@@ -8,7 +8,16 @@ from pydantic import Field
 
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_options import (
+    AreaPower,
+    Brightness,
+    ClassShares,
+    Colour,
+    Contrast,
+    DrawnTiles,
+    PatchTrainingOptions,
+    Zoom,
+)
 
 __all__ = ["LOOP_DEFAULTS", "OF_THE_START", "OF_THE_WEIGHTS", "MaskRCNNTrainingOptions"]
 
@@ -110,45 +119,19 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
         description="How often lesions are thickened with a 5×5 square before they are told apart; "
         "2 in the paper.",
     )
-    class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"MA": 0.3, "HE": 0.2, "EX": 0.15, "SE": 0.15},
-        title="Class shares",
-        description="Share of patches near a pixel of each class; the rest lies anywhere.",
-    )
-    area_power: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5,
-        title="Area power",
-        description=(
-            "Lesions are drawn in proportion to their area to this power: 1 makes every pixel as "
-            "likely, 0 every lesion."
-        ),
-    )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
-    )
-    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.2, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
-    )
-    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, title="Colour", description="Each plane is multiplied by its own 1 ± this."
-    )
-    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, title="Zoom", description="Training patches are enlarged by 1 ± this."
-    )
+    class_shares: ClassShares = Field({"MA": 0.3, "HE": 0.2, "EX": 0.15, "SE": 0.15})
+    area_power: AreaPower = 0.5
+    contrast: Contrast = 0.2
+    brightness: Brightness = 0.2
+    colour: Colour = 0.05
+    zoom: Zoom = 0.1
     shift: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
         title="Shift",
         description="Training patches are shifted by ± this share of their side: where a patch is "
         "the whole image, drawing it elsewhere cannot.",
     )
-    validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        16,
-        title="Validation tiles",
-        description=(
-            "Tiles without lesion to validate on, and four times as many with one; those drawn "
-            "stand for the others in the figures. 0 takes all."
-        ),
-    )
+    validation_tiles: DrawnTiles = 16
 
     def recipe(self) -> Recipe:
         """Return the preprocessing: the U-Net's for the light network, the paper's for ResNets."""

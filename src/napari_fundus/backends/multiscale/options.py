@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_fundus.detector import DetectorOptions
+from napari_fundus.detector import DetectorOptions, checkpoint_field
 from napari_fundus.inference.fusion import Mean
 
 __all__ = ["DEFAULT_CHECKPOINT", "MultiscaleOptions"]
@@ -18,13 +18,7 @@ DEFAULT_CHECKPOINT = "multiscale-idrid"
 class MultiscaleOptions(DetectorOptions):
     """Options of the two hypothesis networks, their fusion and the refinement."""
 
-    checkpoint: str = Field(
-        DEFAULT_CHECKPOINT,
-        min_length=1,
-        title="Weights",
-        description="Name of a checkpoint, or path of its file.",
-        json_schema_extra={"checkpoint_of": "multiscale"},
-    )
+    checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="multiscale")
     result: Literal["refined", "fused", "fine", "coarse"] = Field(
         "fused",
         title="Result",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.backends.multiscale.hypothesis_task import healthy_indices
 from napari_fundus.backends.multiscale.parts import (
     architecture_of,
     load_hypothesis,
@@ -20,11 +19,9 @@ from napari_fundus.backends.multiscale.parts import (
     stages_of,
 )
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
-from napari_fundus.backends.multiscale.stage_card import joined_card, joined_tensors
+from napari_fundus.backends.multiscale.stage_card import JoinedStages
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.backends.multiscale.triplets import TripletSampler
-from napari_fundus.checkpoints import Checkpoint, ModelCard
-from napari_fundus.datasets import Dataset
 from napari_fundus.devices import choose_device
 from napari_fundus.inference.folding import fold_sequences
 from napari_fundus.inference.fusion import enlarge
@@ -34,7 +31,8 @@ from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import FILL, GREY, SPREAD, as_input
 from napari_fundus.training.metric_losses import triplet_loss
 from napari_fundus.training.patch_data import Parts
-from napari_fundus.training.patch_task import PatchTask
+from napari_fundus.training.patch_kinds import healthy_indices
+from napari_fundus.training.patch_task import PatchTask, Plan
 from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
 from napari_fundus.training.preflight import DataFacts
 from napari_fundus.training.selective import HardPool
@@ -51,56 +49,30 @@ _SCORED_AT_ONCE = 256
 _TILE = 1024
 
 
-class RefinerTask(PatchTask):
+class RefinerTask(JoinedStages, PatchTask):
     """Triplets of patches from which a network learns what resembles a microaneurysm.
 
-    Parameters
-    ----------
-    data, healthy
-        As in :func:`train_multiscale`, opened.
-    options
-        Stage, network, patches and losses.
-    known
-        The file of the stages trained before; its coarse hypothesis tells what is suspect.
-    name, command
-        For the model card.
+    Arguments are those of `PatchTask`; the coarse hypothesis of the stages trained before, where
+    they have one, tells what is suspect.
     """
 
-    name: ClassVar[str] = "multiscale"
+    options: MultiscaleTrainingOptions
+    architecture: RefinerArchitecture
 
-    def __init__(
-        self,
-        data: Dataset,
-        healthy: Dataset | None = None,
-        *,
-        options: MultiscaleTrainingOptions | None = None,
-        known: Checkpoint | None = None,
-        name: str = "multiscale",
-        command: str = "",
-    ) -> None:
-        self.options = options or MultiscaleTrainingOptions(stage="refine")
-        self.known, self.stage = known, self.options.stage
-        recipe = self.options.recipe()
-        self.architecture = RefinerArchitecture(
-            backbone=self.options.backbone,
-            planes=1 if self.options.channel == "green" else 3,
-            patch=self.options.refiner_patch | 1,
-        )
+    def plan(self) -> Plan:
+        """Return what the training is of; the stage's own weights, where there are some, decide."""
+        options, known = self.options, self.initial
         if known is not None and self.stage in stages_of(known):
             recipe = recipe_of(known, self.stage)
-            told = architecture_of(known, self.stage)
-            self.architecture = RefinerArchitecture.model_validate(told)
-        super().__init__(
-            data,
-            healthy,
-            lesions=(Lesion.MA,),
-            recipe=recipe,
-            patch=self.architecture.patch,
-            options=self.options,
-            initial=known,
-            name=name,
-            command=command,
-        )
+            architecture = RefinerArchitecture.model_validate(architecture_of(known, self.stage))
+        else:
+            recipe = options.recipe()
+            architecture = RefinerArchitecture(
+                backbone=options.backbone,
+                planes=options.planes,
+                patch=options.refiner_patch | 1,
+            )
+        return Plan((Lesion.MA,), recipe, architecture, architecture.patch)
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
         """Read both parts; look where the coarse hypothesis is mistaken; draw what to check on."""
@@ -141,10 +113,14 @@ class RefinerTask(PatchTask):
         self, store: PatchStore, chosen: range | None = None
     ) -> dict[int, npt.NDArray[np.bool_]]:
         """Return, by image, where the coarse hypothesis finds something; nothing without it."""
-        if self.known is None or "coarse" not in stages_of(self.known) or not self.options.mining:
+        if (
+            self.initial is None
+            or "coarse" not in stages_of(self.initial)
+            or not self.options.mining
+        ):
             return {}
-        network = load_hypothesis(self.known, "coarse")
-        ratio = recipe_of(self.known, "coarse").disc_diameter / self.recipe.disc_diameter
+        network = load_hypothesis(self.initial, "coarse")
+        ratio = recipe_of(self.initial, "coarse").disc_diameter / self.recipe.disc_diameter
         whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
         device = choose_device("auto", supported=("cpu", "cuda", "mps"))
         found = {}
@@ -268,22 +244,6 @@ class RefinerTask(PatchTask):
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return nothing: a patch is judged as a whole."""
         return {}
-
-    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the new file's tensors: this stage's beside those trained before."""
-        return joined_tensors(self.stage, tensors, self.known)
-
-    def card(self, settings: TrainingSettings) -> ModelCard:
-        """Return the card of all stages."""
-        return joined_card(self.stage, super().card(settings), self.known)
-
-    def architecture_card(self) -> dict[str, Any]:
-        """Return what the network is built from."""
-        return self.architecture.model_dump(mode="json")
-
-    def options_card(self) -> dict[str, Any]:
-        """Return the method's options."""
-        return self.options.model_dump(mode="json")
 
 
 def _planes_at(image: StoredImage, ratio: float) -> npt.NDArray[np.float32]:

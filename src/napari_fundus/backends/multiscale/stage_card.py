@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from napari_fundus.backends.multiscale.parts import Stage, alone, named, stages_of
+from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
+from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_task import PatchTask
+from napari_fundus.training.settings import TrainingSettings
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["JoinedStages", "joined_card", "joined_tensors"]
 
-__all__ = ["joined_card", "joined_tensors"]
+
+class JoinedStages(PatchTask):
+    """The training of one stage, whose file holds it beside those of the file it starts from."""
+
+    name: ClassVar[str] = "multiscale"
+    Options: ClassVar[type[PatchTrainingOptions]] = MultiscaleTrainingOptions
+    options: MultiscaleTrainingOptions
+
+    @property
+    def stage(self) -> Stage:
+        """Which one is trained."""
+        return self.options.stage
+
+    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the new file's tensors: this stage's beside those trained before."""
+        return joined_tensors(self.stage, tensors, self.initial)
+
+    def card(self, settings: TrainingSettings) -> ModelCard:
+        """Return the card of all stages."""
+        return joined_card(self.stage, super().card(settings), self.initial)
 
 
 def joined_tensors(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from napari_fundus.backends.multiscale.hypothesis_task import HypothesisTask
@@ -13,94 +12,58 @@ from napari_fundus.backends.multiscale.training_options import (
     LOOP_DEFAULTS,
     MultiscaleTrainingOptions,
 )
+from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError
-from napari_fundus.monitor import Monitor
-from napari_fundus.training.events import TrainingEvent
-from napari_fundus.training.loop import train
-from napari_fundus.training.start import begin, opened, title_of
+from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.start import Trainer
 
 __all__ = ["train_multiscale"]
 
 
-def train_multiscale(
-    *,
-    data: str | Path | Dataset,
-    output: str | Path,
-    healthy: str | Path | Dataset | None = None,
-    checkpoint: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-    name: str = "",
-    command: str = "",
-    device: str = "auto",
-    monitor: Monitor | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> Iterator[TrainingEvent]:
-    """Train one stage; what is wrong with the arguments is told before the first event.
+class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
+    """Trains one stage; the checkpoint is the file of those before, which may have this one too."""
 
-    Parameters
-    ----------
-    data
-        A data set, or its folder, with microaneurysms drawn. Its testing part is not touched.
-    output
-        Folder of the run; ``best.safetensors`` in it holds the stage, and those of `checkpoint`.
-    healthy
-        Images without any sign of disease.
-    checkpoint
-        File of the stages trained before, by name or path. Where it has the stage that is trained
-        now, its weights are the start.
-    settings
-        Fields of `TrainingSettings` and `MultiscaleTrainingOptions` that differ from the defaults,
-        which depend on the ``stage``.
-    name
-        Of the new weights; the name of the folder if left out.
-    command
-        For the model card.
-    device, monitor, resume, overwrite
-        As in :func:`napari_fundus.training.train`.
+    def defaults_for(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the loop's defaults for the stage."""
+        stage = settings.get("stage", "fine")
+        if stage not in LOOP_DEFAULTS:
+            raise OptionsError(
+                f"There is no stage {stage!r}; there are {', '.join(LOOP_DEFAULTS)}."
+            )
+        return LOOP_DEFAULTS[stage]
 
-    Raises
-    ------
-    OptionsError
-        A setting is unknown or out of bounds.
-    DatasetError, CheckpointError, TrainingError, DeviceError
-        Data, weights, folder or device cannot be used.
-    """
-    stage = (settings or {}).get("stage", "fine")
-    if stage not in LOOP_DEFAULTS:
-        raise OptionsError(f"There is no stage {stage!r}; there are {', '.join(LOOP_DEFAULTS)}.")
-    shared, options, known = begin(
-        settings,
-        MultiscaleTrainingOptions,
-        detector=HypothesisTask.name,
-        checkpoint=checkpoint,
-        defaults=LOOP_DEFAULTS[stage],
-    )
-    initial = None
-    if known is not None and stage in stages_of(known):
-        initial = alone(known, options.stage)
-    elif shared.scheme != "full":
-        raise OptionsError(
-            f"The scheme {shared.scheme!r} keeps weights as they are, but the checkpoint has none "
-            f"of the stage {stage!r}."
-        )
-    kind = HypothesisTask if stage in HYPOTHESES else RefinerTask
-    task = kind(
-        opened(data),
-        None if healthy is None else opened(healthy),
-        options=options,
-        known=known,
-        name=title_of(name, output),
-        command=command,
-    )
-    return train(
-        task,
-        shared,
-        output,
-        device=device,
-        monitor=monitor,
-        resume=resume,
-        overwrite=overwrite,
-        initial=initial,
-    )
+    def initial(
+        self,
+        known: Checkpoint | None,
+        settings: TrainingSettings,
+        options: MultiscaleTrainingOptions,
+    ) -> Checkpoint | None:
+        """Return the stage's own weights, where the file has some."""
+        known = super().initial(known, settings, options)
+        if known is not None and options.stage in stages_of(known):
+            return alone(known, options.stage)
+        if settings.scheme != "full":
+            raise OptionsError(
+                f"The scheme {settings.scheme!r} keeps weights as they are, but the checkpoint has "
+                f"none of the stage {options.stage!r}."
+            )
+        return None
+
+
+def _task(data: Dataset, healthy: Dataset | None, **chosen: Any) -> HypothesisTask | RefinerTask:
+    """Return the task of the stage."""
+    options: MultiscaleTrainingOptions = chosen["options"]
+    kind = HypothesisTask if options.stage in HYPOTHESES else RefinerTask
+    return kind(data, healthy, **chosen)
+
+
+train_multiscale = _StageTrainer(
+    _task,
+    MultiscaleTrainingOptions,
+    detector=HypothesisTask.name,
+    what="one stage of the multi-scale detector, which the setting ``stage`` names",
+    data="microaneurysms drawn",
+    checkpoint="""File of the stages trained before, by name or path, which the new file will hold
+    too. Where it has the stage that is trained now, its weights are the start.""",
+)

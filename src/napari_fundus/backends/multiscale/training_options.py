@@ -8,7 +8,13 @@ from pydantic import Field
 
 from napari_fundus.backends.multiscale.parts import Stage
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_options import (
+    Brightness,
+    Colour,
+    Contrast,
+    LesionWeight,
+    PatchTrainingOptions,
+)
 
 __all__ = ["LOOP_DEFAULTS", "MultiscaleTrainingOptions"]
 
@@ -107,9 +113,7 @@ class MultiscaleTrainingOptions(PatchTrainingOptions):
             "from the others, wherever no lesion is drawn."
         ),
     )
-    lesion_weight: Annotated[float, Field(gt=0, le=1000)] = Field(
-        3.0, title="Lesion weight", description="Of lesion pixels in the cross-entropy."
-    )
+    lesion_weight: LesionWeight = 3.0
     bce_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         8.0, title="Entropy weight", description="Of the hypothesis networks' cross-entropy."
     )
@@ -152,15 +156,9 @@ class MultiscaleTrainingOptions(PatchTrainingOptions):
             "on a CPU. 0 takes all."
         ),
     )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
-    )
-    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.2, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
-    )
-    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, title="Colour", description="Each plane is multiplied by its own 1 ± this."
-    )
+    contrast: Contrast = 0.2
+    brightness: Brightness = 0.2
+    colour: Colour = 0.05
     validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
         100,
         title="Validation tiles",

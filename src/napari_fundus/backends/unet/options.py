@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_fundus.detector import DetectorOptions
+from napari_fundus.detector import DetectorOptions, checkpoint_field
 
 __all__ = ["DEFAULT_CHECKPOINT", "UNetOptions"]
 
@@ -17,13 +17,7 @@ DEFAULT_CHECKPOINT = "unet-idrid"
 class UNetOptions(DetectorOptions):
     """Options of the U-Net."""
 
-    checkpoint: str = Field(
-        DEFAULT_CHECKPOINT,
-        min_length=1,
-        title="Weights",
-        description="Name of a checkpoint, or path of its file.",
-        json_schema_extra={"checkpoint_of": "unet"},
-    )
+    checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="unet")
     flips: Literal["none", "mirror", "all"] = Field(
         "none",
         title="Test-time flips",

@@ -7,7 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from napari_fundus.lesions import DR_LESIONS, Lesion
-from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_options import (
+    AreaPower,
+    Brightness,
+    ClassShares,
+    Colour,
+    Contrast,
+    DrawnTiles,
+    PatchTrainingOptions,
+    Zoom,
+)
 
 __all__ = ["LOOP_DEFAULTS", "OF_THE_WEIGHTS", "UNetTrainingOptions"]
 
@@ -74,19 +83,8 @@ class UNetTrainingOptions(PatchTrainingOptions):
         description="At the working scale. Small patches hold a larger share of lesion pixels.",
         json_schema_extra={"unit": "px"},
     )
-    class_shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
-        {"MA": 0.36, "HE": 0.24, "EX": 0.13, "SE": 0.15, "OD": 0.02},
-        title="Class shares",
-        description="Share of patches near a pixel of each class; the rest lies anywhere.",
-    )
-    area_power: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5,
-        title="Area power",
-        description=(
-            "Lesions are drawn in proportion to their area to this power: 1 makes every pixel as "
-            "likely, 0 every lesion."
-        ),
-    )
+    class_shares: ClassShares = Field({"MA": 0.36, "HE": 0.24, "EX": 0.13, "SE": 0.15, "OD": 0.02})
+    area_power: AreaPower = 0.5
     class_weights: dict[str, Annotated[float, Field(gt=0, le=1000)]] = Field(
         {"MA": 4.0, "HE": 2.0, "EX": 1.0, "SE": 2.0, "OD": 0.3},
         title="Class weights",
@@ -106,29 +104,8 @@ class UNetTrainingOptions(PatchTrainingOptions):
     dice_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         2.0, title="Dice weight", description="Of the Dice loss, the mean over the classes."
     )
-    contrast: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.2, title="Contrast", description="Training patches are multiplied by 1 ± this."
-    )
-    brightness: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.2, title="Brightness", description="Training patches are shifted by ± this (64 levels)."
-    )
-    colour: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, title="Colour", description="Each plane is multiplied by its own 1 ± this."
-    )
-    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.1, title="Zoom", description="Training patches are enlarged by 1 ± this."
-    )
-    rotation: Annotated[float, Field(ge=0, le=180)] = Field(
-        0.0,
-        title="Rotation",
-        description="Training patches are rotated by ± this angle, beside quarter turns.",
-        json_schema_extra={"unit": "°"},
-    )
-    validation_tiles: Annotated[int, Field(ge=0, le=10_000_000)] = Field(
-        80,
-        title="Validation tiles",
-        description=(
-            "Tiles without lesion to validate on, and four times as many with one; those drawn "
-            "stand for the others in the figures. 0 takes all."
-        ),
-    )
+    contrast: Contrast = 0.2
+    brightness: Brightness = 0.2
+    colour: Colour = 0.05
+    zoom: Zoom = 0.1
+    validation_tiles: DrawnTiles = 80

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from napari_fundus.detector import DetectorOptions
+from napari_fundus.detector import DetectorOptions, checkpoint_field
 
 __all__ = ["DEFAULT_CHECKPOINT", "VotingOptions"]
 
@@ -17,13 +17,7 @@ DEFAULT_CHECKPOINT = "voting-idrid"
 class VotingOptions(DetectorOptions):
     """Options of the voting detector."""
 
-    checkpoint: str = Field(
-        DEFAULT_CHECKPOINT,
-        min_length=1,
-        title="Weights",
-        description="Name of a checkpoint, or path of its file.",
-        json_schema_extra={"checkpoint_of": "voting"},
-    )
+    checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="voting")
     stride: Annotated[int, Field(ge=1, le=512)] | None = Field(
         None,
         title="Stride",

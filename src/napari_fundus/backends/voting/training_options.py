@@ -6,7 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_fundus.training.patch_options import PatchTrainingOptions
+from napari_fundus.training.patch_options import (
+    Channel,
+    DiscDiameter,
+    LesionWeight,
+    PatchTrainingOptions,
+)
 
 __all__ = ["OF_THE_WEIGHTS", "VotingTrainingOptions"]
 
@@ -21,15 +26,8 @@ class VotingTrainingOptions(PatchTrainingOptions):
     pixels to 0; −4 keeps the local mean grey.
     """
 
-    disc_diameter: Annotated[float, Field(ge=64, le=8192)] = Field(
-        1400.0,
-        title="Disc diameter",
-        description="Working scale: every image is resized so that its disc has this diameter.",
-        json_schema_extra={"unit": "px"},
-    )
-    channel: Literal["green", "rgb"] = Field(
-        "green", title="Channels", description="The green plane alone, or all three."
-    )
+    disc_diameter: DiscDiameter = 1400.0
+    channel: Channel = "green"
     width: Annotated[int, Field(ge=1, le=256)] = Field(
         16, title="Width", description="Channels of the first convolutions; the deepest have four."
     )
@@ -69,9 +67,7 @@ class VotingTrainingOptions(PatchTrainingOptions):
     bce_weight: Annotated[float, Field(ge=0, le=100)] = Field(
         4.0, title="Entropy weight", description="Of the cross-entropy in bce_dice."
     )
-    lesion_weight: Annotated[float, Field(gt=0, le=1000)] = Field(
-        3.0, title="Lesion weight", description="Of lesion pixels in the cross-entropy."
-    )
+    lesion_weight: LesionWeight = 3.0
 
     def widths(self) -> tuple[int, ...]:
         """Return the channels of the 14 convolutions."""

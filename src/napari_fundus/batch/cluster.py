@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_fundus import __version__
 from napari_fundus.batch.archive import list_archive
 from napari_fundus.batch.job import make_job
 from napari_fundus.batch.parquet import Tables
@@ -140,8 +142,11 @@ def run_on_cluster(
         What was asked for cannot be done.
     OutputExistsError
         The output folder holds tables of another origin.
+    CheckpointError
+        The weights cannot be read here.
     ClusterError
-        There is no Dask here, no scheduler answers, or it went away.
+        There is no Dask here, no scheduler answers, or it went away; a worker has another version
+        of the package, or not the weights.
     """
     names = check_formats({"csv", *formats})
     # Another machine may have the device that this one lacks: workers look for themselves.
@@ -149,11 +154,13 @@ def run_on_cluster(
     probe = make_job(
         output, detector, options=options, thresholds=thresholds, device=own, formats=names
     )
+    weights = probe.detector.weights_sha256(probe.options)
     place = probe.output.resolve()
     tables = Tables(place, probe.detector.lesions, overwrite=overwrite)
     place.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         client = stack.enter_context(_connected(cluster))
+        _check_versions(client)
         from napari_fundus.batch.worker import Order
 
         order = Order(
@@ -164,6 +171,7 @@ def run_on_cluster(
             device=device,
             formats=names,
             overwrite=overwrite,
+            weights=weights,
         )
         if on_dashboard is not None and client.dashboard_link:
             on_dashboard(client.dashboard_link)
@@ -211,6 +219,29 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         yield stack.enter_context(distributed.Client(own))
 
 
+def _check_versions(client: Any) -> None:
+    """Refuse workers whose package is missing or another version, before work is sent to them.
+
+    Workers that come later are asked when they begin; see `napari_fundus.batch.worker.Order`.
+    """
+    # A function of the standard library: one of ours could not be sent to where ours is missing.
+    told = client.run(pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
+    bad = {worker: found for worker, found in told.items() if found != __version__}
+    if not bad:
+        return
+    worker, found = min(bad.items())
+    what = (
+        f"has no napari-fundus that can be imported ({found})"
+        if isinstance(found, Exception)
+        else f"has napari-fundus {found}"
+    )
+    more = f", and {len(bad) - 1} more do not fit either" if len(bad) > 1 else ""
+    raise ClusterError(
+        f"Worker {worker} {what}, the machine that gives out the work {__version__}{more}. Install "
+        "the same version on all of them."
+    )
+
+
 @dataclass(frozen=True)
 class _Lot:
     """Images that one task works on, and how often they were tried before.
@@ -248,7 +279,13 @@ class _Run:
         from napari_fundus.batch.worker import Station
 
         self.station = f"napari-fundus-{secrets.token_hex(6)}"
-        self.client.register_plugin(Station(self.order, self.station))
+        try:
+            self.client.register_plugin(Station(self.order, self.station))
+        except (ImportError, AttributeError) as error:
+            raise ClusterError(
+                f"A worker cannot take the detector {self.order.detector!r}: {error}. Install what "
+                "it is part of on all workers."
+            ) from error
         interrupted, stopped = False, ""
         try:
             while self._submit(items) or self.under_way:

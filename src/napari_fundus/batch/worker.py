@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from distributed import WorkerPlugin, get_worker
 
+from napari_fundus import __version__
 from napari_fundus.batch.job import Job, make_job, read_ahead, work_on
 from napari_fundus.batch.parquet import lesions_of
 from napari_fundus.batch.records import Outcome
 from napari_fundus.batch.sources import BatchItem
 from napari_fundus.detector import Detector
 from napari_fundus.devices import available_devices, choose_device
+from napari_fundus.errors import ClusterError, FundusError
 from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
 
@@ -28,7 +30,11 @@ __all__ = ["Done", "Order", "Station", "device_of", "work_on_lot"]
 
 @dataclass(frozen=True)
 class Order:
-    """What all workers are told; as in `napari_fundus.batch.run_batch`, the output absolute."""
+    """What all workers are told; as in `napari_fundus.batch.run_batch`, the output absolute.
+
+    `version` and `weights` are those of the machine that gives out the work, the weights' hash None
+    where the detector has none.
+    """
 
     output: Path
     detector: str | Detector
@@ -37,9 +43,37 @@ class Order:
     device: str
     formats: tuple[str, ...]
     overwrite: bool
+    version: str = __version__
+    weights: str | None = None
 
     def job(self, worker: object) -> Job:
-        """Return what is the same for all images of a worker."""
+        """Return what is the same for all images of a worker.
+
+        Raises
+        ------
+        ClusterError
+            The worker has another version or other weights, or cannot do what is asked: its images
+            would fail one by one, or differ from those of the others.
+        """
+        if self.version != __version__:
+            raise ClusterError(
+                f"Worker {worker} has napari-fundus {__version__}, the machine that gives out the "
+                f"work {self.version}. Install the same version on all of them."
+            )
+        try:
+            job = self._job(worker)
+            weights = job.detector.weights_sha256(job.options)
+        except FundusError as error:
+            raise ClusterError(f"Worker {worker} cannot do the work: {error}") from error
+        if weights != self.weights:
+            raise ClusterError(
+                f"Worker {worker} has other weights of the same name or path than the machine that "
+                f"gives out the work (SHA-256 {str(weights)[:12]}…, not "
+                f"{str(self.weights)[:12]}…). Put the same file there."
+            )
+        return job
+
+    def _job(self, worker: object) -> Job:
         given = self.detector
         detector = get_detector(given) if isinstance(given, str) else given
         device = device_of(worker, self.device, detector)

@@ -238,6 +238,16 @@ def test_palette_tiff_of_sixteen_bit_entries(rgb: Pixels, tmp_path: Path) -> Non
     assert (pixels[..., 2] == 0).all()
 
 
+def test_a_palette_of_fractions_is_called_damaged(rgb: Pixels, tmp_path: Path) -> None:
+    path = tmp_path / "eye.tif"
+    table = np.zeros((3, 256), np.uint16)
+    tifffile.imwrite(path, rgb[..., 0], photometric="palette", colormap=table)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["ColorMap"].overwrite([0.5] * 768, dtype="d")
+    with pytest.raises(ImageBrokenError, match="its palette holds no colours"):
+        read_image(path)
+
+
 def test_jpeg_compressed_tiff_is_read_in_colour(tmp_path: Path) -> None:
     orange = np.full((HEIGHT, WIDTH, 3), (200, 100, 40), np.uint8)
     image = read_image(_save(tmp_path / "eye.tif", orange, compression="jpeg"))

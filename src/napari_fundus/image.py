@@ -451,6 +451,8 @@ def _expand_palette(
     pixels: npt.NDArray[Any], colormap: npt.NDArray[Any], path: Path
 ) -> npt.NDArray[np.uint8]:
     table = colormap.T
+    if table.ndim != 2 or not np.issubdtype(table.dtype, np.unsignedinteger):
+        raise ImageBrokenError(f"{path} is damaged: its palette holds no colours.")
     if not np.issubdtype(pixels.dtype, np.unsignedinteger) or int(pixels.max()) >= len(table):
         raise ImageBrokenError(f"{path} is damaged: it points beyond its palette.")
     # Some writers store 8-bit palettes without the factor 257 that the standard demands.

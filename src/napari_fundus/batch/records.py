@@ -19,6 +19,7 @@ __all__ = [
     "Outcome",
     "Record",
     "check_summary",
+    "plain_text",
     "read_record",
     "source_stamp",
     "write_summary",
@@ -174,7 +175,7 @@ def read_record(output: Path, place: Path) -> Record | None:
     there = tuple(
         name
         for name in stored.formats
-        if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").is_file()
+        if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").exists()
     )
     return Record(
         request=stored.request,
@@ -207,7 +208,9 @@ def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str
     """
     rows = _earlier_rows(path)
     lesions = tuple(lesions)
-    rows.update((str(outcome.path), _row(outcome, lesions)) for outcome in outcomes)
+    for outcome in outcomes:
+        row = {plain_text(k): plain_text(v) for k, v in _row(outcome, lesions).items()}
+        rows[row["path"]] = row
     ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
     between = dict.fromkeys(name for row in rows.values() for name in row if name not in ends)
     columns = [*_FIRST_COLUMNS, *_in_order(between, lesions), *_LAST_COLUMNS]
@@ -226,9 +229,23 @@ def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
         return {}
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         table = csv.DictReader(file)
-        if not {*_FIRST_COLUMNS, *_LAST_COLUMNS} <= set(table.fieldnames or ()):
-            return {}
-        return {row["path"]: {k: v or "" for k, v in row.items() if k} for row in table}
+        try:
+            if not {*_FIRST_COLUMNS, *_LAST_COLUMNS} <= set(table.fieldnames or ()):
+                return {}
+            return {row["path"]: {k: v or "" for k, v in row.items() if k} for row in table}
+        except csv.Error:
+            return {}  # no batch has written this
+
+
+def plain_text(text: str) -> str:
+    r"""Return text that every file and table can hold, as names of files need not be.
+
+    Examples
+    --------
+    >>> plain_text("eye \udcff.png")
+    'eye \\udcff.png'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _row(outcome: Outcome, lesions: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,14 @@ class Truth(ABC):
     """What the experts drew of one class in one image, whatever its form.
 
     Subclasses hold a mask file, points with radii, shapes, or several experts' drawings.
+
+    Attributes
+    ----------
+    one_by_one
+        Whether each lesion was drawn by itself, so that touching ones are known to be two.
     """
+
+    one_by_one: ClassVar[bool] = False
 
     @abstractmethod
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

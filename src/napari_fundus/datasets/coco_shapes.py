@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,7 @@ class CocoLesion:
 class CocoTruth(Truth):
     """The annotations of one class in one image; each is a lesion, touching others or not."""
 
+    one_by_one: ClassVar[bool] = True
     lesions: tuple[CocoLesion, ...]
 
     def mask(self, shape: Size) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -65,6 +65,7 @@ class MaskTruth(Truth):
 class ShapesTruth(Truth):
     """Shapes drawn by one annotator; each is a lesion, touching or not."""
 
+    one_by_one: ClassVar[bool] = True
     shapes: tuple[Shape, ...]
 
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -108,6 +109,7 @@ class Point:
 class PointsTruth(Truth):
     """Points with radii: a detection hits one if it lies within the radius of its centre."""
 
+    one_by_one: ClassVar[bool] = True
     points: tuple[Point, ...]
 
     @property

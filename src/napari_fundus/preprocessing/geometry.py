@@ -151,6 +151,10 @@ class Geometry(BaseModel):
         cut = self._cut(np.ascontiguousarray(mask).view(np.uint8), 0)
         return _nearest(cut, self.target_shape).view(np.bool_)
 
+    def forward_labels(self, labels: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """Map ids of the source, 0 where there is none, by nearest neighbours as masks: uint16."""
+        return _nearest(self._cut(labels, 0), self.target_shape)
+
     def inverse_image(self, pixels: npt.NDArray[Any], *, fill: float = 0) -> npt.NDArray[Any]:
         """Map a picture or a map back to the source's shape, by linear interpolation."""
         import cv2

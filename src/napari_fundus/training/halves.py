@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from napari_fundus.errors import TrainingError
+from napari_fundus.training.patch_objects import clipped
 from napari_fundus.training.store import StoredImage
 
 __all__ = ["halves"]
@@ -63,6 +64,7 @@ def _part(
     image: StoredImage, rows: slice, lesions: tuple[str, ...], *, name: str, eye: str
 ) -> StoredImage:
     bits = image.bits[rows]
+    first = rows.start or 0
     counts: Mapping[str, int] = {
         code: cv2.connectedComponents(((bits >> number) & 1).astype(np.uint8))[0] - 1
         for number, code in enumerate(lesions)
@@ -76,4 +78,5 @@ def _part(
         field_of_view=image.field_of_view[rows],
         unknown=None if image.unknown is None else image.unknown[rows],
         lesions=counts,
+        objects=tuple(clipped(image.objects, first, 0, (bits.shape[0], bits.shape[1]))),
     )

@@ -14,9 +14,11 @@ from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import TrainingError
 from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.monitor import Monitor
+from napari_fundus.objects import LesionObject
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import GREY
 from napari_fundus.training.folds import two_parts
+from napari_fundus.training.patch_objects import at_scale, components_suffice
 from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.store import PatchStore, StoredImage, pack_masks
 
@@ -137,8 +139,22 @@ def fill_store(
     patch: int,
     lesions: Sequence[str],
     monitor: Monitor,
+    *,
+    reach: int | None = None,
 ) -> PatchStore:
     """Prepare the samples, and hold them in memory.
+
+    Parameters
+    ----------
+    samples
+        With their truth.
+    recipe, patch, lesions
+        Preprocessing, side of the patches, codes of the classes.
+    monitor
+        Takes progress.
+    reach
+        Lesions that were drawn one by one are held as such where they come that near, in pixels at
+        the working scale, to each other; None where masks are enough.
 
     Raises
     ------
@@ -146,7 +162,7 @@ def fill_store(
         An image or a mask cannot be read, or shows no disc.
     """
     stored = [
-        _stored(sample, recipe, lesions)
+        _stored(sample, recipe, lesions, reach)
         for sample in monitor.track(samples, message="preparing the images")
     ]
     return PatchStore(stored, lesions, least_side=patch)
@@ -197,7 +213,9 @@ def _places(store: PatchStore, patch: int) -> Iterator[tuple[int, int, int, bool
                     yield index, row, col, bool(image.bits[window].any())
 
 
-def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredImage:
+def _stored(
+    sample: Sample, recipe: Recipe, lesions: Sequence[str], reach: int | None
+) -> StoredImage:
     image = sample.image()
     prepared = recipe.apply(image)
     inside = prepared.field_of_view
@@ -208,6 +226,7 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
     unknown = None if region is None else ~prepared.geometry.forward_mask(region)
     known = inside if unknown is None else inside & ~unknown
     masks, counts = [], {}
+    objects: list[LesionObject] = []
     for code in map(str, lesions):
         if code not in sample.truths or code not in sample.annotated:
             masks.append(np.zeros_like(inside))
@@ -216,6 +235,10 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
         mask = prepared.geometry.forward_mask(sample.mask(code, image.shape))
         masks.append(mask & known)
         counts[code] = sample.truths[code].count(image.shape)
+        if reach is not None and sample.truths[code].one_by_one:
+            drawn = at_scale(sample.objects(code, image.shape), prepared.geometry, known)
+            if not components_suffice(drawn, known.shape, reach=reach):
+                objects += drawn
     return StoredImage(
         id=sample.id,
         group=sample.group or "",
@@ -225,6 +248,7 @@ def _stored(sample: Sample, recipe: Recipe, lesions: Sequence[str]) -> StoredIma
         annotated=np.array([str(code) in sample.annotated for code in lesions]),
         lesions=counts,
         unknown=unknown,
+        objects=tuple(objects),
     )
 
 

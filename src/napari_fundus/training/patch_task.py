@@ -29,7 +29,7 @@ from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
 from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
 from napari_fundus.training.samplers import PatchSampler
 from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.store import PatchStore
+from napari_fundus.training.store import PatchBatch, PatchStore
 from napari_fundus.training.task import Task
 
 __all__ = ["PatchTask", "Plan"]
@@ -131,6 +131,11 @@ class PatchTask(Task):
         return AugmentationSettings(scale=self.options.zoom, rotation=self.options.rotation)
 
     @property
+    def reach(self) -> int | None:
+        """Pixels within which lesions drawn one by one are kept apart; None: masks are enough."""
+        return None
+
+    @property
     def lesion_tiles(self) -> int:
         """How many validation tiles with a lesion are drawn; 0 for all."""
         return 0
@@ -151,7 +156,7 @@ class PatchTask(Task):
 
         def fill(chosen: Any, start: float, stop: float) -> PatchStore:
             part = monitor.part(0.01 * start, 0.01 * stop)
-            return fill_store(chosen, self.recipe, self.patch, self.lesions, part)
+            return fill_store(chosen, self.recipe, self.patch, self.lesions, part, reach=self.reach)
 
         store = fill(samples, 0.0, share)
         if parts.one_eye:
@@ -184,24 +189,23 @@ class PatchTask(Task):
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
         """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for.
 
-        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S).
+        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S);
+        lesions that the masks do not keep apart as ``"objects"``, int32 (B, L, S, S), see
+        `patch_objects.numbered`.
         """
         batch = self.sampler.batch(settings.batch_size, *key)
-        tensors = {
-            "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
-            "masks": torch.from_numpy(batch.planes()),
-            "annotated": torch.from_numpy(batch.annotated),
-        }
+        tensors = {**_tensors(batch), "annotated": torch.from_numpy(batch.annotated)}
         if batch.unknown is not None:
             tensors["unknown"] = torch.from_numpy(batch.unknown.view(np.uint8))[:, np.newaxis]
         return tensors
 
     def augment(self, batch: Any) -> Any:
         """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
-        planes, partly = batch["masks"], "unknown" in batch
-        if partly:  # as one more mask, which is turned and warped as the others are
-            planes = torch.cat([planes, batch["unknown"]], dim=1)
+        # All that tells of pixels is turned and warped as the masks are.
+        told = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
+        planes = torch.cat(list(told.values()), dim=1)
         images, planes = self._augment(as_input(batch["images"]), planes)
+        parts = torch.split(planes, [part.shape[1] for part in told.values()], dim=1)
         # Of the CPU's generator, which the loop seeds for every step.
         options = self.options
         draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
@@ -210,10 +214,11 @@ class PatchTask(Task):
             own = (2 * torch.rand(*images.shape[:2], 1, 1) - 1).to(images)
             images = images * (1 + options.colour * own)
         images = images.contiguous(memory_format=torch.channels_last)
-        if partly:
-            batch = {**batch, "unknown": planes[:, -1:]}
-            planes = planes[:, :-1]
-        return {**batch, "images": images, "masks": planes}
+        varied = {
+            name: part.to(before.dtype)
+            for (name, before), part in zip(told.items(), parts, strict=True)
+        }
+        return {**batch, **varied, "images": images}
 
     def patches(self, settings: TrainingSettings) -> Patches:
         """Return patches of the first step, varied, with their masks."""
@@ -235,7 +240,7 @@ class PatchTask(Task):
         return -(-len(self.tiles.weights) // self._tiles_at_once)
 
     def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
-        """Return tiles, masks, and how much each pixel of each class counts."""
+        """Return tiles, masks, how much each pixel of each class counts, and objects as a batch."""
         chosen = np.s_[step * self._tiles_at_once : (step + 1) * self._tiles_at_once]
         tiles, side = self.tiles, self.patch
         images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
@@ -249,11 +254,7 @@ class PatchTask(Task):
         )
         weights = inside * tiles.weights[chosen][:, np.newaxis, np.newaxis]
         known = batch.annotated[:, :, np.newaxis, np.newaxis]
-        return {
-            "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
-            "masks": torch.from_numpy(batch.planes()),
-            "weights": torch.from_numpy(weights[:, np.newaxis] * known),
-        }
+        return {**_tensors(batch), "weights": torch.from_numpy(weights[:, np.newaxis] * known)}
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the pixels above each threshold, class by class."""
@@ -320,6 +321,16 @@ class PatchTask(Task):
             data_licence="; ".join(dict.fromkeys(s.licence for s in sources if s.licence)),
             command=self._command,
         )
+
+
+def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
+    tensors = {
+        "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
+        "masks": torch.from_numpy(batch.planes()),
+    }
+    if batch.objects is not None:
+        tensors["objects"] = torch.from_numpy(batch.objects)
+    return tensors
 
 
 def _facts(store: PatchStore) -> list[SampleFacts]:

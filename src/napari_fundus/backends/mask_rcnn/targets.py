@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from napari_fundus.inference.objects import paste_mask
-from napari_fundus.objects import LesionObject, objects_of_mask
+from napari_fundus.objects import LesionObject, objects_of_labels, objects_of_mask
+from napari_fundus.training.patch_objects import clipped, read_numbered
 
 __all__ = ["objects_found", "objects_of_planes", "target_of"]
 
@@ -21,9 +23,13 @@ _LEAST_CUT_AREA = 12
 
 
 def objects_of_planes(
-    planes: npt.NDArray[np.uint8], lesions: Sequence[str], *, dilations: int = 0
+    planes: npt.NDArray[np.uint8],
+    lesions: Sequence[str],
+    *,
+    drawn: npt.NDArray[np.int32] | None = None,
+    dilations: int = 0,
 ) -> list[LesionObject]:
-    """Return the lesions of a patch.
+    """Return the lesions of a patch: those drawn one by one, and components of what is left.
 
     Parameters
     ----------
@@ -31,14 +37,35 @@ def objects_of_planes(
         uint8, shape (K, S, S): not 0 where a lesion of the class lies.
     lesions
         Codes of the classes.
+    drawn
+        int32, shape (L, S, S): numbers of the lesions drawn one by one, as
+        `patch_objects.numbered` gives them.
     dilations
-        See `napari_fundus.objects.objects_of_mask`.
+        See `napari_fundus.objects.objects_of_mask`; one drawn by itself is thickened by itself.
     """
-    return [
-        found
-        for plane, code in zip(planes, lesions, strict=True)
-        for found in objects_of_mask(plane > 0, lesion=code, dilations=dilations)
-    ]
+    masks = planes > 0
+    objects: list[LesionObject] = []
+    if drawn is not None:
+        given, covered = read_numbered(drawn, lesions)
+        masks &= ~covered
+        objects = [_thickened(found, planes.shape[1:], dilations) for found in given]
+    for mask, code in zip(masks, lesions, strict=True):
+        objects += objects_of_mask(mask, lesion=code, dilations=dilations)
+    return objects
+
+
+def _thickened(found: LesionObject, shape: tuple[int, ...], dilations: int) -> LesionObject:
+    if not dilations:
+        return found
+    margin = 2 * dilations
+    (wide,) = objects_of_labels(
+        cv2.dilate(
+            np.pad(found.mask, margin).view(np.uint8), np.ones((2 * margin + 1,) * 2, np.uint8)
+        ),
+        lesion=found.lesion,
+    )
+    (inside,) = clipped([wide], margin - found.row, margin - found.col, (shape[0], shape[1]))
+    return inside
 
 
 def target_of(
@@ -46,6 +73,7 @@ def target_of(
     annotated: Tensor,
     lesions: Sequence[str],
     *,
+    drawn: npt.NDArray[np.int32] | None = None,
     dilations: int = 0,
 ) -> dict[str, Any]:
     """Return the network's target, as `heads.InstanceHeads` takes it.
@@ -55,14 +83,14 @@ def target_of(
 
     Parameters
     ----------
-    planes, lesions, dilations
+    planes, lesions, drawn, dilations
         As in :func:`objects_of_planes`.
     annotated
         bool, shape (K,): the classes that an expert looked for.
     """
     kept: list[LesionObject] = []
     ignored: list[LesionObject] = []
-    for found in objects_of_planes(planes, lesions, dilations=dilations):
+    for found in objects_of_planes(planes, lesions, drawn=drawn, dilations=dilations):
         least = _LEAST_CUT_AREA if _at_border(found, planes.shape[1:]) else _LEAST_AREA
         (kept if int(found.mask.sum()) >= least else ignored).append(found)
     order = list(lesions)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -38,6 +39,9 @@ from napari_fundus.training.settings import TrainingSettings
 from napari_fundus.training.start import Trainer, refuse_given
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]
+
+_MARGIN = 2
+"""Pixels by which lesions may come nearer to each other when patches are warped."""
 
 
 class MaskRCNNTask(CentredPatchTask):
@@ -76,6 +80,11 @@ class MaskRCNNTask(CentredPatchTask):
     def warps(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
         return super().warps().model_copy(update={"shift": self.options.shift})
+
+    @property
+    def reach(self) -> int:
+        """Pixels within which lesions drawn one by one are kept apart: thickened and zoomed."""
+        return _MARGIN + 2 * self.options.dilations
 
     def _planned(self, classes: int, channel: str) -> Architecture:
         options = self.options
@@ -144,11 +153,14 @@ class MaskRCNNTask(CentredPatchTask):
         images, planes = batch["images"], batch["masks"]
         if "unknown" in batch:
             images = images.masked_fill(batch["unknown"] > 0, 0.0)
-        drawn = planes.cpu().numpy()
         place = images.device
         targets = []
-        for own, annotated in zip(drawn, batch["annotated"], strict=True):
-            target = target_of(own, annotated, self.lesions, dilations=self.options.dilations)
+        for own, drawn, annotated in zip(
+            planes.cpu().numpy(), _drawn(batch), batch["annotated"], strict=True
+        ):
+            target = target_of(
+                own, annotated, self.lesions, drawn=drawn, dilations=self.options.dilations
+            )
             targets.append(
                 {n: v.to(place) if isinstance(v, Tensor) else v for n, v in target.items()}
             )
@@ -164,11 +176,15 @@ class MaskRCNNTask(CentredPatchTask):
         """Return how many lesions of each class were found, by their score."""
         images = as_input(batch["images"])
         weights = batch["weights"].amax(dim=(2, 3)).cpu()
-        drawn = batch["masks"].cpu().numpy()
+        masks = batch["masks"].cpu().numpy()
         shape = (int(images.shape[-2]), int(images.shape[-1]))
         sums: dict[str, Tensor | float] = {}
-        for result, own, weight in zip(network(list(images)), drawn, weights, strict=True):
-            truth = objects_of_planes(own, self.lesions, dilations=self.options.dilations)
+        for result, own, drawn, weight in zip(
+            network(list(images)), masks, _drawn(batch), weights, strict=True
+        ):
+            truth = objects_of_planes(
+                own, self.lesions, drawn=drawn, dilations=self.options.dilations
+            )
             found = objects_found(result, self.lesions, shape)
             for code, counts in zip(self.lesions, weight.tolist(), strict=True):
                 if not counts:
@@ -206,6 +222,12 @@ class MaskRCNNTask(CentredPatchTask):
         """Return the card; the U-Net that the network began with is its parent."""
         card = super().card(settings)
         return card if self.start is None else card.model_copy(update={"parent": self.start.parent})
+
+
+def _drawn(batch: Mapping[str, Any]) -> Sequence[npt.NDArray[np.int32] | None]:
+    """Return for each picture the numbers of the lesions drawn one by one, or None."""
+    objects = batch.get("objects")
+    return [None] * len(batch["images"]) if objects is None else list(objects.cpu().numpy())
 
 
 def _paint(plane: np.ndarray[Any, np.dtype[np.float32]], found: LesionObject) -> None:

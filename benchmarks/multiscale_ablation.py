@@ -25,6 +25,7 @@ from napari_fundus.devices import Device, choose_device
 from napari_fundus.evaluation import Interval, PixelCounts, bootstrap_intervals
 from napari_fundus.evaluation.report import Contender, select_samples
 from napari_fundus.inference.fusion import Mean
+from napari_fundus.inference.lending import Weights
 from napari_fundus.lesions import Lesion
 from napari_fundus.monitor import Monitor
 
@@ -85,13 +86,14 @@ def main() -> None:
     samples = [s for s in chosen.samples if Lesion.MA in s.annotated][:: arguments.every]
     device = choose_device(arguments.device, supported=Multiscale.devices)
     present = set(stages_of(load_checkpoint(options.checkpoint, detector="multiscale")))
+    weights = Weights(load_checkpoint(options.checkpoint), device.name)
     rows = [row for row in ROWS if needed(row) <= present]
     counts = {row.title: PixelCounts(33) for row in rows}
     for number, sample in enumerate(samples, start=1):
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()
         truth = sample.mask(Lesion.MA, image.shape)
-        work = Work(image, load_checkpoint(options.checkpoint), options, device)
+        work = Work(image, weights, options, device)
         for title, found in _maps(work, rows):
             counts[title].add(found, truth)
     print(file=sys.stderr)

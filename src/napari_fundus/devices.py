@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ __all__ = [
     "DeviceStatus",
     "Precision",
     "available_devices",
+    "call_on_release",
     "choose_device",
     "is_lost",
     "preferred_precision",
@@ -211,10 +212,19 @@ def is_lost(device: Device, error: BaseException) -> bool:
     return True
 
 
+_on_release: list[Callable[[], None]] = []
+
+
+def call_on_release(give_up: Callable[[], None]) -> None:
+    """Let `give_up`, which must not fail, be called whenever a GPU's memory is asked back."""
+    _on_release.append(give_up)
+
+
 def release_memory(device: Device | str) -> None:
     """Give the memory that torch caches on `device`, or on any GPU for "auto", back to the system.
 
-    It never fails: it is called where something else has failed already.
+    What is kept for later use is given up first, see :func:`call_on_release`. It never fails: it
+    is called where something else has failed already.
     """
     name = device if isinstance(device, str) else device.name
     kind = name.partition(":")[0]
@@ -224,6 +234,8 @@ def release_memory(device: Device | str) -> None:
 
     import torch
 
+    for give_up in _on_release:
+        give_up()
     gc.collect()
     if kind != "mps":
         torch.cuda.empty_cache()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from napari_fundus.checkpoints.card import ModelCard
 from napari_fundus.checkpoints.file import Checkpoint, read_card, read_checkpoint
@@ -16,7 +18,9 @@ from napari_fundus.preferences import cache_folder
 __all__ = [
     "CheckpointInfo",
     "Download",
+    "Found",
     "bundled_folder",
+    "checkpoint_sha256",
     "list_checkpoints",
     "load_checkpoint",
     "models_folder",
@@ -179,6 +183,60 @@ def load_checkpoint(ref: str | Path, *, detector: str | None = None) -> Checkpoi
             f"{detector!r}."
         )
     return checkpoint
+
+
+class Found(NamedTuple):
+    """Where weights lie, and the SHA-256 of the file."""
+
+    path: Path
+    sha256: str
+
+
+_SETTLED = 2.0
+"""Seconds after which a file that is written again gets another time on any file system."""
+
+_Stamp = tuple[int, ...]
+
+
+def checkpoint_sha256(ref: str | Path, *, detector: str | None = None) -> Found:
+    """Return file and hash of weights, verified; quickly, where the file was read before.
+
+    A file is taken for the one that was read as long as the system tells the same inode, size and
+    times of change. One that was changed just now, or at a time to come, is always read.
+
+    Parameters
+    ----------
+    ref, detector
+        As of :func:`load_checkpoint`.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`load_checkpoint`.
+    """
+    path = _find(ref)
+    stamp = _stamp(path)
+    if stamp is None:
+        return Found(path, load_checkpoint(path, detector=detector).sha256)
+    return Found(path, _sha256(path, stamp, detector))
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """Return what changes with a file; None where that is not certain, or nothing is there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None  # to read it will tell why
+    times = state.st_mtime_ns, state.st_ctime_ns
+    if time.time_ns() - max(times) < _SETTLED * 1e9:
+        return None
+    return (state.st_dev, state.st_ino, state.st_size, *times)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, stamp: _Stamp, detector: str | None) -> str:
+    del stamp  # with another one the file is read anew
+    return load_checkpoint(path, detector=detector).sha256
 
 
 def _find(ref: str | Path) -> Path:

@@ -16,11 +16,12 @@ from napari_fundus.backends.cam.weights import (
     load_recipe,
     load_temperature,
 )
-from napari_fundus.checkpoints import Checkpoint, bundled_folder, load_checkpoint, models_folder
+from napari_fundus.checkpoints import bundled_folder, checkpoint_sha256, models_folder
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Prepared, Recipe
@@ -57,12 +58,19 @@ class Cam(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return score and maps of `image`; see `Detector.predict`."""
+        ref = self._present(options.checkpoint)
+        with lent_weights(ref, detector=self.name, device=device) as weights:
+            return self._predict(weights, image, options, device, monitor)
+
+    def _predict(
+        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+    ) -> Prediction:
         from napari_fundus.backends.cam import maps
         from napari_fundus.backends.cam.targets import image_scores, main_level
 
-        checkpoint = self._checkpoint(options.checkpoint)
+        checkpoint = weights.checkpoint
         recipe = load_recipe(checkpoint)
-        network = load_network(checkpoint).to(device.name)
+        network = weights.made("network", load_network).to(device.name)
         method = maps.resolve_method(options.method, network)
         architecture = load_architecture(checkpoint)
         target = architecture.target
@@ -87,6 +95,8 @@ class Cam(Detector):
                 scores = image_scores(target, logits.cpu() / temperature)
             found.append(values.cpu().float())
             monitor.step(0.6 if number == 0 else 0.9, "looking")
+        # Gradient methods leave gradients as large as the weights, which nobody needs.
+        network.zero_grad(set_to_none=True)
         whole = prepared.to_original(maps.average(found, sides[-1]).numpy())
         heat = np.clip(whole / max(float(whole.max()), _TINY), 0, 1).astype(np.float32)
         name = "any DR" if main_level(target) == 1 else "referable DR"
@@ -102,10 +112,11 @@ class Cam(Detector):
         )
 
     def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights, which is small enough to be read for it."""
-        return self._checkpoint(options.checkpoint).sha256
+        """Return the hash of the file of weights."""
+        return checkpoint_sha256(self._present(options.checkpoint), detector=self.name).sha256
 
-    def _checkpoint(self, ref: str) -> Checkpoint:
+    def _present(self, ref: str) -> str:
+        """Return the name or path of weights; where those of the default are missing, say so."""
         places = (bundled_folder(), models_folder())
         if ref == DEFAULT_CHECKPOINT and not any(
             (p / f"{ref}.safetensors").exists() for p in places
@@ -116,7 +127,7 @@ class Cam(Detector):
                 "checkpoint=RUN/best.safetensors, or put a file of that name into "
                 f"{models_folder()}."
             )
-        return load_checkpoint(ref, detector=self.name)
+        return ref
 
     def training_form(self) -> TrainingForm:
         """Return the options of the training."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from napari_fundus.backends.mask_rcnn.options import MaskRCNNOptions
-from napari_fundus.checkpoints import load_checkpoint
+from napari_fundus.checkpoints import checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.objects import objects_to_original, run_objects
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import DR_LESIONS
@@ -43,10 +44,16 @@ class MaskRCNN(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the lesions of `image` as objects, and as maps; see `Detector.predict`."""
+        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+            return self._predict(weights, image, options, device, monitor)
+
+    def _predict(
+        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+    ) -> Prediction:
         from napari_fundus.backends.mask_rcnn.network import load_network
 
-        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
-        network, architecture = load_network(checkpoint)
+        checkpoint = weights.checkpoint
+        network, architecture = weights.made("network", load_network)
         heads: Any = network.roi_heads
         heads.score_thresh = float(np.nextafter(np.float32(options.keep_from), np.float32(-1)))
         heads.nms_thresh = options.nms
@@ -87,7 +94,7 @@ class MaskRCNN(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
     def training_form(self) -> TrainingForm:
         """Return the options of the training."""

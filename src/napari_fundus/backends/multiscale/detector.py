@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,14 @@ from napari_fundus.backends.multiscale.parts import (
     recipe_of,
     stages_of,
 )
-from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.folding import fold_sequences
 from napari_fundus.inference.fusion import enlarge, fuse
+from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.refinement import slide
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
@@ -30,8 +32,10 @@ from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import FILL, to_planes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from napari_fundus.backends.multiscale.frrn import FRRNArchitecture
+    from napari_fundus.backends.multiscale.refiner import RefinerArchitecture
     from napari_fundus.preprocessing.recipe import Prepared
 
 __all__ = ["Multiscale", "Work", "stage_titles"]
@@ -63,8 +67,14 @@ class Multiscale(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the map of `image`; see `Detector.predict`."""
-        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
-        work = Work(image, checkpoint, options, device)
+        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+            return self._predict(weights, image, options, device, monitor)
+
+    def _predict(
+        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+    ) -> Prediction:
+        checkpoint = weights.checkpoint
+        work = Work(image, weights, options, device)
         if options.result in ("fine", "coarse"):
             result = work.hypothesis(options.result, monitor.part(0.0, 0.97))
         else:
@@ -87,7 +97,7 @@ class Multiscale(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
     def training_form(self) -> TrainingForm:
         """Return the options of the training; later stages have defaults of their own."""
@@ -122,7 +132,7 @@ class Work:
     ----------
     image
         The photograph.
-    checkpoint
+    weights
         All stages' weights.
     options
         How far to refine, and how to tile.
@@ -136,9 +146,10 @@ class Work:
     """
 
     def __init__(
-        self, image: FundusImage, checkpoint: Checkpoint, options: MultiscaleOptions, device: Device
+        self, image: FundusImage, weights: Weights, options: MultiscaleOptions, device: Device
     ) -> None:
-        self.image, self.checkpoint = image, checkpoint
+        self.image, self.weights = image, weights
+        self.checkpoint = checkpoint = weights.checkpoint
         self.options, self.device = options, device
         self.precision = "float32"
         self._prepared: dict[float, Prepared] = {}
@@ -175,13 +186,10 @@ class Work:
 
     def hypothesis(self, stage: Stage, monitor: Monitor) -> Float:
         """Return one scale's map."""
-        from torch import nn
-
         if stage not in self._maps:
-            network = load_hypothesis(self.checkpoint, stage)
-            architecture = network.architecture
+            network, architecture = self.weights.made(stage, partial(_hypothesis, stage=stage))
             done = run_tiles(
-                nn.Sequential(fold_sequences(network), nn.Sigmoid()),
+                network,
                 self.planes(stage, architecture.planes),
                 outputs=architecture.outputs,
                 tile=self.options.tile,
@@ -229,12 +237,12 @@ class Work:
     def _judged(self, stage: Stage, suspect: npt.NDArray[np.bool_], monitor: Monitor) -> Float:
         """Return the classifier's map, made once for both means."""
         if f"{stage} alone" not in self._maps:
-            refiner = load_refiner(self.checkpoint, stage)
+            network, architecture = self.weights.made(stage, partial(_refiner, stage=stage))
             self._maps[f"{stage} alone"] = slide(
-                _answering(refiner),
-                self.planes(stage, refiner.architecture.planes),
+                network,
+                self.planes(stage, architecture.planes),
                 suspect,
-                patch=refiner.architecture.patch,
+                patch=architecture.patch,
                 stride=self.options.stride,
                 batch=self.options.batch,
                 fill=FILL,
@@ -256,9 +264,19 @@ class Work:
         return np.clip(self.prepared("fine").to_original(values), 0, 1)
 
 
-def _answering(refiner: Any) -> Any:
-    """Return the refiner as a network that gives logits alone, its normalizations folded."""
+def _hypothesis(checkpoint: Checkpoint, stage: Stage) -> tuple[nn.Module, FRRNArchitecture]:
+    """Return a hypothesis network as it runs: normalizations folded, probabilities as outputs."""
     from torch import nn
+
+    network = load_hypothesis(checkpoint, stage)
+    return nn.Sequential(fold_sequences(network), nn.Sigmoid()), network.architecture
+
+
+def _refiner(checkpoint: Checkpoint, stage: Stage) -> tuple[nn.Module, RefinerArchitecture]:
+    """Return a refiner as a network that gives logits alone, its normalizations folded."""
+    from torch import nn
+
+    refiner = load_refiner(checkpoint, stage)
 
     class Answer(nn.Module):
         def __init__(self) -> None:
@@ -269,4 +287,4 @@ def _answering(refiner: Any) -> Any:
             found: Tensor = self.refiner(patches)[0]
             return found
 
-    return Answer()
+    return Answer(), refiner.architecture

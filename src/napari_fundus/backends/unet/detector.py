@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.options import UNetOptions
-from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import DR_LESIONS, Lesion
@@ -59,10 +60,14 @@ class UNet(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the maps of `image`; see `Detector.predict`."""
-        from torch import nn
+        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+            return self._predict(weights, image, options, device, monitor)
 
-        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
-        network, architecture = load_network(checkpoint)
+    def _predict(
+        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+    ) -> Prediction:
+        checkpoint = weights.checkpoint
+        whole, architecture = weights.made("network", _ready_network)
         recipe = _scaled(recipe_on_card(checkpoint), options.scale)
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
         planes = to_planes(prepared)
@@ -71,7 +76,6 @@ class UNet(Detector):
                 f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
                 f"gives {len(planes)}. The file's card is wrong; train or get it again."
             )
-        whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
         flips = _FLIPS[options.flips]
         total: npt.NDArray[np.float32] | None = None
         for number, axes in enumerate(flips):
@@ -109,7 +113,7 @@ class UNet(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
     def training_form(self) -> TrainingForm:
         """Return the options of the training."""
@@ -158,6 +162,14 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
             f"network gives {architecture.outputs} maps."
         )
     return network.eval(), architecture
+
+
+def _ready_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
+    """Return the network as it runs: normalizations folded, probabilities as its outputs."""
+    from torch import nn
+
+    network, architecture = load_network(checkpoint)
+    return nn.Sequential(fold_sequences(network), nn.Sigmoid()), architecture
 
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:

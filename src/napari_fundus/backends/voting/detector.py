@@ -9,11 +9,12 @@ import numpy as np
 from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
-from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import Lesion
@@ -47,8 +48,14 @@ class Voting(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the map of `image`; see `Detector.predict`."""
-        checkpoint = load_checkpoint(options.checkpoint, detector=self.name)
-        network = load_network(checkpoint)
+        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+            return self._predict(weights, image, options, device, monitor)
+
+    def _predict(
+        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+    ) -> Prediction:
+        checkpoint = weights.checkpoint
+        network = weights.made("network", load_network)
         recipe = recipe_on_card(checkpoint)
         patch = network.architecture.patch
         stride = options.stride or max(patch // 4, 1)
@@ -87,8 +94,8 @@ class Voting(Detector):
         )
 
     def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights, which is small enough to be read for it."""
-        return load_checkpoint(options.checkpoint, detector=self.name).sha256
+        """Return the hash of the file of weights."""
+        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
     def training_form(self) -> TrainingForm:
         """Return the options of the training."""

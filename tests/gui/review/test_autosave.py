@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.review import history
 from napari_fundus.gui.review.autosave import (
     Saved,
     discard,
@@ -15,6 +18,8 @@ from napari_fundus.gui.review.autosave import (
     saved_path,
     write_saved,
 )
+from napari_fundus.gui.review.commands import Command, PixelChange
+from napari_fundus.gui.review.history import latest
 from napari_fundus.gui.review.session import Review
 
 
@@ -59,6 +64,58 @@ def test_a_rejected_lesion_can_be_accepted_after_a_crash(saved, tmp_path) -> Non
     assert (review.labels[gone.lesion].reshape(-1)[gone.pixels] == gone.id).all()
     row = review.tables[gone.lesion].set_index("index").loc[gone.id]
     assert row["score"] == pytest.approx(gone.score)
+
+
+def test_what_was_done_is_read_as_it_was_written_and_can_be_undone(tmp_path, lab) -> None:
+    review = lab.start(lab.parts(0), lab.parts(1))
+    first = {code: array.copy() for code, array in review.labels.items()}
+    known = sorted(review.lesions)
+    review.reject(known[0])
+    review.relabel(known[2], "SE")
+    code = review.lesions[known[3]].lesion
+    pixels = np.arange(5)
+    before = review.labels[code].reshape(-1)[pixels].copy()
+    review.labels[code].reshape(-1)[pixels] = review.next_id
+    review.stroke(code, pixels, before)
+    titles = [command.title for command in review.stack.done]
+    path = tmp_path / "a.npz"
+    write_saved(saved_of(review), path)
+    kept = read_saved(path)
+    again = Review(kept.labels, kept.tables, kept.lesions)
+    again.stack.restore(kept.history)
+    assert [command.title for command in again.stack.done] == titles
+    assert len(titles) == 3
+    for _ in titles:
+        again.undo()
+        lab.assert_consistent(again)
+    for code, array in first.items():
+        np.testing.assert_array_equal(again.labels[code], array)
+
+
+def saved_of(review: Review) -> Saved:
+    lesions = list(review.lesions.values())
+    return Saved(review.labels, review.tables, lesions, history=review.stack.done)
+
+
+def test_only_the_latest_that_fit_are_kept(monkeypatch) -> None:
+    monkeypatch.setattr(history, "_PIXELS", 25)
+    monkeypatch.setattr(history, "_COMMANDS", 4)
+    values = np.arange(10)
+    wide = [Command(str(n), pixels=(PixelChange("MA", values, values, values),)) for n in range(6)]
+    assert [command.title for command in latest(wide)] == ["4", "5"]
+    assert [c.title for c in latest([Command(str(n)) for n in range(6)])] == list("2345")
+
+
+def test_a_file_of_an_earlier_release_has_no_history(saved, tmp_path) -> None:
+    path = tmp_path / "a.npz"
+    write_saved(saved, path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    head = json.loads(arrays["head"].tobytes().decode())
+    del head["history"]
+    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    assert list(read_saved(path).history) == []
 
 
 def test_a_save_that_fails_leaves_the_earlier_one(saved, tmp_path, monkeypatch) -> None:

@@ -265,7 +265,7 @@ def test_every_tool_of_napari_is_noticed(widget, viewer, tool) -> None:
 def test_clicking_a_lesion_selects_it(widget, viewer) -> None:
     lesion = widget.review.lesions[widget.queue.ids[5]]
     pixel = np.argwhere(labels_of(viewer)[lesion.lesion].data == lesion.id)[0]
-    widget.desk._on_clicked((float(pixel[0]), float(pixel[1])))
+    widget.desk.bench._on_clicked((float(pixel[0]), float(pixel[1])))
     at = widget.current
     assert (at.id == lesion.id) or at.area <= lesion.area  # a smaller one may lie on it
     widget.list.chosen.emit(widget.queue.ids[2])
@@ -278,6 +278,23 @@ def test_orders_and_a_class_can_be_chosen_in_the_list(widget) -> None:
     assert scores == sorted(scores)
     widget.list.only.setCurrentIndex(widget.list.only.findData("HE"))
     assert {widget.review.lesions[i].lesion for i in widget.queue.ids} == {"HE"}
+
+
+def test_only_the_result_under_review_is_seen(viewer, source, open_review, wait) -> None:
+    first = list(labels_of(viewer).values())
+    image = read_image(source)
+    other = add_detections(viewer, result(image, seed=1, detector="unet"), viewer.layers[0])
+    theirs = [x for x in other if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    widget = open_review(viewer)
+    assert all(layer.visible for layer in theirs)
+    assert not any(layer.visible for layer in first)
+    widget.set_layers(first)
+    wait(lambda: widget.ready)
+    assert all(layer.visible for layer in first)
+    assert not any(layer.visible for layer in theirs)
+    widget.set_layers(first, other=theirs)
+    wait(lambda: widget.ready)
+    assert all(layer.visible for layer in first)
 
 
 def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_review, wait) -> None:
@@ -445,6 +462,29 @@ def test_a_review_is_taken_up_after_a_crash(widget, viewer, source, open_review,
     assert_state(again, second, before)
 
 
+def test_what_was_done_before_a_crash_can_be_undone_after_it(
+    widget, viewer, source, open_review, wait
+) -> None:
+    start = state(viewer, widget)
+    title = widget.review.stack.undo_title
+    assert title is None
+    widget.reject()
+    one = state(viewer, widget)
+    widget.relabel("HE" if widget.current.lesion != "HE" else "EX")
+    steps = len(widget.review.stack)
+    wait(lambda: not widget.busy)
+    crash(widget)
+    again = fresh_viewer(source)
+    second = open_review(again)
+    second.recover()
+    wait(lambda: len(second.review.stack) == steps)
+    second.undo()
+    assert_state(again, second, one)
+    second.undo()
+    assert_state(again, second, start)
+    assert second.review.stack.undo_title is None
+
+
 def test_an_unfinished_review_stays_until_it_is_taken_up_or_discarded(
     widget, viewer, source, open_review, wait, tmp_path
 ) -> None:
@@ -518,7 +558,7 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
 
     def stroke() -> None:
         paint(ma, *rng.integers(100, 2000, 2).tolist(), size=20)
-        widget.desk._settle()
+        widget.desk.bench.settle()
 
     def autosave() -> None:
         widget.desk._keeper.flush()

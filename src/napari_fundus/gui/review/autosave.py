@@ -6,8 +6,8 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ import pandas as pd
 
 from napari_fundus.errors import FundusError
 from napari_fundus.files import atomic_write
+from napari_fundus.gui.review.commands import Command
+from napari_fundus.gui.review.history import latest, pack_commands, unpack_commands
 from napari_fundus.gui.review.lesion import Lesion
+from napari_fundus.gui.review.packing import (
+    pack_lesions,
+    pack_table,
+    unpack_lesions,
+    unpack_table,
+)
 
 __all__ = ["Saved", "discard", "read_saved", "reviews_folder", "saved_path", "write_saved"]
 
@@ -47,6 +55,8 @@ class Saved:
         As in :class:`~napari_fundus.gui.review.session.Review`.
     settings
         What else the window knows: classes reviewed, order, place; plain JSON values.
+    history
+        What was done last, the newest last, so that it can be undone.
     time
         When it was saved, ISO 8601.
     """
@@ -56,6 +66,7 @@ class Saved:
     lesions: list[Lesion]
     settings: dict[str, Any] = field(default_factory=dict)
     time: str = ""
+    history: Sequence[Command] = ()
 
     @property
     def judged(self) -> int:
@@ -95,16 +106,17 @@ def write_saved(saved: Saved, path: Path) -> None:
         pixels = np.flatnonzero(flat)
         arrays[f"pixels {code}"], arrays[f"values {code}"] = pixels, flat[pixels]
         kinds[code], shape = labels.dtype.str, labels.shape
-    away = [lesion for lesion in saved.lesions if lesion.pixels is not None]
-    parts = [lesion.pixels for lesion in away if lesion.pixels is not None]
-    arrays["away"] = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    lesions, arrays["away"] = pack_lesions(saved.lesions)
+    history, more = pack_commands(latest(saved.history))
+    arrays.update(more)
     head = {
         "version": _VERSION,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "shape": list(shape),
         "kinds": kinds,
-        "tables": {code: _packed(table) for code, table in saved.tables.items()},
-        "lesions": [_told(lesion) for lesion in saved.lesions],
+        "tables": {code: pack_table(table) for code, table in saved.tables.items()},
+        "lesions": lesions,
+        "history": history,
         "settings": saved.settings,
     }
     arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
@@ -131,54 +143,10 @@ def read_saved(path: Path) -> Saved | None:
             for code, kind in head["kinds"].items():
                 labels[code] = np.zeros(tuple(head["shape"]), np.dtype(kind))
                 labels[code].reshape(-1)[file[f"pixels {code}"]] = file[f"values {code}"]
-            away = file["away"]
-        lesions, start = [], 0
-        for told in head["lesions"]:
-            count = told.pop("away")
-            row = told.pop("row")
-            table = None if row is None else _table(row)
-            place = {"centroid": tuple(told["centroid"]), "box": tuple(told["box"])}
-            lesion = Lesion(**{**told, **place, "row": table})
-            if count is not None:
-                lesion = replace(lesion, pixels=away[start : start + count])
-                start += count
-            lesions.append(lesion)
-        tables = {code: _table(packed) for code, packed in head["tables"].items()}
-        return Saved(labels, tables, lesions, head["settings"], head["time"])
+            lesions = unpack_lesions(head["lesions"], file["away"])
+            # Files of the first releases have none.
+            history = unpack_commands(head["history"], file) if "history" in head else ()
+        tables = {code: unpack_table(packed) for code, packed in head["tables"].items()}
+        return Saved(labels, tables, lesions, head["settings"], head["time"], history)
     except _DAMAGED as error:
         raise FundusError(f"The unfinished review {path} is damaged: {error}") from error
-
-
-def _told(lesion: Lesion) -> dict[str, Any]:
-    return {
-        "id": lesion.id,
-        "lesion": lesion.lesion,
-        "detected": lesion.detected,
-        "area": lesion.area,
-        "centroid": list(lesion.centroid),
-        "box": list(lesion.box),
-        "score": lesion.score,
-        "threshold": lesion.threshold,
-        "alone": lesion.alone,
-        "source": lesion.source,
-        "verdict": lesion.verdict,
-        "row": None if lesion.row is None else _packed(lesion.row),
-        "away": None if lesion.pixels is None else len(lesion.pixels),
-    }
-
-
-def _packed(table: pd.DataFrame) -> dict[str, Any]:
-    """Return a table as plain values; NaN stays, since only this file's reader sees it."""
-    return {
-        str(name): {"kind": str(kind), "values": table[name].tolist()}
-        for name, kind in table.dtypes.items()
-    }
-
-
-def _table(packed: Mapping[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            name: pd.Series(column["values"], dtype=object).astype(column["kind"])
-            for name, column in packed.items()
-        }
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,6 +128,17 @@ class CommandStack:
 
     def __len__(self) -> int:
         return len(self._done)
+
+    @property
+    def done(self) -> tuple[Command, ...]:
+        """What can be undone, the newest last."""
+        return tuple(self._done)
+
+    def restore(self, done: Iterable[Command]) -> None:
+        """Take up commands that were carried out before, the newest last."""
+        self._done.clear()
+        self._done.extend(done)
+        self._undone.clear()
 
     @property
     def undo_title(self) -> str | None:

@@ -1,23 +1,20 @@
-"""What the review widget works on: a result's layers, the review of them, and its copy on disk."""
+"""Where a review comes from and goes to: a result's layers, its copy on disk, the corrections."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.placement import source_of
 from napari_fundus.gui.review.autosave import Saved, discard
-from napari_fundus.gui.review.commands import Command
-from napari_fundus.gui.review.found import Found
+from napari_fundus.gui.review.bench import Bench
+from napari_fundus.gui.review.found import Found, bring_to_sight, found_of
 from napari_fundus.gui.review.keeper import Keeper
-from napari_fundus.gui.review.lesion import Lesion
 from napari_fundus.gui.review.loading import Loaded, load
-from napari_fundus.gui.review.navigation import Navigator
-from napari_fundus.gui.review.queue import Queue
 from napari_fundus.gui.review.reading import Read, read_for_review, take_up
 from napari_fundus.gui.review.region import add_region
 from napari_fundus.gui.review.saving import Order, save_corrections
@@ -37,7 +34,7 @@ _STALE_MS = 400
 
 
 class Desk(QObject):
-    """The review under way, and everything in the viewer that belongs to it.
+    """Lays a result ready for review, keeps what is done safe, and saves the corrections.
 
     Parameters
     ----------
@@ -61,19 +58,19 @@ class Desk(QObject):
     ) -> None:
         super().__init__(parent)
         self._viewer, self._folder = viewer, autosave_folder
-        self.review: Review | None = None
-        self.queue: Queue | None = None
+        self.bench = Bench(viewer, lambda: self.loading, self)
+        """The review in hand."""
+        self.bench.changed.connect(self.changed)
+        self.bench.worked.connect(self._on_worked)
         self.found: Found | None = None
         self.other: Found | None = None
         self.unfinished: Saved | None = None
-        self.zoomed = False
         self._sheets: Sheets | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
         self._reading: Job | None = None
         self._saving: Job | None = None
         self._revision = 0
-        self._navigator = Navigator(viewer, self._on_clicked)
         self._keeper = Keeper(self._state, self)
         self._keeper.failed.connect(self.failed)
         self._stale = QTimer(self)
@@ -92,20 +89,17 @@ class Desk(QObject):
         return self.loading or self._saving is not None or self._keeper.busy
 
     @property
-    def current(self) -> Lesion | None:
-        """The lesion under review."""
-        return self.queue.current if self.queue is not None else None
-
-    @property
-    def mode(self) -> str:
-        """``"paint"`` or ``"erase"`` while such a tool is at hand in one of the layers."""
-        return self._sheets.mode if self._sheets is not None else "pan_zoom"
+    def review(self) -> Review | None:
+        """The review under way."""
+        return self.bench.review
 
     def load(self, found: Found, other: Found | None) -> None:
         """Read a result's labels in a thread; `loaded` tells when they are ready."""
         self.close()
         if self._reading is not None:
             self._reading.forget()
+        if self.found is None or self.found.key != found.key:
+            bring_to_sight(self._viewer, found, other)
         self.found, self.other = found, other
         parts = found.parts()
         others = None if other is None else other.parts()
@@ -135,12 +129,11 @@ class Desk(QObject):
         self._reading = None
         self._image, self._path, self.unfinished = read.image, read.path, read.unfinished
         self._sheets = Sheets(self._viewer, self.found)
-        self._sheets.painted.connect(self._on_painted)
         self._sheets.overtaken.connect(self._on_overtaken)
         self._sheets.removed.connect(self._on_removed)
-        self._sheets.mode_changed.connect(self.changed)
         self._sheets.take(read.loaded.labels)
-        self._start(read.loaded, self.queue.order if self.queue is not None else "highest")
+        queue = self.bench.queue
+        self._start(read.loaded, queue.order if queue is not None else "highest")
         # An earlier one stays until it was taken up or given up.
         self._keeper.keep(read.path if read.unfinished is None else None)
         if read.problem is not None:
@@ -151,121 +144,14 @@ class Desk(QObject):
         sheets = self._sheets
         if sheets is None:
             return
-        self.review = Review(loaded.labels, loaded.tables, loaded.lesions, write=sheets.write)
-        self.queue = Queue(self.review.lesions, order)
-        self._navigator.follow(next(iter(sheets.layers.values())))
-        sheets.ready_for(self.review.next_id)
-        self._show()
+        review = Review(loaded.labels, loaded.tables, loaded.lesions, write=sheets.write)
+        if isinstance(loaded, Saved):
+            review.stack.restore(loaded.history)
+        self.bench.begin(review, order, sheets)
 
-    def judge(self, what: str, *arguments: Any) -> None:
-        """Accept, reject or relabel the lesion under review, and go on to the next open one."""
-        self._settle()
-        lesion, review, queue = self.current, self.review, self.queue
-        if lesion is None or review is None or queue is None or self.loading:
-            return
-        if what == "relabel" and self._sheets is not None:
-            self._sheets.add(review, *arguments)
-        command = getattr(review, what)(lesion.id, *arguments)
-        queue.next_open()
-        self._after(command)
-
-    def step(self, count: int) -> None:
-        """Go forwards or backwards in the queue."""
-        if self.queue is not None:
-            self.queue.step(count)
-            self._show()
-
-    def select(self, identity: int) -> None:
-        """Go to a lesion, wherever it stands."""
-        if self.queue is not None and self.review is not None and identity in self.review.lesions:
-            if not self.queue.select(identity):
-                self.queue.arrange(self.queue.order)
-                self.queue.select(identity)
-            self.zoomed = True
-            self._show()
-
-    def arrange(self, order: str, lesion: str | None) -> None:
-        """Put the queue in another order, and begin at its start."""
-        if self.queue is not None:
-            self.queue.arrange(order, lesion)
-            self.queue.position = 0
-            self._show()
-
-    def toggle_zoom(self) -> None:
-        """Show the whole image, or the lesion."""
-        self.zoomed = not self.zoomed
-        if not self.zoomed:
-            self._navigator.show_all()
-        self._show()
-
-    def draw(self, code: str) -> None:
-        """Take the brush for a class, or put it down."""
-        if self._sheets is not None and self.review is not None:
-            self._sheets.add(self.review, code)
-            self._sheets.hold("paint", code)
-            self.changed.emit()
-
-    def erase(self) -> None:
-        """Take the eraser for the class of the lesion under review, or put it down."""
-        if self._sheets is not None:
-            code = (
-                self.current.lesion if self.current is not None else next(iter(self._sheets.layers))
-            )
-            self._sheets.hold("erase", code)
-            self.changed.emit()
-
-    def undo(self) -> None:
-        """Take the last command back."""
-        self._settle()
-        if self.review is not None and not self.loading:
-            self._after(self.review.undo(), back=True)
-
-    def redo(self) -> None:
-        """Do again what was undone last."""
-        self._settle()
-        if self.review is not None and not self.loading:
-            self._after(self.review.redo(), back=True)
-
-    def _settle(self) -> None:
-        """Take note of strokes that napari has not yet told of in full."""
-        if self._sheets is not None:
-            self._sheets.settle()
-
-    def _on_painted(self, code: str, pixels: Any, before: Any) -> None:
-        if self.review is not None:
-            self._after(self.review.stroke(code, pixels, before))
-
-    def _after(self, command: Command | None, *, back: bool = False) -> None:
-        """Show what a command did; `back` goes to the lesion that it is about."""
-        if command is not None and self.review is not None and self.queue is not None:
-            self._revision += 1
-            if self._sheets is not None:
-                self._sheets.claim()
-                codes = {row.code for row in command.rows}
-                self._sheets.show_tables({c: self.review.tables[c] for c in codes})
-                self._sheets.ready_for(self.review.next_id)
-            self.queue.refresh()
-            if back and command.focus is not None:
-                self.queue.select(command.focus)
-            self._keeper.touch()
-        self._show()
-
-    def _show(self) -> None:
-        """Mark the lesion under review, and tell the widget."""
-        lesion = self.current
-        if lesion is None:
-            self._navigator.clear()
-        else:
-            self._navigator.show(lesion, zoom=self.zoomed)
-            if self._sheets is not None and self.mode == "pan_zoom":
-                self._sheets.activate(lesion.lesion)
-        self.changed.emit()
-
-    def _on_clicked(self, point: tuple[float, float]) -> None:
-        if self.review is not None:
-            lesion = self.review.at(*point)
-            if lesion is not None:
-                self.select(lesion.id)
+    def _on_worked(self) -> None:
+        self._revision += 1
+        self._keeper.touch()
 
     def _on_overtaken(self) -> None:
         """Read labels again that a slider has changed, unless the review has begun."""
@@ -274,7 +160,9 @@ class Desk(QObject):
 
     def _read_again(self) -> None:
         if self.found is not None:
-            self.load(self.found, self.other)
+            # The layers may show the result of another run now.
+            layers, photograph = list(self.found.layers.values()), self.found.photograph
+            self.load(found_of(self._viewer, layers, photograph), self.other)
 
     def _on_removed(self) -> None:
         begun = self.review is not None and len(self.review.stack) > 0
@@ -293,7 +181,7 @@ class Desk(QObject):
 
     def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> Job | None:
         """Write the corrections in a thread; None if that cannot begin."""
-        self._settle()
+        self.bench.settle()
         if self.review is None or self._sheets is None or self.found is None:
             return None
         try:
@@ -317,12 +205,13 @@ class Desk(QObject):
         self._saving = None
 
     def _state(self) -> Saved:
-        review, queue = self.review, self.queue
+        review, queue = self.review, self.bench.queue
         if review is None or queue is None:
             raise FundusError("There is no review to keep.")
         labels = {code: array.copy() for code, array in review.labels.items()}
         settings = {"order": queue.order, "lesion": queue.current.id if queue.current else None}
-        return Saved(labels, dict(review.tables), list(review.lesions.values()), settings)
+        lesions, tables = list(review.lesions.values()), dict(review.tables)
+        return Saved(labels, tables, lesions, settings, history=review.stack.done)
 
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
@@ -334,11 +223,11 @@ class Desk(QObject):
 
     def _on_taken_up(self, saved: Saved) -> None:
         self._start(saved, str(saved.settings.get("order", "highest")))
-        if self.queue is not None and saved.settings.get("lesion") is not None:
-            self.queue.select(saved.settings["lesion"])
+        if self.bench.queue is not None and saved.settings.get("lesion") is not None:
+            self.bench.queue.select(saved.settings["lesion"])
         self._keeper.keep(self._path)
         self._keeper.touch()
-        self._show()
+        self.bench.show()
         self.loaded.emit()
 
     def discard_unfinished(self) -> None:
@@ -353,14 +242,14 @@ class Desk(QObject):
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
         self._stale.stop()
-        self._settle()
+        self.bench.settle()
         self._keeper.flush()
         self._keeper.keep(None)
         if self._sheets is not None:
             self._sheets.release()
             self._sheets = None
-        self.review = self.unfinished = None
-        self._navigator.clear()
+        self.unfinished = None
+        self.bench.end()
 
     def forget(self) -> None:
         """End everything: the widget was closed."""
@@ -368,4 +257,4 @@ class Desk(QObject):
             self._reading.forget()
             self._reading = None
         self.close()
-        self._navigator.forget()
+        self.bench.forget()

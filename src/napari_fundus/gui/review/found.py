@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from napari_fundus.gui.evaluate.choices import lesion_layers
 from napari_fundus.gui.layer_choice import is_photograph
 from napari_fundus.gui.placement import METADATA_KEY, as_array
 from napari_fundus.gui.review.loading import Part
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-__all__ = ["Found", "find_results", "found_of"]
+__all__ = ["Found", "bring_to_sight", "find_results", "found_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,23 @@ def find_results(viewer: ViewerModel) -> list[Found]:
             key = (id(known.get("source")), told.get("detector"), told.get("created"))
             groups.setdefault(key, []).append(layer)
     return [found_of(viewer, layers) for layers in reversed(groups.values())]
+
+
+def bring_to_sight(viewer: ViewerModel, found: Found, other: Found | None) -> None:
+    """Show the labels of a result, and hide other results on the picture, of the same colours.
+
+    Where *Evaluate* or *Compare* have laid their colours over the results, all stays as it is.
+    """
+    mine = set(found.key) | (set() if other is None else set(other.key))
+    own = found.provenance, {} if other is None else other.provenance
+    if any(_known(x).get("kind") == "outcome" and x.visible for x in viewer.layers):
+        return
+    for layer in lesion_layers(viewer, next(iter(found.layers.values()))):
+        known = _known(layer)
+        if id(layer) in mine:
+            layer.visible = True
+        elif known.get("kind") in ("labels", "boxes") and known.get("provenance") not in own:
+            layer.visible = False
 
 
 def found_of(

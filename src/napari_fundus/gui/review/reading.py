@@ -114,7 +114,11 @@ def take_up(
             for lesion in review.lesions.values()
             if lesion.lesion not in saved.labels and lesion.id not in known
         ]
-        then(Saved(labels, tables, [*saved.lesions, *others], saved.settings, saved.time))
+        then(
+            Saved(
+                labels, tables, [*saved.lesions, *others], saved.settings, saved.time, saved.history
+            )
+        )
 
     timer = QTimer(parent)
     timer.timeout.connect(turn)

@@ -17,7 +17,6 @@ from napari_fundus.gui.napari_compat import stroke_pixels
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.gui.review.found import Found
 from napari_fundus.gui.review.loading import plain_table
-from napari_fundus.lesions import describe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -134,7 +133,7 @@ class Sheets(QObject):
         }
         layer = Labels(
             empty,
-            name=f"{like.name.rpartition(': ')[0] or 'review'}: {describe(code).plural}",
+            name=f"{like.name.rpartition(': ')[0] or 'review'}: {code}",
             colormap=label_colormap(code),
             opacity=like.opacity,
             features=table,

@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QFrame, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.review.desk import Desk
 from napari_fundus.gui.review.found import find_results, found_of
-from napari_fundus.gui.review.judge_box import RELABEL_KEYS, JudgeBox
+from napari_fundus.gui.review.judge_box import RELABEL_KEYS
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.lesion import Lesion
 from napari_fundus.gui.review.queue import Queue
-from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
-from napari_fundus.gui.review.result_box import ResultBox
-from napari_fundus.gui.review.save_box import SaveBox
-from napari_fundus.gui.review.saving import judged_classes, left_in
+from napari_fundus.gui.review.saving import left_in
 from napari_fundus.gui.review.session import Review
+from napari_fundus.gui.review.view import NOTHING, ReviewView
 from napari_fundus.gui.work import Job, tell_error
 
 if TYPE_CHECKING:
@@ -30,8 +27,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
 __all__ = ["ReviewWidget"]
-
-_NOTHING = "Detect lesions first: their labels are reviewed here."
 
 
 class ReviewWidget(QWidget):
@@ -63,7 +58,18 @@ class ReviewWidget(QWidget):
         viewer = unwrapped(viewer)
         self._viewer = viewer
         self.desk = Desk(viewer, autosave_folder=autosave_folder, parent=self)
-        self._build()
+        view = self.view = ReviewView(viewer, self)
+        self.results, self.judge = view.results, view.judge
+        self.list, self.save_box = view.list, view.save_box
+        view.results.chosen.connect(self.desk.load)
+        view.results.take_up_clicked.connect(self.recover)
+        view.results.discard_clicked.connect(self.discard_unfinished)
+        view.judge.asked.connect(self._on_asked)
+        view.list.chosen.connect(self.select)
+        view.list.arranged.connect(self._on_arranged)
+        view.save_box.save_clicked.connect(lambda: self.save())
+        view.save_box.train_clicked.connect(self.request_training)
+        view.save_box.draw_region_clicked.connect(self.draw_region)
         self.desk.changed.connect(self._show_state)
         self.desk.loaded.connect(self._on_loaded)
         self.desk.failed.connect(self._on_failed)
@@ -92,30 +98,6 @@ class ReviewWidget(QWidget):
         self._show_state()
         self._list_results()
 
-    def _build(self) -> None:
-        layout = scrolling_column(self)
-        self.results = ResultBox()
-        self.results.chosen.connect(self.desk.load)
-        self.results.take_up_clicked.connect(self.recover)
-        self.results.discard_clicked.connect(self.discard_unfinished)
-        layout.addWidget(self.results)
-        self.judge = JudgeBox()
-        self.judge.asked.connect(self._on_asked)
-        layout.addWidget(self.judge)
-        self.list = QueueView()
-        self.list.chosen.connect(self.select)
-        self.list.arranged.connect(self._on_arranged)
-        layout.addWidget(self.list)
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
-        layout.addWidget(line)
-        self.save_box = SaveBox(self._viewer)
-        self.save_box.save_clicked.connect(lambda: self.save())
-        self.save_box.train_clicked.connect(self.request_training)
-        self.save_box.draw_region_clicked.connect(self.draw_region)
-        layout.addWidget(self.save_box)
-        layout.addStretch(1)
-
     @property
     def review(self) -> Review | None:
         """The review that is under way."""
@@ -124,12 +106,12 @@ class ReviewWidget(QWidget):
     @property
     def queue(self) -> Queue | None:
         """The lesions in their order, and the place in it."""
-        return self.desk.queue
+        return self.desk.bench.queue
 
     @property
     def current(self) -> Lesion | None:
         """The lesion under review."""
-        return self.desk.current
+        return self.desk.bench.current
 
     @property
     def ready(self) -> bool:
@@ -162,7 +144,7 @@ class ReviewWidget(QWidget):
         if layers is None:
             results = find_results(self._viewer)
             if not results:
-                self.save_box.say(_NOTHING)
+                self.save_box.say(NOTHING)
                 return
             found = results[0]
         else:
@@ -172,47 +154,47 @@ class ReviewWidget(QWidget):
 
     def accept(self) -> None:
         """Say that the lesion is right, and go on to the next one without a verdict."""
-        self.desk.judge("accept")
+        self.desk.bench.judge("accept")
 
     def reject(self) -> None:
         """Say that there is no lesion; it leaves the labels."""
-        self.desk.judge("reject")
+        self.desk.bench.judge("reject")
 
     def relabel(self, code: str) -> None:
         """Say that the lesion is of another class; it moves there."""
-        self.desk.judge("relabel", code)
+        self.desk.bench.judge("relabel", code)
 
     def next(self) -> None:
         """Go to the next lesion."""
-        self.desk.step(1)
+        self.desk.bench.step(1)
 
     def previous(self) -> None:
         """Go to the lesion before."""
-        self.desk.step(-1)
+        self.desk.bench.step(-1)
 
     def select(self, identity: int) -> None:
         """Go to a lesion."""
-        self.desk.select(identity)
+        self.desk.bench.select(identity)
 
     def toggle_zoom(self) -> None:
         """Show the whole image, or the lesion."""
-        self.desk.toggle_zoom()
+        self.desk.bench.toggle_zoom()
 
     def draw(self, code: str | None = None) -> None:
         """Take the brush for a class, by default the one chosen; or put it down."""
-        self.desk.draw(code or self.judge.drawn.currentData())
+        self.desk.bench.draw(code or self.judge.drawn.currentData())
 
     def erase(self) -> None:
         """Take the eraser for the class of the lesion under review, or put it down."""
-        self.desk.erase()
+        self.desk.bench.erase()
 
     def undo(self) -> None:
         """Take the last command back."""
-        self.desk.undo()
+        self.desk.bench.undo()
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.desk.redo()
+        self.desk.bench.redo()
 
     def draw_region(self) -> None:
         """Add a shapes layer and take its polygon tool, to draw what is reviewed."""
@@ -232,7 +214,7 @@ class ReviewWidget(QWidget):
         reviewed = self.save_box.reviewed()
         if self.review is None or not reviewed:
             self.save_box.say(
-                _NOTHING
+                NOTHING
                 if self.review is None
                 else "Tick the classes that you reviewed: of the others nothing is known."
             )
@@ -284,7 +266,7 @@ class ReviewWidget(QWidget):
             method(argument)
 
     def _on_arranged(self, order: str, lesion: object) -> None:
-        self.desk.arrange(order, None if lesion is None else str(lesion))
+        self.desk.bench.arrange(order, None if lesion is None else str(lesion))
 
     def _relist(self, event: Any = None) -> None:
         # A result comes as many layers, one an event-loop turn.
@@ -315,25 +297,7 @@ class ReviewWidget(QWidget):
         self.save_box.say(reason)
 
     def _show_state(self) -> None:
-        review, queue, lesion = self.review, self.queue, self.current
-        self.list.show_state(review, queue)
-        history: tuple[str | None, str | None] = (None, None)
-        if review is not None and queue is not None:
-            codes = list(review.labels)
-            self.list.offer(codes, queue)
-            self.save_box.offer(codes)
-            self.save_box.touched(judged_classes(review))
-            history = review.stack.undo_title, review.stack.redo_title
-        for name, button in self.judge.buttons.items():
-            button.setEnabled(review is not None and (lesion is not None or name == "draw"))
-        self.judge.show_history(*history)
-        self.judge.show_mode(self.desk.mode, zoomed=self.desk.zoomed)
-        if lesion is not None and queue is not None:
-            self.judge.about.setText(tell_lesion(lesion))
-        elif review is not None:
-            self.judge.about.setText("No lesion here. Draw those that you see.")
-        else:
-            self.judge.about.setText("Reading the labels…" if self.desk.loading else _NOTHING)
+        self.view.show_state(self.desk.bench, loading=self.desk.loading)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802
         """Take the keys while the widget is seen."""

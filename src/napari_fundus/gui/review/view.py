@@ -1,0 +1,69 @@
+"""What *Review lesions* looks like: result, verdicts, queue, and the form that saves."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QFrame, QWidget
+
+from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.review.bench import Bench
+from napari_fundus.gui.review.judge_box import JudgeBox
+from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
+from napari_fundus.gui.review.result_box import ResultBox
+from napari_fundus.gui.review.save_box import SaveBox
+from napari_fundus.gui.review.saving import judged_classes
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["NOTHING", "ReviewView"]
+
+NOTHING = "Detect lesions first: their labels are reviewed here."
+
+
+class ReviewView:
+    """The controls; knows nothing of jobs, and gives no command by itself.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered as regions.
+    parent
+        The widget that it fills.
+    """
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
+        column = scrolling_column(parent)
+        self.results = ResultBox()
+        self.judge = JudgeBox()
+        self.list = QueueView()
+        self.save_box = SaveBox(viewer)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        for part in (self.results, self.judge, self.list, line, self.save_box):
+            column.addWidget(part)
+        column.addStretch(1)
+
+    def show_state(self, bench: Bench, *, loading: bool) -> None:
+        """Show the review in hand, or why there is none."""
+        review, queue, lesion = bench.review, bench.queue, bench.current
+        self.list.show_state(review, queue)
+        history: tuple[str | None, str | None] = (None, None)
+        if review is not None and queue is not None:
+            codes = list(review.labels)
+            self.list.offer(codes, queue)
+            self.save_box.offer(codes)
+            self.save_box.touched(judged_classes(review))
+            history = review.stack.undo_title, review.stack.redo_title
+        for name, button in self.judge.buttons.items():
+            button.setEnabled(review is not None and (lesion is not None or name == "draw"))
+        self.judge.show_history(*history)
+        self.judge.show_mode(bench.mode, zoomed=bench.zoomed)
+        if lesion is not None and queue is not None:
+            self.judge.about.setText(tell_lesion(lesion))
+        elif review is not None:
+            self.judge.about.setText("No lesion here. Draw those that you see.")
+        else:
+            self.judge.about.setText("Reading the labels…" if loading else NOTHING)

@@ -11,8 +11,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Shapes
 
 import napari_fundus as nf
-from napari_fundus.gui import work
+from napari_fundus.gui import add_detections, work
 from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.layers import add_layers, truth_layers
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 
 pytestmark = pytest.mark.gui
@@ -131,7 +132,7 @@ def test_results_land_on_the_layer_they_came_from_whatever_happens_to_it(
     source.name = "renamed"
     fake.go.set()
     wait(lambda: shown)
-    assert all(layer.name.startswith("renamed: ") for layer in shown[0])
+    assert all(layer.name.startswith("renamed fake: ") for layer in shown[0])
     assert all(layer.metadata[METADATA_KEY]["source"] is source for layer in shown[0])
     np.testing.assert_array_equal(shown[0][0].scale, (2, 2))
     assert viewer.layers.selection.active is other
@@ -147,7 +148,7 @@ def test_results_come_even_if_the_layer_was_deleted(viewer, widget, wait, retina
     viewer.layers.remove(source)
     fake.go.set()
     wait(lambda: shown)
-    assert [layer.name for layer in shown[0]][-1] == "eye: microaneurysms"
+    assert [layer.name for layer in shown[0]][-1] == "eye fake: MA"
     np.testing.assert_array_equal(shown[0][0].translate, (5, 7))
 
 
@@ -260,15 +261,70 @@ def test_boxes_come_where_the_method_gives_boxes(viewer, widget, wait, retina, f
     )
 
 
-def test_a_second_run_replaces_the_first_unless_it_was_painted_on(viewer, widget, wait, retina):
+def test_a_second_run_shows_in_the_first_one_s_layers(viewer, widget, wait, retina, fake):
+    fake.boxes = True
+    viewer.add_image(retina.pixels, rgb=True)
+    first = detect(widget, wait)
+    first[2].opacity = 0.3
+    panel = widget.results
+    order = list(viewer.layers)
+    widget.form.set_values({"gain": 0.95})
+    second = detect(widget, wait)
+    assert list(map(id, second)) == list(map(id, first))
+    assert list(map(id, viewer.layers)) == list(map(id, order))
+    assert second[2].opacity == 0.3
+    result = widget.results.detections()
+    for layer in second:
+        known = layer.metadata[METADATA_KEY]
+        assert known["detections"].provenance == result.provenance
+        assert known["provenance"]["options"]["gain"] == 0.95
+    for layer, code in zip(second[2:4], result.lesions, strict=True):
+        np.testing.assert_array_equal(layer.data, result.labels[code])
+        mine = result.instances[result.instances["lesion"] == code]
+        assert layer.features["index"].tolist() == mine["id"].tolist()
+    second[2].paint((5, 5), 77)
+    assert widget.results.edited
+    assert not panel.edited
+
+
+def test_a_second_run_leaves_what_was_painted_on(viewer, widget, wait, retina):
     viewer.add_image(retina.pixels, rgb=True)
     first = detect(widget, wait)
     painted = next(layer for layer in first if isinstance(layer, Labels))
     painted.paint((5, 5), 77)
+    drawn = painted.data.copy()
     second = detect(widget, wait)
-    left = [layer for layer in viewer.layers if any(layer is f for f in first)]
-    assert left == [painted]
+    assert not any(layer is painted for layer in second)
+    np.testing.assert_array_equal(painted.data, drawn)
     assert len(viewer.layers) == 1 + len(second) + 1
+
+
+def test_a_second_run_adds_anew_what_lay_elsewhere_or_is_gone(viewer, widget, wait, retina):
+    viewer.add_image(retina.pixels, rgb=True)
+    first = detect(widget, wait)
+    first[2].translate = (3, 3)
+    viewer.layers.remove(first[3])
+    second = detect(widget, wait)
+    assert [new is old for new, old in zip(second, first, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(viewer.layers) == 1 + len(second)
+    np.testing.assert_array_equal(second[2].translate, (0, 0))
+
+
+def test_what_else_has_the_same_colours_is_hidden(viewer, widget, wait, retina):
+    source = viewer.add_image(retina.pixels, rgb=True, name="eye")
+    truth = add_layers(viewer, truth_layers(retina.masks, name="eye"))
+    elsewhere = add_layers(viewer, truth_layers({"MA": np.ones((9, 9), bool)}, name="other"))
+    other = add_detections(viewer, nf.detect(source, "tophat", working_diameter=300), source)
+    viewer.layers.selection.active = source
+    layers = detect(widget, wait)
+    assert [layer.visible for layer in layers] == [False, False, True, True]
+    assert not any(layer.visible for layer in (*truth, *other))
+    assert all(layer.visible for layer in (source, *elsewhere))
 
 
 def test_closing_the_widget_mid_run_cancels_in_silence(

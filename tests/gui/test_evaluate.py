@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -13,8 +15,9 @@ from napari_fundus.gui import add_detections
 from napari_fundus.gui.evaluate import EvaluateWidget
 from napari_fundus.gui.evaluate.choices import results_in, truths_in
 from napari_fundus.gui.evaluate.outcome import AGREEMENT, TRUTH
-from napari_fundus.gui.layers import add_layers, image_layer, truth_layers
+from napari_fundus.gui.layers import add_layers, detection_layers, image_layer, truth_layers
 from napari_fundus.gui.napari_compat import camera_of
+from napari_fundus.gui.replacing import fill
 from napari_fundus.gui.results import ResultsPanel, panel_of
 from napari_fundus.image import FundusImage
 
@@ -78,6 +81,48 @@ def test_the_only_result_and_truth_are_evaluated_at_once(scene, found, retina):
     np.testing.assert_array_equal(layer.data, expected_colours(found, retina.masks))
 
 
+def test_what_lies_beneath_the_colours_is_hidden_as_long_as_they_are_seen(scene):
+    viewer, widget, layers, truth = scene
+    (colours,) = widget.layers
+    beneath = [*truth, *(x for x in layers if x.metadata["napari_fundus"]["kind"] == "labels")]
+    assert not any(layer.visible for layer in beneath)
+    colours.visible = False
+    assert all(layer.visible for layer in beneath)
+    colours.visible = True
+    assert not any(layer.visible for layer in beneath)
+    later = viewer.add_labels(np.zeros(colours.data.shape, int), name="MA of mine")
+    widget.forget()
+    assert all(layer.visible for layer in (*beneath, later))
+    assert not any(layer is colours for layer in viewer.layers)
+
+
+def test_another_result_is_coloured_in_the_same_layer(scene, found, retina, wait):
+    viewer, widget, _, truth = scene
+    (colours,) = widget.layers
+    better = found.threshold({"EX": 0.7, "MA": 0.6, "HE": 0.8})
+    second = add_detections(viewer, better, viewer.layers["eye"])
+    widget.choose(second, truth)
+    assert not colours.visible
+    assert not colours.data.any()
+    wait(lambda: widget.figures is not None and not widget.busy)
+    assert len(widget.layers) == 1
+    assert widget.layers[0] is colours
+    assert colours.visible
+    np.testing.assert_array_equal(colours.data, expected_colours(better, retina.masks))
+
+
+def test_a_layer_that_comes_to_show_another_result_is_judged_anew(scene, found, retina, wait):
+    _, widget, layers, _ = scene
+    other = found.threshold({"EX": 0.7})
+    told = other.provenance.model_copy(update={"created": "2030-01-01T00:00:00+00:00"})
+    other = replace(other, provenance=told)
+    for layer, one in zip(layers, detection_layers(other), strict=True):
+        fill(layer, one)
+        layer.metadata = one[1]["metadata"]
+    wait(lambda: widget.figures is not None and widget.figures.thresholds["EX"] == 0.7)
+    np.testing.assert_array_equal(widget.layers[0].data, expected_colours(other, retina.masks))
+
+
 def test_colours_and_figures_follow_the_threshold(scene, found, retina, wait):
     _, widget, _, _ = scene
     widget.select("EX")
@@ -114,13 +159,13 @@ def test_without_a_results_panel_the_labels_follow_all_the_same(scene, found, wa
     _, widget, layers, _ = scene
     widget.set_threshold(0.8, "EX")
     wait(lambda: not widget.busy)
-    (labels,) = [x for x in layers if x.name == "eye: hard exudates"]
+    (labels,) = [x for x in layers if x.name.endswith(": EX")]
     np.testing.assert_array_equal(labels.data > 0, found.threshold({"EX": 0.8}).labels["EX"] > 0)
 
 
 def test_what_was_painted_counts_and_its_slider_rests(scene, found, retina, wait):
     _, widget, layers, _ = scene
-    (labels,) = [x for x in layers if x.name == "eye: haemorrhages"]
+    (labels,) = [x for x in layers if x.name.endswith(": HE")]
     missing = np.nonzero(retina.masks["HE"] & (found.labels["HE"] == 0))
     false = np.nonzero((found.labels["HE"] > 0) & ~retina.masks["HE"])
     labels.data_setitem(missing, 1)
@@ -227,7 +272,7 @@ def test_labels_without_maps_are_judged_as_they_are(qtbot, retina, found, wait):
     viewer = ViewerModel()
     add_layers(viewer, truth_layers(retina.masks, name="eye"))
     for layer in add_detections(viewer, found):
-        if layer.name.endswith("probability"):
+        if layer.name.endswith(" map"):
             viewer.layers.remove(layer)
         else:
             del layer.metadata["napari_fundus"]["detections"]

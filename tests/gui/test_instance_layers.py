@@ -137,6 +137,19 @@ def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot)
     assert len(kinds(layers, "labels")["MA"].features) > found._counts()["MA"]
 
 
+def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
+    layers, panel = shown(result().threshold({"MA": 0.999, "EX": 0.5}))
+    assert set(kinds(layers, "boxes")) == {"EX"}
+    panel.move_to("MA", 0.4)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    added = kinds(panel._layers, "boxes")["MA"]
+    expected = result().threshold({"MA": 0.4}).instances
+    assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
+    panel.move_to("MA", 0.999)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    assert len(added.data) == 0
+
+
 @pytest.mark.parametrize("value", [0.2, 0.6, 0.95])
 @pytest.mark.parametrize("min_area", [1, 90])
 def test_what_is_exported_is_what_is_shown(shown, qtbot, tmp_path, value, min_area) -> None:
@@ -251,22 +264,29 @@ def test_relabelling_gives_the_labels_of_the_headless_path() -> None:
     pd.testing.assert_frame_equal(table, expected.instances)
 
 
-def test_500_objects_on_12_megapixels_follow_the_slider_within_150_ms() -> None:
-    """Counts the time of this thread alone: others may use the machine."""
+def test_500_objects_on_12_megapixels_follow_the_slider_in_a_fraction_of_a_plain_run() -> None:
+    """Counts the time of this thread alone: others may use the machine.
+
+    On two idle cores the slider is answered within 0.15 s.
+    """
     shape = 3000, 4000
     found = result(shape, MA=300, EX=200)
     layers = {code: Labels(np.zeros(shape, np.uint16), name=code) for code in found.lesions}
     before = relabelled(found, Settings(found.thresholds, 1), {}, renumber=True)
     for code, now in before.items():
         show_labels(layers[code], now, None)
-    seconds = []
+    seconds, plain = [], []
     for value in (0.3, 0.6, 0.4):
+        start = time.thread_time()
+        again = found.threshold({"MA": value, "EX": value})
+        assert all(again.labels[code].any() for code in layers)
+        plain.append(time.thread_time() - start)
         start = time.thread_time()
         after = relabelled(found, Settings({"MA": value, "EX": value}, 1), before, renumber=True)
         for code, now in after.items():
             show_labels(layers[code], now, before[code])
         seconds.append(time.thread_time() - start)
         before = after
-    assert min(seconds) <= 0.15
+    assert min(seconds) < min(plain) / 3, (seconds, plain)
     labels, _ = label_objects(found.objects_of("MA"), lesion="MA", shape=shape, threshold=0.4)
     np.testing.assert_array_equal(layers["MA"].data, labels)

@@ -44,7 +44,7 @@ def kinds(tuples):
 
 def test_each_tuple_makes_a_layer():
     for data, meta, kind in detection_layers(result(has_boxes=True)):
-        assert Layer.create(data, meta, kind).name.startswith("eye: ")
+        assert Layer.create(data, meta, kind).name.startswith("eye d: MA")
 
 
 def test_where_a_classifier_looked_lies_translucent_below_the_outlines_of_its_regions():
@@ -56,7 +56,7 @@ def test_where_a_classifier_looked_lies_translucent_below_the_outlines_of_its_re
     assert shown[0].blending == "translucent"
     assert shown[0].colormap.map(np.array([0.0, 1.0]))[:, 3].tolist() == [0, 1]
     assert shown[2].contour > 0
-    assert shown[2].name == "eye: regions that speak for DR"
+    assert shown[2].name == "eye d: regions that speak for DR"
 
 
 def test_lesions_are_filled_where_a_class_has_a_name_of_its_own():
@@ -73,13 +73,20 @@ def test_an_unknown_class_gets_a_layer_of_its_own():
     tuples = detection_layers(
         result(probability={"drusen": found.probability["MA"]}, thresholds={"drusen": 0.5})
     )
-    assert tuples[-1][1]["name"] == "eye: drusen"
+    assert tuples[-1][1]["name"] == "eye d: drusen"
 
 
-def test_no_lesion_gives_empty_boxes_that_napari_takes():
+def test_a_class_of_which_nothing_is_found_has_no_layer_of_boxes():
     found = result(thresholds={"MA": 1.0}, has_boxes=True)
-    data, meta, kind = detection_layers(found)[-1]
-    assert len(Layer.create(data, meta, kind).data) == 0
+    assert kinds(detection_layers(found)) == [("image", "probability"), ("labels", "labels")]
+
+
+def test_the_optic_disc_is_outlined_so_that_its_vessels_are_seen():
+    disc = {"OD": np.ones((70, 80), np.float32)}
+    found = result(probability=disc, thresholds={"OD": 0.5})
+    mask = truth_layers({"OD": np.ones((70, 80), bool)})
+    assert [x.contour > 0 for x in add_layers(ViewerModel(), detection_layers(found))[1:]] == [True]
+    assert [x.contour > 0 for x in add_layers(ViewerModel(), mask)] == [True]
 
 
 @pytest.mark.parametrize(("limit", "kind"), [(2, Shapes), (1, Vectors)])
@@ -144,7 +151,7 @@ def test_results_can_be_added_without_any_window():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((70, 80, 3), np.uint8), name="left", scale=(4, 4))
     added = add_detections(viewer, result(), image)
-    assert [layer.name for layer in added] == ["left: MA probability", "left: microaneurysms"]
+    assert [layer.name for layer in added] == ["left d: MA map", "left d: MA"]
     np.testing.assert_array_equal(added[1].scale, (4, 4))
     pd.testing.assert_series_equal(
         added[1].features["index"], result().instances["id"], check_names=False

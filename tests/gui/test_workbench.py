@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from napari.components.layerlist import LayerList
 from napari.layers import Labels
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication
@@ -19,35 +18,32 @@ from napari_fundus.gui.placement import METADATA_KEY
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LIMIT = 0.2
-"""Seconds that the main thread may be away from its event loop."""
+"""Seconds of the processor that the main thread may be away from its event loop."""
 
 
 class Heartbeat:
     """Records for how long the main thread was away from its event loop, and at what it worked.
 
     Time on the clock grows with whatever else the machine does, so what counts is the processor
-    time that the main thread itself took between two beats. Two things that napari does by itself
-    are counted apart, since a plugin can only keep them rare and one by one:
+    time that the main thread itself took between two beats. Only drawing is left out: without a
+    graphics card the processor draws the canvas of a test.
 
-    - drawing: without a graphics card the processor draws the canvas of a test;
-    - a layer that comes or goes: napari builds or takes down its controls and visuals, 0.1 to
-      0.2 s whatever the layer's size (64×64 px or 12 megapixels), and runs a full garbage
-      collection after each that goes, another 0.1 to 0.4 s once torch is loaded.
-
-    `turns` holds how many layers came or went between two beats: never more than one.
+    `turns` holds how many layers came between two beats: never more than one. `gone` counts those
+    that went: none, since each has napari collect garbage, 0.1 to 0.4 s once torch is loaded.
     """
 
-    def __init__(self, viewer, monkeypatch) -> None:
+    def __init__(self, viewer) -> None:
         self.gaps: list[tuple[float, str]] = []
         self.turns: list[tuple[int, str]] = []
-        self._layers = 0
+        self.gone = 0
+        self._came = 0
         self.doing = "start"
-        self._napari = self._began = 0.0
+        self._drawn = self._began = 0.0
         canvas = viewer.window._qt_viewer.canvas._scene_canvas
         canvas.events.draw.connect(self._begin, position="first")
         canvas.events.draw.connect(self._end, position="last")
-        for name in ("insert", "__delitem__"):
-            monkeypatch.setattr(LayerList, name, self._left_out(getattr(LayerList, name)))
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.removed.connect(self._on_removed)
         self._last = self._own_time()
         self._timer = QTimer()
         self._timer.setInterval(10)
@@ -58,34 +54,51 @@ class Heartbeat:
         self._began = time.thread_time()
 
     def _end(self, event=None) -> None:
-        self._napari += time.thread_time() - self._began
+        self._drawn += time.thread_time() - self._began
 
-    def _left_out(self, method):
-        def timed(layers, *arguments):
-            start, before = time.thread_time(), self._napari
-            self._layers += 1
-            try:
-                return method(layers, *arguments)
-            finally:
-                self._napari = before + time.thread_time() - start
+    def _on_inserted(self, event=None) -> None:
+        self._came += 1
 
-        return timed
+    def _on_removed(self, event=None) -> None:
+        self.gone += 1
 
     def _own_time(self) -> float:
-        return time.thread_time() - self._napari
+        return time.thread_time() - self._drawn
 
     def _beat(self) -> None:
         now = self._own_time()
         self.gaps.append((now - self._last, self.doing))
-        self.turns.append((self._layers, self.doing))
-        self._last, self._layers = now, 0
+        self.turns.append((self._came, self.doing))
+        self._last, self._came = now, 0
 
     def skip(self) -> None:
         """Leave out what came since the last beat: a window or a dock being built."""
         self._timer.stop()
         QApplication.processEvents()
-        self._last, self._layers = self._own_time(), 0
+        self._last, self._came = self._own_time(), 0
         self._timer.start()
+
+    def plain(self, viewer) -> float:
+        """Return what one small layer of no meaning costs napari here and now, in seconds.
+
+        That is 0.05 to 0.1 s on an idle machine, and several times as much on one whose caches are
+        used by others: nothing that shows a layer can take less.
+        """
+        self._timer.stop()
+        gone = self.gone
+        active = viewer.layers.selection.active
+        seconds = []
+        for _ in range(4):
+            layer = Labels(np.zeros((8, 8), np.uint8))
+            start = self._own_time()
+            viewer.add_layer(layer)
+            QApplication.processEvents()
+            seconds.append(self._own_time() - start)
+            viewer.layers.remove(layer)
+        viewer.layers.selection.active = active
+        self.skip()
+        self.gone = gone
+        return max(seconds[1:])
 
     def worst(self) -> list[tuple[float, str]]:
         """Return the longest gaps."""
@@ -118,7 +131,7 @@ def viewer(make_napari_viewer):
 def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
-    heart = Heartbeat(viewer, monkeypatch)
+    heart = Heartbeat(viewer)
 
     def wait(condition, seconds: int = 240) -> None:
         qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
@@ -135,6 +148,7 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     before = photograph.data.copy()
     viewer.layers.selection.active = photograph
     heart.skip()
+    plain = [heart.plain(viewer)]
 
     # Detect.
     detect = open_widget("Detect lesions")
@@ -247,6 +261,18 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     wait(lambda: shown)
     assert result_labels(viewer, outcome.name)
 
+    # And once more with the same: its layers take the new result, none goes.
+    plain.append(heart.plain(viewer))
+    first = result_labels(viewer, outcome.name)
+    known = {id(layer) for layer in viewer.layers}
+    heart.doing = "detect the same again"
+    shown.clear()
+    heart.skip()
+    detect.run()
+    wait(lambda: shown)
+    assert list(map(id, result_labels(viewer, outcome.name))) == list(map(id, first))
+    assert {id(layer) for layer in viewer.layers} == known
+
     # Evaluate before and after.
     evaluate = open_widget("Evaluate against truth")
     heart.doing = "evaluate"
@@ -263,5 +289,9 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
         assert row["lesions"] > 100
         assert 0 < row["sensitivity"] <= 1
         assert 0 < row["aupr"] < 1
+    plain.append(heart.plain(viewer))
+    assert heart.gone == 0
     assert max(heart.turns)[0] == 1, sorted(heart.turns)[-5:]
-    assert heart.worst()[0][0] < LIMIT, heart.worst()
+    # On a machine so busy that napari's own share of a layer comes near the limit, twice that.
+    assert heart.worst()[0][0] < max(LIMIT, 2 * max(plain)), (heart.worst(), plain)
+    print("plain", plain, heart.worst())

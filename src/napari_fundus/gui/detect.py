@@ -3,7 +3,6 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +28,11 @@ from napari_fundus.gui.device_choice import DeviceChoice
 from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.landmarks import landmarks_of
 from napari_fundus.gui.layer_choice import LayerChoice
-from napari_fundus.gui.layers import LayerTuple, add_layers, detection_layers
+from napari_fundus.gui.layers import LayerTuple, detection_layers
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
+from napari_fundus.gui.replacing import Exchange
 from napari_fundus.gui.results import ResultsPanel
 from napari_fundus.gui.run_bar import RunBar
 from napari_fundus.gui.turns import Turns
@@ -234,19 +234,15 @@ class DetectWidget(QWidget):
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
         active = self._viewer.layers.selection.active
-        outdated = self._outdated(detections, source)
-        added: list[Layer] = []
-
-        def one_by_one() -> Iterator[None]:
-            for layer in outdated:
-                if any(layer is present for present in self._viewer.layers):
-                    self._viewer.layers.remove(layer)
-                    yield
-            for one in tuples:
-                added.extend(add_layers(self._viewer, [one]))
-                yield
+        edited = self.results.edited_layers() if self.results is not None else []
+        exchange = Exchange(self._viewer, tuples, detections.provenance, source, keep=edited)
+        if self.results is not None and self.results.shows(exchange.outdated):
+            # Its sliders would write what was found before over what is found now.
+            self.results.forget()
+            self.results.setEnabled(False)
 
         def finish() -> None:
+            added = exchange.finish()
             if active is not None and active is not source.layer and active in self._viewer.layers:
                 self._viewer.layers.selection.active = active
             elif labels := [layer for layer in added if isinstance(layer, Labels)]:
@@ -256,31 +252,7 @@ class DetectWidget(QWidget):
             self._set_results(detections, added, source)
             self.shown.emit(added)
 
-        self._turns.start(one_by_one(), finish)
-
-    def _outdated(self, detections: Detections, source: Source) -> list[Layer]:
-        """Return what the same method found in the same layer before, unless it was edited.
-
-        What it found with other weights is hidden, so that the two can be compared. Landmarks go
-        whatever found them: those that a person gave come again.
-        """
-        now = detections.provenance
-        edited = self.results.edited_layers() if self.results is not None else []
-        outdated: list[Layer] = []
-        for layer in list(self._viewer.layers):
-            known = layer.metadata.get(METADATA_KEY)
-            if not isinstance(known, dict) or known.get("source") is not source.layer:
-                continue
-            before = known.get("provenance", {})
-            same = before.get("detector") == now.detector
-            if known.get("kind") == "landmarks" or (
-                same and before.get("checkpoint_sha256") == now.checkpoint_sha256
-            ):
-                if not any(layer is kept for kept in edited):
-                    outdated.append(layer)
-            elif same:
-                layer.visible = False
-        return outdated
+        self._turns.start(exchange.steps(), finish)
 
     def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
         if self.results is not None:

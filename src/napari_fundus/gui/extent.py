@@ -42,16 +42,23 @@ class ExtentRow(QWidget):
         The viewer that holds the layers.
     layers
         Those of the result.
+    adds
+        Whether landmarks that are known are added as a layer where the result has none.
     """
 
     given = Signal(object)
     """The landmarks that a data set or a person gave, when a person has changed them."""
 
     def __init__(
-        self, viewer: ViewerModel, layers: list[Layer], parent: QWidget | None = None
+        self,
+        viewer: ViewerModel,
+        layers: list[Layer],
+        *,
+        adds: bool = True,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._adds = viewer, adds
         self._layers = layers
         self._job: Job | None = None
         self._known = Landmarks()
@@ -114,6 +121,13 @@ class ExtentRow(QWidget):
             self._job.forget()
             self._job = None
 
+    def release(self) -> None:
+        """Stop watching the landmarks, too: their layer is about to show those of another run."""
+        self.forget()
+        if self._layer is not None:
+            self._layer.events.data.disconnect(self._on_data)
+            self._layer = None
+
     def _show(self, measured: tuple[Landmarks, pd.DataFrame]) -> None:
         known, summary = measured
         self.text.setText(_tell_known(known))
@@ -124,7 +138,9 @@ class ExtentRow(QWidget):
         self._own_change = True
         if self._layer is not None and self._layer in self._viewer.layers:
             self._redraw(self._layer)
-        elif self._layer is None and known:  # a layer that a person removed stays away
+        elif (
+            self._adds and self._layer is None and known
+        ):  # a layer that a person removed stays away
             self._add_layer()
         self._own_change = False
 
@@ -145,7 +161,7 @@ class ExtentRow(QWidget):
         about = beside.metadata[METADATA_KEY] if beside is not None else {}
         data, meta, kind = landmark_layer(
             self._known,
-            name=beside.name.rpartition(": ")[0] if beside is not None else "image",
+            name=getattr(about.get("source"), "name", "image"),
             shape=self._shape,
             placement=placement_of(beside) if beside is not None else None,
             metadata={key: about[key] for key in ("source", "provenance") if key in about},

@@ -17,7 +17,7 @@ from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks
-from napari_fundus.lesions import DR_EVIDENCE, describe
+from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -42,6 +42,9 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 _CONTOURS_A_SIDE = 700
 """Outlines are so thin a part of the picture, which can be seen where all of it is."""
 
+_OUTLINED = (DR_EVIDENCE, Lesion.OD)
+"""Large regions, which filled would hide the heat map, or the vessels of the disc."""
+
 
 def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
     """Add `layers` to `viewer`, the first at the bottom, and return them."""
@@ -50,8 +53,8 @@ def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]
     added = [Layer.create(data, meta, kind) for data, meta, kind in layers]
     for layer in added:
         known = layer.metadata.get(METADATA_KEY) or {}
-        if known.get("kind") == "labels" and known.get("lesion") == DR_EVIDENCE:
-            # A filled region would hide what the heat map shows; no layer takes this when made.
+        if known.get("kind") in ("labels", "truth") and known.get("lesion") in _OUTLINED:
+            # No layer takes this when it is made.
             layer.contour = max(max(layer.data.shape) // _CONTOURS_A_SIDE, 1)
             layer.opacity = 1.0
         viewer.add_layer(layer)
@@ -114,10 +117,11 @@ def detection_layers(
 ) -> list[LayerTuple]:
     """Return a result as layers, the bottom one first.
 
-    Probability maps, and those of a method's single stages, are hidden at first, labels are shown;
-    boxes, or outlines where they are many, come where the method's own result is boxes. Where a
-    classifier looked is shown as a heat map through which the photograph can be seen, and the
-    regions in it by their outlines.
+    Names are short, for napari's narrow list: image, detector, class. Probability maps, and those
+    of a method's single stages, are hidden at first, labels are shown; boxes, or outlines where
+    they are many, come where the method's own result is boxes, for classes of which any is found.
+    Where a classifier looked is shown as a heat map through which the photograph can be seen, and
+    the regions in it by their outlines.
 
     Parameters
     ----------
@@ -128,7 +132,8 @@ def detection_layers(
     name
         What the layers' names begin with; by default the image's name.
     """
-    name = name or detections.provenance.image_name or "image"
+    image = name or detections.provenance.image_name or "image"
+    name = f"{image} {detections.provenance.detector}"
     placed = dict(placement or {})
     layers: list[LayerTuple] = []
     layers.extend(
@@ -170,7 +175,7 @@ def detection_layers(
         (
             values,
             {
-                "name": f"{name}: {code} probability",
+                "name": f"{name}: {code} map",
                 "colormap": _map_colormap(code),
                 "contrast_limits": (0.0, 1.0),
                 "blending": "additive",
@@ -188,7 +193,7 @@ def detection_layers(
         (
             labels_of(detections, code),
             {
-                "name": f"{name}: {describe(code).plural}",
+                "name": f"{name}: {_called(code)}",
                 "colormap": label_colormap(code),
                 "opacity": 0.6,
                 "features": features_of(detections.instances, code),
@@ -200,31 +205,37 @@ def detection_layers(
         for code in detections.lesions
     )
     if detections.has_boxes:
-        table = detections.instances
+        found = detections.instances
         layers.extend(
             box_layer(
-                table[table["lesion"] == code],
+                table,
                 detections.labels[code],
                 code,
                 {
-                    "name": f"{name}: {describe(code).name}",
+                    "name": f"{name}: {code}",
                     "metadata": _metadata(detections, code, "boxes"),
                     **placed,
                 },
             )
             for code in detections.lesions
+            if len(table := found[found["lesion"] == code])
         )
     if detections.landmarks:
         layers.append(
             landmark_layer(
                 detections.landmarks,
-                name=name,
+                name=image,
                 shape=detections.shape,
                 placement=placed,
                 metadata={"provenance": detections.provenance.model_dump(mode="json")},
             )
         )
     return layers
+
+
+def _called(lesion: str) -> str:
+    """Return a class's code, or what it is where the code tells little."""
+    return lesion if lesion in set(Lesion) else describe(lesion).plural
 
 
 def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
@@ -266,7 +277,7 @@ def saved_label_layers(
         (
             values,
             {
-                "name": f"{provenance.image_name}: {describe(code).plural}",
+                "name": f"{provenance.image_name} {provenance.detector}: {_called(code)}",
                 "colormap": label_colormap(code),
                 "opacity": 0.6,
                 "metadata": {METADATA_KEY: {**known, "lesion": code}},

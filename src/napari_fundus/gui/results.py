@@ -25,11 +25,12 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.boxes import features_of, set_boxes
+from napari_fundus.gui.boxes import MAX_BOXES, box_layer, features_of, set_boxes
 from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.extent import ExtentRow
+from napari_fundus.gui.layers import add_layers
 from napari_fundus.gui.napari_compat import dock_below
-from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.gui.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.sliders import AreaRow, ClassRow
 from napari_fundus.gui.snippets import as_command, as_python
@@ -72,6 +73,8 @@ class ResultsPanel(QWidget):
         Its layers; found by class and kind in their metadata.
     source
         Python expression for the image, where it has no file.
+    quiet
+        Whether the panel stays out of sight, and so adds no layer of landmarks.
     """
 
     updated = Signal()
@@ -83,12 +86,13 @@ class ResultsPanel(QWidget):
         layers: list[Layer],
         *,
         source: str | None = None,
+        quiet: bool = False,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._run = detections
-        self._source = source
+        self._source, self._quiet = source, quiet
         self._layers = layers
         field = detections.field_of_view
         self._field_px = None if field is None else int(np.count_nonzero(field)) or None
@@ -110,8 +114,11 @@ class ResultsPanel(QWidget):
         # The components at the first thresholds, so that the first move is as quick as the others.
         first = self._settings
         self._start(lambda: relabelled(detections, first, {}, renumber=True), self._keep)
+        self._painted: dict[str, Callable[[Any], None]] = {
+            code: lambda _, code=code: self._on_painted(code) for code in self._labels
+        }
         for code, layer in self._labels.items():
-            layer.events.paint.connect(lambda _, code=code: self._on_painted(code))
+            layer.events.paint.connect(self._painted[code])
 
     def _timer(self, milliseconds: int, action: Any) -> QTimer:
         timer = QTimer(self)
@@ -144,7 +151,7 @@ class ResultsPanel(QWidget):
         self.area.changed.connect(self.set_min_area)
         self.area.setVisible(bool(self.rows))
         layout.addWidget(self.area)
-        self.extent = ExtentRow(self._viewer, self._layers)
+        self.extent = ExtentRow(self._viewer, self._layers, adds=not self._quiet)
         self.extent.setVisible(bool(self.rows))
         self.extent.given.connect(self._on_landmarks)
         layout.addWidget(self.extent)
@@ -265,15 +272,35 @@ class ResultsPanel(QWidget):
 
     def _box_turns(self) -> Iterator[None]:
         """Show the boxes of what is now shown, a layer a turn: shapes take longer than labels."""
-        for code, layer in self._boxes.items():
-            now = self._shown.get(code)
-            old = self._boxed.get(code)
-            if now is None or now.table is old or code in self._edited:
+        for code in self._run.lesions if self._run.has_boxes else ():
+            now, layer = self._shown.get(code), self._boxes.get(code)
+            if now is None or now.table is self._boxed.get(code) or code in self._edited:
                 continue
-            if any(present is layer for present in self._viewer.layers):
+            if layer is None:
+                if len(now.table) and self._add_boxes(code, now.table):
+                    yield
+            elif any(present is layer for present in self._viewer.layers):
                 set_boxes(layer, now)
                 self._boxed[code] = now.table
                 yield
+
+    def _add_boxes(self, code: str, table: pd.DataFrame) -> bool:
+        """Add the boxes of a class of which nothing was found at first, if its labels are there."""
+        labels = self._labels.get(code)
+        if labels is None or not any(labels is present for present in self._viewer.layers):
+            return False
+        common = {
+            "name": labels.name,
+            "metadata": {METADATA_KEY: {**_known(labels), "kind": "boxes"}},
+            **placement_of(labels),
+        }
+        surest = table.nlargest(MAX_BOXES, "score")
+        active = self._viewer.layers.selection.active
+        (layer,) = add_layers(self._viewer, [box_layer(surest, labels.data, code, common)])
+        self._viewer.layers.selection.active = active
+        self._boxes[code], self._boxed[code] = layer, table
+        self._layers.append(layer)
+        return True
 
     def _stamp(self) -> None:
         """Write where the sliders now stand into the layers' metadata."""
@@ -362,13 +389,21 @@ class ResultsPanel(QWidget):
         dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
         dock_below(dock, _TABLE_HEIGHT)
 
+    def shows(self, layers: Iterable[Layer]) -> bool:
+        """Tell whether one of these layers is of the result."""
+        mine = set(map(id, self._layers))
+        return any(id(layer) in mine for layer in layers)
+
     def forget(self) -> None:
-        """Stop all work: the panel is about to be replaced."""
+        """Stop all work and let go of the layers: they may show the result of another run."""
         _panels.discard(self)
         self._gather.stop()
         self._rest.stop()
         self._turns.stop()
-        self.extent.forget()
+        self.extent.release()
+        for code, heard in self._painted.items():
+            self._labels[code].events.paint.disconnect(heard)
+        self._painted = {}
         if self._job is not None:
             self._job.forget()
 

@@ -17,7 +17,13 @@ from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, 
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
 from napari_fundus.gui.edits import with_labels
-from napari_fundus.gui.evaluate.choices import Choice, ChoiceBox, results_in, truths_in
+from napari_fundus.gui.evaluate.choices import (
+    Choice,
+    ChoiceBox,
+    lesion_layers,
+    results_in,
+    truths_in,
+)
 from napari_fundus.gui.evaluate.outcome import AGREEMENT, Legend, OutcomeLayers
 from napari_fundus.gui.evaluate.places import LesionTable, go_to
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
@@ -169,9 +175,11 @@ class CompareWidget(QWidget):
         """Show the two results side by side, or all layers over each other again."""
         a, b = self.a_box.choice(), self.b_box.choice()
         if on and a is not None and b is not None and self.agreement is not None:
-            self._grid.show(a, b, a.source or b.source or self._photograph(a))
+            with self._outcome.cover.at_rest():
+                self._grid.show(a, b, a.source or b.source or self._photograph(a))
         else:
-            self._grid.hide()
+            with self._outcome.cover.at_rest():
+                self._grid.hide()
         self.side_button.blockSignals(True)
         self.side_button.setChecked(self._grid.shown)
         self.side_button.blockSignals(False)
@@ -195,6 +203,7 @@ class CompareWidget(QWidget):
         reason = _why_not(a, b)
         self._say(reason)
         if a is None or b is None or reason:
+            self._outcome.clear()
             return
         for choice in (a, b):
             panel = panel_of(choice.layers)
@@ -246,7 +255,8 @@ class CompareWidget(QWidget):
         if a is None:
             return
         parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
-        self._outcome.show(parts, next(iter(a.labels.values())), per_class=False)
+        over = next(iter(a.labels.values()))
+        self._outcome.show(parts, over, per_class=False, covered=lesion_layers(self._viewer, over))
         where = agreement.lesions["where"]
         self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
         self.summary.setText(summary_html(agreement))
@@ -293,7 +303,7 @@ class CompareWidget(QWidget):
             self._job = None
         self.show_side_by_side(False)
         self.agreement = None
-        self._outcome.clear()
+        self._outcome.rest()
         self.body.setVisible(False)
 
     def forget(self) -> None:
@@ -301,6 +311,7 @@ class CompareWidget(QWidget):
         for box in (self.a_box, self.b_box, self.truth_box):
             box.disconnect_viewer()
         self._drop()
+        self._outcome.clear()
 
 
 class _Pending:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Choice", "ChoiceBox", "known_of", "results_in", "truths_in"]
+__all__ = ["Choice", "ChoiceBox", "known_of", "lesion_layers", "results_in", "truths_in"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +113,19 @@ def truths_in(viewer: ViewerModel) -> list[Choice]:
     return choices
 
 
+def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
+    """Return the layers that show lesions on the same picture as `over`: found, boxed or true."""
+    drawn = [layer for choice in truths_in(viewer) for layer in choice.labels.values()]
+    shape = tuple(over.data.shape)
+    return [
+        layer
+        for layer in viewer.layers
+        if any(layer is mine for mine in drawn)
+        or known_of(layer).get("kind") in ("labels", "boxes", "heatmap")
+        if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
+    ]
+
+
 def _by_class(layers: Iterable[Layer]) -> dict[str, Labels]:
     found: dict[str, Labels] = {}
     for layer in layers:
@@ -183,6 +196,7 @@ class ChoiceBox(QComboBox):
         super().__init__(parent)
         self._viewer, self._find, self._preferred = viewer, find, preferred
         self._choices: list[Choice] = []
+        self._heard: list[Layer] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -205,6 +219,15 @@ class ChoiceBox(QComboBox):
         self._later.stop()
         for emitter in self._emitters():
             emitter.disconnect(self._schedule)
+        self._hear([])
+
+    def _hear(self, layers: list[Layer]) -> None:
+        """Listen to layers, which may come to show another result."""
+        for layer in self._heard:
+            layer.events.metadata.disconnect(self._schedule)
+        for layer in layers:
+            layer.events.metadata.connect(self._schedule)
+        self._heard = layers
 
     def _schedule(self, event: Any = None) -> None:
         self._later.start()
@@ -226,23 +249,38 @@ class ChoiceBox(QComboBox):
 
     def refresh(self) -> None:
         """List the choices again; `chosen` tells if another, or other layers, now stand there."""
-        before = self.choice()
+        before, known = self.choice(), _told(self.choice())
         self._choices = self._find(self._viewer)
+        self._hear([layer for choice in self._choices for layer in choice.labels.values()])
         self.blockSignals(True)
         self.clear()
         for choice in self._choices:
             self.addItem(choice.title)
             self.setItemData(self.count() - 1, choice.title, 3)  # as a tooltip
-        keys = [choice.key for choice in self._choices]
-        if before is not None and before.key in keys:
-            self.setCurrentIndex(keys.index(before.key))
-        elif len(keys) > self._preferred:
+        place = self._place_of(before)
+        if place is not None:
+            self.setCurrentIndex(place)
+        elif len(self._choices) > self._preferred:
             self.setCurrentIndex(self._preferred)
         self.blockSignals(False)
-        now = self.choice()
-        if _layers(now) != _layers(before):
+        if _told(self.choice()) != known:
             self.chosen.emit()
 
+    def _place_of(self, before: Choice | None) -> int | None:
+        """Return where a choice now stands: the same, or another result in its layers."""
+        if before is None:
+            return None
+        keys = [choice.key for choice in self._choices]
+        if before.key in keys:
+            return keys.index(before.key)
+        mine = set(map(id, before.labels.values()))
+        return next(
+            (i for i, c in enumerate(self._choices) if mine & set(map(id, c.labels.values()))), None
+        )
 
-def _layers(choice: Choice | None) -> dict[str, int]:
-    return {} if choice is None else {code: id(layer) for code, layer in choice.labels.items()}
+
+def _told(choice: Choice | None) -> tuple[Any, dict[str, int]]:
+    """Return what makes a choice another one: its result, and its layers."""
+    if choice is None:
+        return None, {}
+    return choice.key, {code: id(layer) for code, layer in choice.labels.items()}

@@ -87,7 +87,7 @@ class Following(QObject):
         panel = panel_of(choice.layers)
         self._own: ResultsPanel | None = None
         if panel is None and detections is not None:
-            panel = self._own = ResultsPanel(viewer, detections, choice.layers)
+            panel = self._own = ResultsPanel(viewer, detections, choice.layers, quiet=True)
             panel.hide()
         self._panel = panel
         self._detections = detections

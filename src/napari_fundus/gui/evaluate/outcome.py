@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
+from napari_fundus.gui.evaluate.cover import Cover
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ AGREEMENT: tuple[tuple[str, str], ...] = (
 class OutcomeLayers:
     """Labels layers with three values, one for all classes or one a class, updated in place.
 
+    What they are made of is hidden beneath them, see `cover`. They are kept, empty and hidden, when
+    another result is chosen: a layer that goes costs napari up to half a second.
+
     Parameters
     ----------
     viewer
@@ -59,6 +63,9 @@ class OutcomeLayers:
         self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
         self._layers: dict[str, Labels] = {}
         self._written: dict[str, list[Index]] = {}
+        self._resting: list[Labels] = []
+        self.cover = Cover(viewer)
+        """Hides what lies beneath."""
 
     @property
     def layers(self) -> list[Labels]:
@@ -66,7 +73,14 @@ class OutcomeLayers:
         present = set(map(id, self._viewer.layers))
         return [layer for layer in self._layers.values() if id(layer) in present]
 
-    def show(self, parts: Mapping[str, Parts], over: Layer, *, per_class: bool) -> None:
+    def show(
+        self,
+        parts: Mapping[str, Parts],
+        over: Layer,
+        *,
+        per_class: bool,
+        covered: Iterable[Layer] = (),
+    ) -> None:
         """Show the pixels of all classes, in the main thread; only pixels that are any are touched.
 
         Parameters
@@ -78,6 +92,8 @@ class OutcomeLayers:
             A layer of the picture's size that gives the place.
         per_class
             Whether each class has a layer of its own.
+        covered
+            What is hidden as long as one of these layers is seen.
         """
         groups = (
             {code: [mine] for code, mine in parts.items()}
@@ -99,23 +115,42 @@ class OutcomeLayers:
             self._written[name] = written
             # Setting the data anew would make napari look at all layers' extents again; a thumbnail
             # at each move of a slider would have the list of layers painted anew.
+            if any(layer is other for other in self._resting):
+                self._resting = [other for other in self._resting if other is not layer]
+                layer.visible = True
             layer.refresh(extent=False, thumbnail=False, highlight=False)
+        self.cover.lay(self.layers, covered)
+
+    def rest(self) -> None:
+        """Hide the layers, and what they show, until there is something to show again."""
+        self.cover.lift()
+        for name, layer in self._layers.items():
+            flat = layer.data.reshape(-1)
+            for pixels in self._written.pop(name, ()):
+                flat[pixels] = 0
+            if layer.visible:
+                layer.visible = False
+                self._resting.append(layer)
 
     def clear(self) -> None:
         """Take the layers out of the viewer."""
+        self.cover.lift()
         for name in list(self._layers):
             self._drop(name)
 
     def _drop(self, name: str) -> None:
         layer = self._layers.pop(name)
         self._written.pop(name, None)
+        self._resting = [other for other in self._resting if other is not layer]
         if any(layer is present for present in self._viewer.layers):
             self._viewer.layers.remove(layer)
 
     def _layer(self, name: str, over: Layer) -> Labels:
         layer = self._layers.get(name)
         if layer is not None and any(layer is present for present in self._viewer.layers):
-            return layer
+            if layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over):
+                return layer
+            self._drop(name)
         self._written.pop(name, None)
         colours: dict[int | None, Any] = {
             value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
@@ -141,6 +176,11 @@ class OutcomeLayers:
             self._viewer.layers.selection.active = active
         self._layers[name] = layer
         return layer
+
+
+def _lies_like(layer: Layer, other: Layer) -> bool:
+    mine, its = placement_of(layer), placement_of(other)
+    return all(np.array_equal(mine[name], its[name]) for name in mine)
 
 
 class Legend(QWidget):

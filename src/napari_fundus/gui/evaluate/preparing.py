@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_fundus.detections import Detections
@@ -59,7 +59,9 @@ def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) 
         if probability is not None:
             pixels = PixelHistogram((33,))
             areas[code] = pixels.add(probability, truths[code].labels > 0)
-            curves[code] = Curve.of_precision_recall(code, pixels.curve(0), 1)
+            # Drawn at all thresholds, but told by the same area as in the table of figures.
+            curve = Curve.of_precision_recall(code, pixels.curve(0), 1)
+            curves[code] = replace(curve, summary=areas[code])
     if run is not None:
         monitor.check()
         # Labelled here, so that a panel of sliders opens at once in the main thread.

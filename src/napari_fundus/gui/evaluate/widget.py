@@ -13,7 +13,7 @@ from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.evaluation.curves import Curve, CurveKind
 from napari_fundus.evaluation.judgement import Judgement
-from napari_fundus.gui.evaluate.choices import Choice
+from napari_fundus.gui.evaluate.choices import Choice, lesion_layers
 from napari_fundus.gui.evaluate.following import Following, judge_all
 from napari_fundus.gui.evaluate.lists import nearest_lesion
 from napari_fundus.gui.evaluate.outcome import TRUTH, OutcomeLayers
@@ -155,6 +155,7 @@ class EvaluateWidget(QWidget):
         reason = _why_not(result, truth)
         self.view.say(reason)
         if result is None or truth is None or reason:
+            self._outcome.clear()
             return
         self._truth = truth
         for layer in truth.labels.values():
@@ -231,7 +232,9 @@ class EvaluateWidget(QWidget):
             for code, j in self._judged.items()
         }
         over = next(iter(self._following.choice.labels.values()))
-        self._outcome.show(parts, over, per_class=self.view.per_class)
+        self._outcome.show(
+            parts, over, per_class=self.view.per_class, covered=lesion_layers(self._viewer, over)
+        )
         for layer in self._outcome.layers:
             if not any(layer is known for known in self._clicked):
                 layer.mouse_drag_callbacks.append(self._on_canvas)
@@ -330,13 +333,13 @@ class EvaluateWidget(QWidget):
             self._following.deleteLater()
             self._following = None
         self._prepared, self._judged, self.figures, self.curves = None, {}, None, {}
-        self._outcome.clear()
-        self._clicked = []
+        self._outcome.rest()
         self.view.reset()
 
     def forget(self) -> None:
         """Stop all work and listen no more: the widget was closed."""
         self._drop()
+        self._outcome.clear()
         self.view.forget()
 
 

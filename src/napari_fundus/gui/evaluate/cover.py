@@ -1,0 +1,83 @@
+"""Hides the layers that lie beneath others while those are seen, and shows them again after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["Cover"]
+
+
+class Cover:
+    """Lets either some layers be seen, or those that they cover.
+
+    The eye of a covering layer in napari's list switches between the two. What a person shows or
+    hides meanwhile stays as the person left it.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._above: list[Layer] = []
+        self._below: list[Layer] = []
+        self._hidden: list[Layer] = []
+        self._own = False
+
+    def lay(self, above: Iterable[Layer], below: Iterable[Layer]) -> None:
+        """Hide the layers `below` as long as one of those `above` is seen.
+
+        While the layers above are the same, those below stay what they were: what comes later,
+        such as another result, is there to be seen.
+        """
+        above = list(above)
+        if list(map(id, above)) == list(map(id, self._above)):
+            return
+        for layer in self._above:
+            layer.events.visible.disconnect(self._on_eye)
+        for layer in above:
+            layer.events.visible.connect(self._on_eye)
+        self._above, self._below = above, list(below)
+        self._on_eye()
+
+    def lift(self) -> None:
+        """Show again what was hidden, and let go of all layers."""
+        self.lay((), ())
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let something else show and hide layers."""
+        before, self._own = self._own, True
+        try:
+            yield
+        finally:
+            self._own = before
+
+    def _on_eye(self, event: Any = None) -> None:
+        if self._own:
+            return
+        if any(layer.visible for layer in self._above):
+            hidden = [layer for layer in self._below if layer.visible]
+            self._hidden += [x for x in hidden if not any(x is y for y in self._hidden)]
+            for layer in hidden:
+                layer.visible = False
+        else:
+            shown, self._hidden = self._hidden, []
+            _show(self._present(shown))
+
+    def _present(self, layers: list[Layer]) -> list[Layer]:
+        present = set(map(id, self._viewer.layers))
+        return [layer for layer in layers if id(layer) in present]
+
+
+def _show(layers: Iterable[Layer]) -> None:
+    for layer in layers:
+        layer.visible = True

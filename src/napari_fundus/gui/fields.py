@@ -15,6 +15,7 @@ __all__ = [
     "field_title",
     "field_tooltip",
     "field_unit",
+    "field_zero",
     "model_defaults",
 ]
 
@@ -33,6 +34,11 @@ def field_extra(field: FieldInfo) -> dict[str, Any]:
 def field_unit(field: FieldInfo) -> str:
     """Return a field's unit (``json_schema_extra={"unit": "px"}``), or nothing."""
     return str(field_extra(field).get("unit", ""))
+
+
+def field_zero(field: FieldInfo) -> str:
+    """Return what a field's least value is shown as, such as ``"no limit"``; nothing for itself."""
+    return str(field_extra(field).get("zero", ""))
 
 
 def model_defaults(model: type[BaseModel]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from napari_fundus.gui.fields import (
     field_title,
     field_tooltip,
     field_unit,
+    field_zero,
     model_defaults,
 )
 from napari_fundus.gui.spin import FloatSpinBox
@@ -200,6 +201,7 @@ class FloatEditor(Editor):
         )
         if unit := field_unit(field):
             self.control.setSuffix(f" {unit}")
+        self.control.setSpecialValueText(field_zero(field))
         self.control.valueChanged.connect(lambda _: self.changed.emit())
         self._put(self.control)
 

@@ -24,12 +24,16 @@ from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, source_of
 from napari_fundus.gui.run_bar import RunBar
 from napari_fundus.monitor import Monitor
+from napari_fundus.plugins import find_detectors
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
 __all__ = ["ResemblanceWidget", "colours_of"]
+
+_REFINING = "multiscale"
+"""Name of the detector whose network looks at the lesions."""
 
 _ALIKE = 6
 _THUMBNAIL = 104
@@ -111,6 +115,8 @@ class ResemblanceWidget(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.device_choice = DeviceChoice()
+        if (refining := find_detectors().detectors.get(_REFINING)) is not None:
+            self.device_choice.set_detector(refining)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Lesions", self.labels_choice)
@@ -129,6 +135,7 @@ class ResemblanceWidget(QWidget):
         self.dots.sigClicked.connect(self._clicked)
         self.plot.addItem(self.dots)
         layout.addWidget(self.plot)
+        self.plot.setVisible(False)
         self.alike_title = QLabel()
         self.alike_title.setWordWrap(True)
         layout.addWidget(self.alike_title)
@@ -152,6 +159,10 @@ class ResemblanceWidget(QWidget):
         ]
         self.labels_choice.clear()
         self.labels_choice.addItems([layer.name for layer in self._layers])
+        # At first the class of which most was found: with one lesion there is nothing to compare.
+        counts = [len(layer.features) for layer in self._layers]
+        if chosen is None and counts:
+            self.labels_choice.setCurrentIndex(counts.index(max(counts)))
         for index, layer in enumerate(self._layers):
             if layer is chosen:
                 self.labels_choice.setCurrentIndex(index)
@@ -220,6 +231,7 @@ class ResemblanceWidget(QWidget):
         self.dots.setData(
             found.plane[:, 1], found.plane[:, 0], brush=brushes, data=list(range(len(colours)))
         )
+        self.plot.setVisible(True)
         self.plot.autoRange()
         self.alike_title.setText("Click a point to see the lesion, and those most alike.")
         self.run_bar.say("")

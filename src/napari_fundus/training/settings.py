@@ -87,7 +87,7 @@ class TrainingSettings(BaseModel):
             "Stop after so much time; 0 for no limit. The schedule cosine then ends at the limit, "
             "and the run cannot be repeated to the bit."
         ),
-        json_schema_extra={"unit": "min"},
+        json_schema_extra={"unit": "min", "zero": "no limit"},
     )
     validation_share: Annotated[float, Field(ge=0, le=0.9)] = Field(
         0.2, title="Validation share", description="Share of the images that is held back."

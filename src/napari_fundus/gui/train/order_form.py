@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.checkpoints import check_name
+from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.device_choice import DeviceChoice
@@ -67,6 +68,8 @@ class OrderForm(QWidget):
         self.detector_choice = QComboBox()
         for name, detector in self._detectors.items():
             self.detector_choice.addItem(detector.title, name)
+        default = self.detector_choice.findData(DEFAULT_DETECTOR)
+        self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
         self.needs = QLabel()
         self.needs.setWordWrap(True)

@@ -1,6 +1,6 @@
 """Put two trained U-Nets, the second of half the scale, into one file that averages them.
 
-Run ``python scripts/join_unets.py FINE COARSE -o BOTH.safetensors``.
+Run ``python scripts/join_unets.py FINE COARSE -o BOTH.safetensors [--share SE=0.8 …]``.
 """
 
 from __future__ import annotations
@@ -18,9 +18,19 @@ def main() -> None:
     parser.add_argument("fine", type=Path, help="best.safetensors of a training")
     parser.add_argument("coarse", type=Path, help="of one on half the disc's diameter and blur")
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="CLASS=SHARE",
+        help="weight of the second one's logits for a class, .5 where not given",
+    )
     parser.add_argument("--overwrite", action="store_true")
     chosen = parser.parse_args()
-    tensors, card = join_scales(read_checkpoint(chosen.fine), read_checkpoint(chosen.coarse))
+    shares = {code: float(share) for code, _, share in (s.partition("=") for s in chosen.share)}
+    tensors, card = join_scales(
+        read_checkpoint(chosen.fine), read_checkpoint(chosen.coarse), shares=shares
+    )
     save_checkpoint(chosen.output, tensors, card, overwrite=chosen.overwrite)
     print(f"{chosen.output}: {chosen.output.stat().st_size / 1e6:.2f} MB")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.nn import functional
 
 from napari_fundus.backends.unet import UNet
@@ -13,7 +14,7 @@ from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.devices import choose_device
-from napari_fundus.errors import CheckpointError
+from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.tiles import run_tiles
@@ -92,9 +93,10 @@ def test_tiles_equal_one_pass() -> None:
     assert np.ptp(whole[inner]) > 0.5
 
 
-def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina) -> None:
+@pytest.mark.parametrize("shares", [{}, {"EX": 0.8}, {"MA": 0, "EX": 1}])
+def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina, shares) -> None:
     fine, coarse = files("near", 128, 4), files("far", 64, 2, train=("a", "c"))
-    tensors, card = join_scales(fine, coarse)
+    tensors, card = join_scales(fine, coarse, shares=shares)
     path = tmp_path / "both.safetensors"
     save_checkpoint(path, tensors, card)
     image = FundusImage(retina.pixels)
@@ -114,7 +116,9 @@ def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina) ->
     with torch.inference_mode():
         far = nets[1](functional.avg_pool2d(planes, 2))
         far = functional.interpolate(far, scale_factor=2.0, mode="bilinear")
-        mean = ((nets[0](planes) + far) / 2).sigmoid()[0, :, :height, :width].numpy()
+        weights = torch.tensor([shares.get(code, 0.5) for code in ("MA", "EX")])[:, None, None]
+        mean = ((1 - weights) * nets[0](planes) + weights * far).sigmoid()
+        mean = mean[0, :, :height, :width].numpy()
     for values, code in zip(mean, ("MA", "EX"), strict=True):
         difference = np.abs(prepared.to_original(values) - found.probability[code])
         # Near the frame's border tiles and one pass see other fillings.
@@ -135,6 +139,17 @@ def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina) ->
 def test_what_does_not_go_together_is_told(files, other, reason) -> None:
     with pytest.raises(CheckpointError, match=reason):
         join_scales(files("near", 128, 4), files("far", **other))
+
+
+@pytest.mark.parametrize("shares", [{"HE": 0.5}, {"MA": 1.2}, {"EX": -0.1}])
+def test_shares_are_of_the_classes_and_from_0_to_1(files, shares) -> None:
+    with pytest.raises(OptionsError, match="from 0 to 1, of the classes MA, EX"):
+        join_scales(files("near", 128, 4), files("far", 64, 2), shares=shares)
+
+
+def test_shares_without_a_second_network_are_refused() -> None:
+    with pytest.raises(ValidationError, match="of two networks"):
+        Architecture(outputs=2, coarse_share=(0.5, 0.5))
 
 
 def test_a_joined_one_cannot_be_joined_again(files, tmp_path) -> None:

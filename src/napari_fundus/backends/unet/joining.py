@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_fundus.checkpoints import Checkpoint, ModelCard
-from napari_fundus.errors import CheckpointError
+from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.inference.recipes import recipe_on_card
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ FINE, COARSE = "fine", "coarse"
 """Names of the two networks in the file; those of its tensors begin with them."""
 
 
-def join_scales(fine: Checkpoint, coarse: Checkpoint) -> tuple[Mapping[str, Tensor], ModelCard]:
+def join_scales(
+    fine: Checkpoint, coarse: Checkpoint, *, shares: Mapping[str, float] | None = None
+) -> tuple[Mapping[str, Tensor], ModelCard]:
     """Return tensors and card of the detector that averages both networks.
 
     Parameters
@@ -27,11 +29,16 @@ def join_scales(fine: Checkpoint, coarse: Checkpoint) -> tuple[Mapping[str, Tens
         Its preprocessing is that of the whole.
     coarse
         Trained on the same classes, at half the disc's diameter and half the blur.
+    shares
+        Weight of the coarse network's logits in the mean, 0 to 1, for each class; .5 where it is
+        not given.
 
     Raises
     ------
     CheckpointError
         The two do not go together; the message says why.
+    OptionsError
+        A share is of an unknown class, or not from 0 to 1.
     """
     recipe, other = recipe_on_card(fine), recipe_on_card(coarse)
     halved = recipe.model_copy(
@@ -51,6 +58,13 @@ def join_scales(fine: Checkpoint, coarse: Checkpoint) -> tuple[Mapping[str, Tens
         )
     if nested := [c.path for c in (fine, coarse) if c.card.architecture.get(COARSE)]:
         raise CheckpointError(f"{nested[0]} holds two scales already.")
+    given = dict(shares or {})
+    odd = [c for c, share in given.items() if c not in fine.card.lesions or not 0 <= share <= 1]
+    if odd:
+        raise OptionsError(
+            f"Share of {', '.join(odd)}: shares are from 0 to 1, of the classes "
+            f"{', '.join(fine.card.lesions)}."
+        )
     tensors = {
         f"{part}.{key}": values
         for part, checkpoint in ((FINE, fine), (COARSE, coarse))
@@ -65,7 +79,11 @@ def join_scales(fine: Checkpoint, coarse: Checkpoint) -> tuple[Mapping[str, Tens
     )
     card = fine.card.model_copy(
         update={
-            "architecture": {**fine.card.architecture, COARSE: coarse.card.architecture},
+            "architecture": {
+                **fine.card.architecture,
+                COARSE: coarse.card.architecture,
+                "coarse_share": [given.get(code, 0.5) for code in fine.card.lesions],
+            },
             "split": split,
             "metrics": {},
             "command": f"{fine.card.command} && {coarse.card.command}",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from napari_fundus.backends.unet.two_scales import TwoScales
@@ -33,7 +33,10 @@ class Architecture(BaseModel):
         Name of smp's encoder.
     coarse
         What a second network is built from, which sees the picture at half the scale: the answer
-        is then the mean of both; None for one network.
+        is then a mean of both; None for one network.
+    coarse_share
+        Weight of the second network's logits in that mean, for each class, 0 to 1; empty for one
+        half each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +54,13 @@ class Architecture(BaseModel):
     stem: Literal[1, 2, 4] = 2
     encoder: str = "resnet34"
     coarse: Architecture | None = None
+    coarse_share: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        if self.coarse_share and (self.coarse is None or len(self.coarse_share) != self.outputs):
+            raise ValueError("coarse_share is one number a class, of two networks")
+        return self
 
     @property
     def multiple(self) -> int:
@@ -66,7 +76,7 @@ class Architecture(BaseModel):
         A coarse network reaches twice as far, and a block more for the way back to the full scale.
         """
         if self.coarse is not None:
-            own = self.model_copy(update={"coarse": None}).reach
+            own = self.model_copy(update={"coarse": None, "coarse_share": ()}).reach
             return max(own, 2 * self.coarse.reach + 4)
         if self.kind != "plain":
             return 256
@@ -92,10 +102,11 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
         segmentation_models_pytorch is missing, or knows no such encoder.
     """
     if architecture.coarse is not None:
-        alone = architecture.model_copy(update={"coarse": None})
+        alone = architecture.model_copy(update={"coarse": None, "coarse_share": ()})
         return TwoScales(
             build_network(alone, encoder_weights=encoder_weights),
             build_network(architecture.coarse, encoder_weights=encoder_weights),
+            coarse_share=architecture.coarse_share or (0.5,) * architecture.outputs,
         )
     if architecture.kind == "plain":
         return PlainUNet(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,15 @@ from typing import Any
 
 from napari_fundus.errors import OutputExistsError
 
-__all__ = ["atomic_write", "read_json", "refuse_existing", "remove_leftovers", "write_json"]
+__all__ = [
+    "atomic_folder",
+    "atomic_write",
+    "read_json",
+    "refuse_existing",
+    "remove_leftovers",
+    "replace_folder",
+    "write_json",
+]
 
 _TEMPORARY = ".napari-fundus-"
 
@@ -65,10 +74,68 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a hidden path beside `path` for a folder; rename it when the block ends well.
+
+    As :func:`atomic_write`, for what is a folder of files. Where an older one is replaced and the
+    process is killed between two renamings, there is none under that name.
+
+    Parameters
+    ----------
+    path, overwrite
+        As there.
+
+    Yields
+    ------
+    Path
+        As there; the block makes the folder.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` exists, and `overwrite` is False.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as written:
+                    os.fsync(written.fileno())
+        refuse_existing(path, overwrite=overwrite)
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename the folder `source` to `target`; what is there is moved out of the way, then removed.
+
+    Both lie on one file system. At no moment is there half a folder under the name of `target`.
+    """
+    if not os.path.lexists(target):
+        source.replace(target)
+        return
+    aside = source.parent / f"{_TEMPORARY}{secrets.token_hex(6)}"
+    target.replace(aside)
+    source.replace(target)
+    if aside.is_dir() and not aside.is_symlink():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.unlink()
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what writers that were killed have left in `folder`, in which nobody writes now."""
     for path in Path(folder).glob(f"{_TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, content: Any, *, overwrite: bool = False, indent: int = 2) -> None:

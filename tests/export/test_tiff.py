@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,23 @@ def test_a_damaged_file_is_refused_with_its_name(
     (tmp_path / "eye.probability.tif").write_bytes(whole[:length])
     with pytest.raises(FundusError, match=r"eye\.probability\.tif"):
         load_detections(tmp_path / "eye")
+
+
+def test_a_tile_that_claims_more_than_the_file_takes_no_memory(
+    result: Detections, tmp_path: Path
+) -> None:
+    path = tmp_path / "eye.labels.tif"
+    write_labels_tiff(result, path)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages.first.tags["TileByteCounts"].overwrite([1 << 31])
+    tracemalloc.start()
+    try:
+        with pytest.raises(FundusError, match="a tile is larger than the file"):
+            read_labels_tiff(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 26
 
 
 def test_a_tiff_of_others_is_refused(tmp_path: Path) -> None:

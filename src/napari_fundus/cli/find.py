@@ -70,7 +70,7 @@ def find(
             "-f",
             metavar="NAMES",
             help="What to write, separated by commas: csv, coco, geojson, labels, probability, "
-            "overlay.",
+            "zarr, overlay.",
         ),
     ] = "csv,geojson,labels,overlay",
     shard: Annotated[

@@ -1,4 +1,4 @@
-"""Results as files: CSV, COCO JSON, GeoJSON, label and probability TIFF, and an overlay picture.
+"""Results as files: CSV, COCO JSON, GeoJSON, TIFF of labels and maps, OME-Zarr, overlays.
 
 Examples
 --------
@@ -24,6 +24,7 @@ from napari_fundus.export.formats import (
     safe_stem,
 )
 from napari_fundus.export.geojson import to_geojson, write_geojson
+from napari_fundus.export.ome_zarr import is_zarr_result, read_zarr, write_zarr
 from napari_fundus.export.overlay import draw_overlay, write_overlay
 from napari_fundus.export.tables import read_csv, read_provenance, write_csv, write_provenance
 from napari_fundus.export.tiff import (
@@ -43,11 +44,13 @@ __all__ = [
     "draw_overlay",
     "export",
     "is_export",
+    "is_zarr_result",
     "load_detections",
     "read_csv",
     "read_labels_tiff",
     "read_probability_tiff",
     "read_provenance",
+    "read_zarr",
     "safe_stem",
     "to_coco",
     "to_geojson",
@@ -58,4 +61,5 @@ __all__ = [
     "write_overlay",
     "write_probability_tiff",
     "write_provenance",
+    "write_zarr",
 ]

@@ -16,6 +16,7 @@ from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError
 from napari_fundus.export.coco import write_coco
 from napari_fundus.export.geojson import write_geojson
+from napari_fundus.export.ome_zarr import check_zarr, read_zarr, write_zarr
 from napari_fundus.export.overlay import write_overlay
 from napari_fundus.export.tables import write_csv, write_provenance
 from napari_fundus.export.tiff import (
@@ -23,7 +24,7 @@ from napari_fundus.export.tiff import (
     write_labels_tiff,
     write_probability_tiff,
 )
-from napari_fundus.files import refuse_existing
+from napari_fundus.files import refuse_existing, replace_folder
 from napari_fundus.image import FundusImage
 
 __all__ = [
@@ -67,6 +68,7 @@ FORMATS: dict[str, Format] = {
         Format("geojson", ".geojson", "GeoJSON for QuPath"),
         Format("labels", ".labels.tif", "Label TIFF, one page a class"),
         Format("probability", ".probability.tif", "Probability TIFF, the whole result"),
+        Format("zarr", ".zarr", "OME-Zarr, the whole result"),
         Format("overlay", ".overlay.jpg", "Picture with outlines"),
     )
 }
@@ -87,6 +89,7 @@ _WRITERS = {
     "geojson": write_geojson,
     "labels": write_labels_tiff,
     "probability": write_probability_tiff,
+    "zarr": write_zarr,
 }
 
 
@@ -96,12 +99,14 @@ def check_formats(names: Collection[str]) -> tuple[str, ...]:
     Raises
     ------
     OptionsError
-        One of them is not known, or there is none.
+        One of them is not known, or needs a library that is not installed, or there is none.
     """
     if unknown := sorted(set(names) - set(FORMATS)):
         raise OptionsError(f"Unknown format {', '.join(unknown)}. There are: {', '.join(FORMATS)}.")
     if not names:
         raise OptionsError(f"No format was given. There are: {', '.join(FORMATS)}.")
+    if "zarr" in names:
+        check_zarr()
     return tuple(name for name in FORMATS if name in names)
 
 
@@ -196,18 +201,22 @@ def export(
         raise
     targets["provenance"].unlink(missing_ok=True)
     for target in targets.values():
-        (staging / target.name).replace(target)
+        made = staging / target.name
+        if made.is_dir():
+            replace_folder(made, target)
+        else:
+            made.replace(target)
     shutil.rmtree(staging, ignore_errors=True)
     return targets
 
 
 def load_detections(path: str | Path) -> Detections:
-    """Read back a result that was exported with the format ``probability``.
+    """Read back a result that was exported with the format ``probability`` or ``zarr``.
 
     Parameters
     ----------
     path
-        ``<folder>/<stem>``, or the file ``<stem>.probability.tif`` itself.
+        ``<folder>/<stem>``, or ``<stem>.probability.tif`` or ``<stem>.zarr`` itself.
 
     Raises
     ------
@@ -217,7 +226,12 @@ def load_detections(path: str | Path) -> Detections:
         The file is damaged or not one of ours.
     """
     path = Path(path)
-    suffix = FORMATS["probability"].suffix
+    suffix, folder = (FORMATS[name].suffix for name in ("probability", "zarr"))
+    if path.name.casefold().endswith(folder):
+        return read_zarr(path)
     if not path.name.casefold().endswith((suffix, ".tif", ".tiff")):
+        store = path.with_name(path.name + folder)
         path = path.with_name(path.name + suffix)
+        if not path.exists() and store.is_dir():
+            return read_zarr(store)
     return read_probability_tiff(path)

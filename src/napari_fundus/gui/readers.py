@@ -22,6 +22,10 @@ def get_reader(path: str | list[str]) -> Reader | None:
     """
     paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
     if len(paths) == 1 and paths[0].is_dir():
+        from napari_fundus.export import is_zarr_result
+
+        if is_zarr_result(paths[0]):
+            return read_files
         return open_folder if _is_dataset(paths[0]) else None
     if all(p.suffix.lower() in IMAGE_SUFFIXES and not _is_volume(p) for p in paths):
         return read_files
@@ -68,11 +72,13 @@ def read_files(path: str | list[str]) -> list[Any]:
 
 def _result_layers(path: Path) -> list[Any]:
     """Return the layers of a result that was saved as maps of probability, or nothing."""
+    from napari_fundus.export import read_probability_tiff, read_zarr
+
+    if path.is_dir():
+        return list(detection_layers(read_zarr(path)))
     if path.suffix.lower() not in (".tif", ".tiff"):
         return []
     import tifffile
-
-    from napari_fundus.export import read_probability_tiff
 
     try:
         with tifffile.TiffFile(path) as tiff:

@@ -1,0 +1,229 @@
+"""A whole result as an OME-Zarr store: compressed pieces that are read one by one."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.detections import Detections
+from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.export.head import Head, Page, detections_of, head_of, map_pages, title_of
+from napari_fundus.files import atomic_folder, read_json
+from napari_fundus.image import MAX_PIXELS
+
+__all__ = ["check_zarr", "is_zarr_result", "read_zarr", "write_zarr"]
+
+_CHUNK = 512
+_OURS = "napari_fundus"
+_MAPS, _FIELD = "0", "labels/field_of_view/0"
+_UNUSED = np.iinfo(np.uint64).max
+"""What an index says of a piece that holds nothing but zeros, and is not stored."""
+
+_MOST_MAPS = 64
+_LABELS = {"version": "0.5", "labels": ["field_of_view"]}
+
+
+def check_zarr() -> None:
+    """Raise `OptionsError` where the zarr library is not installed."""
+    if importlib.util.find_spec("zarr") is None:
+        raise OptionsError(
+            "The format 'zarr' needs the zarr library: pip install \"napari-fundus[scale]\""
+        )
+
+
+def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write everything that a result is made of, without loss, as OME-Zarr 0.5 (Zarr format 3).
+
+    The maps are the channels of array ``0``, float32, shape (C, H, W), in compressed chunks of 512
+    × 512 px; a channel is one file, so that an archive does not drown in files. The field of view
+    is the label image ``field_of_view``. Names of the channels stand in the attribute
+    ``ome``, with the scale (1 px: a photograph tells no micrometres); provenance, thresholds and
+    objects in ``napari_fundus``.
+
+    Raises
+    ------
+    OptionsError
+        The zarr library is not installed.
+    OutputExistsError
+        The store exists, and `overwrite` is False.
+    """
+    check_zarr()
+    import zarr
+
+    pages = map_pages(detections)
+    height, width = detections.shape
+    shown = [title_of(page) for page in pages] or ["nothing"]
+    ome = {
+        "version": "0.5",
+        "multiscales": [_multiscale(detections.provenance.image_name, channels=True)],
+        "omero": {"channels": [_channel(title) for title in shown]},
+    }
+    with atomic_folder(path, overwrite=overwrite) as temporary:
+        root = zarr.create_group(
+            temporary, attributes={"ome": ome, _OURS: head_of(detections, pages)}
+        )
+        maps = _create(root, _MAPS, (len(shown), height, width), "float32")
+        for number, page in enumerate(pages):
+            maps[number] = page.array
+        if detections.field_of_view is not None:
+            root.create_group("labels", attributes={"ome": _LABELS})
+            root.create_group(
+                "labels/field_of_view",
+                attributes={
+                    "ome": {
+                        "version": "0.5",
+                        "multiscales": [_multiscale("field of view", channels=False)],
+                        "image-label": {},
+                    }
+                },
+            )
+            field = _create(root, _FIELD, (height, width), "uint8")
+            field[:] = detections.field_of_view.astype(np.uint8)
+
+
+def is_zarr_result(path: str | Path) -> bool:
+    """Whether a folder is a store that :func:`write_zarr` wrote, as far as its head tells."""
+    path = Path(path)
+    if path.suffix.casefold() != ".zarr":
+        return False
+    try:
+        return _OURS in read_json(path / "zarr.json")["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_zarr(path: str | Path) -> Detections:
+    """Read a store of :func:`write_zarr`: a result equal to the one written.
+
+    Only what :func:`write_zarr` writes is read: other codecs, types and sizes are refused before
+    any of their data is looked at.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such store.
+    FundusError
+        It is not one of ours, or damaged.
+    OptionsError
+        The zarr library is not installed.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"There is no folder {path}.")
+    check_zarr()
+    # What damaged stores raise is not documented; this is the boundary where all of it is caught.
+    try:
+        head = Head.model_validate(read_json(path / "zarr.json")["attributes"][_OURS])
+        shape = head.provenance.image_shape
+        if len(head.pages) > _MOST_MAPS or math.prod(shape) > MAX_PIXELS:
+            raise ValueError(f"{len(head.pages)} maps of shape {shape} are too many")
+        count = max(len(head.pages), 1)
+        maps = _opened(path / _MAPS, (count, *shape), "float32")
+        pages = [
+            Page(entry.kind, entry.lesion, np.asarray(maps[number]))
+            for number, entry in enumerate(head.pages)
+        ]
+        if (path / _FIELD).exists():
+            field = np.asarray(_opened(path / _FIELD, shape, "uint8")[:])
+            pages.append(Page("field_of_view", "", field))
+        return detections_of(head, pages)
+    except Exception as error:
+        raise FundusError(
+            f"{path} is not a Zarr store written by napari-fundus, or is damaged: {error}"
+        ) from error
+
+
+def _create(root: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:
+    from zarr.codecs import BloscCodec
+
+    chunks, shards = _pieces(shape)
+    return root.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+        dimension_names="cyx"[-len(shape) :],
+        fill_value=0,
+    )
+
+
+def _pieces(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of chunks, and of shards, which are the files: one for each channel."""
+    ones = (1,) * (len(shape) - 2)
+    sides = (-(-side // _CHUNK) * _CHUNK for side in shape[-2:])
+    return (*ones, _CHUNK, _CHUNK), (*ones, *sides)
+
+
+def _opened(folder: Path, shape: tuple[int, ...], dtype: str) -> Any:
+    """Open an array that is what :func:`_create` makes, and claims no more memory."""
+    import zarr
+
+    chunks, shards = _pieces(shape)
+    told = read_json(folder / "zarr.json")
+    (sharding,) = told["codecs"]
+    inner = sharding["configuration"]
+    found = (
+        (told["zarr_format"], told["node_type"], told["shape"], told["data_type"]),
+        (told["chunk_grid"]["name"], told["chunk_grid"]["configuration"]["chunk_shape"]),
+        (sharding["name"], inner["chunk_shape"], inner.get("index_location", "end")),
+        [codec["name"] for codec in (*inner["codecs"], *inner["index_codecs"])],
+        (told["chunk_key_encoding"]["name"], bool(told.get("storage_transformers"))),
+    )
+    expected = (
+        (3, "array", list(shape), dtype),
+        ("regular", list(shards)),
+        ("sharding_indexed", list(chunks), "end"),
+        ["bytes", "blosc", "bytes", "crc32c"],
+        ("default", False),
+    )
+    if found != expected:
+        raise ValueError(f"its array {folder.name} is {found}, not {expected}")
+    size = math.prod(chunks) * np.dtype(dtype).itemsize
+    for file in folder.glob("c/**/*"):
+        if file.is_file():
+            _check_shard(file, math.prod(shards) // math.prod(chunks), size)
+    return zarr.open_array(folder, mode="r")
+
+
+def _check_shard(file: Path, count: int, size: int) -> None:
+    """Refuse a file whose pieces would not each unpack to `size` bytes."""
+    length = file.stat().st_size
+    table = 16 * count
+    with file.open("rb") as stream:
+        stream.seek(max(length - table - 4, 0))
+        index: npt.NDArray[np.uint64] = np.frombuffer(stream.read(table), "<u8").reshape(count, 2)
+        for start, stored in index[index[:, 0] != _UNUSED].tolist():
+            if start + stored > length:
+                raise ValueError("a piece lies beyond its file")
+            stream.seek(start + 4)  # of blosc's header, the size unpacked
+            if int.from_bytes(stream.read(4), "little") != size:
+                raise ValueError("a piece claims another size than it has")
+
+
+def _multiscale(name: str, *, channels: bool) -> dict[str, Any]:
+    """Return one level, in pixels of the photograph, as OME-Zarr tells it."""
+    axes = [{"name": axis, "type": "space"} for axis in "yx"]
+    return {
+        "name": name,
+        "axes": [{"name": "c", "type": "channel"}, *axes] if channels else axes,
+        "datasets": [
+            {
+                "path": "0",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0] * (3 if channels else 2)}
+                ],
+            }
+        ],
+    }
+
+
+def _channel(title: str) -> dict[str, Any]:
+    window = {"start": 0.0, "end": 1.0, "min": 0.0, "max": 1.0}
+    return {"label": title, "color": "FFFFFF", "window": window, "active": True}

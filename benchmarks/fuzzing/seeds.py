@@ -18,7 +18,16 @@ from PIL import Image
 from napari_fundus.detections import Detections, Provenance
 from napari_fundus.image import FundusImage
 
-__all__ = ["checkpoint", "correction", "exported", "picture", "png16", "retina", "tiff"]
+__all__ = [
+    "checkpoint",
+    "correction",
+    "exported",
+    "picture",
+    "png16",
+    "retina",
+    "tiff",
+    "zarr_store",
+]
 
 SIDES = (64, 72)
 """Height and width in pixels; 64 is the least that a photograph has."""
@@ -107,6 +116,21 @@ def exported(kind: str) -> bytes:
         "probability": lambda path: tiffs.write_probability_tiff(result, path),
     }
     return _written(writers[kind], f"eye.{kind}")
+
+
+@lru_cache
+def zarr_store() -> dict[str, bytes]:
+    """Return the files of a result as a Zarr store, by their places in it."""
+    from napari_fundus.export import write_zarr
+
+    with TemporaryDirectory() as name:
+        store = Path(name) / "eye.zarr"
+        write_zarr(_result(), store)
+        return {
+            path.relative_to(name).as_posix(): path.read_bytes()
+            for path in sorted(store.rglob("*"))
+            if path.is_file()
+        }
 
 
 @lru_cache

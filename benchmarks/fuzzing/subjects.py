@@ -144,6 +144,12 @@ def _read_export(reader: str, folder: Path) -> object:
     return found.instances if reader == "read_probability_tiff" else found
 
 
+def _read_zarr(folder: Path) -> object:
+    from napari_fundus.export import read_zarr
+
+    return read_zarr(folder / "eye.zarr").instances
+
+
 def _read_record(folder: Path) -> object:
     """Take a batch up again: the record of an image, then the table of all."""
     from napari_fundus.batch.records import Outcome, read_record, write_summary
@@ -241,6 +247,12 @@ def _corrections() -> list[Case]:
     record = next(name for name in files if name.endswith("correction.json"))
     masks = [name for name in files if name.endswith(".tif")]
     return [Case(files, record, damage_json)] * 4 + [Case(files, masks[0], damage_tiff)]
+
+
+def _zarr() -> list[Case]:
+    files = seeds.zarr_store()
+    heads = [Case(files, name, damage_json) for name in files if name.endswith("zarr.json")]
+    return heads + [Case(files, name, damage_bytes) for name in files if "/c/" in name] * 2
 
 
 def _record() -> list[Case]:
@@ -343,6 +355,7 @@ _ALL = (
         _one("file", damage_tiff, partial(seeds.exported, "probability")),
         partial(_read_export, "read_probability_tiff"),
     ),
+    Subject("zarr", _zarr, _read_zarr),
     Subject("batch-record", _record, _read_record),
     Subject(
         "batch-summary", _one("summary.csv", damage_csv, lambda: seeds.SUMMARY_CSV), _read_summary

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from torchvision.models import ResNet101_Weights, resnet101
+from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from napari_fundus.backends.mask_rcnn.heads import Proposals, covered, mask_targets
 from napari_fundus.backends.mask_rcnn.light import LevelPool, LightPyramid
@@ -16,6 +20,7 @@ from napari_fundus.backends.mask_rcnn.network import (
     build_network,
     load_network,
 )
+from napari_fundus.backends.mask_rcnn.residual import take_over
 from napari_fundus.backends.mask_rcnn.targets import objects_found, target_of
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError
@@ -68,13 +73,119 @@ def test_residual_networks_have_the_figures_of_the_paper(kind) -> None:
 
 
 def test_a_residual_network_keeps_the_names_of_torchvisions_weights() -> None:
-    from torchvision.models.detection import maskrcnn_resnet50_fpn
-
     with torch.device("meta"):
         own = build_network(Architecture.of_the_paper("resnet50", classes=90)).state_dict()
         theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
     counters = {n for n in theirs if n.endswith("num_batches_tracked")}
     assert own.keys() == theirs.keys() - counters
+
+
+def empty(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a network made on no device with room for its weights, which are -1."""
+    network.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            tensor.fill_(-1)
+    return network
+
+
+def counted(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return tensors of the network's names and shapes, each full of its own number."""
+    return {
+        name: torch.full(tensor.shape, float(number))
+        for number, (name, tensor) in enumerate(network.state_dict().items())
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def as_published(name: str) -> str:
+    """Return the name in the file of 2019: its modules had other names then."""
+    for pattern, other in (
+        (r"^rpn\.head\.conv\.0\.0\.", "rpn.head.conv."),
+        (r"^(backbone\.fpn\.\w+_blocks\.\d)\.0\.", r"\1."),
+    ):
+        name = re.sub(pattern, other, name)
+    return re.sub(
+        r"^(roi_heads\.mask_head)\.(\d)\.0\.",
+        lambda found: f"{found[1]}.mask_fcn{int(found[2]) + 1}.",
+        name,
+    )
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["names of today", "names of 2019"])
+@pytest.mark.parametrize("planes", [3, 1])
+def test_all_but_what_tells_classes_apart_is_taken_over_from_coco(published, planes) -> None:
+    with torch.device("meta"):
+        theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        network = build_network(Architecture.of_the_paper("resnet50", classes=2, planes=planes))
+    known = counted(theirs)
+    empty(network)
+    take_over(network, {as_published(n): t for n, t in known.items()} if published else known)
+    fresh = {n for n, t in network.state_dict().items() if bool((t == -1).all())}
+    wanted = {
+        f"roi_heads.{part}.{kind}"
+        for part in (
+            "box_predictor.cls_score",
+            "box_predictor.bbox_pred",
+            "mask_predictor.mask_fcn_logits",
+        )
+        for kind in ("weight", "bias")
+    }
+    assert fresh == wanted | ({"backbone.body.conv1.weight"} if planes == 1 else set())
+    for name, tensor in network.state_dict().items():
+        if name not in fresh:
+            assert torch.equal(tensor, known[name])
+
+
+def test_weights_of_another_network_are_not_taken_over_in_part() -> None:
+    with torch.device("meta"):
+        network = build_network(Architecture.of_the_paper("resnet50", classes=2))
+    known = counted(network)
+    known["backbone.renamed.weight"] = known.pop("backbone.body.layer1.0.conv1.weight")
+    with pytest.raises(CheckpointError, match="backbone.body.layer1.0.conv1.weight, backbone.ren"):
+        take_over(empty(network), known)
+
+
+def test_a_deeper_network_takes_over_what_imagenet_taught(monkeypatch) -> None:
+    with torch.device("meta"):
+        theirs = resnet101(weights=None)
+    known = counted(theirs)
+    monkeypatch.setattr(type(ResNet101_Weights.DEFAULT), "get_state_dict", lambda *_, **__: known)
+    network = build_network(Architecture.of_the_paper("resnet101", classes=2), pretrained=True)
+    body = network.backbone.body.state_dict()
+    assert all(torch.equal(tensor, known[name]) for name, tensor in body.items())
+    assert known.keys() - body.keys() == {"fc.weight", "fc.bias"}
+
+
+def test_where_nothing_can_be_downloaded_the_error_says_what_to_do(monkeypatch, tmp_path) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    name = "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"
+    told = rf"COCO.*{name}.*no route to host.*put it at .*{name}.*pretrained=false"
+    with torch.device("meta"), pytest.raises(CheckpointError, match=told):
+        build_network(Architecture.of_the_paper("resnet50", classes=2), pretrained=True)
+
+
+def test_a_damaged_download_is_told_and_never_unpickled(monkeypatch, tmp_path) -> None:
+    ran = tmp_path / "ran"
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+
+    class Harmful:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (ran,)
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.save({"a": Harmful()}, folder / "resnet101-cd907fc2.pth")
+    with (
+        torch.device("meta"),
+        pytest.raises(CheckpointError, match="what lies here is damaged.*put it"),
+    ):
+        build_network(Architecture.of_the_paper("resnet101", classes=2), pretrained=True)
+    assert not ran.exists()
 
 
 def test_pictures_keep_their_size_and_masks_stay_in_their_boxes() -> None:

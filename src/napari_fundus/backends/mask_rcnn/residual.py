@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torchvision.models import ResNet101_Weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-__all__ = ["residual_pyramid", "start_from_coco"]
+from napari_fundus.errors import CheckpointError
+
+__all__ = ["residual_pyramid", "start_from_coco", "take_over"]
+
+_OF_CLASSES = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
+_FIRST = "backbone.body.conv1.weight"
 
 
 def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: bool) -> nn.Module:
@@ -21,19 +31,28 @@ def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: boo
     kind
         ``"resnet50"`` or ``"resnet101"``.
     planes
-        Of the input. Weights of everyday pictures are for three.
+        Of the input. Weights of everyday pictures are for three: with others the first layer
+        starts anew.
     frozen_norm
         Whether the normalizations keep their statistics, as pretrained ones should with small
         batches.
     imagenet
         Whether to download ResNet-101's weights.
+
+    Raises
+    ------
+    CheckpointError
+        The weights could not be downloaded.
     """
     pyramid: Any = resnet_fpn_backbone(
         backbone_name=kind,
-        weights=ResNet101_Weights.DEFAULT if imagenet else None,
+        weights=None,
         norm_layer=FrozenBatchNorm2d if frozen_norm else nn.BatchNorm2d,
         trainable_layers=5,
     )
+    if imagenet:
+        known = _downloaded(ResNet101_Weights.DEFAULT, "ImageNet")
+        _load(pyramid.body, {n: t for n, t in known.items() if not n.startswith("fc.")}, set())
     if planes != 3:
         first = pyramid.body.conv1
         pyramid.body.conv1 = nn.Conv2d(planes, first.out_channels, 7, 2, 3, bias=False)
@@ -41,11 +60,78 @@ def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: boo
 
 
 def start_from_coco(network: nn.Module) -> None:
-    """Give `network` the weights of torchvision's Mask R-CNN on COCO, downloaded, where they fit.
+    """Give `network` the weights of torchvision's Mask R-CNN on COCO, downloaded.
 
-    What tells classes apart starts anew.
+    Raises
+    ------
+    CheckpointError
+        They could not be downloaded, or are of another network.
     """
-    weights = MaskRCNN_ResNet50_FPN_Weights.DEFAULT.get_state_dict(progress=False, check_hash=True)
+    take_over(network, _downloaded(MaskRCNN_ResNet50_FPN_Weights.DEFAULT, "COCO"))
+
+
+def take_over(network: nn.Module, known: Mapping[str, Tensor]) -> None:
+    """Give `network` the weights of torchvision's Mask R-CNN, but for what tells classes apart.
+
+    That starts anew, and so does the first layer of a network that sees other than three planes.
+
+    Parameters
+    ----------
+    network
+        On a ResNet-50.
+    known
+        As torchvision names them, today or when the weights were published.
+
+    Raises
+    ------
+    CheckpointError
+        They are of another network.
+    """
     own = network.state_dict()
-    fitting = {n: t for n, t in weights.items() if n in own and own[n].shape == t.shape}
-    network.load_state_dict(fitting, strict=False)
+    fresh = {name for name in own if name.startswith(_OF_CLASSES)}
+    if _FIRST in known and own[_FIRST].shape != known[_FIRST].shape:
+        fresh.add(_FIRST)
+    wanted = {n: t for n, t in known.items() if n not in fresh and not n.startswith(_OF_CLASSES)}
+    _load(network, wanted, fresh)
+
+
+def _load(network: nn.Module, wanted: dict[str, Tensor], fresh: set[str]) -> None:
+    # A plain dict tells of no versions: torchvision's modules then know their older names too, by
+    # which the published files call pyramid, proposals and mask head.
+    try:
+        result = network.load_state_dict(wanted, strict=False)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise CheckpointError(f"The weights to start from do not fit: {reason}") from error
+    odd = set(result.missing_keys).symmetric_difference(fresh) | set(result.unexpected_keys)
+    if odd:
+        raise CheckpointError(
+            f"The weights to start from are of another network: {', '.join(sorted(odd)[:5])} "
+            f"({len(odd)} in all). This version of torchvision is not known here: train without "
+            "them (pretrained=false), or report it."
+        )
+
+
+def _downloaded(weights: Any, taught_by: str) -> Mapping[str, Tensor]:
+    """Return torchvision's weights, read without unpickling anything but tensors.
+
+    Raises
+    ------
+    CheckpointError
+        They are not here and could not be downloaded, or the file is damaged.
+    """
+    try:
+        known: Mapping[str, Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, weights_only=True, map_location="cpu"
+        )
+    except (OSError, HTTPException, RuntimeError, UnpicklingError, EOFError) as error:
+        name = weights.url.rpartition("/")[2]
+        place = Path(torch.hub.get_dir()) / "checkpoints" / name
+        damaged = isinstance(error, UnpicklingError | EOFError)
+        reason = "what lies here is damaged" if damaged else " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"The weights from {taught_by} could not be fetched from {weights.url}: {reason}. Look "
+            f"at the connection and start again; or get the file elsewhere and put it at {place}; "
+            "or train without them (--set pretrained=false)."
+        ) from error
+    return known

@@ -272,8 +272,23 @@ def test_the_truth_itself_has_full_precision_and_unannotated_classes_do_not_coun
     both = figures(known=True)
     assert both["ap35_MA"] > 0.9
     assert both["ap35_HE"] == 0
-    assert both["ap35"] == pytest.approx(both["ap35_MA"] / 2)
+    assert 0 < both["ap35"] < both["ap35_MA"]
     assert figures(known=False)["ap35"] == pytest.approx(both["ap35_MA"])
+
+
+def test_a_class_weighs_by_the_root_of_its_lesions(folder) -> None:
+    sums = {
+        "MA_lesions": 81.0,
+        "MA_hit_35_40": 81.0,
+        "MA_hit_50_40": 81.0,
+        "HE_lesions": 4.0,
+        "HE_hit_35_40": 2.0,
+        "HE_miss_50_40": 2.0,
+    }
+    metrics = task_of(folder).metrics(sums)
+    assert (metrics["ap35_MA"], metrics["ap35_HE"]) == (1.0, 0.5)
+    assert metrics["ap35"] == pytest.approx((9 * 1.0 + 2 * 0.5) / 11)
+    assert metrics["ap50"] == pytest.approx(9 / 11)
 
 
 def test_the_report_counts_the_weights_of_a_kept_unet_as_not_trained(

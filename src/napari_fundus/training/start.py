@@ -26,7 +26,8 @@ _HELP = """Train {what}; what is wrong with the arguments is told before the fir
 Parameters
 ----------
 data
-    A data set, or its folder, with {data}. Its testing part is not touched.
+    A data set, or its folder, with {data}.
+    Its testing part is not touched.
 output
     Folder of the run; ``best.safetensors`` in it is what the detector uses.
 healthy

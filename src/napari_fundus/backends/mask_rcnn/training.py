@@ -197,16 +197,25 @@ class MaskRCNNTask(CentredPatchTask):
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Return average precision at the working scale, at an overlap of .35 and .50.
 
-        The mean over the classes that the validation part has, and each one's.
+        The mean over the classes that the validation part has, and each one's. A class weighs in
+        the mean by the square root of how many lesions it has: its figure errs by about one over
+        that root, so that each class adds as much noise to what decides on the best epoch. With
+        equal weights that of the rarest would decide, with the numbers themselves that of the
+        commonest alone.
         """
         by_class: dict[str, dict[str, float]] = {}
+        weights: dict[str, float] = {}
         for code in self.lesions:
             own = {n.removeprefix(f"{code}_"): v for n, v in sums.items() if n.startswith(code)}
             figures = instance_metrics(own)
             if all(np.isfinite(value) for value in figures.values()):
                 by_class[code] = figures
+                weights[code] = own["lesions"] ** 0.5
         names = list(next(iter(by_class.values()), {}))
-        mean = {name: float(np.mean([f[name] for f in by_class.values()])) for name in names}
+        mean = {
+            name: sum(weights[c] * f[name] for c, f in by_class.items()) / sum(weights.values())
+            for name in names
+        }
         return {**mean, **{f"ap35_{code}": f["ap35"] for code, f in by_class.items()}}
 
     def probability(self, network: nn.Module, images: Tensor) -> Tensor:

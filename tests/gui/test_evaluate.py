@@ -96,6 +96,12 @@ def test_what_lies_beneath_the_colours_is_hidden_as_long_as_they_are_seen(scene)
     assert not any(layer is colours for layer in viewer.layers)
 
 
+def test_what_lies_beneath_is_seen_again_once_the_colours_are_thrown_away(scene):
+    viewer, widget, _, truth = scene
+    viewer.layers.remove(widget.layers[0])
+    assert all(layer.visible for layer in truth)
+
+
 def test_another_result_is_coloured_in_the_same_layer(scene, found, retina, wait):
     viewer, widget, _, truth = scene
     (colours,) = widget.layers

@@ -142,7 +142,7 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
     assert set(kinds(layers, "boxes")) == {"EX"}
     panel.move_to("MA", 0.4)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
-    added = kinds(panel._layers, "boxes")["MA"]
+    added = panel._boxes.layers["MA"]
     expected = result().threshold({"MA": 0.4}).instances
     assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
     panel.move_to("MA", 0.999)

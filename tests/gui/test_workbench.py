@@ -133,7 +133,7 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
     heart = Heartbeat(viewer)
 
-    def wait(condition, seconds: int = 240) -> None:
+    def wait(condition, seconds: int = 900) -> None:
         qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
 
     def open_widget(title: str):
@@ -153,7 +153,7 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     # Detect.
     detect = open_widget("Detect lesions")
     detect.choose("voting")
-    detect.form.set_values({"stride": 32})
+    detect.form.set_values({"stride": 64})
     shown: list = []
     detect.shown.connect(shown.append)
     heart.skip()
@@ -254,7 +254,7 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     # Detect with the new checkpoint.
     heart.doing = "detect again"
     shown.clear()
-    detect.form.set_values({"checkpoint": outcome.name, "stride": 32})
+    detect.form.set_values({"checkpoint": outcome.name, "stride": 64})
     viewer.layers.selection.active = photograph
     heart.skip()
     detect.run()

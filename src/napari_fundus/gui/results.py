@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,12 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.boxes import MAX_BOXES, box_layer, features_of, set_boxes
+from napari_fundus.gui.boxes import features_of
 from napari_fundus.gui.edits import with_labels
 from napari_fundus.gui.extent import ExtentRow
-from napari_fundus.gui.layers import add_layers
 from napari_fundus.gui.napari_compat import dock_below
-from napari_fundus.gui.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.result_boxes import ResultBoxes
 from napari_fundus.gui.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.sliders import AreaRow, ClassRow
 from napari_fundus.gui.snippets import as_command, as_python
@@ -97,9 +97,8 @@ class ResultsPanel(QWidget):
         field = detections.field_of_view
         self._field_px = None if field is None else int(np.count_nonzero(field)) or None
         self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
-        self._boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
-        self._boxed: dict[str, pd.DataFrame] = {}
-        self._outlined = [c for c, x in self._boxes.items() if type(x).__name__ == "Vectors"]
+        boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
+        self._boxes = ResultBoxes(viewer, detections, self._labels, boxes)
         self._turns = Turns(self)
         self._edited: set[str] = set()
         self._settings = Settings(dict(detections.thresholds), detections.min_area)
@@ -230,7 +229,7 @@ class ResultsPanel(QWidget):
     ) -> dict[str, Shown]:
         """Return what is to be shown, with the outlines that follow at rest; for a thread."""
         shown = relabelled(run, settings, before, renumber=renumber)
-        for code in self._outlined if renumber else ():
+        for code in self._boxes.outlined if renumber else ():
             assert shown[code].outlines is not None  # noqa: S101  # asked for to be computed
         return shown
 
@@ -250,7 +249,7 @@ class ResultsPanel(QWidget):
 
     def _keep(self, shown: Mapping[str, Shown]) -> None:
         self._shown = dict(shown)
-        self._boxed = {code: now.table for code, now in shown.items()}
+        self._boxes.keep(shown)
 
     def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
         before, self._shown = self._shown, dict(shown)
@@ -265,48 +264,16 @@ class ResultsPanel(QWidget):
                 layer.features = features_of(now.table)
         if renumber:
             self._stamp()
-            self._turns.start(self._box_turns(), lambda: None)
+            self._turns.start(self._boxes.steps(self._shown, self._edited), lambda: None)
         else:
             self._rest.start()
         self.updated.emit()
-
-    def _box_turns(self) -> Iterator[None]:
-        """Show the boxes of what is now shown, a layer a turn: shapes take longer than labels."""
-        for code in self._run.lesions if self._run.has_boxes else ():
-            now, layer = self._shown.get(code), self._boxes.get(code)
-            if now is None or now.table is self._boxed.get(code) or code in self._edited:
-                continue
-            if layer is None:
-                if len(now.table) and self._add_boxes(code, now.table):
-                    yield
-            elif any(present is layer for present in self._viewer.layers):
-                set_boxes(layer, now)
-                self._boxed[code] = now.table
-                yield
-
-    def _add_boxes(self, code: str, table: pd.DataFrame) -> bool:
-        """Add the boxes of a class of which nothing was found at first, if its labels are there."""
-        labels = self._labels.get(code)
-        if labels is None or not any(labels is present for present in self._viewer.layers):
-            return False
-        common = {
-            "name": labels.name,
-            "metadata": {METADATA_KEY: {**_known(labels), "kind": "boxes"}},
-            **placement_of(labels),
-        }
-        surest = table.nlargest(MAX_BOXES, "score")
-        active = self._viewer.layers.selection.active
-        (layer,) = add_layers(self._viewer, [box_layer(surest, labels.data, code, common)])
-        self._viewer.layers.selection.active = active
-        self._boxes[code], self._boxed[code] = layer, table
-        self._layers.append(layer)
-        return True
 
     def _stamp(self) -> None:
         """Write where the sliders now stand into the layers' metadata."""
         now = self.detections(edits=False)
         self.extent.measure(self._pending(), self._run.shape)
-        for layer in (*self._labels.values(), *self._boxes.values()):
+        for layer in (*self._labels.values(), *self._boxes.layers.values()):
             known = _known(layer)
             known["threshold"] = now.thresholds[known["lesion"]]
             known["min_area"] = now.min_area

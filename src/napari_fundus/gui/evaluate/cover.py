@@ -16,8 +16,8 @@ __all__ = ["Cover"]
 class Cover:
     """Lets either some layers be seen, or those that they cover.
 
-    The eye of a covering layer in napari's list switches between the two. What a person shows or
-    hides meanwhile stays as the person left it.
+    The eye of a covering layer in napari's list switches between the two; so does its removal. What
+    a person shows or hides meanwhile stays as the person left it.
 
     Parameters
     ----------
@@ -33,19 +33,24 @@ class Cover:
         self._own = False
 
     def lay(self, above: Iterable[Layer], below: Iterable[Layer]) -> None:
-        """Hide the layers `below` as long as one of those `above` is seen.
-
-        While the layers above are the same, those below stay what they were: what comes later,
-        such as another result, is there to be seen.
-        """
-        above = list(above)
-        if list(map(id, above)) == list(map(id, self._above)):
+        """Hide the layers `below` as long as one of those `above` is seen."""
+        above, below = list(above), list(below)
+        if _same(above, self._above) and _same(below, self._below):
             return
-        for layer in self._above:
-            layer.events.visible.disconnect(self._on_eye)
-        for layer in above:
-            layer.events.visible.connect(self._on_eye)
-        self._above, self._below = above, list(below)
+        if not _same(above, self._above):
+            for layer in self._above:
+                layer.events.visible.disconnect(self._on_eye)
+            for layer in above:
+                layer.events.visible.connect(self._on_eye)
+        removed = self._viewer.layers.events.removed
+        if above and not self._above:
+            removed.connect(self._on_eye)
+        elif self._above and not above:
+            removed.disconnect(self._on_eye)
+        self._above, self._below = above, below
+        bare = [x for x in self._hidden if not any(x is y for y in below)]
+        self._hidden = [x for x in self._hidden if not any(x is y for y in bare)]
+        self._show(bare)
         self._on_eye()
 
     def lift(self) -> None:
@@ -64,20 +69,23 @@ class Cover:
     def _on_eye(self, event: Any = None) -> None:
         if self._own:
             return
-        if any(layer.visible for layer in self._above):
+        if any(layer.visible for layer in self._present(self._above)):
             hidden = [layer for layer in self._below if layer.visible]
             self._hidden += [x for x in hidden if not any(x is y for y in self._hidden)]
             for layer in hidden:
                 layer.visible = False
         else:
             shown, self._hidden = self._hidden, []
-            _show(self._present(shown))
+            self._show(shown)
 
-    def _present(self, layers: list[Layer]) -> list[Layer]:
+    def _show(self, layers: Iterable[Layer]) -> None:
+        for layer in self._present(layers):
+            layer.visible = True
+
+    def _present(self, layers: Iterable[Layer]) -> list[Layer]:
         present = set(map(id, self._viewer.layers))
         return [layer for layer in layers if id(layer) in present]
 
 
-def _show(layers: Iterable[Layer]) -> None:
-    for layer in layers:
-        layer.visible = True
+def _same(some: list[Layer], others: list[Layer]) -> bool:
+    return list(map(id, some)) == list(map(id, others))

@@ -117,19 +117,20 @@ class OutcomeLayers:
             # at each move of a slider would have the list of layers painted anew.
             if any(layer is other for other in self._resting):
                 self._resting = [other for other in self._resting if other is not layer]
-                layer.visible = True
+                with self.cover.at_rest():
+                    layer.visible = True
             layer.refresh(extent=False, thumbnail=False, highlight=False)
         self.cover.lay(self.layers, covered)
 
     def rest(self) -> None:
-        """Hide the layers, and what they show, until there is something to show again."""
-        self.cover.lift()
+        """Hide the layers until there is something to show again; what they cover stays hidden."""
         for name, layer in self._layers.items():
             flat = layer.data.reshape(-1)
             for pixels in self._written.pop(name, ()):
                 flat[pixels] = 0
             if layer.visible:
-                layer.visible = False
+                with self.cover.at_rest():
+                    layer.visible = False
                 self._resting.append(layer)
 
     def clear(self) -> None:

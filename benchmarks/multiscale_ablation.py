@@ -41,15 +41,18 @@ class Row:
     title
         As in the paper.
     published
-        AUPR there, on IDRiD's testing part.
+        AUPR there, on IDRiD's testing part; None for what is not in the paper.
     stage, mean
         What makes the map; a stage of None is the fusion of both hypotheses.
+    trust
+        Weight of the refiner's answer; the paper's is 1, None is that of the options.
     """
 
     title: str
-    published: float
+    published: float | None
     stage: Stage | None
     mean: Mean = "arithmetic"
+    trust: float | None = 1
 
 
 ROWS = (
@@ -61,8 +64,11 @@ ROWS = (
     Row("cls arithmetic", 0.3905, "classify", "arithmetic"),
     Row("PRN arithmetic", 0.3978, "refine", "arithmetic"),
     Row("PRN geometric", 0.4196, "refine", "geometric"),
+    Row("cls geometric, weighed", None, "classify", "geometric", None),
+    Row("PRN arithmetic, weighed", None, "refine", "arithmetic", None),
+    Row("PRN geometric, weighed", None, "refine", "geometric", None),
 )
-"""Sarhan et al. 2019, arXiv:1904.12732, Table 2."""
+"""Sarhan et al. 2019, arXiv:1904.12732, Table 2; and hypothesis and refiner weighed together."""
 
 
 def main() -> None:
@@ -119,7 +125,7 @@ def _maps(work: Work, rows: list[Row]) -> Iterator[tuple[str, npt.NDArray[np.flo
         elif row.stage in ("fine", "coarse"):
             found = work.hypothesis(row.stage, Monitor())
         else:
-            found = work.refined(row.stage, row.mean, Monitor())
+            found = work.refined(row.stage, row.mean, Monitor(), trust=row.trust)
         yield row.title, work.to_original(found)
 
 
@@ -127,7 +133,8 @@ def _head(options: MultiscaleOptions, images: int, contender: Contender, device:
     digest = contender.card.content_sha256[:12] if contender.card else ""
     return (
         f"Weights {options.checkpoint} ({digest}), refined above {options.suspect:g} at stride "
-        f"{options.stride}, {device.title}. {images} images that the card names as held back, at "
+        f"{options.stride}, weighed with a trust of {options.trust:g}, {device.title}. "
+        f"{images} images that the card names as held back, at "
         "full resolution; all pixels pooled, 33 thresholds; F1, precision and recall at the "
         "threshold of the best F1 unless one is given. In brackets: bootstrap 95 % interval over "
         f"images ({_RESAMPLES} resamples, seed 0). The paper: IDRiD's testing part.\n"
@@ -153,7 +160,7 @@ def _line(row: Row, counts: PixelCounts, groups: list[str | None], given: float 
 
     found = bootstrap_intervals(figures, len(counts), resamples=_RESAMPLES, groups=groups)
     cells = " | ".join(_cell(found[name]) for name in ("aupr", "f1", "precision", "recall"))
-    published = f"{row.published:.4f}".removeprefix("0")
+    published = "–" if row.published is None else f"{row.published:.4f}".removeprefix("0")
     return f"| {row.title} | {cells} | {whole.thresholds[place]:.3f} | {published} |"
 
 

@@ -133,6 +133,14 @@ def test_the_refiner_changes_suspect_pixels_only(runs, unseen) -> None:
     assert np.abs(after - before).max() > 0.05
 
 
+def test_trust_leads_from_the_hypothesis_to_the_refiner(runs, unseen) -> None:
+    none, some, all_ = (found(runs["refine"], unseen, trust=t) for t in (0, 0.5, 1))
+    fused = none.stages["MA fused"]
+    np.testing.assert_allclose(none.probability["MA"], fused, atol=1e-3)
+    moved = [np.abs(r.probability["MA"] - fused).max() for r in (some, all_)]
+    assert 0.01 < moved[0] < moved[1]
+
+
 def test_triplet_and_cls_differ_and_cls_must_be_there(runs, unseen) -> None:
     triplet = found(runs["classify"], unseen).probability["MA"]
     cls = found(runs["classify"], unseen, refiner="cls").probability["MA"]

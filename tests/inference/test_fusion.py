@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.inference.fusion import enlarge, fuse
+from napari_fundus.inference.fusion import enlarge, fuse, judge_anew
 
 
 def test_means_of_a_worked_example() -> None:
@@ -29,3 +29,25 @@ def test_enlarging_is_linear_and_keeps_constants() -> None:
 def test_maps_of_different_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="enlarge"):
         fuse(np.zeros((2, 2), np.float32), np.zeros((3, 3), np.float32))
+
+
+def test_a_second_opinion_counts_by_its_trust_and_only_where_asked() -> None:
+    hypothesis = np.array([[0.5, 0.8, 0.8, 0.2]], np.float32)
+    judgement = np.array([[0.9, 0.2, 0.8, 0.9]], np.float32)
+    where = np.array([[True, True, True, False]])
+
+    def odds(trust: float) -> list[float]:
+        found = judge_anew(hypothesis, judgement, where=where, trust=trust)
+        assert found.dtype == np.float32
+        return list((found / (1 - found))[0])
+
+    assert odds(0) == pytest.approx([1, 4, 4, 0.25], rel=1e-5)
+    assert odds(0.5) == pytest.approx([3, 1, 4, 0.25], rel=1e-5)
+    assert odds(1) == pytest.approx([9, 0.25, 4, 0.25], rel=1e-5)
+
+
+def test_opinions_that_are_certain_do_not_overrule_all() -> None:
+    sure, never = np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
+    everywhere = np.ones((1, 1), np.bool_)
+    found = judge_anew(sure, never, where=everywhere, trust=0.5)
+    assert found[0, 0] == pytest.approx(0.5, abs=1e-4)

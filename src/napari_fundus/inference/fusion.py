@@ -7,13 +7,17 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 
-__all__ = ["Mean", "enlarge", "fuse"]
+__all__ = ["Mean", "enlarge", "fuse", "judge_anew"]
 
 Mean = Literal["arithmetic", "geometric"]
 """How two maps become one."""
 
 Float = npt.NDArray[np.float32]
+
+_SUREST = 1e-3
+"""Probabilities nearer to 0 or 1 are taken as this near: odds of a thousand to one."""
 
 
 def enlarge(values: Float, shape: tuple[int, int]) -> Float:
@@ -62,3 +66,34 @@ def fuse(first: Float, second: Float, mean: Mean = "arithmetic") -> Float:
         root: Float = np.sqrt(first * second, dtype=np.float32)
         return root
     return (first + second) * np.float32(0.5)
+
+
+def judge_anew(
+    hypothesis: Float, judgement: Float, *, where: npt.NDArray[np.bool_], trust: float
+) -> Float:
+    """Return a map in which suspect places are judged by a second opinion.
+
+    Parameters
+    ----------
+    hypothesis, judgement
+        float32 in [0, 1], of the same shape.
+    where
+        bool, same shape: the suspect places. Elsewhere the hypothesis stands.
+    trust
+        Weight of the judgement's log odds against the hypothesis's, 0 to 1; 1 puts the judgement
+        in its place, as in Sarhan et al. 2019, arXiv:1904.12732.
+
+    Returns
+    -------
+    ndarray
+        float32, same shape.
+    """
+    result = hypothesis.copy()
+    if trust == 1:
+        result[where] = judgement[where]
+        return result
+    odds, second = (
+        logit(np.clip(values[where], _SUREST, 1 - _SUREST)) for values in (hypothesis, judgement)
+    )
+    result[where] = expit(odds + np.float32(trust) * (second - odds))
+    return result

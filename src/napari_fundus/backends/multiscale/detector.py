@@ -23,7 +23,7 @@ from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.folding import fold_sequences
-from napari_fundus.inference.fusion import enlarge, fuse
+from napari_fundus.inference.fusion import enlarge, fuse, judge_anew
 from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.refinement import slide
 from napari_fundus.inference.tiles import run_tiles
@@ -218,20 +218,26 @@ class Work:
             self._maps[f"fused {mean}"] = fuse(fine, coarse, mean)
         return self._maps[f"fused {mean}"]
 
-    def refined(self, stage: Stage, mean: Any, monitor: Monitor) -> Float:
+    def refined(
+        self, stage: Stage, mean: Any, monitor: Monitor, *, trust: float | None = None
+    ) -> Float:
         """Return the mean of both scales' maps, each judged anew where it is suspect.
 
         Where a hypothesis is not above the bound the classifier does not look, and the hypothesis
-        stands. (The paper leaves open what stands there.)
+        stands. (The paper leaves open what stands there.) `trust` is that of the options unless
+        it is given.
         """
-        key = f"{stage} {mean}"
+        trust = self.options.trust if trust is None else trust
+        key = f"{stage} {mean} {trust}"
         if key not in self._maps:
             fine = self.hypothesis("fine", monitor.part(0.0, 0.01))
             coarse = self.hypothesis("coarse", monitor.part(0.01, 0.02))
             bound = np.float32(self.options.suspect)
             judged = self._judged(stage, (fine > bound) | (coarse > bound), monitor.part(0.02, 1.0))
-            both = [np.where(h > bound, judged, h) for h in (fine, coarse)]
-            self._maps[key] = fuse(both[0], both[1], mean)
+            first, second = (
+                judge_anew(h, judged, where=h > bound, trust=trust) for h in (fine, coarse)
+            )
+            self._maps[key] = fuse(first, second, mean)
         return self._maps[key]
 
     def _judged(self, stage: Stage, suspect: npt.NDArray[np.bool_], monitor: Monitor) -> Float:

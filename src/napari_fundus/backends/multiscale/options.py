@@ -20,11 +20,11 @@ class MultiscaleOptions(DetectorOptions):
 
     checkpoint: str = checkpoint_field(DEFAULT_CHECKPOINT, detector="multiscale")
     result: Literal["refined", "fused", "fine", "coarse"] = Field(
-        "fused",
+        "refined",
         title="Result",
         description=(
-            "fused: the mean of both scales, the best with the bundled weights; refined: judged "
-            "anew by the patch classifier; fine, coarse: one scale alone."
+            "refined: both scales, judged anew by the patch classifier; fused: the mean of both "
+            "scales; fine, coarse: one scale alone."
         ),
     )
     fusion: Mean = Field(
@@ -50,6 +50,14 @@ class MultiscaleOptions(DetectorOptions):
         title="Stride",
         description="Of the classifier, in pixels at the fine scale; 1 looks at each pixel.",
         json_schema_extra={"unit": "px"},
+    )
+    trust: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3,
+        title="Trust in the refiner",
+        description=(
+            "Weight of the classifier's log odds against those of the hypothesis; 1 puts its "
+            "answer in the hypothesis's place, as in the paper."
+        ),
     )
     stages: bool = Field(
         default=True,

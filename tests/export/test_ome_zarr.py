@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -120,6 +121,28 @@ def test_a_failure_leaves_no_half_store(
     assert [p.name for p in tmp_path.iterdir()] == ["eye.zarr"] * existing
     if existing:
         assert_same(read_zarr(path), result)
+
+
+def test_a_process_that_dies_leaves_nothing_under_the_final_name(
+    result: Detections, tmp_path: Path
+) -> None:
+    code = (
+        "import os, sys, numpy as np, zarr\n"
+        "from napari_fundus.detections import Detections, Provenance\n"
+        "from napari_fundus.export import export\n"
+        "told = Provenance.model_validate_json(sys.argv[1])\n"
+        "map = np.ones(told.image_shape, np.float32)\n"
+        "result = Detections(provenance=told, probability={'MA': map}, thresholds={'MA': 0.5})\n"
+        "zarr.Array.__setitem__ = lambda *_: os._exit(9)\n"
+        "export(result, sys.argv[2], formats=['csv', 'zarr'])\n"
+    )
+    words = [result.provenance.model_dump_json(), str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False)
+    assert done.returncode == 9
+    assert [path.name for path in tmp_path.iterdir()] == [".eye.partial"]
+    files = export(result, tmp_path, formats=["csv", "zarr"])
+    assert_same(read_zarr(files["zarr"]), result)
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_export_replaces_an_older_store(result: Detections, tmp_path: Path) -> None:

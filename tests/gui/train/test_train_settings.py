@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import types
 from pathlib import Path
@@ -20,6 +19,7 @@ from napari_fundus.gui.fields import field_bounds
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
+from napari_fundus.training import start
 from napari_fundus.training.order import Order, follow
 from napari_fundus.training.settings import TrainingSettings
 
@@ -100,9 +100,7 @@ def trained(monkeypatch):
         given.append((task, settings))
         return iter(())
 
-    for method in METHODS:
-        room = importlib.import_module(f"napari_fundus.backends.{method}.training")
-        monkeypatch.setattr(room, "train", record)
+    monkeypatch.setattr(start, "train", record)
     return given
 
 
@@ -114,9 +112,9 @@ def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
     form = SettingsForm(told)
     qtbot.addWidget(form)
     shared = model is TrainingSettings
-    start = TrainingSettings(**told.defaults) if shared else model()
-    wanted = other_value(model, name, getattr(start, name))
-    assert wanted != getattr(start, name)
+    usual = TrainingSettings(**told.defaults) if shared else model()
+    wanted = other_value(model, name, getattr(usual, name))
+    assert wanted != getattr(usual, name)
     scheme = "full"
     checkpoint = None
     if name == "scheme":

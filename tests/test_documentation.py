@@ -60,7 +60,7 @@ def test_there_is_something_to_check() -> None:
     assert len(list(snippets())) > 10
 
 
-@pytest.mark.parametrize("words", commands())
+@pytest.mark.parametrize("words", [*commands()])
 def test_documented_command_and_its_options_exist(words: list[str]) -> None:
     group: Any = typer.main.get_command(app)
     name, *rest = words
@@ -95,7 +95,7 @@ def _check(command: str, detector: str, settings: dict[str, Any]) -> None:
         get_detector(detector).Options.model_validate({**plain, **own})
 
 
-@pytest.mark.parametrize("snippet", snippets())
+@pytest.mark.parametrize("snippet", [*snippets()])
 def test_documented_names_can_be_imported(snippet: str) -> None:
     for node in ast.walk(ast.parse(snippet)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []

@@ -224,7 +224,10 @@ def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str
 
 
 def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of an earlier summary by the image's path; none if it is not ours."""
+    """Return the rows of an earlier summary by the image's path; none if it is not ours.
+
+    A row that ends before its last column is left out: nobody's batch has written it.
+    """
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -232,7 +235,8 @@ def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
         try:
             if not {*_FIRST_COLUMNS, *_LAST_COLUMNS} <= set(table.fieldnames or ()):
                 return {}
-            return {row["path"]: {k: v or "" for k, v in row.items() if k} for row in table}
+            whole = (row for row in table if None not in row.values())
+            return {row["path"]: {k: v for k, v in row.items() if k} for row in whole}
         except csv.Error:
             return {}  # no batch has written this
 

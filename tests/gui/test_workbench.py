@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.components.layerlist import LayerList
 from napari.layers import Labels
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication
@@ -25,24 +26,26 @@ class Heartbeat:
     """Records for how long the main thread was away from its event loop, and at what it worked.
 
     Time on the clock grows with whatever else the machine does, so what counts is the processor
-    time that the main thread itself took between two beats. Only drawing is left out: without a
-    graphics card the processor draws the canvas of a test.
+    time that the main thread itself took between two beats. What napari does by itself is left out:
+
+    - drawing: without a graphics card the processor draws the canvas of a test;
+    - a layer that comes: napari builds its controls and visuals, whatever the layer's size.
 
     `turns` holds how many layers came between two beats: never more than one. `gone` counts those
     that went: none, since each has napari collect garbage, 0.1 to 0.4 s once torch is loaded.
     """
 
-    def __init__(self, viewer) -> None:
+    def __init__(self, viewer, monkeypatch) -> None:
         self.gaps: list[tuple[float, str]] = []
         self.turns: list[tuple[int, str]] = []
         self.gone = 0
         self._came = 0
         self.doing = "start"
-        self._drawn = self._began = 0.0
+        self._napari = self._began = 0.0
         canvas = viewer.window._qt_viewer.canvas._scene_canvas
         canvas.events.draw.connect(self._begin, position="first")
         canvas.events.draw.connect(self._end, position="last")
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        monkeypatch.setattr(LayerList, "insert", self._left_out(LayerList.insert))
         viewer.layers.events.removed.connect(self._on_removed)
         self._last = self._own_time()
         self._timer = QTimer()
@@ -54,16 +57,24 @@ class Heartbeat:
         self._began = time.thread_time()
 
     def _end(self, event=None) -> None:
-        self._drawn += time.thread_time() - self._began
+        self._napari += time.thread_time() - self._began
 
-    def _on_inserted(self, event=None) -> None:
-        self._came += 1
+    def _left_out(self, insert):
+        def timed(layers, *arguments):
+            start, before = time.thread_time(), self._napari
+            self._came += 1
+            try:
+                return insert(layers, *arguments)
+            finally:
+                self._napari = before + time.thread_time() - start
+
+        return timed
 
     def _on_removed(self, event=None) -> None:
         self.gone += 1
 
     def _own_time(self) -> float:
-        return time.thread_time() - self._drawn
+        return time.thread_time() - self._napari
 
     def _beat(self) -> None:
         now = self._own_time()
@@ -77,28 +88,6 @@ class Heartbeat:
         QApplication.processEvents()
         self._last, self._came = self._own_time(), 0
         self._timer.start()
-
-    def plain(self, viewer) -> float:
-        """Return what one small layer of no meaning costs napari here and now, in seconds.
-
-        That is 0.05 to 0.1 s on an idle machine, and several times as much on one whose caches are
-        used by others: nothing that shows a layer can take less.
-        """
-        self._timer.stop()
-        gone = self.gone
-        active = viewer.layers.selection.active
-        seconds = []
-        for _ in range(4):
-            layer = Labels(np.zeros((8, 8), np.uint8))
-            start = self._own_time()
-            viewer.add_layer(layer)
-            QApplication.processEvents()
-            seconds.append(self._own_time() - start)
-            viewer.layers.remove(layer)
-        viewer.layers.selection.active = active
-        self.skip()
-        self.gone = gone
-        return max(seconds[1:])
 
     def worst(self) -> list[tuple[float, str]]:
         """Return the longest gaps."""
@@ -131,7 +120,7 @@ def viewer(make_napari_viewer):
 def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
-    heart = Heartbeat(viewer)
+    heart = Heartbeat(viewer, monkeypatch)
 
     def wait(condition, seconds: int = 900) -> None:
         qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
@@ -148,7 +137,6 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     before = photograph.data.copy()
     viewer.layers.selection.active = photograph
     heart.skip()
-    plain = [heart.plain(viewer)]
 
     # Detect.
     detect = open_widget("Detect lesions")
@@ -262,7 +250,6 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
     assert result_labels(viewer, outcome.name)
 
     # And once more with the same: its layers take the new result, none goes.
-    plain.append(heart.plain(viewer))
     first = result_labels(viewer, outcome.name)
     known = {id(layer) for layer in viewer.layers}
     heart.doing = "detect the same again"
@@ -289,10 +276,6 @@ def test_the_whole_loop(viewer, qtbot, tmp_path, monkeypatch) -> None:
         assert row["lesions"] > 100
         assert 0 < row["sensitivity"] <= 1
         assert 0 < row["aupr"] < 1
-    plain.append(heart.plain(viewer))
     assert heart.gone == 0
     assert max(heart.turns)[0] == 1, sorted(heart.turns)[-5:]
-    # Most turns stay below the limit. The longest are those in which a large layer comes and Python
-    # collects garbage besides: three layers' time was measured, and twice that is a freeze.
-    assert sum(gap > LIMIT for gap, _ in heart.gaps) <= len(heart.gaps) / 20, heart.worst()
-    assert heart.worst()[0][0] < max(LIMIT, 6 * max(plain)), (heart.worst(), plain)
+    assert heart.worst()[0][0] < LIMIT, heart.worst()

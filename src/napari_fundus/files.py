@@ -34,6 +34,14 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def _beside(path: Path, *, overwrite: bool) -> Path:
+    """Return a hidden path in the folder of `path`, which is made; refuse what must not go."""
+    refuse_existing(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not tempfile.mkstemp: its files can be read by their owner alone, and stay so when renamed.
+    return path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
+
+
 @contextmanager
 def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; rename it to `path` when the block ends well.
@@ -60,10 +68,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         `path` exists, and `overwrite` is False.
     """
     path = Path(path)
-    refuse_existing(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not tempfile.mkstemp: its files can be read by their owner alone, and stay so when renamed.
-    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
+    temporary = _beside(path, overwrite=overwrite)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -97,9 +102,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         `path` exists, and `overwrite` is False.
     """
     path = Path(path)
-    refuse_existing(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
+    temporary = _beside(path, overwrite=overwrite)
     try:
         yield temporary
         for file in temporary.rglob("*"):

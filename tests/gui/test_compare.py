@@ -110,11 +110,12 @@ def test_it_follows_sliders_and_brushes(qtbot, scene, wait):
     panel.forget()
 
 
-def test_side_by_side_shows_one_result_in_each_half_and_puts_all_back(scene):
+def test_side_by_side_shows_one_result_in_each_half_and_puts_all_back(scene, wait):
     viewer, widget, _, layers = scene
     names = [layer.name for layer in viewer.layers]
     seen = [layer.visible for layer in viewer.layers]
     widget.show_side_by_side(True)
+    wait(lambda: not widget.busy)
     grid = viewer.canvas.grid
     assert grid.enabled
     halves = [
@@ -135,7 +136,23 @@ def test_side_by_side_shows_one_result_in_each_half_and_puts_all_back(scene):
     assert viewer.layers["eye"] in halves[0]
     assert viewer.layers["eye (B)"] in halves[1]
     widget.show_side_by_side(False)
+    wait(lambda: not widget.busy)
     assert not grid.enabled
+    assert [layer.name for layer in viewer.layers] == names
+    assert [layer.visible for layer in viewer.layers] == seen
+
+
+def test_side_by_side_may_be_taken_back_before_all_is_in_place(scene, wait):
+    viewer, widget, _, _ = scene
+    names = [layer.name for layer in viewer.layers]
+    seen = [layer.visible for layer in viewer.layers]
+    widget.show_side_by_side(True)
+    assert widget.busy
+    assert len(viewer.layers) > len(names)
+    widget.show_side_by_side(False)
+    wait(lambda: not widget.busy)
+    assert not viewer.canvas.grid.enabled
+    assert not widget.side_button.isChecked()
     assert [layer.name for layer in viewer.layers] == names
     assert [layer.visible for layer in viewer.layers] == seen
 

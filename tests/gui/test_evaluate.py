@@ -191,15 +191,17 @@ def test_a_changed_truth_is_read_again(scene, wait):
     assert widget.figures.row("EX")["false_positives"] == before["false_positives"] - 1
 
 
-def test_each_class_may_have_a_layer_of_its_own(scene, found, retina):
+def test_each_class_may_have_a_layer_of_its_own(scene, found, retina, wait):
     _, widget, _, _ = scene
     widget.view.colours.setCurrentIndex(1)
+    wait(lambda: not widget.busy)
     assert {layer.name for layer in widget.layers} == {f"outcome: {code}" for code in retina.masks}
     for layer in widget.layers:
         code = layer.name[-2:]
         wanted = expected_colours(found, {code: retina.masks[code]})
         np.testing.assert_array_equal(layer.data, wanted)
     widget.view.colours.setCurrentIndex(0)
+    wait(lambda: not widget.busy)
     assert len(widget.layers) == 1
 
 

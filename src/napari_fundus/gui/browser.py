@@ -26,7 +26,14 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.datasets.base import Dataset, Sample
-from napari_fundus.gui.layers import LayerTuple, add_layers, centre_layer, image_layer, truth_layers
+from napari_fundus.gui.coming import come
+from napari_fundus.gui.layers import (
+    LayerTuple,
+    centre_layer,
+    image_layer,
+    make_layer,
+    truth_layers,
+)
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
@@ -264,7 +271,7 @@ class BrowserWidget(QWidget):
         self._turns.start(self._exchange(tuples), lambda: self._shown(sample))
 
     def _exchange(self, tuples: list[LayerTuple]) -> Iterator[None]:
-        """Take the layers of the last sample away and show others, one a step."""
+        """Take the layers of the last sample away and show others, never two in a step."""
         self._hide_results_of(self._layers)
         for layer in list(self._layers):
             self._keep(layer)
@@ -272,11 +279,12 @@ class BrowserWidget(QWidget):
                 self._viewer.layers.remove(layer)
                 yield
         for one in tuples:
-            (layer,) = add_layers(self._viewer, [one])
+            layer = make_layer(one)
             self._layers.append(layer)
+            yield
             if hasattr(layer.events, "paint"):
                 layer.events.paint.connect(lambda _, layer=layer: self._keep(layer))
-            yield
+            yield from come(self._viewer, layer)
 
     def _shown(self, sample: Sample) -> None:
         photograph = self._layers[0]

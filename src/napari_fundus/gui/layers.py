@@ -32,6 +32,7 @@ __all__ = [
     "image_layer",
     "label_colormap",
     "labels_of",
+    "make_layer",
     "saved_label_layers",
     "truth_layers",
 ]
@@ -48,17 +49,23 @@ _OUTLINED = (DR_EVIDENCE, Lesion.OD)
 
 def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
     """Add `layers` to `viewer`, the first at the bottom, and return them."""
-    from napari.layers import Layer
-
-    added = [Layer.create(data, meta, kind) for data, meta, kind in layers]
+    added = [make_layer(one) for one in layers]
     for layer in added:
-        known = layer.metadata.get(METADATA_KEY) or {}
-        if known.get("kind") in ("labels", "truth") and known.get("lesion") in _OUTLINED:
-            # No layer takes this when it is made.
-            layer.contour = max(max(layer.data.shape) // _CONTOURS_A_SIDE, 1)
-            layer.opacity = 1.0
         viewer.add_layer(layer)
     return added
+
+
+def make_layer(one: LayerTuple) -> Layer:
+    """Return the layer that a tuple describes; it is in no viewer yet."""
+    from napari.layers import Layer
+
+    layer = Layer.create(*one)
+    known = layer.metadata.get(METADATA_KEY) or {}
+    if known.get("kind") in ("labels", "truth") and known.get("lesion") in _OUTLINED:
+        # No layer takes this when it is made.
+        layer.contour = max(max(layer.data.shape) // _CONTOURS_A_SIDE, 1)
+        layer.opacity = 1.0
+    return layer
 
 
 def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:

@@ -3,7 +3,8 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SideBySide",
+    "active_layer_kept",
     "camera_of",
     "canvas_size",
     "dock_below",
@@ -115,6 +117,21 @@ class SideBySide:
         self._grid.enabled = False
         self._grid.stride, self._grid.shape = self._before
         self._viewer.reset_view()
+
+
+@contextmanager
+def active_layer_kept(viewer: ViewerModel) -> Iterator[None]:
+    """Let layers come without being chosen.
+
+    napari makes each new layer the active one, unless ``_activate_on_insert`` of its list is False
+    (0.4.9 to 0.9). To choose the old one again would be seen: both changes build controls anew.
+    """
+    layers = viewer.layers
+    before, layers._activate_on_insert = layers._activate_on_insert, False
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = before
 
 
 def canvas_size(viewer: ViewerModel) -> tuple[int, int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pprint
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +22,15 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.coming import come
 from napari_fundus.gui.forms import ModelForm
 from napari_fundus.gui.layer_choice import LayerChoice
-from napari_fundus.gui.layers import LayerTuple, add_layers
+from napari_fundus.gui.layers import LayerTuple, make_layer
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import METADATA_KEY, Source, moved, source_of
 from napari_fundus.gui.run_bar import RunBar
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import tell_error
 from napari_fundus.image import FundusImage
 from napari_fundus.monitor import Monitor
@@ -36,6 +38,7 @@ from napari_fundus.preprocessing import Prepared, Recipe, recipe_names
 
 if TYPE_CHECKING:
     import napari
+    from napari.layers import Layer
 
 __all__ = ["PreprocessWidget", "prepared_layers", "recipe_script"]
 
@@ -98,6 +101,7 @@ class PreprocessWidget(QWidget):
         layout.addWidget(steps)
         self.show_field = QCheckBox("Show the field of view as labels")
         layout.addWidget(self.show_field)
+        self._turns = Turns(self)
         self.run_bar = RunBar("Preprocess")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._finish)
@@ -169,14 +173,24 @@ class PreprocessWidget(QWidget):
         if not any(layer is source.layer for layer in self._viewer.layers):
             show_info(f"{source.name!r} was removed meanwhile; the result lies at its place.")
         active = self._viewer.layers.selection.active
-        added = add_layers(self._viewer, tuples)
-        if active is not None and active is not source.layer and active in self._viewer.layers:
-            self._viewer.layers.selection.active = active
-        self._last = prepared, image, source.expression
-        self.copy_button.setEnabled(True)
-        height, width = prepared.field_of_view.shape
-        self.run_bar.say(f"Prepared: {width} × {height} px.")
-        self.shown.emit(added)
+        added: list[Layer] = []
+
+        def steps() -> Iterator[None]:
+            for one in tuples:
+                added.append(make_layer(one))
+                yield
+                yield from come(self._viewer, added[-1])
+
+        def finish() -> None:
+            if active is None or active is source.layer or active not in self._viewer.layers:
+                self._viewer.layers.selection.active = added[-1]
+            self._last = prepared, image, source.expression
+            self.copy_button.setEnabled(True)
+            height, width = prepared.field_of_view.shape
+            self.run_bar.say(f"Prepared: {width} × {height} px.")
+            self.shown.emit(added)
+
+        self._turns.start(steps(), finish)
 
     def copy_python(self) -> None:
         """Put a script that does the same into the clipboard."""
@@ -190,6 +204,7 @@ class PreprocessWidget(QWidget):
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.forget()
+        self._turns.stop()
         self.layer_choice.disconnect_viewer()
 
 

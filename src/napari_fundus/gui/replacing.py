@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_fundus.detections import Provenance
-from napari_fundus.gui.layers import LayerTuple, add_layers
+from napari_fundus.gui.coming import come
+from napari_fundus.gui.layers import LayerTuple, make_layer
 from napari_fundus.gui.placement import METADATA_KEY, Source, placement_of
 
 if TYPE_CHECKING:
@@ -77,19 +78,25 @@ class Exchange:
         return any(layer is present for present in self._viewer.layers)
 
     def steps(self) -> Iterator[None]:
-        """Let one layer come, go or change a step: for :class:`~napari_fundus.gui.turns.Turns`."""
+        """Let layers come, go or change, never two in a step.
+
+        For :class:`~napari_fundus.gui.turns.Turns`.
+        """
         for layer in self._free:
             if self._has(layer):
                 self._viewer.layers.remove(layer)
                 yield
         for one, layer in self._pairs:
             if layer is None or not self._has(layer):
-                self._shown.extend(add_layers(self._viewer, [one]))
+                new = make_layer(one)
+                self._shown.append(new)
+                yield
+                yield from come(self._viewer, new)
             else:
                 fill(layer, one)
                 self._filled.append((layer, one))
                 self._shown.append(layer)
-            yield
+                yield
 
     def finish(self) -> list[Layer]:
         """Let all layers tell of the new result, at once, and return them."""

@@ -24,32 +24,64 @@ class Turns(QObject):
         super().__init__(parent)
         self._work: Iterator[None] = iter(())
         self._then: Callable[[], None] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_PAUSE_MS)
-        self._timer.timeout.connect(self._next)
+        self._timer = self._single_shot(_PAUSE_MS, self._next)
+        # The pause begins when the loop is reached, after whatever the piece left to be drawn.
+        self._loop = self._single_shot(0, self._timer.start)
+
+    def _single_shot(self, milliseconds: int, action: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(action)
+        return timer
 
     @property
     def busy(self) -> bool:
         """Whether there is something left to do."""
-        return bool(self._timer.isActive())
+        return bool(self._loop.isActive() or self._timer.isActive())
 
-    def start(self, work: Iterator[None], then: Callable[[], None]) -> None:
-        """Do each step of `work` in a turn, and `then` in the last; what was under way is left."""
+    def start(
+        self, work: Iterator[None], then: Callable[[], None], *, at_once: bool = False
+    ) -> None:
+        """Do each step of `work` in a turn, and `then` in the last; what was under way is left.
+
+        Parameters
+        ----------
+        work
+            Yields after each step.
+        then
+            What follows.
+        at_once
+            Whether the first step is done now; and `then` too, where there is no step to do.
+        """
+        self.stop()
         self._work, self._then = work, then
-        self._timer.start()
+        if at_once:
+            self._next()
+        else:
+            self._loop.start()
+
+    def finish(self) -> None:
+        """Do all that is left now."""
+        while self.busy:
+            self._rest()
+            self._next()
 
     def stop(self) -> None:
         """Leave the rest undone."""
-        self._timer.stop()
+        self._rest()
         self._work, self._then = iter(()), None
+
+    def _rest(self) -> None:
+        self._loop.stop()
+        self._timer.stop()
 
     def _next(self) -> None:
         done = object()
         if next(self._work, done) is not done:
             # Unless that very step stopped or replaced the work, which starts the timer itself.
             if self._then is not None:
-                self._timer.start()
+                self._loop.start()
             return
         then = self._then
         self.stop()

@@ -152,9 +152,10 @@ def test_verdict_keys_judge_and_go_on(widget, viewer, key, verdict) -> None:
 
 
 @pytest.mark.parametrize(("key", "code"), [("1", "MA"), ("2", "HE"), ("3", "EX"), ("4", "SE")])
-def test_number_keys_move_a_lesion_to_a_class(widget, viewer, key, code) -> None:
+def test_number_keys_move_a_lesion_to_a_class(widget, viewer, qtbot, key, code) -> None:
     one = widget.current
     press(viewer, key)
+    qtbot.waitUntil(lambda: code in labels_of(viewer))
     layers = labels_of(viewer)
     assert (layers[code].data == one.id).any()
     assert one.id in set(layers[code].features["index"])

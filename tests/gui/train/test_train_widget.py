@@ -197,6 +197,7 @@ def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, 
     widget.preview_patches()
     until(lambda: ends and widget.session is None)
     assert ends == ["checked"]
+    until(lambda: len(widget._viewer.layers) == 2)
     image, masks = widget._viewer.layers
     assert image.name == "Training patches"
     assert set(np.unique(masks.data)) == {0, 1}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from napari_fundus.gui.coming import come
 from napari_fundus.gui.evaluate.choices import Choice
 from napari_fundus.gui.napari_compat import SideBySide
 
@@ -18,6 +20,7 @@ class PairGrid:
     """Shows A on the left and B on the right, and puts everything back as it was.
 
     Layers of the two results are moved in the list, and others hidden, while the grid is shown.
+    Both ways go in steps for :class:`~napari_fundus.gui.turns.Turns`: layers come and go.
 
     Parameters
     ----------
@@ -28,7 +31,7 @@ class PairGrid:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._grid = SideBySide(viewer)
-        self._twin: Layer | None = None
+        self._added: list[Layer] = []
         self._before: list[tuple[Layer, bool]] = []
 
     @property
@@ -36,8 +39,8 @@ class PairGrid:
         """Whether the grid is on."""
         return self._grid.on
 
-    def show(self, a: Choice, b: Choice, photograph: Layer | None) -> None:
-        """Show two results side by side.
+    def show(self, a: Choice, b: Choice, photograph: Layer | None) -> Iterator[None]:
+        """Show two results side by side, in steps.
 
         Parameters
         ----------
@@ -46,24 +49,24 @@ class PairGrid:
         photograph
             What they were found in; it is shown beneath both.
         """
-        self.hide()
+        yield from self.hide()
         viewer = self._viewer
         self._before = [(layer, layer.visible) for layer in viewer.layers]
         left, right = list(a.labels.values()), list(b.labels.values())
         if photograph is not None and any(photograph is x for x in viewer.layers):
-            self._twin = _twin(photograph)
-            viewer.layers.selection.clear()
-            viewer.add_layer(self._twin)
-            left, right = [photograph, *left], [self._twin, *right]
+            twin = _twin(photograph)
+            yield from self._add(twin)
+            left, right = [photograph, *left], [twin, *right]
         shown = [*left, *right]
-        for layer in viewer.layers:
-            layer.visible = any(layer is mine for mine in shown)
         # Groups of layers must be of one size: a hidden layer fills the shorter one.
         side = max(len(left), len(right))
         others = [x for x in viewer.layers if not any(x is mine for mine in shown)]
         fill = [side - len(left), side - len(right)]
         while len(others) < sum(fill):
-            others.append(self._filler(photograph or left[0]))
+            others.append(_filler(photograph or left[0]))
+            yield from self._add(others[-1])
+        for layer in viewer.layers:
+            layer.visible = any(layer is mine for mine in shown)
         order = [
             *left, *others[: fill[0]],
             *right, *others[fill[0] : sum(fill)],
@@ -73,39 +76,41 @@ class PairGrid:
             viewer.layers.move(viewer.layers.index(layer), place)
         self._grid.show(side)
 
-    def hide(self) -> None:
-        """Put the viewer back: one picture, layers as they were in order and visibility."""
-        if not self._grid.on:
-            return
+        yield
+
+    def hide(self) -> Iterator[None]:
+        """Put the viewer back in steps: one picture, layers as they were in order and seen."""
         viewer = self._viewer
-        self._grid.hide()
-        known = [layer for layer, _ in self._before]
-        for layer in list(viewer.layers):
-            if layer is self._twin or (
-                layer.metadata.get("napari_fundus_filler") and not any(layer is x for x in known)
-            ):
-                viewer.layers.remove(layer)
-        self._twin = None
+        if self._grid.on:
+            self._grid.hide()
         place = 0
         for layer, visible in self._before:
-            if any(layer is present for present in viewer.layers):
+            if self._has(layer):
                 layer.visible = visible
                 viewer.layers.move(viewer.layers.index(layer), place)
                 place += 1
         self._before = []
+        while self._added:
+            layer = self._added.pop()
+            if self._has(layer):
+                viewer.layers.remove(layer)
+                yield
 
-    def _filler(self, like: Layer) -> Layer:
-        """Add an empty hidden layer."""
-        from napari.layers import Points
+    def _add(self, layer: Layer) -> Iterator[None]:
+        """Add a layer, hidden until all are in their places."""
+        layer.visible = False
+        self._added.append(layer)
+        yield from come(self._viewer, layer)
 
-        layer = Points(
-            ndim=like.ndim,
-            name="(space)",
-            visible=False,
-            metadata={"napari_fundus_filler": True},
-        )
-        self._viewer.add_layer(layer)
-        return layer
+    def _has(self, layer: Layer) -> bool:
+        return any(layer is present for present in self._viewer.layers)
+
+
+def _filler(like: Layer) -> Layer:
+    """Return an empty layer."""
+    from napari.layers import Points
+
+    return Points(ndim=like.ndim, name="(space)")
 
 
 def _twin(photograph: Layer) -> Layer:

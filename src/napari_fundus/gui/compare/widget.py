@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from napari_fundus.gui.panel import scrolling_column
 from napari_fundus.gui.placement import as_array
 from napari_fundus.gui.preferences import follow_preferences
 from napari_fundus.gui.results import panel_of
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.lesions import describe
 
@@ -64,6 +65,7 @@ class CompareWidget(QWidget):
         self._watched: list[tuple[Any, Any]] = []
         self._outcome = OutcomeLayers(viewer, AGREEMENT, title="agreement")
         self._grid = PairGrid(viewer)
+        self._turns, self._sides = Turns(self), Turns(self)
         self.agreement: Agreement | None = None
         """What was found; None before the first comparison."""
         self._later = QTimer(self)
@@ -131,7 +133,8 @@ class CompareWidget(QWidget):
     @property
     def busy(self) -> bool:
         """Whether a comparison is on its way."""
-        return self._job is not None or self._later.isActive()
+        moving = self._turns.busy or self._sides.busy
+        return self._job is not None or self._later.isActive() or moving
 
     @property
     def layers(self) -> list[Labels]:
@@ -175,11 +178,16 @@ class CompareWidget(QWidget):
         """Show the two results side by side, or all layers over each other again."""
         a, b = self.a_box.choice(), self.b_box.choice()
         if on and a is not None and b is not None and self.agreement is not None:
-            with self._outcome.cover.at_rest():
-                self._grid.show(a, b, a.source or b.source or self._photograph(a))
+            steps = self._grid.show(a, b, a.source or b.source or self._photograph(a))
         else:
-            with self._outcome.cover.at_rest():
-                self._grid.hide()
+            steps = self._grid.hide()
+        self._sides.start(self._at_rest(steps), self._tell_sides, at_once=True)
+
+    def _at_rest(self, steps: Iterator[None]) -> Iterator[None]:
+        with self._outcome.cover.at_rest():
+            yield from steps
+
+    def _tell_sides(self) -> None:
         self.side_button.blockSignals(True)
         self.side_button.setChecked(self._grid.shown)
         self.side_button.blockSignals(False)
@@ -254,8 +262,13 @@ class CompareWidget(QWidget):
         a = self.a_box.choice()
         if a is None:
             return
-        parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
         over = next(iter(a.labels.values()))
+        steps = self._outcome.prepare(agreement.pixels, over, per_class=False)
+        self._turns.start(steps, lambda: self._tell(agreement, over), at_once=True)
+
+    def _tell(self, agreement: Agreement, over: Layer) -> None:
+        """Show colours, counts and list."""
+        parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
         self._outcome.show(parts, over, per_class=False, covered=lesion_layers(self._viewer, over))
         where = agreement.lesions["where"]
         self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
@@ -301,6 +314,7 @@ class CompareWidget(QWidget):
         if self._job is not None:
             self._job.forget()
             self._job = None
+        self._turns.stop()
         self.show_side_by_side(False)
         self.agreement = None
         self._outcome.rest()
@@ -311,6 +325,7 @@ class CompareWidget(QWidget):
         for box in (self.a_box, self.b_box, self.truth_box):
             box.disconnect_viewer()
         self._drop()
+        self._sides.finish()
         self._outcome.clear()
 
 

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
+from napari_fundus.gui.coming import come
 from napari_fundus.gui.evaluate.cover import Cover
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 
@@ -73,6 +74,31 @@ class OutcomeLayers:
         present = set(map(id, self._viewer.layers))
         return [layer for layer in self._layers.values() if id(layer) in present]
 
+    def prepare(self, codes: Iterable[str], over: Layer, *, per_class: bool) -> Iterator[None]:
+        """Let the layers that :meth:`show` needs come, hidden, and others go, never two in a step.
+
+        For :class:`~napari_fundus.gui.turns.Turns`.
+
+        Parameters
+        ----------
+        codes
+            The classes that will be shown.
+        over, per_class
+            As for :meth:`show`.
+        """
+        names = list(codes) if per_class else [""]
+        unfit = set(self._layers) - set(names)
+        unfit |= {name for name in self._layers if not self._fits(name, over)}
+        for name in unfit:
+            self._drop(name)
+            yield
+        for name in names:
+            if name not in self._layers:
+                layer = self._layers[name] = self._made(name, over)
+                self._resting.append(layer)
+                yield
+                yield from come(self._viewer, layer)
+
     def show(
         self,
         parts: Mapping[str, Parts],
@@ -82,6 +108,8 @@ class OutcomeLayers:
         covered: Iterable[Layer] = (),
     ) -> None:
         """Show the pixels of all classes, in the main thread; only pixels that are any are touched.
+
+        It is quick where :meth:`prepare` was done before.
 
         Parameters
         ----------
@@ -95,15 +123,15 @@ class OutcomeLayers:
         covered
             What is hidden as long as one of these layers is seen.
         """
+        for _ in self.prepare(parts, over, per_class=per_class):
+            pass
         groups = (
             {code: [mine] for code, mine in parts.items()}
             if per_class
             else {"": list(parts.values())}
         )
-        for name in set(self._layers) - set(groups):
-            self._drop(name)
         for name, group in groups.items():
-            layer = self._layer(name, over)
+            layer = self._layers[name]
             flat = layer.data.reshape(-1)
             for pixels in self._written.get(name, ()):
                 flat[pixels] = 0
@@ -146,13 +174,12 @@ class OutcomeLayers:
         if any(layer is present for present in self._viewer.layers):
             self._viewer.layers.remove(layer)
 
-    def _layer(self, name: str, over: Layer) -> Labels:
-        layer = self._layers.get(name)
-        if layer is not None and any(layer is present for present in self._viewer.layers):
-            if layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over):
-                return layer
-            self._drop(name)
-        self._written.pop(name, None)
+    def _fits(self, name: str, over: Layer) -> bool:
+        layer = self._layers[name]
+        present = any(layer is other for other in self._viewer.layers)
+        return present and layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over)
+
+    def _made(self, name: str, over: Layer) -> Labels:
         colours: dict[int | None, Any] = {
             value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
         }
@@ -168,14 +195,10 @@ class OutcomeLayers:
                 {"index": [1, 2, 3], "outcome": [kind for kind, _ in self._kinds]}
             ),
             metadata={METADATA_KEY: {"kind": "outcome", "source": known.get("source")}},
+            visible=False,
             **placement_of(over),
         )
         layer.editable = False
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        if active is not None:
-            self._viewer.layers.selection.active = active
-        self._layers[name] = layer
         return layer
 
 

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
@@ -22,6 +22,7 @@ from napari_fundus.gui.evaluate.preparing import Prepared, image_curves, prepare
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.preferences import follow_preferences
+from napari_fundus.gui.turns import Turns
 from napari_fundus.gui.work import Job, tell_error
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class EvaluateWidget(QWidget):
         self._jobs: dict[str, Job] = {}
         self._stale = False
         self._outcome = OutcomeLayers(viewer, TRUTH, title="outcome")
+        self._turns = Turns(self)
         self._clicked: list[Labels] = []
         self.figures: Assessment | None = None
         """Figures of all classes at the present thresholds; None before the first are there."""
@@ -80,7 +82,7 @@ class EvaluateWidget(QWidget):
         view.result_box.chosen.connect(self._begin)
         view.truth_box.chosen.connect(self._begin)
         view.lesion_chosen.connect(self.select)
-        view.layers_chosen.connect(self._draw)
+        view.layers_chosen.connect(lambda: self._draw())
         view.threshold_moved.connect(lambda value: self.set_threshold(value))
         view.lesion_wanted.connect(self._go)
         view.set_panel.loaded.connect(self._on_set)
@@ -98,7 +100,8 @@ class EvaluateWidget(QWidget):
     def busy(self) -> bool:
         """Whether an answer to what was chosen or moved is still on its way."""
         moving = self._following is not None and self._following.busy
-        return bool(self._jobs) or self._gather.isActive() or self._reread.isActive() or moving
+        waiting = self._gather.isActive() or self._reread.isActive() or self._turns.busy
+        return bool(self._jobs) or waiting or moving
 
     @property
     def layers(self) -> list[Labels]:
@@ -215,23 +218,35 @@ class EvaluateWidget(QWidget):
 
     def _on_judged(self, result: tuple[Mapping[str, Judgement], Assessment]) -> None:
         self._judged, self.figures = result
-        self._draw()
-        self.view.figures.show_figures(self.figures)
-        self._show_class(curves=False)
-        self.updated.emit()
+        self._draw(self._tell)
         if self._stale:
             self._stale = False
             self._schedule()
 
-    def _draw(self) -> None:
-        """Show the outcome over the picture."""
+    def _draw(self, then: Callable[[], None] = lambda: None) -> None:
+        """Show the outcome over the picture, in layers that may have to come first."""
         if not self._judged or self._following is None:
             return
+        self._turns.start(self._drawing(self._following), then, at_once=True)
+
+    def _tell(self) -> None:
+        """Show the figures of what is drawn."""
+        if self.figures is not None:
+            self.view.figures.show_figures(self.figures)
+            self._show_class(curves=False)
+            self.updated.emit()
+
+    def _drawing(self, following: Following) -> Iterator[None]:
+        """Show the outcome, all in one step where its layers are there: a slider may be moving."""
+        over = next(iter(following.choice.labels.values()))
+        there = True
+        for _ in self._outcome.prepare(self._judged, over, per_class=self.view.per_class):
+            there = False
+            yield
         parts = {
             code: (j.true_positive, j.false_positive, j.false_negative)
             for code, j in self._judged.items()
         }
-        over = next(iter(self._following.choice.labels.values()))
         self._outcome.show(
             parts, over, per_class=self.view.per_class, covered=lesion_layers(self._viewer, over)
         )
@@ -239,6 +254,8 @@ class EvaluateWidget(QWidget):
             if not any(layer is known for known in self._clicked):
                 layer.mouse_drag_callbacks.append(self._on_canvas)
                 self._clicked.append(layer)
+        if not there:
+            yield
 
     def _show_class(self, *, curves: bool = True) -> None:
         """Show slider, list and operating point of the chosen class; `curves` draws these anew."""
@@ -323,6 +340,7 @@ class EvaluateWidget(QWidget):
         for job in self._jobs.values():
             job.forget()
         self._jobs = {}
+        self._turns.stop()
         self._stale = False
         if self._truth is not None:
             for layer in self._truth.labels.values():

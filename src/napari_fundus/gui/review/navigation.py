@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_fundus.gui.coming import Arrivals
 from napari_fundus.gui.napari_compat import camera_of, canvas_size
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.gui.review.lesion import Lesion
@@ -41,6 +42,7 @@ class Navigator:
     def __init__(self, viewer: ViewerModel, clicked: Callable[[tuple[float, float]], None]) -> None:
         self._viewer, self._clicked = viewer, clicked
         self._mark: Shapes | None = None
+        self._arrivals = Arrivals(viewer)
         self._labels: Labels | None = None
         viewer.mouse_drag_callbacks.append(self._on_press)
 
@@ -73,17 +75,17 @@ class Navigator:
         low = np.array([top, left]) - 0.5 - _PAD
         high = np.array([bottom, right]) - 0.5 + _PAD
         corners = np.array([low, (low[0], high[1]), high, (high[0], low[1])])
-        if self._mark is None or self._mark not in self._viewer.layers:
-            self._mark = self._add_mark(corners)
+        if self._mark is None or not self._arrivals.has(self._mark):
+            self._mark = self._made_mark(corners)
+            self._arrivals.add(self._mark)
         # Of a new layer too: the rectangle it was made with is not drawn before it changes.
         self._mark.data = [corners]
         self._mark.edge_width = max(float(np.max(high - low)) / 30, 0.8)
 
-    def _add_mark(self, corners: Any) -> Shapes:
+    def _made_mark(self, corners: Any) -> Shapes:
         from napari.layers import Shapes
 
-        active = self._viewer.layers.selection.active
-        mark = Shapes(
+        return Shapes(
             [corners],
             shape_type="rectangle",
             name="lesion under review",
@@ -92,13 +94,10 @@ class Navigator:
             metadata={METADATA_KEY: {"kind": "mark"}},
             **(placement_of(self._labels) if self._labels is not None else {}),
         )
-        self._viewer.add_layer(mark)
-        # The reviewer works in the labels, not in the mark.
-        self._viewer.layers.selection.active = active
-        return mark
 
     def clear(self) -> None:
         """Take the mark away."""
+        self._arrivals.stop()
         if self._mark is not None and self._mark in self._viewer.layers:
             self._viewer.layers.remove(self._mark)
         self._mark = None

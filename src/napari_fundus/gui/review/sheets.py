@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_fundus.gui.coming import Arrivals
 from napari_fundus.gui.layers import label_colormap
 from napari_fundus.gui.napari_compat import stroke_pixels
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
@@ -58,6 +59,7 @@ class Sheets(QObject):
         self._next_id = 1
         self._links: list[tuple[Any, Any]] = []
         self._strokes: dict[str, list[Any]] = {}
+        self._arrivals = Arrivals(viewer)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.settle)
@@ -118,7 +120,7 @@ class Sheets(QObject):
                 layer.data = array
 
     def add(self, review: Review, code: str) -> None:
-        """Add a layer for a class that the result does not have."""
+        """Add a layer for a class that the result does not have; it comes a turn later."""
         from napari.layers import Labels
 
         if code in review.labels:
@@ -140,13 +142,11 @@ class Sheets(QObject):
             metadata={METADATA_KEY: {**known, "kind": "labels", "lesion": code}},
             **self.placement,
         )
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        self._viewer.layers.selection.active = active
         self.layers[code] = self._found.layers[code] = layer
         self._watch(code, layer)
         self.ready_for(self._next_id)
         review.add_class(code, layer.data, table)
+        self._arrivals.add(layer)
 
     def write(self, code: str, pixels: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
         """Set pixels in a layer, and show just those."""
@@ -182,11 +182,13 @@ class Sheets(QObject):
         """Make a class's layer the active one."""
         layer = self.layers.get(code)
         if layer is not None and self._viewer.layers.selection.active is not layer:
+            self._arrivals.bring(layer)
             self._viewer.layers.selection.active = layer
 
     def hold(self, mode: str, code: str) -> None:
         """Take a tool for a class; put it down if it is in hand."""
         layer = self.layers[code]
+        self._arrivals.bring(layer)
         again = self.mode == mode and self._viewer.layers.selection.active is layer
         for each in self.layers.values():
             each.mode = "pan_zoom"
@@ -226,6 +228,7 @@ class Sheets(QObject):
     def release(self) -> None:
         """Stop watching the layers."""
         self._later.stop()
+        self._arrivals.stop()
         for emitter, action in self._links:
             emitter.disconnect(action)
         self._links = []

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from napari.layers import Image, Labels
 
+from napari_fundus.gui.coming import Arrivals
 from napari_fundus.gui.placement import METADATA_KEY, placement_of
 from napari_fundus.lesions import describe
 from napari_fundus.training.events import Patches, Preview
@@ -102,6 +104,7 @@ class Pictures:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
+        self._arrivals = Arrivals(viewer)
 
     def show_preview(self, strip: Strip) -> None:
         """Show what the network finds now, in place of what it found before."""
@@ -123,30 +126,28 @@ class Pictures:
 
     def look(self) -> None:
         """Move the camera so that all layers are seen, these among them."""
-        self._viewer.reset_view()
+        self._arrivals.afterwards(self._viewer.reset_view)
 
     def _show(self, kind: str, pixels: npt.NDArray[np.uint8], like: Layer | None = None) -> Layer:
         known = self._layers.get(kind)
-        if known is not None and any(layer is known for layer in self._viewer.layers):
+        if known is not None and self._arrivals.has(known):
             known.data = pixels
             return known
         meta: dict[str, Any] = {"metadata": {METADATA_KEY: {"kind": f"training {kind}"}}}
         placement = placement_of(like) if like is not None else self._beside(pixels.shape[:2])
-        active = self._viewer.layers.selection.active
+        layer: Layer
         if pixels.ndim == 3:
-            layer = self._viewer.add_image(pixels, rgb=True, **meta, **placement)
+            layer = Image(pixels, rgb=True, **meta, **placement)
         else:
-            layer = self._viewer.add_labels(pixels, **meta, **placement)
-        if active is not None:
-            # The user's own layer stays the chosen one.
-            self._viewer.layers.selection.active = active
+            layer = Labels(pixels, **meta, **placement)
+        self._arrivals.add(layer)
         self._layers[kind] = layer
         return layer
 
     def _drop(self, kind: str) -> None:
         layer = self._layers.pop(kind, None)
-        if layer is not None and any(layer is known for known in self._viewer.layers):
-            self._viewer.layers.remove(layer)
+        if layer is not None:
+            self._arrivals.remove(layer)
 
     def _beside(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return the place at the right of all layers, in a size that can be seen beside them."""

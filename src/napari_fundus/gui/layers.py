@@ -40,11 +40,11 @@ __all__ = [
 LayerTuple = tuple[Any, dict[str, Any], str]
 """Data, keyword arguments and type of a layer, as napari's readers return them."""
 
-_CONTOURS_A_SIDE = 700
-"""Outlines are so thin a part of the picture, which can be seen where all of it is."""
+_LARGE = (DR_EVIDENCE, Lesion.OD)
+"""Regions that would hide the heat map, or the vessels of the disc."""
 
-_OUTLINED = (DR_EVIDENCE, Lesion.OD)
-"""Large regions, which filled would hide the heat map, or the vessels of the disc."""
+_LARGE_OPACITY = 0.25
+"""Outlines would hide less, but napari takes seconds for those of 12 megapixels."""
 
 
 def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
@@ -59,13 +59,7 @@ def make_layer(one: LayerTuple) -> Layer:
     """Return the layer that a tuple describes; it is in no viewer yet."""
     from napari.layers import Layer
 
-    layer = Layer.create(*one)
-    known = layer.metadata.get(METADATA_KEY) or {}
-    if known.get("kind") in ("labels", "truth") and known.get("lesion") in _OUTLINED:
-        # No layer takes this when it is made.
-        layer.contour = max(max(layer.data.shape) // _CONTOURS_A_SIDE, 1)
-        layer.opacity = 1.0
-    return layer
+    return Layer.create(*one)
 
 
 def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:
@@ -128,7 +122,7 @@ def detection_layers(
     of a method's single stages, are hidden at first, labels are shown; boxes, or outlines where
     they are many, come where the method's own result is boxes, for classes of which any is found.
     Where a classifier looked is shown as a heat map through which the photograph can be seen, and
-    the regions in it by their outlines.
+    the regions in it can be seen through as well.
 
     Parameters
     ----------
@@ -202,7 +196,7 @@ def detection_layers(
             {
                 "name": f"{name}: {_called(code)}",
                 "colormap": label_colormap(code),
-                "opacity": 0.6,
+                "opacity": _opacity(code, 0.6),
                 "features": features_of(detections.instances, code),
                 "metadata": _metadata(detections, code, "labels"),
                 **placed,
@@ -243,6 +237,10 @@ def detection_layers(
 def _called(lesion: str) -> str:
     """Return a class's code, or what it is where the code tells little."""
     return lesion if lesion in set(Lesion) else describe(lesion).plural
+
+
+def _opacity(lesion: str, usual: float) -> float:
+    return _LARGE_OPACITY if lesion in _LARGE else usual
 
 
 def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
@@ -286,7 +284,7 @@ def saved_label_layers(
             {
                 "name": f"{provenance.image_name} {provenance.detector}: {_called(code)}",
                 "colormap": label_colormap(code),
-                "opacity": 0.6,
+                "opacity": _opacity(code, 0.6),
                 "metadata": {METADATA_KEY: {**known, "lesion": code}},
             },
             "labels",
@@ -314,7 +312,7 @@ def truth_layers(
                 {
                     "name": f"{name}: {code} (experts)",
                     "colormap": label_colormap(code),
-                    "opacity": 0.45,
+                    "opacity": _opacity(code, 0.45),
                     "visible": visible,
                     "metadata": {METADATA_KEY: {"kind": "truth", "lesion": str(code)}},
                     **dict(placement or {}),

@@ -43,7 +43,7 @@ LayerTuple = tuple[Any, dict[str, Any], str]
 _LARGE = (DR_EVIDENCE, Lesion.OD)
 """Regions that would hide the heat map, or the vessels of the disc."""
 
-_LARGE_OPACITY = 0.25
+_LARGE_OPACITY = 0.2
 """Outlines would hide less, but napari takes seconds for those of 12 megapixels."""
 
 

@@ -128,6 +128,10 @@ class Pictures:
         """Move the camera so that all layers are seen, these among them."""
         self._arrivals.afterwards(self._viewer.reset_view)
 
+    def forget(self) -> None:
+        """Let no layer come any more: the widget was closed."""
+        self._arrivals.stop()
+
     def _show(self, kind: str, pixels: npt.NDArray[np.uint8], like: Layer | None = None) -> Layer:
         known = self._layers.get(kind)
         if known is not None and self._arrivals.has(known):

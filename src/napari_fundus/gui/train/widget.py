@@ -80,7 +80,8 @@ class TrainWidget(QWidget):
         self.session: Session | None = None
         self.outcome: Outcome | None = None
         self._build(discovery)
-        self.telling = Telling(self.controls, self.curves, Pictures(viewer), self.report, self.card)
+        self.pictures = Pictures(viewer)
+        self.telling = Telling(self.controls, self.curves, self.pictures, self.report, self.card)
         when_removed(self, self.forget)
 
     def _build(self, discovery: Discovery | None) -> None:
@@ -255,6 +256,7 @@ class TrainWidget(QWidget):
         if self.session is not None:
             self.session.forget()
             self.session = None
+        self.pictures.forget()
         self.order_form.forget()
 
 

@@ -53,7 +53,8 @@ class Heartbeat:
         self.turns: list[tuple[int, str]] = []
         self.gone = self._came = 0
         self.doing = "start"
-        self._left_out = self._began = 0.0
+        self._left_out = 0.0
+        self._pauses: list[float] = []
         self._thread = threading.get_ident()
         canvas = viewer.window._qt_viewer.canvas._scene_canvas
         canvas.events.draw.connect(self._begin, position="first")
@@ -68,10 +69,12 @@ class Heartbeat:
         self._timer.start()
 
     def _begin(self, event=None) -> None:
-        self._began = time.thread_time()
+        self._pauses.append(time.thread_time())
 
     def _end(self, event=None) -> None:
-        self._left_out += time.thread_time() - self._began
+        began = self._pauses.pop()
+        if not self._pauses:  # a collection within a drawing is part of it
+            self._left_out += time.thread_time() - began
 
     def _on_collection(self, phase: str, info: dict[str, int]) -> None:
         if info["generation"] == 2 and threading.get_ident() == self._thread:

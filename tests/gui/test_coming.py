@@ -39,6 +39,24 @@ def test_what_is_active_stays_so(viewer, active) -> None:
     assert viewer.add_points().name == viewer.layers.selection.active.name, "as napari does"
 
 
+def test_what_is_interrupted_on_its_way_is_seen(viewer) -> None:
+    layer = Labels(np.ones((4, 4), np.uint8))
+    steps = come(viewer, layer)
+    next(steps)
+    steps.close()
+    assert layer.visible
+
+
+def test_a_tool_taken_meanwhile_stays_in_hand(viewer) -> None:
+    layer = Labels(np.ones((4, 4), np.uint8))
+    steps = come(viewer, layer)
+    next(steps)
+    layer.visible = True
+    layer.mode = "paint"
+    assert list(steps) == [None]
+    assert layer.mode == "paint"
+
+
 @pytest.fixture
 def arrivals(viewer, qtbot) -> Arrivals:
     return Arrivals(viewer)

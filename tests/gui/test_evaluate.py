@@ -205,6 +205,26 @@ def test_each_class_may_have_a_layer_of_its_own(scene, found, retina, wait):
     assert len(widget.layers) == 1
 
 
+def test_colours_chosen_anew_while_layers_come_leave_nothing_out(scene, wait):
+    _, widget, layers, _ = scene
+    seen = []
+    for layer in layers:
+        layer.events.visible.connect(lambda event: seen.append(event.source.visible))
+    told = []
+    widget.updated.connect(lambda: told.append(widget.figures))
+    widget.view.colours.setCurrentIndex(1)
+    assert widget.busy
+    widget.view.colours.setCurrentIndex(0)
+    wait(lambda: not widget.busy)
+    assert told
+    assert [layer.name for layer in widget.layers] == ["outcome"]
+    assert all(layer.visible for layer in widget.layers)
+    widget.view.colours.setCurrentIndex(1)
+    wait(lambda: not widget.busy)
+    assert len(widget.layers) > 1
+    assert True not in seen, "what is covered was not seen in between"
+
+
 def test_rows_of_the_list_lead_to_the_lesion(scene, retina):
     viewer, widget, _, _ = scene
     widget.select("MA")

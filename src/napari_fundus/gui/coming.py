@@ -21,7 +21,8 @@ def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
 
     For each layer napari builds controls, visuals and overlays, which takes some 0.1 s, and the
     first drawing of its pixels may take as long: so the window answers between the two. The layer
-    that is active stays so: a key pressed meanwhile goes where it was meant to go.
+    that is active stays so: a key pressed meanwhile goes where it was meant to go. If the steps end
+    early, the layer is seen at once.
 
     Parameters
     ----------
@@ -34,8 +35,12 @@ def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     layer.visible = False
     with active_layer_kept(viewer):
         viewer.add_layer(layer)
-    yield
-    layer.visible = seen
+    try:
+        yield
+    finally:
+        # Set twice, napari would put down the tool that a person took for it meanwhile.
+        if layer.visible != seen and any(layer is present for present in viewer.layers):
+            layer.visible = seen
     yield
 
 
@@ -82,6 +87,10 @@ class Arrivals:
         if any(layer is other for other in self._waiting):
             self._turns.finish()
 
+    def finish(self) -> None:
+        """Let all come now."""
+        self._turns.finish()
+
     def stop(self) -> None:
         """Let no other come."""
         self._turns.stop()
@@ -90,11 +99,7 @@ class Arrivals:
 
     def _come(self) -> Iterator[None]:
         while self._waiting:
-            steps = come(self._viewer, self._waiting[0])
-            next(steps)
-            self._waiting.popleft()
-            yield
-            yield from steps
+            yield from come(self._viewer, self._waiting.popleft())
 
     def _arrived(self) -> None:
         actions, self._afterwards = self._afterwards, []

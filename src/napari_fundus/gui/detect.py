@@ -233,7 +233,8 @@ class DetectWidget(QWidget):
     def _show(self, detections: Detections, tuples: list[LayerTuple], source: Source) -> None:
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
-        active = self._viewer.layers.selection.active
+        # What was on its way is there before the exchange looks at what there is.
+        self._turns.stop()
         edited = self.results.edited_layers() if self.results is not None else []
         exchange = Exchange(self._viewer, tuples, detections.provenance, source, keep=edited)
         if self.results is not None and self.results.shows(exchange.outdated):
@@ -243,12 +244,11 @@ class DetectWidget(QWidget):
 
         def finish() -> None:
             added = exchange.finish()
-            if active is not None and active is not source.layer and active in self._viewer.layers:
-                self._viewer.layers.selection.active = active
-            elif labels := [layer for layer in added if isinstance(layer, Labels)]:
+            active, layers = self._viewer.layers.selection.active, self._viewer.layers
+            labels = [x for x in added if isinstance(x, Labels) and x in layers]
+            if labels and (active is None or active is source.layer):
                 # The status bar tells of the active layer: here, of the lesion under the pointer.
-                most = max(labels, key=lambda layer: len(layer.features))
-                self._viewer.layers.selection.active = most
+                layers.selection.active = max(labels, key=lambda layer: len(layer.features))
             self._set_results(detections, added, source)
             self.shown.emit(added)
 

@@ -172,7 +172,6 @@ class PreprocessWidget(QWidget):
         prepared, image, tuples, source = result
         if not any(layer is source.layer for layer in self._viewer.layers):
             show_info(f"{source.name!r} was removed meanwhile; the result lies at its place.")
-        active = self._viewer.layers.selection.active
         added: list[Layer] = []
 
         def steps() -> Iterator[None]:
@@ -182,8 +181,9 @@ class PreprocessWidget(QWidget):
                 yield from come(self._viewer, added[-1])
 
         def finish() -> None:
-            if active is None or active is source.layer or active not in self._viewer.layers:
-                self._viewer.layers.selection.active = added[-1]
+            active, layers = self._viewer.layers.selection.active, self._viewer.layers
+            if (active is None or active is source.layer) and added[-1] in layers:
+                layers.selection.active = added[-1]
             self._last = prepared, image, source.expression
             self.copy_button.setEnabled(True)
             height, width = prepared.field_of_view.shape

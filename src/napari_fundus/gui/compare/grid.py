@@ -63,7 +63,7 @@ class PairGrid:
         others = [x for x in viewer.layers if not any(x is mine for mine in shown)]
         fill = [side - len(left), side - len(right)]
         while len(others) < sum(fill):
-            others.append(_filler(photograph or left[0]))
+            others.append(_filler(shown[0]))
             yield from self._add(others[-1])
         for layer in viewer.layers:
             layer.visible = any(layer is mine for mine in shown)
@@ -72,7 +72,8 @@ class PairGrid:
             *right, *others[fill[0] : sum(fill)],
             *others[sum(fill) :],
         ]  # fmt: skip
-        for place, layer in enumerate(order):
+        # A person may have removed some meanwhile.
+        for place, layer in enumerate(filter(self._has, order)):
             viewer.layers.move(viewer.layers.index(layer), place)
         self._grid.show(side)
 
@@ -91,7 +92,7 @@ class PairGrid:
                 place += 1
         self._before = []
         while self._added:
-            layer = self._added.pop()
+            layer = self._added.pop(0)
             if self._has(layer):
                 viewer.layers.remove(layer)
                 yield

@@ -188,6 +188,8 @@ class CompareWidget(QWidget):
             yield from steps
 
     def _tell_sides(self) -> None:
+        if not self._grid.shown:
+            self._outcome.cover.look()
         self.side_button.blockSignals(True)
         self.side_button.setChecked(self._grid.shown)
         self.side_button.blockSignals(False)

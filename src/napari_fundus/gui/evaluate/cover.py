@@ -57,6 +57,10 @@ class Cover:
         """Show again what was hidden, and let go of all layers."""
         self.lay((), ())
 
+    def look(self) -> None:
+        """Show or hide by what is seen now: something else had the say before."""
+        self._on_eye()
+
     @contextmanager
     def at_rest(self) -> Iterator[None]:
         """Let something else show and hide layers."""

@@ -90,7 +90,9 @@ class OutcomeLayers:
         unfit = set(self._layers) - set(names)
         unfit |= {name for name in self._layers if not self._fits(name, over)}
         for name in unfit:
-            self._drop(name)
+            # Others are about to cover the same: it is not to be seen in between.
+            with self.cover.at_rest():
+                self._drop(name)
             yield
         for name in names:
             if name not in self._layers:

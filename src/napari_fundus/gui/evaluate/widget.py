@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal
@@ -218,16 +218,16 @@ class EvaluateWidget(QWidget):
 
     def _on_judged(self, result: tuple[Mapping[str, Judgement], Assessment]) -> None:
         self._judged, self.figures = result
-        self._draw(self._tell)
+        self._draw()
         if self._stale:
             self._stale = False
             self._schedule()
 
-    def _draw(self, then: Callable[[], None] = lambda: None) -> None:
-        """Show the outcome over the picture, in layers that may have to come first."""
+    def _draw(self) -> None:
+        """Show the outcome over the picture, in layers that may have to come first; then tell."""
         if not self._judged or self._following is None:
             return
-        self._turns.start(self._drawing(self._following), then, at_once=True)
+        self._turns.start(self._drawing(self._following), self._tell, at_once=True)
 
     def _tell(self) -> None:
         """Show the figures of what is drawn."""

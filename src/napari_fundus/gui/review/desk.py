@@ -95,6 +95,8 @@ class Desk(QObject):
 
     def load(self, found: Found, other: Found | None) -> None:
         """Read a result's labels in a thread; `loaded` tells when they are ready."""
+        if self._sheets is not None:
+            self._sheets.arrive()
         self.close()
         if self._reading is not None:
             self._reading.forget()

@@ -148,6 +148,10 @@ class Sheets(QObject):
         review.add_class(code, layer.data, table)
         self._arrivals.add(layer)
 
+    def arrive(self) -> None:
+        """Let the layers of new classes come now."""
+        self._arrivals.finish()
+
     def write(self, code: str, pixels: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
         """Set pixels in a layer, and show just those."""
         layer = self.layers[code]

@@ -76,6 +76,13 @@ def test_an_unknown_class_gets_a_layer_of_its_own():
     assert tuples[-1][1]["name"] == "eye d: drusen"
 
 
+@pytest.mark.parametrize(("code", "width"), [("MA", 2), ("DR", 7.5)])
+def test_boxes_of_regions_are_seen_in_a_picture_of_the_whole_retina(code, width):
+    table = result().instances.assign(lesion=code)
+    _, meta, _ = boxes.box_layer(table, np.zeros((2000, 3000), np.uint16), code, {"name": "eye"})
+    assert meta["edge_width"] == width
+
+
 def test_a_class_of_which_nothing_is_found_has_no_layer_of_boxes():
     found = result(thresholds={"MA": 1.0}, has_boxes=True)
     assert kinds(detection_layers(found)) == [("image", "probability"), ("labels", "labels")]

@@ -9,17 +9,31 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.lesions import describe
+from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_fundus.gui.rethreshold import Shown
 
-__all__ = ["MAX_BOXES", "box_data", "box_layer", "features_of", "outline_vectors", "set_boxes"]
+__all__ = [
+    "LARGE",
+    "MAX_BOXES",
+    "box_data",
+    "box_layer",
+    "features_of",
+    "outline_vectors",
+    "set_boxes",
+]
 
 MAX_BOXES = 300
 """Boxes of a class that napari's shapes can show anew within 0.2 s; outlines take a tenth."""
+
+LARGE = (DR_EVIDENCE, Lesion.OD)
+"""Regions that are looked at in a picture of the whole retina."""
+
+_SIDE_BY_EDGE = 400
+"""The image's longer side by the width of lines that are seen in such a picture."""
 
 _HIDDEN_FEATURES = ("bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop")
 
@@ -70,7 +84,7 @@ def box_layer(
         "shape_type": "rectangle",
         "face_color": "transparent",
         "edge_color": info.colour,
-        "edge_width": 2,
+        "edge_width": max(max(labels.shape) / _SIDE_BY_EDGE, 2) if lesion in LARGE else 2,
         # napari cannot tell the number of axes from an empty list.
         "ndim": 2,
     }

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.detections import Detections, Provenance
-from napari_fundus.gui.boxes import box_layer, features_of
+from napari_fundus.gui.boxes import LARGE, box_layer, features_of
 from napari_fundus.gui.landmarks import landmark_layer
 from napari_fundus.gui.placement import METADATA_KEY
 from napari_fundus.gui.relabel import label_image
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks
-from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
+from napari_fundus.lesions import Lesion, describe
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -40,11 +40,11 @@ __all__ = [
 LayerTuple = tuple[Any, dict[str, Any], str]
 """Data, keyword arguments and type of a layer, as napari's readers return them."""
 
-_LARGE = (DR_EVIDENCE, Lesion.OD)
-"""Regions that would hide the heat map, or the vessels of the disc."""
-
 _LARGE_OPACITY = 0.2
-"""Outlines would hide less, but napari takes seconds for those of 12 megapixels."""
+"""Large regions would hide the heat map, or the vessels of the disc.
+
+Outlines would hide less, but napari takes seconds for those of 12 megapixels.
+"""
 
 
 def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
@@ -240,7 +240,7 @@ def _called(lesion: str) -> str:
 
 
 def _opacity(lesion: str, usual: float) -> float:
-    return _LARGE_OPACITY if lesion in _LARGE else usual
+    return _LARGE_OPACITY if lesion in LARGE else usual
 
 
 def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:

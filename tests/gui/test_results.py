@@ -180,7 +180,7 @@ def test_a_slider_takes_a_fraction_of_a_plain_run_on_12_megapixels(make, wait, a
     _, _, panel = make(found)
     wait(lambda: not panel.busy)
     best, plain = [], []
-    for value in (0.7, 0.5, 0.8, 0.65, 0.75):
+    for value in (0.7, 0.5, 0.8, 0.65, 0.75) * 3:
         start = time.process_time()
         again = found.threshold({"MA": value})
         assert again.labels["MA"].any()
@@ -196,7 +196,7 @@ def test_a_slider_takes_a_fraction_of_a_plain_run_on_12_megapixels(make, wait, a
         wait(lambda answered=answered: answered)
         best.append(answered[0] - start)
         wait(lambda: not panel.busy)
-    assert min(best) < min(plain) / 2, (best, plain)
+    assert min(best) < min(plain) / 3, (best, plain)
 
 
 def replace_shape(provenance: Provenance, shape) -> Provenance:

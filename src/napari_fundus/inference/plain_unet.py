@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PlainUNet", "start_quiet"]
+__all__ = ["PlainUNet", "convolutions", "start_quiet"]
 
 
 class PlainUNet(nn.Module):
@@ -37,13 +37,13 @@ class PlainUNet(nn.Module):
         block = stem**2
         before = (planes * block, *filters)
         self.down = nn.ModuleList(
-            _level(old, new) for old, new in zip(before, filters, strict=False)
+            convolutions(old, new) for old, new in zip(before, filters, strict=False)
         )
         coarse_to_fine = list(zip(filters[:0:-1], filters[-2::-1], strict=True))
         self.narrow = nn.ModuleList(
             nn.Conv2d(deep, fine, 1, bias=False) for deep, fine in coarse_to_fine
         )
-        self.up = nn.ModuleList(_level(2 * fine, fine) for _, fine in coarse_to_fine)
+        self.up = nn.ModuleList(convolutions(2 * fine, fine) for _, fine in coarse_to_fine)
         self.head = nn.Conv2d(filters[0], outputs * block, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -92,7 +92,8 @@ class PlainUNet(nn.Module):
         return found
 
 
-def _level(before: int, after: int) -> nn.Sequential:
+def convolutions(before: int, after: int) -> nn.Sequential:
+    """Return two 3×3 convolutions, from `before` to `after` channels, each normalized."""
     layers: list[nn.Module] = []
     for channels in (before, after):
         layers += [

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
+from napari_fundus.backends.unet import lite
+from napari_fundus.backends.unet.imagenet import load_imagenet
 from napari_fundus.backends.unet.two_scales import TwoScales
 from napari_fundus.errors import OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet, start_quiet
@@ -21,7 +23,8 @@ class Architecture(BaseModel):
     Attributes
     ----------
     kind
-        ``"plain"``, or ``"smp"`` for a U-Net of segmentation_models_pytorch.
+        ``"plain"``; ``"lite"`` for one on EfficientNet-Lite0; ``"smp"`` for a U-Net of
+        segmentation_models_pytorch.
     planes, outputs
         Number of input planes and of classes.
     filters
@@ -41,7 +44,7 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["plain", "smp"] = "plain"
+    kind: Literal["plain", "lite", "smp"] = "plain"
     planes: Annotated[int, Field(ge=1, le=16)] = 3
     outputs: Annotated[int, Field(ge=1, le=8)] = 5
     filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2)] = (
@@ -70,16 +73,17 @@ class Architecture(BaseModel):
 
     @property
     def reach(self) -> int:
-        """How far a pixel of the plain network's input can matter, in pixels; 256 for others.
+        """How far a pixel of the input can matter, in pixels; 256 for networks of smp.
 
-        Two 3×3 convolutions on every level, down and up, and the pooling and up-sampling between.
+        Of a plain one: two 3×3 convolutions on every level, down and up, and the pooling and
+        up-sampling between.
         A coarse network reaches twice as far, and a block more for the way back to the full scale.
         """
         if self.coarse is not None:
             own = self.model_copy(update={"coarse": None, "coarse_share": ()}).reach
             return max(own, 2 * self.coarse.reach + 4)
         if self.kind != "plain":
-            return 256
+            return lite.REACH if self.kind == "lite" else 256
         levels = len(self.filters)
         down = sum(2 << level for level in range(levels))
         up = sum(2 << level for level in range(levels - 1))
@@ -94,12 +98,14 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
     architecture
         What to build.
     encoder_weights
-        Name of the pretraining of smp's encoder, which is downloaded; None for random weights.
+        Name of the pretraining of the encoder: of smp's, which is downloaded, or ``"imagenet"`` for
+        the lite one; None for random weights.
 
     Raises
     ------
     OptionsError
-        segmentation_models_pytorch is missing, or knows no such encoder.
+        segmentation_models_pytorch is missing, or knows no such encoder; or the pretraining of the
+        lite one is not to be had.
     """
     if architecture.coarse is not None:
         alone = architecture.model_copy(update={"coarse": None, "coarse_share": ()})
@@ -108,6 +114,13 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
             build_network(architecture.coarse, encoder_weights=encoder_weights),
             coarse_share=architecture.coarse_share or (0.5,) * architecture.outputs,
         )
+    if architecture.kind == "lite":
+        network = lite.LiteUNet(planes=architecture.planes, outputs=architecture.outputs)
+        if encoder_weights == "imagenet":
+            load_imagenet(network.encoder)
+        elif encoder_weights is not None:
+            raise OptionsError(f"Of EfficientNet-Lite0 there are no weights {encoder_weights!r}.")
+        return network
     if architecture.kind == "plain":
         return PlainUNet(
             planes=architecture.planes,
@@ -128,11 +141,11 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
             f"There is no encoder {architecture.encoder!r}; there are {', '.join(names)}, and "
             "tu-NAME for timm's."
         )
-    network: nn.Module = smp.Unet(
+    named: nn.Module = smp.Unet(
         architecture.encoder,
         encoder_weights=encoder_weights,
         in_channels=architecture.planes,
         classes=architecture.outputs,
     )
-    start_quiet(network.segmentation_head[0])  # type: ignore[arg-type, index]
-    return network
+    start_quiet(named.segmentation_head[0])  # type: ignore[arg-type, index]
+    return named

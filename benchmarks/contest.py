@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ class Contestant:
     seconds, busy
         Of each repeat: on the clock, and the processor time of all threads (on a CPU, the fairer
         measure where other work runs beside).
+    shares
+        Of each repeat in :func:`compete`: its operations a second by what the device did in
+        products of matrices just before and after.
     memory
         Peak of a run above its start, MiB.
     result
@@ -44,6 +48,7 @@ class Contestant:
     operations: float = 0.0
     seconds: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
     memory: float = 0.0
     result: Any = None
 
@@ -51,16 +56,22 @@ class Contestant:
 def compete(contestants: Sequence[Contestant], device: Device, repeats: int) -> float:
     """Let all run by turns, with the device's rate measured between the turns.
 
+    A processor that is shared, or that changes its clock, is not equally fast throughout: each
+    turn's share is of the rate around it.
+
     Returns
     -------
     float
-        The highest rate of :func:`matmul_rate`.
+        The median of the rates, see :func:`matmul_rate`.
     """
-    rates: list[float] = []
+    rates = [matmul_rate(device, sustained=True)]
     for _ in range(repeats):
-        rates.append(matmul_rate(device))
-        take_turns(contestants, device, 1)
-    return max(rates)
+        for contestant in contestants:
+            _measure(contestant, device)
+            rates.append(matmul_rate(device, sustained=True))
+            speed = contestant.operations / contestant.seconds[-1]
+            contestant.shares.append(speed / mean(rates[-2:]))
+    return median(rates)
 
 
 def take_turns(
@@ -89,15 +100,25 @@ def take_turns(
                 _measure(contestant, device)
 
 
-def matmul_rate(device: Device, side: int = 2048) -> float:
-    """Return how fast `device` multiplies float32 matrices, in operations a second."""
+def matmul_rate(device: Device, side: int = 2048, *, sustained: bool = False) -> float:
+    """Return how fast `device` multiplies float32 matrices, in operations a second.
+
+    Parameters
+    ----------
+    device
+        Where to compute.
+    side
+        Of the matrices.
+    sustained
+        The mean of some products instead of the best one.
+    """
     a = torch.ones(side, side, device=device.name)
     seconds = []
     for _ in range(4):
         start = time.perf_counter()
         (a @ a)[0, 0].item()  # reading a value waits for the device
         seconds.append(time.perf_counter() - start)
-    return 2 * side**3 / min(seconds)
+    return 2 * side**3 / (mean(seconds) if sustained else min(seconds))
 
 
 def _measure(contestant: Contestant, device: Device) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from statistics import median
 from typing import cast
 
 import cv2
@@ -61,7 +62,7 @@ def main() -> None:
             f"| {contestant.title} | {contestant.operations / 1e9:.0f} | {best:.2f} | "
             f"{min(monai.seconds) / best:.2f} | {min(contestant.busy):.2f} | "
             f"{min(monai.busy) / min(contestant.busy):.2f} | "
-            f"{contestant.operations / best / rate:.0%} | {contestant.memory:.0f} | "
+            f"{median(contestant.shares):.0%} | {contestant.memory:.0f} | "
             f"{difference:.1e} |"
         )
 

@@ -1,15 +1,11 @@
-"""What the documentation tells people to type exists: commands, options, settings, names."""
+"""What the documentation tells people to type exists: commands, options, settings."""
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -47,17 +43,8 @@ def commands() -> Iterator[Any]:
                     yield pytest.param(words, id=f"{page.stem}: {bare}")
 
 
-def snippets() -> Iterator[Any]:
-    for page in PAGES:
-        for language, block in (found[1:] for found in FENCE.findall(page.read_text("utf-8"))):
-            if language == "python":
-                first = block.strip().partition("\n")[0]
-                yield pytest.param(dedent(block), id=f"{page.stem}: {first}")
-
-
 def test_there_is_something_to_check() -> None:
     assert len(list(commands())) > 40
-    assert len(list(snippets())) > 10
 
 
 @pytest.mark.parametrize("words", [*commands()])
@@ -93,15 +80,3 @@ def _check(command: str, detector: str, settings: dict[str, Any]) -> None:
         plain = {n: v for n, v in settings.items() if "." not in n}
         own = {n.partition(".")[2]: v for n, v in settings.items() if n.startswith(f"{detector}.")}
         get_detector(detector).Options.model_validate({**plain, **own})
-
-
-@pytest.mark.parametrize("snippet", [*snippets()])
-def test_documented_names_can_be_imported(snippet: str) -> None:
-    for node in ast.walk(ast.parse(snippet)):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-        module = node.module if isinstance(node, ast.ImportFrom) else None
-        if module is None or not module.startswith("napari_fundus"):
-            continue
-        found = importlib.import_module(module)
-        for name in names:
-            assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}")

@@ -11,15 +11,11 @@ import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import cast
-
-import torch
-from torch import Tensor, nn
 
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.unet.two_scales import TwoScales
+from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.devices import choose_device
@@ -27,25 +23,11 @@ from napari_fundus.evaluation import PixelCounts
 from napari_fundus.evaluation.report import Contender, select_samples
 from napari_fundus.inference.folding import fold_sequences
 from napari_fundus.inference.recipes import recipe_on_card
-from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.preprocessing.planes import to_planes
 
 SHARES = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 0.9, 1.0)
 LESIONS = (Lesion.MA, Lesion.HE, Lesion.EX, Lesion.SE)
-
-
-class EachShare(nn.Module):
-    """The maps of two scales for each share, one after the other, from one pass of both."""
-
-    def __init__(self, both: TwoScales) -> None:
-        super().__init__()
-        self.both = both
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return probabilities, shape (B, shares × K, H, W)."""
-        near, far = self.both.logits(images)
-        return torch.cat([torch.lerp(near, far, share).sigmoid() for share in SHARES], dim=1)
 
 
 def main() -> None:
@@ -56,10 +38,10 @@ def main() -> None:
     chosen = parser.parse_args()
     checkpoint = load_checkpoint(chosen.weights, detector=UNet.name)
     network, architecture = load_network(checkpoint)
-    if not isinstance(network, TwoScales):
+    if architecture.coarse is None:
         sys.exit(f"{chosen.weights} holds one scale only.")
     recipe, classes = recipe_on_card(checkpoint), checkpoint.card.lesions
-    each = EachShare(cast("TwoScales", fold_sequences(network)))
+    network = fold_sequences(network)
     contender = Contender.of(UNet(), {"checkpoint": chosen.weights})
     samples = select_samples(
         open_dataset(chosen.data), [contender], split="held-back", graded=False
@@ -69,22 +51,20 @@ def main() -> None:
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()
         prepared = recipe.apply(image)
-        maps = run_tiles(
-            each,
+        found = logits(
+            network,
+            architecture,
             to_planes(prepared),
-            outputs=len(SHARES) * architecture.outputs,
-            tile=2048,
-            halo=architecture.reach,
-            multiple=architecture.multiple,
             inside=prepared.field_of_view,
-            fill=FILL,
+            tile=2048,
             device=choose_device("cpu"),
-        ).maps
+        )
+        maps = {share: found.probability(share) for share in SHARES}
         for code in sorted(sample.annotated & set(LESIONS) & set(classes)):
             truth = sample.mask(code, image.shape)
-            for turn, share in enumerate(SHARES):
-                found = maps[turn * len(classes) + classes.index(code)]
-                counts[code, share].add(prepared.to_original(found).clip(0, 1), truth)
+            for share, values in maps.items():
+                own = prepared.to_original(values[classes.index(code)])
+                counts[code, share].add(own.clip(0, 1), truth)
     print(file=sys.stderr)
     print(
         f"Weights {chosen.weights}: AUPR (33 thresholds, all pixels pooled) on {len(samples)} "

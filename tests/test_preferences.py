@@ -136,6 +136,13 @@ def test_a_tile_within_the_limit_is_the_largest() -> None:
     assert tile_within(1, 100, tile=1024, halo=4, multiple=8) == 8
 
 
+def test_a_tile_is_not_smaller_than_its_halo_and_no_limit_where_the_picture_fits() -> None:
+    given = {"tile": 1024, "halo": 100, "multiple": 32}
+    assert tile_within(100 * 300**2, 100, **given) == 128
+    assert tile_within(100 * 300**2, 100, **given, shape=(300, 301)) == 128
+    assert tile_within(100 * 300**2, 100, **given, shape=(300, 300)) == 1024
+
+
 def test_less_memory_makes_smaller_tiles_of_the_same_maps() -> None:
     picture = np.random.default_rng(0).random((1, 160, 160), np.float32)
     network = small_network()

@@ -11,13 +11,13 @@ from torch.nn import functional
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.joining import join_scales
 from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.devices import choose_device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.recipes import recipe_on_card
-from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import to_planes
 
@@ -71,26 +71,24 @@ def test_the_reach_holds() -> None:
 
 
 def test_tiles_equal_one_pass() -> None:
-    network = torch.nn.Sequential(loud(BOTH), torch.nn.Sigmoid())
-    side = 24 * BOTH.multiple
-    picture = np.random.default_rng(0).normal(0, 5, (3, side, side)).astype(np.float32)
+    network = loud(BOTH)
+    height, width = 24 * BOTH.multiple, 20 * BOTH.multiple
+    picture = np.random.default_rng(0).normal(0, 5, (3, height, width)).astype(np.float32)
     with torch.inference_mode():
-        whole = network(torch.from_numpy(picture)[np.newaxis])[0].numpy()
-    done = run_tiles(
-        network,
-        picture,
-        outputs=2,
-        tile=8 * BOTH.multiple,
-        halo=BOTH.reach,
-        multiple=BOTH.multiple,
-        inside=np.ones((side, side), np.bool_),
-        fill=0.0,
-        device=choose_device("cpu", supported=("cpu",)),
-        precision="float32",
+        whole = network(torch.from_numpy(picture)[np.newaxis])[0].sigmoid().numpy()
+    inside = np.zeros((height, width), np.bool_)
+    inside[3:150, :100] = True
+    given = {"inside": inside, "device": choose_device("cpu", supported=("cpu",))}
+    for tile in (5 * BOTH.multiple, 1024):
+        done = logits(network, BOTH, picture, tile=tile, **given)
+        maps = done.probability(0.5)
+        assert maps.shape == (2, height, width)
+        np.testing.assert_allclose(maps[:, inside], whole[:, inside], atol=1e-4)
+    assert np.ptp(whole[:, inside]) > 0.5
+    small = logits(network, BOTH, picture, tile=2 * BOTH.multiple, **given)
+    assert small.probability(0.5)[:, -1, -1].max() < 1e-9, (
+        "tiles off the field of view are left out"
     )
-    inner = np.s_[:, BOTH.reach : -BOTH.reach, BOTH.reach : -BOTH.reach]
-    np.testing.assert_allclose(done.maps[inner], whole[inner], atol=1e-4)
-    assert np.ptp(whole[inner]) > 0.5
 
 
 @pytest.mark.parametrize("shares", [{}, {"EX": 0.8}, {"MA": 0, "EX": 1}])

@@ -63,7 +63,15 @@ def bytes_per_pixel(
     return (taken + piece.numel() * piece.element_size()) / side**2
 
 
-def tile_within(limit: int, per_pixel: float, *, tile: int, halo: int, multiple: int) -> int:
+def tile_within(
+    limit: int,
+    per_pixel: float,
+    *,
+    tile: int,
+    halo: int,
+    multiple: int,
+    shape: tuple[int, ...] | None = None,
+) -> int:
     """Return the largest side of a tile, up to `tile`, whose computation stays within `limit`.
 
     Parameters
@@ -75,8 +83,13 @@ def tile_within(limit: int, per_pixel: float, *, tile: int, halo: int, multiple:
     tile
         The side that is wanted, without halo, px.
     halo, multiple
-        As in `windows`. The least side returned is `multiple`, whatever it takes.
+        As in `windows`. The least side returned is that of the halo: smaller tiles would see
+        hardly less, and take very much longer.
+    shape
+        Height and width of the picture, which no tile sees more of; None for a large one.
     """
-    seen = int((limit / per_pixel) ** 0.5)
-    fitting = (seen - 2 * halo) // multiple * multiple
-    return max(min(tile, fitting), min(multiple, tile))
+    if shape is not None and shape[0] * shape[1] * per_pixel <= limit:
+        return tile
+    fitting = (int((limit / per_pixel) ** 0.5) - 2 * halo) // multiple * multiple
+    least = max(-(-halo // multiple), 1) * multiple
+    return min(tile, max(fitting, least))

@@ -58,7 +58,7 @@ class Tiled:
     Attributes
     ----------
     maps
-        float32, shape (K, H, W); 0 where no tile was needed.
+        float32, shape (K, H, W).
     tiles
         How many tiles the network has seen.
     tile
@@ -111,6 +111,7 @@ def run_tiles(
     multiple: int = 1,
     inside: Bool | None = None,
     fill: float = 0.0,
+    blank: float = 0.0,
     device: Device = CPU,
     precision: Precision | Literal["auto"] = "auto",
     monitor: Monitor | None = None,
@@ -135,6 +136,8 @@ def run_tiles(
         bool, shape (H, W): the field of view; None for everywhere.
     fill
         Value of the padding.
+    blank
+        Value of the maps where no tile is needed.
     device, precision
         Where and in which arithmetic to compute.
     monitor
@@ -168,11 +171,13 @@ def run_tiles(
         if (limit := memory_limit()) is not None:
             tried = max(4 * multiple, 64 // multiple * multiple)
             per_pixel = bytes_per_pixel(network, len(picture), tried, device=device)
-            tile = tile_within(limit, per_pixel, tile=tile, halo=halo, multiple=multiple)
+            tile = tile_within(
+                limit, per_pixel, tile=tile, halo=halo, multiple=multiple, shape=padded.shape[1:]
+            )
         while True:
             try:
                 maps, count = _all_tiles(
-                    answer, padded.shape[1:], outputs, tile, halo, multiple, inside, monitor
+                    answer, padded.shape[1:], outputs, tile, halo, multiple, inside, blank, monitor
                 )
                 break
             except torch.OutOfMemoryError:
@@ -192,6 +197,7 @@ def _all_tiles(
     halo: int,
     multiple: int,
     inside: Bool | None,
+    blank: float,
     monitor: Monitor,
 ) -> tuple[Float, int]:
     todo = [
@@ -199,7 +205,7 @@ def _all_tiles(
         for window in windows((shape[0], shape[1]), tile=tile, halo=halo, multiple=multiple)
         if inside is None or inside[window.kept].any()
     ]
-    maps = np.zeros((outputs, *shape), np.float32)
+    maps = np.full((outputs, *shape), blank, np.float32)
     for number, window in enumerate(todo):
         monitor.step(number / len(todo), f"tile {number + 1} of {len(todo)}")
         maps[:, *window.kept] = answer(window)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.options import UNetOptions
+from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.devices import Device
@@ -19,11 +20,10 @@ from napari_fundus.image import FundusImage
 from napari_fundus.inference.folding import fold_sequences
 from napari_fundus.inference.lending import Weights, lent_weights
 from napari_fundus.inference.recipes import recipe_on_card
-from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.preprocessing.planes import to_planes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,7 +67,7 @@ class UNet(Detector):
         self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
     ) -> Prediction:
         checkpoint = weights.checkpoint
-        whole, architecture = weights.made("network", _ready_network)
+        network, architecture = weights.made("network", _ready_network)
         recipe = _scaled(recipe_on_card(checkpoint), options.scale)
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
         planes = to_planes(prepared)
@@ -82,19 +82,16 @@ class UNet(Detector):
             part = monitor.part(
                 0.1 + 0.8 * number / len(flips), 0.1 + 0.8 * (number + 1) / len(flips)
             )
-            done = run_tiles(
-                whole,
+            done = logits(
+                network,
+                architecture,
                 np.flip(planes, axes),
-                outputs=architecture.outputs,
-                tile=options.tile,
-                halo=architecture.reach,
-                multiple=architecture.multiple,
                 inside=np.flip(prepared.field_of_view, tuple(axis - 1 for axis in axes)),
-                fill=FILL,
+                tile=options.tile,
                 device=device,
                 monitor=part,
             )
-            turned = np.flip(done.maps, axes)
+            turned = np.flip(done.probability(architecture.coarse_share or 0.5), axes)
             total = turned if total is None else total + turned
         assert total is not None  # noqa: S101  # there is always the picture itself
         maps = dict(zip(checkpoint.card.lesions, total / len(flips), strict=True))
@@ -165,11 +162,9 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
 
 
 def _ready_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
-    """Return the network as it runs: normalizations folded, probabilities as its outputs."""
-    from torch import nn
-
+    """Return the network as it runs: with normalizations folded."""
     network, architecture = load_network(checkpoint)
-    return nn.Sequential(fold_sequences(network), nn.Sigmoid()), architecture
+    return fold_sequences(network), architecture
 
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:

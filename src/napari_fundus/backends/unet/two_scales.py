@@ -55,12 +55,7 @@ class TwoScales(nn.Module):
         Tensor
             Float, shape (B, K, H, W).
         """
-        near, far = self.logits(images)
-        return torch.lerp(near, far, self.coarse_share.to(near.dtype))
-
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return those of the fine and of the coarse network, each as :meth:`forward` does."""
         near = cast("Tensor", self.get_submodule(FINE)(images))
         far = self.get_submodule(COARSE)(functional.avg_pool2d(images, 2))
         far = functional.interpolate(far, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return near, far
+        return torch.lerp(near, far, self.coarse_share.to(near.dtype))

@@ -1,0 +1,162 @@
+"""A U-Net over a whole picture; of two scales, each in tiles of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.backends.unet.joining import COARSE, FINE
+from napari_fundus.devices import Device
+from napari_fundus.inference.tiles import Tiled, run_tiles
+from napari_fundus.monitor import Monitor
+from napari_fundus.preprocessing.planes import FILL
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from napari_fundus.backends.unet.network import Architecture
+
+__all__ = ["Logits", "logits"]
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+_NOTHING = -30.0
+"""Logit of what no tile was needed for."""
+
+_FINE_WORK = 0.8
+"""Share of the time of two scales that the finer one takes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What a network says of each pixel; of tiles off the field of view, nothing.
+
+    Attributes
+    ----------
+    fine
+        float32, shape (K, H, W).
+    coarse
+        Of the second network, brought to the same size; None where there is one.
+    precision
+        Arithmetic used, as torch names it.
+    """
+
+    fine: Float
+    coarse: Float | None
+    precision: str
+
+    def probability(self, share: npt.ArrayLike) -> Float:
+        """Return the maps, float32 (K, H, W), of a mean of both.
+
+        Parameters
+        ----------
+        share
+            Weight of the coarse network: a number, or one for each class.
+        """
+        from scipy.special import expit
+
+        if self.coarse is None:
+            mean = self.fine
+        else:
+            weight = np.asarray(share, np.float32).reshape(-1, 1, 1)
+            mean = self.fine + weight * (self.coarse - self.fine)
+        maps: Float = expit(mean)
+        return maps
+
+
+def logits(
+    network: nn.Module,
+    architecture: Architecture,
+    planes: Float,
+    *,
+    inside: Bool,
+    tile: int,
+    device: Device,
+    monitor: Monitor | None = None,
+) -> Logits:
+    """Run a network, or the two of a `TwoScales`, over a picture.
+
+    The answers are those of one pass over the whole: each network's tiles have a halo as wide as it
+    reaches. A coarse network reaches far, but at a fourth of the pixels.
+
+    Parameters
+    ----------
+    network
+        Ready for inference.
+    architecture
+        What it is built from.
+    planes
+        float32, shape (P, H, W): the network's input.
+    inside
+        bool, shape (H, W): the field of view.
+    tile
+        Side of the tiles without halo, px.
+    device
+        Where to compute.
+    monitor
+        Takes progress; may cancel.
+
+    Raises
+    ------
+    Cancelled
+        The monitor was cancelled.
+    """
+    monitor = monitor or Monitor()
+
+    def run(
+        part: nn.Module, of: Architecture, picture: Float, field: Bool, side: int, told: Monitor
+    ) -> Tiled:
+        return run_tiles(
+            part,
+            picture,
+            outputs=of.outputs,
+            tile=side,
+            halo=of.reach,
+            multiple=of.multiple,
+            inside=field,
+            fill=FILL,
+            blank=_NOTHING,
+            device=device,
+            monitor=told,
+        )
+
+    if architecture.coarse is None:
+        done = run(network, architecture, planes, inside, tile, monitor)
+        return Logits(done.maps, None, done.precision)
+    fine, coarse = network.get_submodule(FINE), network.get_submodule(COARSE)
+    alone = architecture.model_copy(update={"coarse": None, "coarse_share": ()})
+    near = run(fine, alone, planes, inside, tile, monitor.part(0.0, _FINE_WORK))
+    halved, field = _halved(planes, inside)
+    rest = monitor.part(_FINE_WORK, 1.0)
+    far = run(coarse, architecture.coarse, halved, field, tile // 2, rest)
+    return Logits(near.maps, _doubled(far.maps, inside.shape), near.precision)
+
+
+def _halved(planes: Float, inside: Bool) -> tuple[Float, Bool]:
+    """Return means of blocks of 2×2 pixels, and where the field of view is or touches."""
+    import torch
+    from torch.nn import functional
+
+    height, width = inside.shape
+    more = (0, width % 2, 0, height % 2)
+    padded = functional.pad(torch.from_numpy(np.ascontiguousarray(planes)), more, value=FILL)
+    field = functional.pad(torch.from_numpy(inside.astype(np.float32)), more)[None, None]
+    # Up-sampling asks a neighbour, too.
+    near = functional.max_pool2d(functional.max_pool2d(field, 2), 3, stride=1, padding=1)
+    return functional.avg_pool2d(padded, 2).numpy(), near[0, 0].numpy() > 0
+
+
+def _doubled(maps: Float, shape: tuple[int, ...]) -> Float:
+    """Return `maps` at twice the size, as `TwoScales` does it, cut to `shape`."""
+    import torch
+    from torch.nn import functional
+
+    grown = functional.interpolate(
+        torch.from_numpy(maps)[None], scale_factor=2.0, mode="bilinear", align_corners=False
+    )
+    larger: Float = grown[0, :, : shape[0], : shape[1]].numpy()
+    return larger

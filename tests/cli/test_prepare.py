@@ -60,9 +60,32 @@ def test_bad_files_are_named_and_the_rest_is_written(run, folder: Path, tmp_path
     }
 
 
-def test_nothing_is_overwritten_unless_asked(run, folder: Path, tmp_path: Path) -> None:
+def test_what_is_done_is_skipped_and_the_rest_goes_on(
+    run, folder: Path, tmp_path: Path, draw
+) -> None:
     words = ("preprocess", folder, "-o", tmp_path / "out")
     assert run(*words).exit_code == 0
+    before = (tmp_path / "out" / "eye.preprocessed.png").stat().st_mtime_ns
+    Image.fromarray(draw(seed=1).pixels).save(folder / "other.png")
+    again = run(*words)
+    assert again.exit_code == 0
+    assert "1 written" in again.stderr
+    assert "1 done before" in again.stderr
+    assert (tmp_path / "out" / "eye.preprocessed.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["recipe", "picture", "record"])
+def test_nothing_else_is_overwritten_unless_asked(
+    run, folder: Path, tmp_path: Path, draw, change
+) -> None:
+    words = ["preprocess", folder, "-o", tmp_path / "out"]
+    assert run(*words).exit_code == 0
+    if change == "recipe":
+        words += ["--set", "sigma=20"]
+    elif change == "picture":
+        Image.fromarray(draw(seed=5).pixels).save(folder / "eye.png")
+    else:
+        (tmp_path / "out" / "eye.preprocessed.json").write_text("[1]")
     again = run(*words)
     assert again.exit_code == 1
     assert "exists already" in again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,7 +79,8 @@ def prepare(
     Beside each picture stands a JSON file with the recipe and the geometry, with which points and
     masks can be brought back to the original. Recipes that standardize give TIFF of 32-bit
     floating-point numbers, the others PNG. Files that cannot be read are named at the end, and
-    make the exit status 1; everything else is written.
+    make the exit status 1; everything else is written. What is done already by the same recipe is
+    skipped, so that a run that was killed goes on where it was.
     """
     del list_recipes
     from napari_fundus.batch import find_items
@@ -86,13 +88,14 @@ def prepare(
     chosen = _recipe(recipe, parse_settings(settings))
     items = find_items(paths, output)
     failures: list[str] = []
+    skipped = 0
     console = messages()
     with progress_bar(console) as monitor:
         for number, item in enumerate(items):
             part = monitor.part(number / len(items), (number + 1) / len(items))
             # A bad file is told of at the end and stops nothing.
             try:
-                _prepare_one(item, chosen, output, part, overwrite=overwrite)
+                skipped += not _prepare_one(item, chosen, output, part, overwrite=overwrite)
             except (FundusError, OSError, MemoryError) as error:
                 if debug:
                     raise
@@ -101,15 +104,19 @@ def prepare(
                 failures.append(message if known else f"{item.path}: {message}")
     for failure in failures:
         console.print(f"Not done: {failure}", markup=False, soft_wrap=True)
-    done = len(items) - len(failures)
-    console.print(f"{done} written to {output}, {len(failures)} failed.", markup=False)
+    written = len(items) - len(failures) - skipped
+    console.print(
+        f"{written} written to {output}, {skipped} done before, {len(failures)} failed.",
+        markup=False,
+    )
     if failures:
         raise typer.Exit(FAILED_ITEMS)
 
 
 def _prepare_one(
     item: BatchItem, recipe: Recipe, output: Path, monitor: Monitor, *, overwrite: bool
-) -> None:
+) -> bool:
+    """Write a picture and what is to be known of it; return False where both are there already."""
     from napari_fundus import __version__
     from napari_fundus.export import PREPROCESSED
     from napari_fundus.files import refuse_existing, write_json
@@ -120,20 +127,32 @@ def _prepare_one(
     base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
     picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
     about = base.with_name(f"{base.name}.json")
-    for path in (picture, about):
-        refuse_existing(path, overwrite=overwrite)
     monitor.step(0.0, item.path.name)
     image = read_image(item.path)
+    known = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
+    if not overwrite and picture.is_file() and _tells(about, known):
+        return False
+    for path in (picture, about):
+        refuse_existing(path, overwrite=overwrite)
     prepared = recipe.apply(image, monitor.part(0.1, 0.9))
     _save(prepared, picture, overwrite=overwrite)
     content = {
         "package_version": __version__,
-        "recipe": recipe.model_dump(mode="json"),
+        **known,
         "geometry": prepared.geometry.model_dump(mode="json"),
         "image_path": str(item.path),
-        "image_sha256": image.sha256,
     }
     write_json(about, content, overwrite=overwrite)
+    return True
+
+
+def _tells(path: Path, known: dict[str, Any]) -> bool:
+    """Return whether a JSON file holds what is `known`."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and known.items() <= told.items()
 
 
 def _recipe(name: str, settings: dict[str, Any]) -> Recipe:

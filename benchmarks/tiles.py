@@ -17,7 +17,7 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.contest import Contestant, compete
+from benchmarks.contest import Contestant, take_turns
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.devices import Device, choose_device
 from napari_fundus.image import read_image
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
     contestants, compared = contest(size=arguments.size, tile=arguments.tile, device=device)
-    compete(contestants, device, arguments.repeats)
+    take_turns(contestants, device, arguments.repeats)
     print(
         f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
         f"{compared.shape[0]} px, tiles of {arguments.tile} px; plain U-Net, float32\n"

@@ -129,6 +129,12 @@ def test_bytes_are_those_of_all_layers_outputs() -> None:
     assert bytes_per_pixel(small_network(), 1, 16) == 4 * (1 + 8 + 8 + 1)
 
 
+def test_what_is_done_in_place_takes_no_bytes() -> None:
+    network = small_network()
+    network[1] = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True))
+    assert bytes_per_pixel(network, 1, 16) == 4 * (1 + 8 + 1)
+
+
 def test_a_tile_within_the_limit_is_the_largest() -> None:
     side = tile_within(100 * 72**2, 100, tile=1024, halo=4, multiple=8)
     assert side == 64
@@ -140,6 +146,7 @@ def test_a_tile_is_not_smaller_than_its_halo_and_no_limit_where_the_picture_fits
     given = {"tile": 1024, "halo": 100, "multiple": 32}
     assert tile_within(100 * 300**2, 100, **given) == 128
     assert tile_within(100 * 300**2, 100, **given, shape=(300, 301)) == 128
+    assert tile_within(1, 100, **given, shape=(250, 250)) == 1024, "the smallest tile sees it all"
     assert tile_within(100 * 300**2, 100, **given, shape=(300, 300)) == 1024
 
 

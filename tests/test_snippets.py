@@ -78,7 +78,9 @@ def desk(tmp_path, monkeypatch, draw) -> dict[str, Any]:
 
 
 def test_there_is_something_to_run() -> None:
+    told = "".join(block for page in pages() for block in page.values[0])
     assert len(pages()) > 10
+    assert all(passage in told for passage in _QUICKER)
 
 
 @pytest.mark.parametrize("blocks", pages())

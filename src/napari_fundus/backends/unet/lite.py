@@ -7,11 +7,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import Conv2dNormActivation
 
 from napari_fundus.inference.plain_unet import convolutions, start_quiet
 
-__all__ = ["REACH", "LiteEncoder", "LiteUNet"]
+__all__ = ["MULTIPLE", "REACH", "LiteEncoder", "LiteUNet"]
+
+MULTIPLE = 32
+"""Height and width of the input must be multiples of it."""
 
 _STEM = 32
 """Channels of the first convolution."""
@@ -38,7 +40,8 @@ class LiteEncoder(nn.Module):
     """EfficientNet-Lite0 without its classifier: 3.0 million weights.
 
     Of the EfficientNet-B0 it leaves out what does not run well everywhere: squeeze and excitation,
-    and swish, in whose place stands a ReLU cut at 6.
+    and swish, in whose place stands a ReLU cut at 6. Paddings are the same on both sides; where the
+    original halves a picture it pads on one, which comes to a shift of the picture by a pixel.
 
     Parameters
     ----------
@@ -99,8 +102,6 @@ class LiteUNet(nn.Module):
         Number of input planes and of classes.
     """
 
-    multiple = 32
-
     def __init__(self, *, planes: int, outputs: int) -> None:
         super().__init__()
         self.encoder = LiteEncoder(planes=planes)
@@ -132,10 +133,10 @@ class LiteUNet(nn.Module):
         Tensor
             Float, shape (B, K, H, W).
         """
-        if images.shape[-2] % self.multiple or images.shape[-1] % self.multiple:
+        if images.shape[-2] % MULTIPLE or images.shape[-1] % MULTIPLE:
             raise ValueError(
                 f"Input of {tuple(images.shape[-2:])} px: pad height and width to multiples of "
-                f"{self.multiple}."
+                f"{MULTIPLE}."
             )
         stages = self.encoder(images)
         x = stages[-1]
@@ -175,20 +176,11 @@ def _convolution(
     groups: int = 1,
     active: bool = True,
 ) -> nn.Sequential:
-    layers: nn.Sequential = Conv2dNormActivation(
-        before,
-        after,
-        kernel,
-        stride=stride,
-        groups=groups,
-        norm_layer=_normalization,
-        activation_layer=nn.ReLU6 if active else None,
+    convolution = nn.Conv2d(
+        before, after, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False
     )
-    return layers
-
-
-def _normalization(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    layers = [convolution, nn.BatchNorm2d(after, eps=1e-3, momentum=0.01)]
+    return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if active else nn.Sequential(*layers)
 
 
 def _reach() -> int:

@@ -1,4 +1,4 @@
-"""U-Nets that mark the pixels of several classes: a plain one, and those of a kept library."""
+"""U-Nets that mark the pixels of several classes: plain, light with ImageNet, of a library."""
 
 from __future__ import annotations
 
@@ -66,22 +66,23 @@ class Architecture(BaseModel):
         return self
 
     @property
+    def alone(self) -> Architecture:
+        """The same without a coarse network."""
+        return self.model_copy(update={"coarse": None, "coarse_share": ()})
+
+    @property
     def multiple(self) -> int:
         """Height and width of the input must be multiples of it."""
-        own = self.stem << (len(self.filters) - 1) if self.kind == "plain" else 32
+        own = self.stem << (len(self.filters) - 1) if self.kind == "plain" else lite.MULTIPLE
         return own if self.coarse is None else math.lcm(own, 2 * self.coarse.multiple)
 
     @property
     def reach(self) -> int:
-        """How far a pixel of the input can matter, in pixels; 256 for networks of smp.
+        """How far a pixel of the input can matter to the (fine) network, in pixels; smp: 256.
 
         Of a plain one: two 3×3 convolutions on every level, down and up, and the pooling and
         up-sampling between.
-        A coarse network reaches twice as far, and a block more for the way back to the full scale.
         """
-        if self.coarse is not None:
-            own = self.model_copy(update={"coarse": None, "coarse_share": ()}).reach
-            return max(own, 2 * self.coarse.reach + 4)
         if self.kind != "plain":
             return lite.REACH if self.kind == "lite" else 256
         levels = len(self.filters)
@@ -108,9 +109,8 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
         lite one is not to be had.
     """
     if architecture.coarse is not None:
-        alone = architecture.model_copy(update={"coarse": None, "coarse_share": ()})
         return TwoScales(
-            build_network(alone, encoder_weights=encoder_weights),
+            build_network(architecture.alone, encoder_weights=encoder_weights),
             build_network(architecture.coarse, encoder_weights=encoder_weights),
             coarse_share=architecture.coarse_share or (0.5,) * architecture.outputs,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ _NOTHING = -30.0
 """Logit of what no tile was needed for."""
 
 _FINE_WORK = 0.8
-"""Share of the time of two scales that the finer one takes."""
+"""Share of the time of two scales that the finer one takes, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Logits:
     coarse: Float | None
     precision: str
 
-    def probability(self, share: npt.ArrayLike) -> Float:
+    def probability(self, share: float | Sequence[float]) -> Float:
         """Return the maps, float32 (K, H, W), of a mean of both.
 
         Parameters
@@ -57,14 +58,13 @@ class Logits:
         share
             Weight of the coarse network: a number, or one for each class.
         """
-        from scipy.special import expit
+        import torch
 
-        if self.coarse is None:
-            mean = self.fine
-        else:
-            weight = np.asarray(share, np.float32).reshape(-1, 1, 1)
-            mean = self.fine + weight * (self.coarse - self.fine)
-        maps: Float = expit(mean)
+        mean = torch.from_numpy(self.fine)
+        if self.coarse is not None:
+            weight = torch.as_tensor(share, dtype=torch.float32).reshape(-1, 1, 1)
+            mean = torch.lerp(mean, torch.from_numpy(self.coarse), weight)
+        maps: Float = mean.sigmoid().numpy()
         return maps
 
 
@@ -80,8 +80,8 @@ def logits(
 ) -> Logits:
     """Run a network, or the two of a `TwoScales`, over a picture.
 
-    The answers are those of one pass over the whole: each network's tiles have a halo as wide as it
-    reaches. A coarse network reaches far, but at a fourth of the pixels.
+    The answers are those of one pass of each over the whole, padded as it needs: its tiles have a
+    halo as wide as it reaches. A coarse network reaches far, but has a fourth of the pixels.
 
     Parameters
     ----------
@@ -128,8 +128,7 @@ def logits(
         done = run(network, architecture, planes, inside, tile, monitor)
         return Logits(done.maps, None, done.precision)
     fine, coarse = network.get_submodule(FINE), network.get_submodule(COARSE)
-    alone = architecture.model_copy(update={"coarse": None, "coarse_share": ()})
-    near = run(fine, alone, planes, inside, tile, monitor.part(0.0, _FINE_WORK))
+    near = run(fine, architecture.alone, planes, inside, tile, monitor.part(0.0, _FINE_WORK))
     halved, field = _halved(planes, inside)
     rest = monitor.part(_FINE_WORK, 1.0)
     far = run(coarse, architecture.coarse, halved, field, tile // 2, rest)

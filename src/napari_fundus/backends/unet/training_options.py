@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.training.patch_options import (
@@ -115,3 +115,9 @@ class UNetTrainingOptions(PatchTrainingOptions):
     colour: Colour = 0.05
     zoom: Zoom = 0.1
     validation_tiles: DrawnTiles = 80
+
+    @model_validator(mode="after")
+    def _check_pretraining(self) -> Self:
+        if self.encoder_weights and self.kind == "plain":
+            raise ValueError("a plain network has no pretrained encoder: set kind to lite or smp")
+        return self

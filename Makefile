@@ -17,12 +17,10 @@ demo: $(READY)  ## find the lesions of a real photograph, compare with the exper
 test: $(READY) $(VENV)/.screen  ## run all tests, those in a real napari window included
 	$(SCREEN) $(PY) -m pytest
 
-check: $(READY)  ## linter, formatter, type checker, layering, notebooks, documentation
+check: $(READY)  ## linter, formatter, type checker, documentation
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PY) -m pytest tests/test_layering.py
-	$(PY) -m pytest tests/test_notebooks.py
 	$(VENV)/bin/mkdocs build --strict --quiet
 
 screenshots: $(READY) $(VENV)/.screen  ## take the pictures of the documentation from a real window

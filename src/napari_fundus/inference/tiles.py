@@ -181,9 +181,9 @@ def run_tiles(
                 )
                 break
             except torch.OutOfMemoryError:
-                if tile <= 2 * max(halo, multiple):
+                if tile <= 2 * multiple:
                     raise
-                tile //= 2
+                tile = max(tile // 2, multiple)
                 release_memory(device)
                 _LOG.warning("Out of memory on %s: going on with tiles of %d px", device.name, tile)
     return Tiled(maps[:, :height, :width], count, tile, chosen)

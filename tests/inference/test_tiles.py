@@ -85,6 +85,32 @@ def test_tiles_off_the_field_of_view_are_left_out(unet, picture) -> None:
     assert not found.maps[:, 64:].any()
 
 
+def test_cancelling_is_heeded_within_a_tile(unet, picture) -> None:
+    network, architecture = unet
+    monitor, seen = Monitor(), []
+    first, last = network.down[0], network.head
+    handles = [
+        first.register_forward_hook(lambda *_: monitor.cancel()),
+        last.register_forward_hook(lambda *_: seen.append("the last layer")),
+    ]
+    try:
+        with pytest.raises(Cancelled):
+            run_tiles(
+                network,
+                picture,
+                outputs=2,
+                tile=1024,
+                halo=8,
+                multiple=architecture.multiple,
+                monitor=monitor,
+            )
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert not seen
+    assert not first._forward_pre_hooks, "nothing stays behind"
+
+
 def test_a_run_is_cancelled_between_two_tiles(unet, picture) -> None:
     network, architecture = unet
     seen: list[Progress] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, release_memory
 from napari_fundus.inference.budget import memory_limit, tile_within
+from napari_fundus.inference.heeding import heeding
 from napari_fundus.inference.seams import Part, Rect, join_parts
 from napari_fundus.monitor import Monitor
 from napari_fundus.objects import LesionObject, trimmed
@@ -180,29 +180,10 @@ def _all_parts(
         part = monitor.part(0.98 * number / len(tiles), 0.98 * (number + 1) / len(tiles))
         message = f"tile {number + 1} of {len(tiles)}"
         part.step(0.0, message)
-        with _heeding(network, part, message):
+        with heeding(network, part, message):
             objects = answer(rect)
         parts.extend(Part(found, number, _is_cut(found, rect, shape)) for found in objects)
     return parts
-
-
-@contextmanager
-def _heeding(network: nn.Module, monitor: Monitor, message: str) -> Iterator[None]:
-    """Heed cancelling before each layer, and tell of each of the network's stages."""
-    stages = {stage: number for number, stage in enumerate(network.children(), start=1)}
-
-    def before(module: nn.Module, _: Any) -> None:
-        if module in stages:
-            monitor.step(stages[module] / (len(stages) + 1), message)
-        else:
-            monitor.check()
-
-    handles = [module.register_forward_pre_hook(before) for module in network.modules()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_cut(found: LesionObject, rect: Rect, shape: tuple[Any, ...]) -> bool:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
 from napari_fundus.inference.budget import bytes_per_pixel, memory_limit, tile_within
+from napari_fundus.inference.heeding import heeding
 from napari_fundus.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def run_tiles(
     device, precision
         Where and in which arithmetic to compute.
     monitor
-        Takes a step a tile; may cancel.
+        Takes a step a tile; may cancel, before each layer of the network.
 
     Raises
     ------
@@ -174,18 +175,29 @@ def run_tiles(
             tile = tile_within(
                 limit, per_pixel, tile=tile, halo=halo, multiple=multiple, shape=padded.shape[1:]
             )
-        while True:
-            try:
-                maps, count = _all_tiles(
-                    answer, padded.shape[1:], outputs, tile, halo, multiple, inside, blank, monitor
-                )
-                break
-            except torch.OutOfMemoryError:
-                if tile <= 2 * multiple:
-                    raise
-                tile = max(tile // 2, multiple)
-                release_memory(device)
-                _LOG.warning("Out of memory on %s: going on with tiles of %d px", device.name, tile)
+        with heeding(network, monitor):
+            while True:
+                try:
+                    maps, count = _all_tiles(
+                        answer,
+                        padded.shape[1:],
+                        outputs,
+                        tile,
+                        halo,
+                        multiple,
+                        inside,
+                        blank,
+                        monitor,
+                    )
+                    break
+                except torch.OutOfMemoryError:
+                    if tile <= 2 * multiple:
+                        raise
+                    tile = max(tile // 2, multiple)
+                    release_memory(device)
+                    _LOG.warning(
+                        "Out of memory on %s: going on with tiles of %d px", device.name, tile
+                    )
     return Tiled(maps[:, :height, :width], count, tile, chosen)
 
 

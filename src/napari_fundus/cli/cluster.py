@@ -43,9 +43,7 @@ def on_cluster(
     """
     from napari_fundus.batch import Cluster, run_on_cluster
 
-    def say(text: str, style: str | None = None) -> None:
-        console.print(text, markup=False, soft_wrap=True, style=style)
-
+    say = console.print
     with progress_bar(console) as monitor:
         report = run_on_cluster(
             paths,
@@ -57,7 +55,7 @@ def on_cluster(
             **told,
         )
     if report.failures:
-        say(f"Not done ({report.failed}):", "bold red")
+        say(f"Not done ({report.failed}):", style="bold red")
     for outcome in report.failures:
         say(f"  {outcome.path}: {outcome.message}")
         if debug:
@@ -66,7 +64,7 @@ def on_cluster(
         say("  … the rest stands in images.parquet")
     if report.interrupted or report.stopped:
         why = f"{report.stopped} " if report.stopped else ""
-        say(f"{why}Stopped. What is done is kept: the same command goes on from here.", "bold")
+        say(f"{why}Stopped. What is done is kept: the same command goes on from here.", style="bold")
     say(
         f"{report.written} written, {report.skipped} done before, {report.failed} failed. "
         f"Results, images.parquet and lesions.parquet are in {report.output}"

@@ -47,10 +47,13 @@ Device = Annotated[
 
 
 def messages() -> Console:
-    """Return the console for messages and progress: standard error, so that output stays clean."""
+    """Return the console for messages and progress: standard error, so that output stays clean.
+
+    A message stays one line, whatever paths it names, as those who search a log expect.
+    """
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:

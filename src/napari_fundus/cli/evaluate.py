@@ -154,11 +154,7 @@ def evaluate(
         graded=graded,
     )
     console = messages()
-    console.print(
-        f"{len(selection.samples)} images ({selection.split}): {selection.note}.",
-        markup=False,
-        soft_wrap=True,
-    )
+    console.print(f"{len(selection.samples)} images ({selection.split}): {selection.note}.")
     try:
         with progress_bar(console) as monitor:
             report = measure(
@@ -262,9 +258,9 @@ def _tell(report: Report, page: Path, console: Console) -> None:
     from napari_fundus.evaluation import Interval
 
     for warning in report.warnings:
-        console.print(f"WARNING: {warning}", markup=False, soft_wrap=True, style="bold red")
+        console.print(f"WARNING: {warning}", style="bold red")
     for name, reason in report.problems.items():
-        console.print(f"  {name}: {reason}", markup=False, soft_wrap=True)
+        console.print(f"  {name}: {reason}")
     for protocol in report.protocols:
         for trial in report.trials:
             label = trial.contender.label
@@ -272,5 +268,5 @@ def _tell(report: Report, page: Path, console: Console) -> None:
                 main = next(((n, v) for n, v in figures.items() if isinstance(v, Interval)), None)
                 if main is not None:
                     line = f"{protocol.name:8} {row:4} {label}: {main[0]} {main[1]}"
-                    console.print(line, markup=False, soft_wrap=True)
-    console.print(f"The report is {page}", markup=False, soft_wrap=True)
+                    console.print(line)
+    console.print(f"The report is {page}")

@@ -189,7 +189,7 @@ def _tell(outcome: Outcome, console: Console) -> None:
         told = [_count(code, outcome) for code in outcome.counts]
         told += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
         line = f"{outcome.status}: {outcome.path} ({', '.join(told) or 'no lesions'})"
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line)
 
 
 def _count(code: str, outcome: Outcome) -> str:
@@ -204,11 +204,9 @@ def _count(code: str, outcome: Outcome) -> str:
 
 
 def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console.print(text, markup=False, soft_wrap=True, style=style)
-
+    say = console.print
     if report.failed:
-        say(f"Not done ({len(report.failed)}):", "bold red")
+        say(f"Not done ({len(report.failed)}):", style="bold red")
     for outcome in report.failed:
         # Messages of files mostly begin with the file's path already.
         known = outcome.message.startswith(str(outcome.path))
@@ -216,7 +214,7 @@ def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
         if debug:
             say(outcome.details)
     if report.interrupted:
-        say("Stopped. What is done is kept: the same command goes on from here.", "bold")
+        say("Stopped. What is done is kept: the same command goes on from here.", style="bold")
     say(
         f"{len(report.written)} written, {len(report.skipped)} done before, "
         f"{len(report.failed)} failed. Results and summary.csv are in {report.output}"

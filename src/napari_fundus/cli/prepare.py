@@ -103,12 +103,9 @@ def prepare(
                 known = message.startswith(str(item.path))
                 failures.append(message if known else f"{item.path}: {message}")
     for failure in failures:
-        console.print(f"Not done: {failure}", markup=False, soft_wrap=True)
+        console.print(f"Not done: {failure}")
     written = len(items) - len(failures) - skipped
-    console.print(
-        f"{written} written to {output}, {skipped} done before, {len(failures)} failed.",
-        markup=False,
-    )
+    console.print(f"{written} written to {output}, {skipped} done before, {len(failures)} failed.")
     if failures:
         raise typer.Exit(FAILED_ITEMS)
 

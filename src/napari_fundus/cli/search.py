@@ -84,10 +84,8 @@ def search(
     def tell(number: int, event: TrainingEvent) -> None:
         if isinstance(event, EpochEnd):
             value = event.metrics[event.metric]
-            console.print(
-                f"trial {number + 1}, epoch {event.epoch + 1}: {event.metric} {value:.4f}",
-                markup=False,
-            )
+            told = f"trial {number + 1}, epoch {event.epoch + 1}"
+            console.print(f"{told}: {event.metric} {value:.4f}")
 
     with progress_bar(console) as monitor, stopping(monitor):
         try:
@@ -106,7 +104,7 @@ def search(
                 command=shlex.join(["napari-fundus", *sys.argv[1:]]),
             )
         except Cancelled as error:
-            console.print(str(error), markup=False, soft_wrap=True)
+            console.print(str(error))
             raise typer.Exit(INTERRUPTED) from None
     lines = [
         f"{result.trials} trials finished, {result.pruned} ended early.",

@@ -182,7 +182,7 @@ def train(
             for event in told:
                 last = _tell(event, console) or last
         except Cancelled as error:
-            console.print(str(error), markup=False, soft_wrap=True)
+            console.print(str(error))
             raise typer.Exit(INTERRUPTED) from None
     if isinstance(last, CrossValidated):
         _tell_folds(last.summary, output, as_json=as_json)
@@ -220,9 +220,7 @@ def _tell(
     """Print the report and a line an epoch; return the event if it is a last one."""
     from napari_fundus.training import CrossValidated, EpochEnd, Finished, FoldStarted, Started
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
+    say = console.print
     if isinstance(event, Started):
         say(event.report.text())
         if event.epoch or event.step:

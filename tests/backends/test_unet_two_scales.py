@@ -79,10 +79,14 @@ def test_tiles_equal_one_pass(height, width) -> None:
     )
 
 
-@pytest.mark.parametrize("shares", [{}, {"EX": 0.8}, {"MA": 0, "EX": 1}])
-def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina, shares) -> None:
+@pytest.mark.parametrize(
+    ("shares", "offsets"), [({}, {}), ({"EX": 0.8}, {"MA": 0.7}), ({"MA": 0, "EX": 1}, {})]
+)
+def test_a_joined_file_answers_with_the_mean_of_both(
+    files, tmp_path, retina, shares, offsets
+) -> None:
     fine, coarse = files("near", 128, 4), files("far", 64, 2, train=("a", "c"))
-    tensors, card = join_scales(fine, coarse, shares=shares)
+    tensors, card = join_scales(fine, coarse, shares=shares, offsets=offsets)
     path = tmp_path / "both.safetensors"
     save_checkpoint(path, tensors, card)
     image = FundusImage(retina.pixels)
@@ -103,7 +107,8 @@ def test_a_joined_file_answers_with_the_mean_of_both(files, tmp_path, retina, sh
         far = nets[1](functional.avg_pool2d(planes, 2))
         far = functional.interpolate(far, scale_factor=2.0, mode="bilinear")
         weights = torch.tensor([shares.get(code, 0.5) for code in ("MA", "EX")])[:, None, None]
-        mean = ((1 - weights) * nets[0](planes) + weights * far).sigmoid()
+        more = torch.tensor([offsets.get(code, 0.0) for code in ("MA", "EX")])[:, None, None]
+        mean = ((1 - weights) * nets[0](planes) + weights * far + more).sigmoid()
         mean = mean[0, :, :height, :width].numpy()
     for values, code in zip(mean, ("MA", "EX"), strict=True):
         difference = np.abs(prepared.to_original(values) - found.probability[code])
@@ -131,6 +136,13 @@ def test_what_does_not_go_together_is_told(files, other, reason) -> None:
 def test_shares_are_of_the_classes_and_from_0_to_1(files, shares) -> None:
     with pytest.raises(OptionsError, match="from 0 to 1, of the classes MA, EX"):
         join_scales(files("near", 128, 4), files("far", 64, 2), shares=shares)
+
+
+def test_offsets_are_of_the_classes(files) -> None:
+    with pytest.raises(OptionsError, match="Offset of HE: the classes are MA, EX"):
+        join_scales(files("near", 128, 4), files("far", 64, 2), offsets={"HE": 1.0})
+    with pytest.raises(ValidationError, match="offset is one number a class"):
+        Architecture(outputs=2, offset=(1.0,))
 
 
 def test_shares_without_a_second_network_are_refused() -> None:

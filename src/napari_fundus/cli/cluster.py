@@ -64,7 +64,9 @@ def on_cluster(
         say("  … the rest stands in images.parquet")
     if report.interrupted or report.stopped:
         why = f"{report.stopped} " if report.stopped else ""
-        say(f"{why}Stopped. What is done is kept: the same command goes on from here.", style="bold")
+        say(
+            f"{why}Stopped. What is done is kept: the same command goes on from here.", style="bold"
+        )
     say(
         f"{report.written} written, {report.skipped} done before, {report.failed} failed. "
         f"Results, images.parquet and lesions.parquet are in {report.output}"

@@ -91,16 +91,17 @@ class UNet(Detector):
                 device=device,
                 monitor=part,
             )
-            turned = np.flip(done.probability(architecture.coarse_share or 0.5), axes)
+            maps = done.probability(architecture.coarse_share or 0.5, architecture.offset or 0.0)
+            turned = np.flip(maps, axes)
             total = turned if total is None else total + turned
         assert total is not None  # noqa: S101  # there is always the picture itself
-        maps = dict(zip(checkpoint.card.lesions, total / len(flips), strict=True))
-        maps = settle_disc(maps, prepared.field_of_view, exclude=options.exclude_disc)
+        mean = dict(zip(checkpoint.card.lesions, total / len(flips), strict=True))
+        found = settle_disc(mean, prepared.field_of_view, exclude=options.exclude_disc)
         if not options.optic_disc:
-            maps.pop(Lesion.OD, None)
+            found.pop(Lesion.OD, None)
         return Prediction(
             probability={
-                code: np.clip(prepared.to_original(values), 0, 1) for code, values in maps.items()
+                code: np.clip(prepared.to_original(values), 0, 1) for code, values in found.items()
             },
             field_of_view=prepared.original_field_of_view,
             checkpoint=checkpoint.card.name,

@@ -19,7 +19,11 @@ FINE, COARSE = "fine", "coarse"
 
 
 def join_scales(
-    fine: Checkpoint, coarse: Checkpoint, *, shares: Mapping[str, float] | None = None
+    fine: Checkpoint,
+    coarse: Checkpoint,
+    *,
+    shares: Mapping[str, float] | None = None,
+    offsets: Mapping[str, float] | None = None,
 ) -> tuple[Mapping[str, Tensor], ModelCard]:
     """Return tensors and card of the detector that averages both networks.
 
@@ -32,13 +36,16 @@ def join_scales(
     shares
         Weight of the coarse network's logits in the mean, 0 to 1, for each class; .5 where it is
         not given.
+    offsets
+        What is added to the mean of the logits of a class, so that .5 is where it shall be; 0 where
+        it is not given.
 
     Raises
     ------
     CheckpointError
         The two do not go together; the message says why.
     OptionsError
-        A share is of an unknown class, or not from 0 to 1.
+        A share or an offset is of an unknown class; a share is not from 0 to 1.
     """
     recipe, other = recipe_on_card(fine), recipe_on_card(coarse)
     halved = recipe.model_copy(
@@ -65,6 +72,12 @@ def join_scales(
             f"Share of {', '.join(odd)}: shares are from 0 to 1, of the classes "
             f"{', '.join(fine.card.lesions)}."
         )
+    added = dict(offsets or {})
+    if unknown := set(added) - set(fine.card.lesions):
+        raise OptionsError(
+            f"Offset of {', '.join(sorted(unknown))}: the classes are "
+            f"{', '.join(fine.card.lesions)}."
+        )
     tensors = {
         f"{part}.{key}": values
         for part, checkpoint in ((FINE, fine), (COARSE, coarse))
@@ -83,6 +96,7 @@ def join_scales(
                 **fine.card.architecture,
                 COARSE: coarse.card.architecture,
                 "coarse_share": [given.get(code, 0.5) for code in fine.card.lesions],
+                "offset": [added.get(code, 0.0) for code in fine.card.lesions] if added else [],
             },
             "split": split,
             "metrics": {},

@@ -40,6 +40,10 @@ class Architecture(BaseModel):
     coarse_share
         Weight of the second network's logits in that mean, for each class, 0 to 1; empty for one
         half each.
+    offset
+        What the detector adds to each class's logits, empty for nothing. Training shows lesions far
+        more often than they are, so that a network answers too surely; a negative number takes that
+        back (King and Zeng 2001, doi:10.1093/oxfordjournals.pan.a004868). Training leaves it alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,11 +62,14 @@ class Architecture(BaseModel):
     encoder: str = "resnet34"
     coarse: Architecture | None = None
     coarse_share: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    offset: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = ()
 
     @model_validator(mode="after")
-    def _check_share(self) -> Self:
+    def _check_numbers_a_class(self) -> Self:
         if self.coarse_share and (self.coarse is None or len(self.coarse_share) != self.outputs):
             raise ValueError("coarse_share is one number a class, of two networks")
+        if self.offset and len(self.offset) != self.outputs:
+            raise ValueError("offset is one number a class")
         return self
 
     @property

@@ -50,13 +50,17 @@ class Logits:
     coarse: Float | None
     precision: str
 
-    def probability(self, share: float | Sequence[float]) -> Float:
+    def probability(
+        self, share: float | Sequence[float] = 0.5, offset: float | Sequence[float] = 0.0
+    ) -> Float:
         """Return the maps, float32 (K, H, W), of a mean of both.
 
         Parameters
         ----------
         share
             Weight of the coarse network: a number, or one for each class.
+        offset
+            Added to the mean: a number, or one for each class.
         """
         import torch
 
@@ -64,7 +68,8 @@ class Logits:
         if self.coarse is not None:
             weight = torch.as_tensor(share, dtype=torch.float32).reshape(-1, 1, 1)
             mean = torch.lerp(mean, torch.from_numpy(self.coarse), weight)
-        maps: Float = mean.sigmoid().numpy()
+        more = torch.as_tensor(offset, dtype=torch.float32).reshape(-1, 1, 1)
+        maps: Float = (mean + more).sigmoid_().numpy()
         return maps
 
 

@@ -111,6 +111,7 @@ def test_the_first_sample_is_shown_with_the_truth_of_every_annotated_class(brows
         "eye0: EX (experts)",
         "eye0: MA (experts)",
     ]
+    assert browser.title.text().endswith("4 samples")
     text = browser.message.text()
     assert "Looked for, none found: hard exudates, microaneurysms." in text
     assert "Not annotated, so unknown: haemorrhages, soft exudates." in text

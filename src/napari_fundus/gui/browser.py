@@ -185,7 +185,7 @@ class BrowserWidget(QWidget):
     def show_dataset(self, dataset: Dataset) -> None:
         """List the samples of `dataset`."""
         self.dataset = dataset
-        self.title.setText(f"<b>{dataset.title}</b><br>{len(dataset)} samples")
+        self.title.setText(f"<b>{dataset.title}</b><br>{_count(len(dataset))}")
         self.title.setToolTip(
             "\n".join(filter(None, (str(dataset.root), dataset.reference, dataset.licence)))
         )
@@ -221,7 +221,7 @@ class BrowserWidget(QWidget):
 
     def _tell_position(self) -> None:
         row, count = self.list.currentIndex().row(), self.filter.rowCount()
-        self.position.setText(f"{row + 1} of {count}" if row >= 0 else f"{count} samples")
+        self.position.setText(f"{row + 1} of {count}" if row >= 0 else _count(count))
 
     def step(self, by: int) -> None:
         """Go to the next (1) or previous (-1) sample of those listed."""
@@ -327,3 +327,8 @@ def _fill(combo: QComboBox, items: Iterable[tuple[str, Any]]) -> None:
         combo.addItem(text, value)
     combo.setEnabled(combo.count() > 1)
     combo.blockSignals(False)
+
+
+def _count(samples: int) -> str:
+    """Return their number in words: ``"1 sample"``."""
+    return f"{samples:,} sample{'' if samples == 1 else 's'}"

@@ -57,7 +57,8 @@ def main() -> None:
         split="held-back",
         graded=False,
     ).samples
-    healthy = healthy_samples(chosen.data)[:: max(80 // chosen.healthy, 1)][: chosen.healthy]
+    known = healthy_samples(chosen.data)
+    healthy = known[:: max(len(known) // chosen.healthy, 1)][: chosen.healthy]
     points: defaultdict[tuple[str, float], Point] = defaultdict(Point)
     for number, sample in enumerate([*sick, *healthy], start=1):
         told = f"\r{number} of {len(sick) + len(healthy)}"

@@ -18,18 +18,10 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 @pytest.fixture
-def open_viewer(make_napari_viewer):
-    def _open():
-        viewer = make_napari_viewer(show=True)
-        viewer.window.resize(1400, 900)
-        return viewer
-
-    return _open
-
-
-@pytest.fixture
-def viewer(open_viewer):
-    return open_viewer()
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 900)
+    return viewer
 
 
 def open_sample(viewer):
@@ -39,8 +31,7 @@ def open_sample(viewer):
     return viewer.layers["IDRiD_13"]
 
 
-def detect_on_the_sample(viewer, qtbot, heartbeat):
-    """Return the viewer, the widget, what it found and the layers, if nothing froze."""
+def test_the_main_job_on_the_real_sample_without_a_freeze(viewer, qtbot, heartbeat):
     layer = open_sample(viewer)
     viewer.layers.selection.active = layer
     _, widget = viewer.window.add_plugin_dock_widget("napari-fundus", "Detect lesions")
@@ -54,15 +45,6 @@ def detect_on_the_sample(viewer, qtbot, heartbeat):
     widget.run_bar.job.returned.connect(found.append)
     qtbot.waitUntil(lambda: bool(shown), timeout=60_000)
     heart.stop()
-    return viewer, widget, found, shown
-
-
-def test_the_main_job_on_the_real_sample_without_a_freeze(
-    open_viewer, qtbot, heartbeat, unless_frozen
-):
-    viewer, widget, found, shown = unless_frozen(
-        lambda: detect_on_the_sample(open_viewer(), qtbot, heartbeat)
-    )
     ((result, *_),), (shown,) = found, shown
     labels = [x for x in shown if x.metadata[METADATA_KEY]["kind"] == "labels"]
     assert {x.metadata[METADATA_KEY]["lesion"] for x in labels} == set(result.lesions)

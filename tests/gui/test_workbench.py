@@ -32,19 +32,14 @@ def result_labels(viewer, checkpoint: str) -> list[Labels]:
     return found
 
 
-def test_the_whole_loop(
-    make_napari_viewer, qtbot, heartbeat, unless_frozen, tmp_path_factory, monkeypatch
-) -> None:
-    def once() -> None:
-        viewer = make_napari_viewer(show=True)
-        viewer.window.resize(1500, 950)
-        walk(viewer, qtbot, heartbeat, tmp_path_factory.mktemp("walk"), monkeypatch)
-
-    unless_frozen(once)
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1500, 950)
+    return viewer
 
 
-def walk(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None:
-    """Find, correct, fine-tune, find again, judge; raise if the window froze."""
+def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
     heart = heartbeat(viewer)

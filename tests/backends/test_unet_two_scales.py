@@ -138,9 +138,13 @@ def test_shares_are_of_the_classes_and_from_0_to_1(files, shares) -> None:
         join_scales(files("near", 128, 4), files("far", 64, 2), shares=shares)
 
 
-def test_offsets_are_of_the_classes(files) -> None:
-    with pytest.raises(OptionsError, match="Offset of HE: the classes are MA, EX"):
-        join_scales(files("near", 128, 4), files("far", 64, 2), offsets={"HE": 1.0})
+@pytest.mark.parametrize("offsets", [{"HE": 1.0}, {"MA": 21.0}, {"EX": float("nan")}])
+def test_offsets_are_of_the_classes_and_within_20(files, offsets) -> None:
+    with pytest.raises(OptionsError, match="from -20 to 20, of the classes MA, EX"):
+        join_scales(files("near", 128, 4), files("far", 64, 2), offsets=offsets)
+
+
+def test_a_network_has_an_offset_for_each_class_or_none() -> None:
     with pytest.raises(ValidationError, match="offset is one number a class"):
         Architecture(outputs=2, offset=(1.0,))
 

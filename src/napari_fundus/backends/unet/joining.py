@@ -37,15 +37,15 @@ def join_scales(
         Weight of the coarse network's logits in the mean, 0 to 1, for each class; .5 where it is
         not given.
     offsets
-        What is added to the mean of the logits of a class, so that .5 is where it shall be; 0 where
-        it is not given.
+        What is added to the mean of the logits of a class, -20 to 20; 0 where it is not given. Less
+        than 0 finds fewer lesions at the same threshold.
 
     Raises
     ------
     CheckpointError
         The two do not go together; the message says why.
     OptionsError
-        A share or an offset is of an unknown class; a share is not from 0 to 1.
+        A share or an offset is of an unknown class, or out of its range.
     """
     recipe, other = recipe_on_card(fine), recipe_on_card(coarse)
     halved = recipe.model_copy(
@@ -73,9 +73,10 @@ def join_scales(
             f"{', '.join(fine.card.lesions)}."
         )
     added = dict(offsets or {})
-    if unknown := set(added) - set(fine.card.lesions):
+    odd = [c for c, more in added.items() if c not in fine.card.lesions or not -20 <= more <= 20]
+    if odd:
         raise OptionsError(
-            f"Offset of {', '.join(sorted(unknown))}: the classes are "
+            f"Offset of {', '.join(odd)}: offsets are from -20 to 20, of the classes "
             f"{', '.join(fine.card.lesions)}."
         )
     tensors = {

@@ -51,7 +51,7 @@ class Logits:
     precision: str
 
     def probability(
-        self, share: float | Sequence[float] = 0.5, offset: float | Sequence[float] = 0.0
+        self, share: float | Sequence[float], offset: float | Sequence[float] = 0.0
     ) -> Float:
         """Return the maps, float32 (K, H, W), of a mean of both.
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from napari_fundus.batch import Cluster, Outcome, run_on_cluster
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import Device
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 SIDE = 64
 A_FOLDER = 500

@@ -20,7 +20,11 @@ from scipy.special import expit
 from napari_fundus.backends.cam import Cam
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.datasets import Sample, open_dataset
-from napari_fundus.evaluation import (
+from napari_fundus.evaluation import Contender, Report, evaluate
+from napari_fundus.evaluation.classifier_plots import plot_reliability
+from napari_fundus.evaluation.plots import save_figure
+from napari_fundus.evaluation.protocols import ClassificationCounter, LocalizationCounter
+from napari_fundus.metrics import (
     PUBLISHED_LOCALIZATION,
     PUBLISHED_SENSITIVITY,
     PUBLISHED_SPECIFICITY,
@@ -33,11 +37,7 @@ from napari_fundus.evaluation import (
     logits_of,
     reliability,
 )
-from napari_fundus.evaluation.plots import plot_reliability
-from napari_fundus.evaluation.report import Contender, Report, evaluate
-from napari_fundus.evaluation.report.plots import save_figure
-from napari_fundus.evaluation.report.protocols import ClassificationCounter, LocalizationCounter
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 
 _RESAMPLES = 1000
 _POINTS = (1.0, 2.0, 4.0)

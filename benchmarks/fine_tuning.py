@@ -20,8 +20,8 @@ from benchmarks.idrid_images import lesion_samples
 from benchmarks.other_camera import OTHER
 from napari_fundus.datasets import split_by_group
 from napari_fundus.datasets.idrid import Idrid
-from napari_fundus.devices import choose_device
-from napari_fundus.files import atomic_write
+from napari_fundus.runtime.devices import choose_device
+from napari_fundus.runtime.files import atomic_write
 
 SCHEMES = ("full", "freeze_3", "freeze_5", "freeze_8", "freeze_11", "interleaved", "scratch")
 

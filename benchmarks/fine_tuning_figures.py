@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.backends.voting import Voting
 from napari_fundus.datasets import Sample
-from napari_fundus.evaluation import Froc, PixelCounts
-from napari_fundus.evaluation.bootstrap import resampled_weights
+from napari_fundus.metrics import Froc, PixelCounts
+from napari_fundus.metrics.bootstrap import resampled_weights
 
 __all__ = ["METRICS", "Measured", "Outcome", "measure", "table"]
 

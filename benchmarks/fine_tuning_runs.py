@@ -16,9 +16,9 @@ from benchmarks.other_camera import OTHER, SAME, other_data
 from napari_fundus.backends.voting.training import train_voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, split_by_group
-from napari_fundus.files import write_json
+from napari_fundus.runtime.files import write_json
 from napari_fundus.training import Finished, Started
-from napari_fundus.training.folds import folds
+from napari_fundus.training.patches.folds import folds
 
 __all__ = ["Bench", "Plan", "make_runs"]
 

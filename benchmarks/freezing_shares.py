@@ -17,7 +17,7 @@ from napari_fundus.backends.voting.network import (
     PatchNetwork,
     paper_widths,
 )
-from napari_fundus.training.freezing import trainable_share
+from napari_fundus.training.loop.freezing import trainable_share
 
 PAPER = {
     "freeze_3_bn": 98.44,

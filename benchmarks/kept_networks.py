@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from napari_fundus.batch import run_batch
-from napari_fundus.inference.lending import forget_networks
+from napari_fundus.inference.network_cache import forget_networks
 from napari_fundus.samples import sample_image_path
 
 

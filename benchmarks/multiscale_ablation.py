@@ -21,13 +21,13 @@ from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.multiscale.parts import Stage, stages_of
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
-from napari_fundus.devices import Device, choose_device
-from napari_fundus.evaluation import Interval, PixelCounts, bootstrap_intervals
-from napari_fundus.evaluation.report import Contender, select_samples
+from napari_fundus.evaluation import Contender, select_samples
 from napari_fundus.inference.fusion import Mean
-from napari_fundus.inference.lending import Weights
+from napari_fundus.inference.network_cache import Weights
 from napari_fundus.lesions import Lesion
-from napari_fundus.monitor import Monitor
+from napari_fundus.metrics import Interval, PixelCounts, bootstrap_intervals
+from napari_fundus.runtime.devices import Device, choose_device
+from napari_fundus.runtime.monitor import Monitor
 
 _RESAMPLES = 1000
 

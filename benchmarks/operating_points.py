@@ -22,9 +22,9 @@ import numpy.typing as npt
 from benchmarks.idrid_images import healthy_samples
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.evaluation import LesionCounts, PixelOverlap, lesion_counts, pixel_overlap
-from napari_fundus.evaluation.report import Contender, select_samples
+from napari_fundus.evaluation import Contender, select_samples
 from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.metrics import LesionCounts, PixelOverlap, lesion_counts, pixel_overlap
 from napari_fundus.plugins import get_detector
 
 Float = npt.NDArray[np.float32]

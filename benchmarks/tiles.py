@@ -17,13 +17,13 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.contest import Contestant, take_turns
+from benchmarks.peers import Contestant, take_turns
 from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.devices import Device, choose_device
 from napari_fundus.image import read_image
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.runtime.devices import Device, choose_device
 from napari_fundus.samples import sample_image_path
 
 Float = npt.NDArray[np.float32]

@@ -18,13 +18,13 @@ from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
-from napari_fundus.devices import choose_device
-from napari_fundus.evaluation import PixelCounts
-from napari_fundus.evaluation.report import Contender, select_samples
-from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.evaluation import Contender, select_samples
+from napari_fundus.inference.fuse_batchnorm import fold_sequences
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import Lesion
+from napari_fundus.metrics import PixelCounts
 from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.runtime.devices import choose_device
 
 SHARES = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 0.9, 1.0)
 LESIONS = (Lesion.MA, Lesion.HE, Lesion.EX, Lesion.SE)

@@ -18,13 +18,13 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.contest import Contestant, compete
+from benchmarks.peers import Contestant, compete
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
-from napari_fundus.devices import Device, Precision, choose_device, preferred_precision
 from napari_fundus.image import read_image
 from napari_fundus.inference.patches import PatchGrid
 from napari_fundus.inference.voting import vote
 from napari_fundus.preprocessing import find_field_of_view
+from napari_fundus.runtime.devices import Device, Precision, choose_device, preferred_precision
 from napari_fundus.samples import sample_image_path
 
 Float = npt.NDArray[np.float32]

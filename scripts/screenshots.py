@@ -21,8 +21,8 @@ from napari_fundus.gui.browser import BrowserWidget
 from napari_fundus.gui.compare import CompareWidget
 from napari_fundus.gui.detect import DetectWidget
 from napari_fundus.gui.evaluate import EvaluateWidget
-from napari_fundus.gui.layers import add_layers, truth_layers
-from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.layers.build import add_layers, truth_layers
+from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.preprocess import PreprocessWidget
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.gui.train import TrainWidget

@@ -7,11 +7,11 @@ import pytest
 
 import napari_fundus as nf
 from napari_fundus.datasets import open_dataset
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.evaluation import assess
 from napari_fundus.lesions import describe
-from napari_fundus.training.events import Best, Finished, Step
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.training.loop.events import Best, Finished, Step
 
 
 @pytest.fixture

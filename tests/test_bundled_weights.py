@@ -7,8 +7,8 @@ import pytest
 import napari_fundus as nf
 from napari_fundus.backends.voting import napari_fundus_detectors
 from napari_fundus.checkpoints import bundled_folder, list_checkpoints, load_checkpoint
-from napari_fundus.evaluation import compare_with_truth
 from napari_fundus.image import read_pixels
+from napari_fundus.metrics import compare_with_truth
 from napari_fundus.samples import sample_folder
 
 NAMES = sorted(path.stem for path in bundled_folder().glob("*.safetensors"))

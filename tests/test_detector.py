@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from napari_fundus import devices
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import CPU, Device, DeviceStatus
 from napari_fundus.errors import Cancelled, DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime import devices
+from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
+from napari_fundus.runtime.monitor import Monitor
 
 
 class DarkOptions(DetectorOptions):

@@ -15,7 +15,7 @@ from napari_fundus.cli.app import app
 from napari_fundus.cli.common import parse_settings
 from napari_fundus.plugins import find_detectors, get_detector
 from napari_fundus.preprocessing.recipe import Recipe
-from napari_fundus.training.settings import split_settings
+from napari_fundus.training.loop.settings import split_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -14,16 +14,14 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"defaults", "errors", "native_libraries"},
-    {"connected", "files", "objects"},
-    {"preferences"},
-    {"lesions", "image", "instances", "landmarks", "monitor", "run_lengths", "samples"},
-    {"datasets", "preprocessing", "detections", "checkpoints", "devices"},
-    {"quantification"},
-    {"training", "inference", "detector", "export"},
-    {"backends", "evaluation", "plugins"},
-    {"api"},
-    {"batch", "gui"},
+    {"_version", "defaults", "errors", "landmarks", "samples"},
+    {"image", "runtime"},
+    {"checkpoints", "lesions", "preprocessing"},
+    {"results"},
+    {"datasets", "detector", "export", "inference", "metrics"},
+    {"evaluation", "plugins", "review", "training"},
+    {"api", "backends", "batch", "snippets"},
+    {"gui"},
     {"demo"},
     {"cli"},
 ]

@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from benchmarks.contest import Contestant, take_turns
+from benchmarks.peers import Contestant, take_turns
 from benchmarks.performance import __main__ as command
 from benchmarks.performance.growth import slope
 from benchmarks.performance.machine import Machine, Needs, measure_machine
 from benchmarks.performance.stage import Peer, Stage, compete, largest_difference, pixels_apart
 from benchmarks.performance.tables import parts_apart
-from napari_fundus.devices import CPU
+from napari_fundus.runtime.devices import CPU
 
 MACHINE = Machine(arithmetic=100.0, memory=10.0, files=1.0)
 

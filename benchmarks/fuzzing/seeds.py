@@ -15,8 +15,8 @@ import numpy.typing as npt
 import tifffile
 from PIL import Image
 
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections, Provenance
 
 __all__ = [
     "checkpoint",

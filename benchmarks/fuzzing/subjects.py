@@ -178,13 +178,13 @@ def _read_summary(folder: Path) -> object:
 
 
 def _read_report(folder: Path) -> object:
-    from napari_fundus.evaluation.report.curves import read_curves
+    from napari_fundus.evaluation.set_curves import read_curves
 
     return read_curves(folder)
 
 
 def _read_preferences(folder: Path) -> object:
-    from napari_fundus.preferences import preferences, save_preferences
+    from napari_fundus.runtime.preferences import preferences, save_preferences
 
     os.environ["NAPARI_FUNDUS_PREFERENCES"] = str(folder / "preferences.json")
     preferences()
@@ -202,7 +202,7 @@ def _read_checkpoint(folder: Path) -> object:
 
 
 def _read_order(folder: Path) -> object:
-    from napari_fundus.training.order import read_order
+    from napari_fundus.training.jobs.config import read_order
 
     return read_order(folder)
 

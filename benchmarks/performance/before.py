@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from napari_fundus.evaluation import Froc
-from napari_fundus.evaluation.levels import LEVELS, to_levels
-from napari_fundus.instances import INSTANCE_COLUMNS
+from napari_fundus.metrics import Froc
+from napari_fundus.metrics.levels import LEVELS, to_levels
+from napari_fundus.results.instances import INSTANCE_COLUMNS
 
 __all__ = [
     "add_with_levels",

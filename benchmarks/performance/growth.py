@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.contest import Contestant, take_turns
+from benchmarks.peers import Contestant, take_turns
 from benchmarks.performance.subject import THRESHOLD, Subject, write_picture
 from napari_fundus.batch import run_batch
-from napari_fundus.devices import CPU
 from napari_fundus.export import export
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import enhance, find_field_of_view
+from napari_fundus.runtime.devices import CPU
 
 __all__ = ["Cost", "Series", "by_images", "by_pixels", "slope"]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.contest import matmul_rate
-from napari_fundus.devices import CPU
+from benchmarks.peers import matmul_rate
+from napari_fundus.runtime.devices import CPU
 
 __all__ = ["Machine", "Needs", "measure_machine", "processor_name"]
 

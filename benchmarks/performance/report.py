@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.contest import Contestant
+from benchmarks.peers import Contestant
 from benchmarks.performance.growth import Series
 from benchmarks.performance.machine import Machine, processor_name
 from benchmarks.performance.stage import PATIENCE, Outcome

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.contest import Contestant, take_turns
+from benchmarks.peers import Contestant, take_turns
 from benchmarks.performance.machine import Machine, Needs
-from napari_fundus.devices import CPU
+from napari_fundus.runtime.devices import CPU
 
 __all__ = ["PATIENCE", "Outcome", "Peer", "Stage", "compete", "largest_difference", "pixels_apart"]
 

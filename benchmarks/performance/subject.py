@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from napari_fundus.api import detect
 from napari_fundus.datasets import open_dataset
-from napari_fundus.detections import Detections
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.preprocessing import find_field_of_view
+from napari_fundus.results.detections import Detections
 from napari_fundus.samples import sample_folder, sample_image_path
 
 __all__ = ["THRESHOLD", "Subject", "write_picture"]

@@ -17,8 +17,8 @@ from benchmarks.performance.before import add_with_levels, label_by_scan, write_
 from benchmarks.performance.machine import Needs
 from benchmarks.performance.stage import Peer, Stage, largest_difference, pixels_apart
 from benchmarks.performance.subject import THRESHOLD, Subject
-from napari_fundus.evaluation import Froc
 from napari_fundus.export import write_coco, write_labels_tiff
+from napari_fundus.metrics import Froc
 
 __all__ = ["parts_apart", "table_stages"]
 

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from napari_fundus.api import evaluate as evaluate
     from napari_fundus.api import train as train
     from napari_fundus.datasets import open_dataset as open_dataset
-    from napari_fundus.detections import Detections as Detections
     from napari_fundus.image import FundusImage as FundusImage
     from napari_fundus.image import read_image as read_image
     from napari_fundus.plugins import find_detectors as find_detectors
-    from napari_fundus.quantification import quantify as quantify
+    from napari_fundus.results.detections import Detections as Detections
+    from napari_fundus.results.quantification import quantify as quantify
     from napari_fundus.samples import sample_image_path as sample_image_path
 
 _HOME_OF = {

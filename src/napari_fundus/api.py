@@ -11,17 +11,17 @@ import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.monitor import Monitor
-from napari_fundus.native_libraries import keep_compilers_apart
 from napari_fundus.plugins import get_detector
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.native_libraries import keep_compilers_apart
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation.agreement import Agreement
     from napari_fundus.evaluation.assessment import Assessment
-    from napari_fundus.training.events import Best, TrainingEvent
+    from napari_fundus.training.loop.events import Best, TrainingEvent
 
 __all__ = ["as_detections", "as_image", "as_masks", "compare", "detect", "evaluate", "train"]
 
@@ -261,7 +261,7 @@ def train(
     ... )
     >>> nf.detect("eye.jpg", "voting", checkpoint=str(best.path))  # doctest: +SKIP
     """
-    from napari_fundus.training.events import Finished
+    from napari_fundus.training.loop.events import Finished
 
     best: Best | None = None
     for event in get_detector(detector).train(

@@ -17,16 +17,16 @@ import pandas as pd
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
-from napari_fundus.evaluation import compare_with_truth
 from napari_fundus.export import PREPROCESSED, export
-from napari_fundus.files import atomic_write, refuse_existing
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_LESIONS, describe
-from napari_fundus.monitor import Monitor
+from napari_fundus.metrics import compare_with_truth
 from napari_fundus.plugins import get_detector
 from napari_fundus.preprocessing import Recipe
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import atomic_write, refuse_existing
+from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.samples import SAMPLE_CREDIT, sample_folder
 
 __all__ = ["DemoResult", "make_demo", "present", "run_demo", "why_not_shown"]
@@ -48,7 +48,7 @@ class DemoResult:
     detections
         What the detector found.
     comparison
-        One row a class; see `napari_fundus.evaluation.compare_with_truth`.
+        One row a class; see `napari_fundus.metrics.compare_with_truth`.
     files
         What was written, by kind.
     seconds

@@ -15,12 +15,12 @@ import pluggy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus import __version__
-from napari_fundus.detections import Detections, Provenance
-from napari_fundus.devices import CPU, Device, choose_device, is_lost
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
-from napari_fundus.objects import LesionObject, objects_within
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.objects import LesionObject, objects_within
+from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -138,8 +138,8 @@ class Prediction:
         Arithmetic used, as torch names it.
     objects
         Lesions that the method itself tells apart, in original pixels, also those below the
-        threshold; each class of theirs has a map too, such as `napari_fundus.objects.score_maps`
-        makes. None where lesions are read from the maps.
+        threshold; each class of theirs has a map too, such as
+        `napari_fundus.results.objects.score_maps` makes. None where lesions are read from the maps.
     """
 
     probability: Mapping[str, npt.NDArray[np.float32]]
@@ -180,7 +180,7 @@ class Detector(ABC):
         The options' model.
     search_ranges
         Settings of the training that a search varies unless told otherwise, as
-        `napari_fundus.training.ranges.Range` reads them.
+        `napari_fundus.training.search.ranges.Range` reads them.
     """
 
     name: ClassVar[str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from napari_fundus.preferences import preferred_colour
+from napari_fundus.runtime.preferences import preferred_colour
 
 __all__ = ["DR_EVIDENCE", "DR_LESIONS", "Lesion", "LesionInfo", "describe", "parse_lesion"]
 
@@ -137,7 +137,7 @@ _INFO: dict[str, LesionInfo] = {
 def describe(code: str) -> LesionInfo:
     """Return what is known of the class `code`; unknown codes get a neutral entry of their own.
 
-    The colour is the one that a person prefers, see `napari_fundus.preferences`.
+    The colour is the one that a person prefers, see `napari_fundus.runtime.preferences`.
     """
     info = _INFO.get(str(code)) or LesionInfo(str(code), str(code), str(code), "other", "#c0c0c0")
     chosen = preferred_colour(str(code))

@@ -22,8 +22,8 @@ from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.export import export, load_detections
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_EVIDENCE, describe, parse_lesion
-from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import find_detectors
+from napari_fundus.runtime.monitor import Monitor
 
 ARCHITECTURE = Architecture(width=0.01, first_stride=2, poolings=2)
 RECIPE = at_side(DEFAULT_RECIPE, 128)

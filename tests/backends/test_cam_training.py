@@ -21,9 +21,9 @@ from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Aptos2019, Dataset, open_dataset
 from napari_fundus.errors import Cancelled, LeakageError, OptionsError, TrainingError
 from napari_fundus.image import read_image
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, TrainingSettings
-from napari_fundus.training.settings import split_settings
+from napari_fundus.training.loop.settings import split_settings
 
 SMALL = {
     "width": 0.1,

@@ -12,12 +12,12 @@ import torch
 from napari_fundus.backends.mask_rcnn import MaskRCNN, MaskRCNNOptions
 from napari_fundus.backends.mask_rcnn.network import Architecture, build_network
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
-from napari_fundus.detections import Detections
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.export import export, load_detections
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.monitor import Monitor
 
 LESIONS = ("MA", "EX")
 TINY = Architecture(

@@ -19,11 +19,11 @@ from napari_fundus.checkpoints import ModelCard, Split, read_checkpoint, save_ch
 from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import CheckpointError, LeakageError, OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
+from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Started, TrainingSettings
-from napari_fundus.training.fabric import seeded
-from napari_fundus.training.patch_data import divide
+from napari_fundus.training.loop.fabric import seeded
+from napari_fundus.training.patches.data import divide
 
 FILTERS = (4, 6, 8, 8, 8)
 TINY = {

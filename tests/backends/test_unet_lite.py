@@ -21,7 +21,7 @@ from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fold_sequences
 
 LITE = Architecture(kind="lite", outputs=2)
 

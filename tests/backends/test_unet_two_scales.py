@@ -14,12 +14,12 @@ from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
-from napari_fundus.devices import choose_device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.runtime.devices import choose_device
 
 ONE = Architecture(filters=(4, 8), outputs=2)
 BOTH = ONE.model_copy(update={"coarse": Architecture(filters=(4, 6), outputs=2)})

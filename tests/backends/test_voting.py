@@ -17,9 +17,9 @@ from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor, Progress
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.runtime.monitor import Monitor, Progress
 
 ARCHITECTURE = Architecture(patch=16, widths=paper_widths(4))
 RECIPE = VotingTrainingOptions().recipe().model_copy(update={"disc_diameter": 160.0, "sigma": 6.0})

@@ -18,11 +18,11 @@ from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, open_dataset
 from napari_fundus.errors import LeakageError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
-from napari_fundus.training.patch_data import divide, fill_store, tiles_of
-from napari_fundus.training.settings import split_settings
+from napari_fundus.training.loop.settings import split_settings
+from napari_fundus.training.patches.data import divide, fill_store, tiles_of
 
 SMALL = {
     "width": 4,

@@ -12,10 +12,10 @@ from PIL import Image
 from pydantic import Field
 
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import Device
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 
 class BrightOptions(DetectorOptions):

@@ -17,10 +17,10 @@ from tifffile import imread
 from napari_fundus.batch import Cluster, run_batch, run_on_cluster
 from napari_fundus.batch import worker as workers
 from napari_fundus.batch.worker import device_of
-from napari_fundus.devices import CPU, Device, DeviceStatus
 from napari_fundus.errors import ClusterError, OptionsError, OutputExistsError
 from napari_fundus.export import read_csv
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
+from napari_fundus.runtime.monitor import Monitor
 
 pytestmark = pytest.mark.slow
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 from napari_fundus import plugins
 from napari_fundus.cli import app
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import Device
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 Run = Callable[..., Result]
 

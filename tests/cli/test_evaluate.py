@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from napari_fundus.detections import Detections
+from napari_fundus import evaluation as reports
 from napari_fundus.detector import Detector
-from napari_fundus.evaluation import report as reports
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections
 from napari_fundus.samples import sample_folder
 
 

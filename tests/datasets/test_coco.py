@@ -12,9 +12,9 @@ from PIL import Image
 from pycocotools import mask as reference
 
 from napari_fundus.datasets import open_dataset, summarize
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import write_coco
+from napari_fundus.results.detections import Detections, Provenance
 
 SHAPE = (64, 96)
 CATEGORIES = [

@@ -12,10 +12,10 @@ from PIL import Image
 
 from napari_fundus.datasets import LesionVerdict, open_dataset, write_correction
 from napari_fundus.datasets.corrections import MARKER, Corrections, read_correction
-from napari_fundus.detections import Provenance
 from napari_fundus.errors import DatasetError, OutputExistsError
-from napari_fundus.files import write_json
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.results.detections import Provenance
+from napari_fundus.runtime.files import write_json
 
 SHAPE = (64, 96)
 

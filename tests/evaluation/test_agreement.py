@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.agreement import compare, match_lesions
+from napari_fundus.results.detections import Detections, Provenance
 
 
 def result(maps, *, detector="a", threshold=0.5) -> Detections:

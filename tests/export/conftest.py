@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections, Provenance
 
 Maps = Mapping[str, npt.NDArray[np.float32]]
 MakeResult = Callable[..., Detections]

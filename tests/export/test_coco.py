@@ -8,8 +8,8 @@ import numpy as np
 from pycocotools import mask as reference
 from pycocotools.coco import COCO
 
-from napari_fundus.detections import Detections
 from napari_fundus.export import to_coco, write_coco
+from napari_fundus.results.detections import Detections
 
 
 def test_pycocotools_decodes_the_very_labels(result: Detections, tmp_path: Path) -> None:

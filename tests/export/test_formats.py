@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError, OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX, export, formats, read_provenance
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections
 
 
 def names(folder: Path) -> set[str]:

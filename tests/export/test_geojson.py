@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_fundus.detections import Detections
 from napari_fundus.export import to_geojson, write_geojson
+from napari_fundus.results.detections import Detections
 
 
 def fill(geometry: dict, shape: tuple[int, int]) -> np.ndarray:

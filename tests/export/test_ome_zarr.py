@@ -16,10 +16,10 @@ import pytest
 import zarr
 
 from napari_fundus.batch import run_batch
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError, OptionsError, OutputExistsError
 from napari_fundus.export import export, is_zarr_result, load_detections, read_zarr, write_zarr
-from napari_fundus.objects import LesionObject
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.objects import LesionObject
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -128,7 +128,7 @@ def test_a_process_that_dies_leaves_nothing_under_the_final_name(
 ) -> None:
     code = (
         "import os, sys, numpy as np, zarr\n"
-        "from napari_fundus.detections import Detections, Provenance\n"
+        "from napari_fundus.results.detections import Detections, Provenance\n"
         "from napari_fundus.export import export\n"
         "told = Provenance.model_validate_json(sys.argv[1])\n"
         "map = np.ones(told.image_shape, np.float32)\n"
@@ -232,7 +232,7 @@ def test_a_piece_that_claims_more_than_it_has_is_refused_unread(
 
 def test_napari_gets_the_layers_of_the_result(store: Path, result: Detections) -> None:
     pytest.importorskip("napari")
-    from napari_fundus.gui.layers import detection_layers
+    from napari_fundus.gui.layers.build import detection_layers
     from napari_fundus.gui.readers import get_reader
 
     read = get_reader(str(store))

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.export import draw_overlay, write_overlay
 from napari_fundus.export.overlay import FALSE_COLOUR, HIT_COLOUR, MISS_COLOUR
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import describe
+from napari_fundus.results.detections import Detections
 
 # Machado, Oliveira and Fernandes (2009), severity 1; they act on linear RGB.
 SIGHT = {

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError, OutputExistsError
 from napari_fundus.export import (
     read_csv,
@@ -22,9 +21,10 @@ from napari_fundus.export import (
     write_geojson,
     write_provenance,
 )
-from napari_fundus.instances import INSTANCE_COLUMNS
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
-from napari_fundus.quantification import LESION_COLUMNS, quantify
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.instances import INSTANCE_COLUMNS
+from napari_fundus.results.quantification import LESION_COLUMNS, quantify
 
 
 def test_the_table_comes_back_exactly(result: Detections, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import tifffile
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError, OutputExistsError
 from napari_fundus.export import (
     load_detections,
@@ -25,7 +24,8 @@ from napari_fundus.export import (
 )
 from napari_fundus.export.tiff import encoded_tiles
 from napari_fundus.landmarks import Fovea, Landmarks
-from napari_fundus.objects import LesionObject, trimmed
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.objects import LesionObject, trimmed
 
 
 def assert_same(first: Detections, second: Detections) -> None:

@@ -13,8 +13,8 @@ from PIL import Image as Picture
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.errors import ImageReadError
 from napari_fundus.gui.browser import BrowserWidget, sample_layers
-from napari_fundus.gui.placement import METADATA_KEY
-from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.layers.placement import METADATA_KEY
 
 pytestmark = pytest.mark.gui
 

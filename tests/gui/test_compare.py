@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation import compare
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.compare import CompareWidget
-from napari_fundus.gui.layers import add_layers, image_layer, truth_layers
-from napari_fundus.gui.napari_compat import camera_of
-from napari_fundus.gui.results import ResultsPanel
+from napari_fundus.gui.detect.results import ResultsPanel
+from napari_fundus.gui.layers.build import add_layers, image_layer, truth_layers
+from napari_fundus.gui.layers.napari_compat import camera_of
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections, Provenance
 
 pytestmark = pytest.mark.gui
 

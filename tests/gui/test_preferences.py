@@ -8,9 +8,9 @@ from napari.settings import get_plugin_settings
 from npe2 import PluginManager
 
 from napari_fundus.gui import preferences as page
-from napari_fundus.gui.layers import label_colormap
+from napari_fundus.gui.layers.build import label_colormap
 from napari_fundus.gui.preferences import PLUGIN, SECTIONS, follow_preferences
-from napari_fundus.preferences import Preferences, preferences, save_preferences
+from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 
 @pytest.fixture(autouse=True)

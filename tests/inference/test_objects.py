@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled
+from napari_fundus.inference.merge_tiles import Part, join_parts
 from napari_fundus.inference.objects import (
     Found,
     object_tiles,
@@ -23,12 +24,11 @@ from napari_fundus.inference.objects import (
     paste_mask,
     run_objects,
 )
-from napari_fundus.inference.seams import Part, join_parts
-from napari_fundus.monitor import Monitor
-from napari_fundus.objects import LesionObject, objects_of_mask
-from napari_fundus.preferences import Preferences
 from napari_fundus.preprocessing.disc import Disc
 from napari_fundus.preprocessing.geometry import Geometry
+from napari_fundus.results.objects import LesionObject, objects_of_mask
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.preferences import Preferences
 
 LESIONS = ("MA", "EX")
 CELLS = 28

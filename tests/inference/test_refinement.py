@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_fundus.errors import Cancelled
 from napari_fundus.inference.refinement import centres_of, run_patches, slide
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 
 
 class _Weighted(nn.Module):

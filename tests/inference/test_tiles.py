@@ -10,7 +10,7 @@ from torch import nn
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.errors import Cancelled
 from napari_fundus.inference.tiles import run_tiles, windows
-from napari_fundus.monitor import Monitor, Progress
+from napari_fundus.runtime.monitor import Monitor, Progress
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled, DeviceError
 from napari_fundus.inference.voting import vote, vote_plain
-from napari_fundus.monitor import Monitor, Progress
+from napari_fundus.runtime.monitor import Monitor, Progress
 
 
 class Small(nn.Module):

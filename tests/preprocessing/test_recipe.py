@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.monitor import Monitor, Progress
 from napari_fundus.preprocessing import Disc, Recipe, enhance, find_field_of_view, recipe_names
+from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.samples import sample_image_path
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from napari_fundus.batch import run_batch
 from napari_fundus.detector import Detector, Prediction
 from napari_fundus.image import read_image
-from napari_fundus.training.clock import Clock
+from napari_fundus.training.loop.clock import Clock
 
 YEAR = 365 * 24 * 3600
 

@@ -20,13 +20,13 @@ from PIL import Image
 
 from napari_fundus.batch import run_batch
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
-from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector, Prediction
 from napari_fundus.errors import FundusError, TrainingError
 from napari_fundus.export import FORMATS, export, read_csv
-from napari_fundus.files import write_json
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.training.state import check_output, save
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import write_json
+from napari_fundus.training.loop.state import check_output, save
 
 resource = pytest.importorskip("resource", reason="this system has no limits of that kind")
 

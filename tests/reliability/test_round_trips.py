@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_fundus.detections import Detections
 from napari_fundus.detector import Detector, Prediction
 from napari_fundus.export import (
     export,
@@ -28,6 +27,7 @@ from napari_fundus.export import (
 )
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Disc, Recipe
+from napari_fundus.results.detections import Detections
 
 SHAPE = (120, 160)
 SLOW = settings(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_fundus.training.metric_losses import angular_distance, triplet_loss
-from napari_fundus.training.selective import HardPool
+from napari_fundus.training.patches.hard_negatives import HardPool
 
 
 @pytest.mark.parametrize(

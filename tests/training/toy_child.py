@@ -8,7 +8,7 @@ from pathlib import Path
 from toy_task import SETTINGS, ToyTask
 
 from napari_fundus.training import TrainingSettings, train
-from napari_fundus.training.child import serve
+from napari_fundus.training.jobs.worker import serve
 
 
 def main(words: list[str]) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import (
     CheckpointSaved,
     DataFacts,
@@ -24,10 +24,10 @@ from napari_fundus.training import (
     TrainingSettings,
     train,
 )
-from napari_fundus.training.augment import Augmentation, AugmentationSettings
 from napari_fundus.training.losses import dice_coefficient, dice_loss
-from napari_fundus.training.samplers import BalancedSampler
-from napari_fundus.training.store import PatchStore, StoredImage, pack_masks
+from napari_fundus.training.patches.augment import Augmentation, AugmentationSettings
+from napari_fundus.training.patches.samplers import BalancedSampler
+from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
 SIZE = 16
 

@@ -22,7 +22,7 @@ from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError
 from napari_fundus.export import DEFAULT_FORMATS, check_formats
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from napari_fundus.batch.worker import Done, Order

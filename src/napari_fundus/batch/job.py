@@ -14,15 +14,15 @@ from typing import Any
 from napari_fundus.batch.records import Outcome, Record, read_record, source_stamp
 from napari_fundus.batch.sources import BatchItem
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
-from napari_fundus.devices import choose_device, release_memory
 from napari_fundus.errors import Cancelled, FundusError, OptionsError, OutputExistsError
 from napari_fundus.export import check_formats, export
-from napari_fundus.files import atomic_write
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.landmarks import Landmarks
-from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
-from napari_fundus.quantification import quantify
+from napari_fundus.results.quantification import quantify
+from napari_fundus.runtime.devices import choose_device, release_memory
+from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["Job", "Loaded", "make_job", "read_ahead", "work_on"]
 

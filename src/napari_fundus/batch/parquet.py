@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from napari_fundus.batch.records import Outcome, plain_text
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS
-from napari_fundus.files import atomic_write
-from napari_fundus.instances import INSTANCE_COLUMNS
-from napari_fundus.quantification import LESION_COLUMNS
+from napari_fundus.results.instances import INSTANCE_COLUMNS
+from napari_fundus.results.quantification import LESION_COLUMNS
+from napari_fundus.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
-from napari_fundus.files import atomic_write, read_json
+from napari_fundus.runtime.files import atomic_write, read_json
 
 __all__ = [
     "BatchReport",
@@ -50,7 +50,7 @@ class Outcome:
     details
         The traceback of the failure, for those who debug.
     extent
-        Areas and landmarks, as `napari_fundus.quantification.Quantities.record` gives them.
+        Areas and landmarks, as `napari_fundus.results.quantification.Quantities.record` gives them.
     scores
         Scores of the whole image, of classifiers.
     worth_retrying

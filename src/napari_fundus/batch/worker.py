@@ -16,10 +16,10 @@ from napari_fundus.batch.parquet import lesions_of
 from napari_fundus.batch.records import Outcome
 from napari_fundus.batch.sources import BatchItem
 from napari_fundus.detector import Detector
-from napari_fundus.devices import available_devices, choose_device
 from napari_fundus.errors import ClusterError, FundusError
-from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
+from napari_fundus.runtime.devices import available_devices, choose_device
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +137,7 @@ def device_of(worker: object, request: str, detector: Detector) -> str:
     worker
         Name of the worker: a number, where this package started it.
     request
-        As `napari_fundus.devices.choose_device` takes it.
+        As `napari_fundus.runtime.devices.choose_device` takes it.
     detector
         Whose devices count.
     """

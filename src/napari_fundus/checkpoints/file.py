@@ -18,7 +18,7 @@ from napari_fundus import __version__
 from napari_fundus.checkpoints.card import FORMAT_VERSION, ModelCard
 from napari_fundus.checkpoints.packing import Storage, pack, unpack
 from napari_fundus.errors import CheckpointError
-from napari_fundus.files import atomic_write
+from napari_fundus.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     import torch

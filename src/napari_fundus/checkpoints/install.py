@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_fundus.checkpoints.file import read_card
 from napari_fundus.checkpoints.zoo import SUFFIX, bundled_folder, models_folder
 from napari_fundus.errors import CheckpointError, OutputExistsError
-from napari_fundus.files import atomic_write
+from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["check_name", "install_checkpoint"]
 

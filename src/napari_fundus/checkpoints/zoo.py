@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from napari_fundus.checkpoints.card import ModelCard
 from napari_fundus.checkpoints.file import Checkpoint, read_card, read_checkpoint
 from napari_fundus.errors import CheckpointError
-from napari_fundus.preferences import cache_folder
+from napari_fundus.runtime.preferences import cache_folder
 
 __all__ = [
     "CheckpointInfo",

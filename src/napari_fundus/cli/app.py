@@ -10,11 +10,11 @@ import typer
 
 from napari_fundus import __version__
 from napari_fundus.cli.catalogue import list_datasets, list_detectors
-from napari_fundus.cli.demonstrate import demonstrate
+from napari_fundus.cli.demo import demonstrate
+from napari_fundus.cli.detect import find
 from napari_fundus.cli.evaluate import evaluate
-from napari_fundus.cli.find import find
 from napari_fundus.cli.models import list_models
-from napari_fundus.cli.prepare import prepare
+from napari_fundus.cli.preprocess import prepare
 from napari_fundus.cli.search import search
 from napari_fundus.cli.train import train
 

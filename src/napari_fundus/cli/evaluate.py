@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from napari_fundus.datasets import Dataset
-    from napari_fundus.evaluation.report import Contender, Report, Selection
+    from napari_fundus.evaluation import Contender, Report, Selection
 
 __all__ = ["evaluate"]
 
@@ -136,10 +136,10 @@ def evaluate(
     """
     del debug
     from napari_fundus.datasets import open_dataset
-    from napari_fundus.evaluation import CPM_POINTS, ROC_POINTS
-    from napari_fundus.evaluation.report import check_folder, select_samples, write_report
-    from napari_fundus.evaluation.report import evaluate as measure
-    from napari_fundus.preferences import cache_folder
+    from napari_fundus.evaluation import check_folder, select_samples, write_report
+    from napari_fundus.evaluation import evaluate as measure
+    from napari_fundus.metrics import CPM_POINTS, ROC_POINTS
+    from napari_fundus.runtime.preferences import cache_folder
 
     steps = [_chosen(name, _STEPS, "--thresholds") for name in _words(thresholds)]
     read_at = _chosen(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
@@ -194,7 +194,7 @@ def _chosen(name: str, choices: dict[str, Any], option: str) -> Any:
 
 
 def _split(name: str | None) -> Literal["held-back", "test", "valid", "train", "all"] | None:
-    from napari_fundus.evaluation.report import SPLITS
+    from napari_fundus.evaluation import SPLITS
 
     if name is not None and name not in SPLITS:
         raise OptionsError(f"--split takes {', '.join(SPLITS)}, not {name!r}.")
@@ -205,7 +205,7 @@ def _contenders(
     given: Sequence[str], checkpoint: str | None, settings: list[str] | None
 ) -> list[Contender]:
     """Return the detectors with their options; every setting must be taken by one of them."""
-    from napari_fundus.evaluation.report import Contender
+    from napari_fundus.evaluation import Contender
     from napari_fundus.plugins import get_detector
 
     named = [word.partition("@") for words in given for word in _words(words)]
@@ -240,7 +240,7 @@ def _contenders(
 
 
 def _source(dataset: Dataset, selection: Selection) -> Any:
-    from napari_fundus.evaluation.report import Source
+    from napari_fundus.evaluation import Source
 
     return Source(
         name=dataset.name,
@@ -255,7 +255,7 @@ def _source(dataset: Dataset, selection: Selection) -> Any:
 
 def _tell(report: Report, page: Path, console: Console) -> None:
     """Say what to beware of, the main figure of each protocol, and where the report is."""
-    from napari_fundus.evaluation import Interval
+    from napari_fundus.metrics import Interval
 
     for warning in report.warnings:
         console.print(f"WARNING: {warning}", style="bold red")

@@ -72,8 +72,8 @@ def search(
     del debug
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import EpochEnd
-    from napari_fundus.training.ranges import Range
     from napari_fundus.training.search import search as run_search
+    from napari_fundus.training.search.ranges import Range
 
     found = get_detector(detector)
     wanted: dict[str, Any] = parse_settings(ranges, option="--range") or dict(found.search_ranges)

@@ -26,7 +26,7 @@ from napari_fundus.errors import Cancelled, OptionsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_fundus.monitor import Monitor
+    from napari_fundus.runtime.monitor import Monitor
     from napari_fundus.training import (
         CrossValidated,
         CrossValidation,
@@ -119,9 +119,9 @@ def train(
     del debug
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import CrossValidated, cross_validate
-    from napari_fundus.training.child import serve
-    from napari_fundus.training.fabric import is_helper
-    from napari_fundus.training.order import Order, follow
+    from napari_fundus.training.jobs.config import Order, follow
+    from napari_fundus.training.jobs.worker import serve
+    from napari_fundus.training.loop.fabric import is_helper
 
     chosen: dict[str, Any] = parse_settings(settings)
     if folds is not None and {"folds", "fold"} & chosen.keys():
@@ -236,7 +236,7 @@ def _tell(
 
 
 def _tell_folds(summary: CrossValidation, output: Path, *, as_json: bool) -> None:
-    from napari_fundus.training.fold_summary import SUMMARY
+    from napari_fundus.training.search.fold_summary import SUMMARY
 
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))

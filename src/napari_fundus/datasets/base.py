@@ -17,7 +17,7 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
 from napari_fundus.lesions import Lesion
-from napari_fundus.objects import LesionObject, objects_of_mask
+from napari_fundus.results.objects import LesionObject, objects_of_mask
 
 __all__ = ["Dataset", "Problem", "Sample", "Truth"]
 

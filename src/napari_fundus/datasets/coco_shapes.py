@@ -13,8 +13,8 @@ from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.files import parse_number
 from napari_fundus.datasets.shapes import Polygon, Rectangle, Shape
 from napari_fundus.errors import DatasetError
-from napari_fundus.objects import LesionObject, trimmed
-from napari_fundus.run_lengths import decode_runs
+from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.results.rle import decode_runs
 
 __all__ = ["CocoLesion", "CocoTruth", "Size", "parse_lesion_shape"]
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.errors import DatasetError, ImageReadError
-from napari_fundus.files import atomic_write
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["CorrectedImage", "FileName", "copy_image", "write_labels", "write_region"]
 

@@ -41,8 +41,8 @@ from napari_fundus.datasets.correction_files import (
 from napari_fundus.datasets.files import child, find_root, folders, missing, walk
 from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError, OutputExistsError
-from napari_fundus.files import write_json
 from napari_fundus.image import FundusImage
+from napari_fundus.runtime.files import write_json
 
 __all__ = [
     "MARKER",

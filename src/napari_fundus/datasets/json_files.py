@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.errors import DatasetError
-from napari_fundus.files import read_json
+from napari_fundus.runtime.files import read_json
 
 __all__ = ["ends_of", "read_annotations"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.objects import LesionObject, trimmed
+from napari_fundus.results.objects import LesionObject, trimmed
 
 __all__ = [
     "Circle",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.masks import read_grey, read_mask
 from napari_fundus.datasets.shapes import Circle, Shape, rasterize, stamped_objects
-from napari_fundus.objects import LesionObject
+from napari_fundus.results.objects import LesionObject
 
 __all__ = [
     "CONFIDENCE_WEIGHTS",

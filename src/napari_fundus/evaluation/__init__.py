@@ -1,115 +1,56 @@
-"""Metrics of the field, by the protocols that papers use; arrays only, nothing of files."""
+"""Reports on detectors side by side: figures with intervals, curves, crops, provenance."""
 
 from __future__ import annotations
 
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
-from napari_fundus.evaluation.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
-from napari_fundus.evaluation.calibration import (
-    Reliability,
-    Temperature,
-    brier_score,
-    cross_fitted,
-    fit_temperature,
-    logits_of,
-    reliability,
-    top_class,
-)
-from napari_fundus.evaluation.classification import (
-    PUBLISHED_SENSITIVITY,
-    PUBLISHED_SPECIFICITY,
-    BinaryScores,
-    GradedImages,
-    RocBand,
-    RocCurve,
-    RocPoint,
-)
-from napari_fundus.evaluation.confusion import Confusion
-from napari_fundus.evaluation.curves import Curve
-from napari_fundus.evaluation.froc import Froc
-from napari_fundus.evaluation.froc_curve import (
-    CPM_POINTS,
-    ROC_POINTS,
-    FrocCurve,
-    FrocSummary,
-    OperatingPoint,
-)
-from napari_fundus.evaluation.instance_map import InstanceMap
-from napari_fundus.evaluation.judgement import Judgement, TrueLesions, judge, judge_detections
-from napari_fundus.evaluation.localization import (
-    LOCALIZATION_THRESHOLD,
-    LOCALIZATION_THRESHOLDS,
-    PUBLISHED_LOCALIZATION,
-    LocalizationCounts,
-    PublishedLocalization,
-    WeakLocalization,
-)
-from napari_fundus.evaluation.overlap import (
-    LesionCounts,
-    PixelOverlap,
-    compare_with_truth,
-    lesion_counts,
-    pixel_overlap,
-)
-from napari_fundus.evaluation.precision_recall import (
-    ExactPixelCounts,
-    PixelCounts,
-    PrecisionRecallCurve,
-    aupr,
-)
-from napari_fundus.evaluation.regions import normalized
+from napari_fundus.evaluation.candidate import Contender
+from napari_fundus.evaluation.case import Case, Match, as_healthy, is_healthy
+from napari_fundus.evaluation.maps import MapCache
+from napari_fundus.evaluation.markdown import to_markdown
+from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocols import PROTOCOLS
+from napari_fundus.evaluation.published import PUBLISHED, Published
+from napari_fundus.evaluation.results import SCHEMA_VERSION, ImageRecord, Report, Source, Trial
+from napari_fundus.evaluation.run import evaluate
+from napari_fundus.evaluation.selection import SPLITS, Selection, select_samples
+from napari_fundus.evaluation.set_curves import SetCurves, read_curves
+from napari_fundus.evaluation.writing import check_folder, write_report
+from napari_fundus.metrics.pixels import PixelHistogram
 
 __all__ = [
-    "CPM_POINTS",
-    "LOCALIZATION_THRESHOLD",
-    "LOCALIZATION_THRESHOLDS",
-    "PUBLISHED_LOCALIZATION",
-    "PUBLISHED_SENSITIVITY",
-    "PUBLISHED_SPECIFICITY",
-    "ROC_POINTS",
+    "PROTOCOLS",
+    "PUBLISHED",
+    "SCHEMA_VERSION",
+    "SPLITS",
     "Agreement",
     "Assessment",
-    "BinaryScores",
-    "Confusion",
-    "Curve",
-    "ExactPixelCounts",
-    "Froc",
-    "FrocCurve",
-    "FrocSummary",
-    "GradedImages",
-    "InstanceMap",
-    "Interval",
-    "Judgement",
-    "LesionCounts",
-    "LocalizationCounts",
-    "OperatingPoint",
-    "PixelCounts",
-    "PixelOverlap",
-    "PrecisionRecallCurve",
-    "PublishedLocalization",
-    "Reliability",
-    "RocBand",
-    "RocCurve",
-    "RocPoint",
-    "Temperature",
-    "TrueLesions",
-    "WeakLocalization",
+    "Case",
+    "Contender",
+    "Figure",
+    "Figures",
+    "ImageRecord",
+    "ImageRows",
+    "MapCache",
+    "Match",
+    "PixelHistogram",
+    "Published",
+    "Report",
+    "ReportCounter",
+    "Selection",
+    "SetCurves",
+    "Settings",
+    "Source",
+    "Trial",
+    "as_healthy",
     "assess",
-    "aupr",
-    "bootstrap_interval",
-    "bootstrap_intervals",
-    "brier_score",
+    "check_folder",
     "compare",
-    "compare_with_truth",
-    "cross_fitted",
-    "fit_temperature",
-    "judge",
-    "judge_detections",
-    "lesion_counts",
-    "logits_of",
+    "evaluate",
+    "is_healthy",
     "match_lesions",
-    "normalized",
-    "pixel_overlap",
-    "reliability",
-    "top_class",
+    "read_curves",
+    "select_samples",
+    "to_markdown",
+    "write_report",
 ]

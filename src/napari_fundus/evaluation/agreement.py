@@ -14,9 +14,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import Assessment, assess
+from napari_fundus.results.detections import Detections
 
 __all__ = ["BOTH", "ONLY_A", "ONLY_B", "Agreement", "ClassAgreement", "compare", "match_lesions"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError
-from napari_fundus.evaluation.judgement import Judgement, TrueLesions, judge_detections
-from napari_fundus.instances import empty_instances
+from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge_detections
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.instances import empty_instances
 
 __all__ = ["FIGURES", "Assessment", "assess", "image_aupr"]
 
@@ -166,7 +166,7 @@ def assess(detections: Detections, masks: Mapping[str, npt.NDArray[Any]]) -> Ass
 def image_aupr(probability: npt.NDArray[np.float32], truth: TrueLesions) -> float:
     """Return the area below the precision-recall curve of one image's pixels, 33 thresholds."""
     # The report's room is large; who asks for other figures need not import it.
-    from napari_fundus.evaluation.report.pixels import PixelHistogram
+    from napari_fundus.metrics.pixels import PixelHistogram
 
     return PixelHistogram((33,)).add(probability, truth.labels > 0)
 

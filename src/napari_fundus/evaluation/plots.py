@@ -1,290 +1,251 @@
-"""Pictures of a classifier: ROC, confusion of grades, reliability, where its heat map points."""
+"""Curves as pictures: a panel a class, all detectors, published points beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.evaluation.bootstrap import Interval, resampled_weights
-from napari_fundus.evaluation.calibration import Reliability
-from napari_fundus.evaluation.classification import (
-    PUBLISHED_SENSITIVITY,
-    PUBLISHED_SPECIFICITY,
-    BinaryScores,
-)
-from napari_fundus.evaluation.confusion import Confusion
-from napari_fundus.evaluation.localization import PUBLISHED_LOCALIZATION, Rule, WeakLocalization
-from napari_fundus.evaluation.report.plots import COLOURS
+from napari_fundus.evaluation.protocols.aupr import AuprCounter
+from napari_fundus.evaluation.protocols.froc import FrocCounter, point_name
+from napari_fundus.evaluation.published import published_for, published_points
+from napari_fundus.evaluation.results import Report, Trial
 from napari_fundus.lesions import describe
+from napari_fundus.metrics.bootstrap import Interval
+from napari_fundus.metrics.froc_curve import FrocCurve
+from napari_fundus.runtime.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_confusion", "plot_localization", "plot_reliability", "plot_roc"]
+__all__ = [
+    "COLOURS",
+    "FAINT",
+    "INK",
+    "legend_below",
+    "line_style",
+    "mark_point",
+    "named",
+    "panels",
+    "plot_froc",
+    "plot_precision_recall",
+    "save_figure",
+]
 
-_INK, _FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
-_BLUE, _RED = COLOURS[:2]
-_RULES: tuple[tuple[Rule, str, Any, str], ...] = (
-    ("strict", _BLUE, "-", "half of a lesion covered"),
-    ("loose", _RED, (0, (5, 1.5)), "one pixel covered"),
-)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Of Okabe and Ito, told apart by people with any colour vision; lines differ in dashes too."""
 
-
-def plot_roc(
-    scores: BinaryScores,
-    *,
-    threshold: float = 0.5,
-    title: str = "Referable retinopathy",
-    auc: Interval | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Figure:
-    """Return sensitivity over 1 - specificity, its interval, and the operating points.
-
-    Parameters
-    ----------
-    scores
-        Of the images.
-    threshold
-        Whose point is marked.
-    title
-        What is told apart.
-    auc
-        With its interval, if it is known already.
-    resamples, seed
-        Of the bootstrap.
-    """
-    curve, band = scores.roc(), scores.band(resamples=resamples, seed=seed)
-    area = auc or scores.interval(lambda w: scores.roc(w).auc, resamples=resamples, seed=seed)
-    figure, (axes,) = _figure(1, width=5.2, height=5.2)
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
-    axes.fill_between(
-        1 - band.specificity, band.low, band.high, color=_BLUE, alpha=0.16, linewidth=0,
-        label="95 % interval over images",
-    )  # fmt: skip
-    axes.step(
-        1 - curve.specificity, curve.sensitivity, where="post", color=_BLUE, linewidth=1.9,
-        label=f"AUC {area}",
-    )  # fmt: skip
-    table = scores.confusion(threshold)
-    axes.plot(
-        1 - table.specificity, table.sensitivity, "o", color=_RED, markersize=9,
-        markeredgecolor="white", zorder=5,
-        label=f"threshold {threshold:g}: {table.sensitivity:.1%} / {table.specificity:.1%}",
-    )  # fmt: skip
-    axes.plot(
-        1 - PUBLISHED_SPECIFICITY, PUBLISHED_SENSITIVITY, "D", color=_FAINT, markersize=7,
-        markerfacecolor="none", mew=1.4, zorder=4,
-        label=f"published, DIARETDB1: {PUBLISHED_SENSITIVITY:.1%} / {PUBLISHED_SPECIFICITY:.1%}",
-    )  # fmt: skip
-    axes.set(
-        xlim=(-0.01, 1), ylim=(0, 1.01), xlabel="1 - specificity", ylabel="sensitivity",
-        aspect="equal",
-    )  # fmt: skip
-    yes = int(scores.truth.sum())
-    axes.set_title(f"{title}: {yes} of {len(scores)} images", fontsize=10.5, color=_INK)
-    axes.legend(
-        loc="lower right", fontsize=8, edgecolor=_GRID, title="sensitivity / specificity",
-        title_fontsize=8,
-    )  # fmt: skip
-    return figure
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
+INK, FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
+_DPI = 130
+_DOT = "Dot: the detector's own threshold. In brackets: 95 % interval."
 
 
-def plot_confusion(
-    confusion: Confusion, *, names: Sequence[str] | None = None, title: str = "Grades"
-) -> Figure:
-    """Return the table of true and given classes, shaded by the share of each true class.
+def plot_froc(report: Report) -> Figure | None:
+    """Return sensitivity over false positives an image; None if FROC was not counted."""
+    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("froc"), FrocCounter)]
+    curves = {t.contender.label: c.curves() for t, c in counters}
+    points = {t.contender.label: c.operating_points() for t, c in counters}
+    classes = [code for code in report.settings.lesions if any(code in c for c in curves.values())]
+    if not classes:
+        return None
 
-    Parameters
-    ----------
-    confusion
-        Counts of images.
-    names
-        Of the classes; their numbers by default.
-    title
-        What is told apart.
-    """
-    counts = confusion.counts
-    labels = list(names) if names is not None else [str(k) for k in range(len(counts))]
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 1.9 + 0.72 * len(counts)
-    figure, (axes,) = _figure(1, width=side, height=side)
-    axes.grid(visible=False)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, col), count in np.ndenumerate(counts):
-        axes.text(
-            col, row, f"{count}\n{share[row, col]:.0%}" if count else "·", ha="center", va="center",
-            fontsize=9, color="white" if share[row, col] > 0.55 else _INK,
-        )  # fmt: skip
-    places = range(len(labels))
-    axes.set_xticks(places, labels)
-    axes.set_yticks(places, [f"{n} ({k})" for n, k in zip(labels, counts.sum(axis=1), strict=True)])
-    axes.set(xlabel="given", ylabel="true (images)")
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_title(
-        f"{title}: accuracy {confusion.accuracy:.3f}, kappa {confusion.kappa():.3f}",
-        fontsize=10, color=_INK,
-    )  # fmt: skip
-    return figure
+    def draw(axes: Axes, code: str) -> None:
+        asked = report.settings.points
+        right = max(asked)
+        for number, trial in enumerate(report.trials):
+            label = trial.contender.label
+            if code not in curves.get(label, {}):
+                continue
+            curve = curves[label][code]
+            style = line_style(number)
+            fpi, sensitivity = _envelope(curve, min(asked) / 4)
+            mean = report.figures(label, "froc")[code][counters[0][1].mean_name]
+            axes.step(fpi, sensitivity, where="post", label=named(label, mean), **style)
+            if curve.ended is not None:
+                axes.plot(fpi[-1], sensitivity[-1], "|", color=style["color"], markersize=11, mew=2)
+            at, found = points[label][code]
+            right = max(right, min(at * 1.5, 200))
+            mark_point(axes, max(at, min(asked) / 2), found, style["color"])
+        for point in published_points(code):
+            axes.plot(
+                point.fpi, point.sensitivity, "D", color=FAINT, markersize=6,
+                markerfacecolor="none", mew=1.4, label="published (see below)",
+            )  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(min(asked) / 2, right * 1.25)
+        ticks = list(asked)
+        while ticks[-1] * 2 <= right * 1.25:
+            ticks.append(ticks[-1] * 2)
+        axes.set_xticks(ticks, [point_name(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("false positives an image")
+        axes.set_ylabel("sensitivity (share of lesions found)")
+        legend_below(axes, counters[0][1].mean_name)
+
+    note = f"{_DOT} Bar: end of a curve."
+    if any(published_points(code) for code in classes):
+        note += " Diamond: heat maps on DIARETDB1, half of a lesion covered (Gondal et al. 2017)."
+    return panels(report, classes, draw, "FROC", note)
 
 
-def plot_reliability(
-    curves: Mapping[str, Reliability], *, title: str = "Referable retinopathy"
-) -> Figure:
-    """Return what came true over what was said, and how many images were said what.
+def plot_precision_recall(report: Report) -> Figure | None:
+    """Return precision over recall of pixels; None if AUPR was not counted."""
+    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("aupr"), AuprCounter)]
+    curves = {t.contender.label: c.curves() for t, c in counters}
+    points = {t.contender.label: c.operating_points() for t, c in counters}
+    classes = [code for code in report.settings.lesions if any(code in c for c in curves.values())]
+    if not classes:
+        return None
 
-    Parameters
-    ----------
-    curves
-        What each stands for, e.g. before and after temperature scaling; at most four.
-    title
-        What is told apart.
-    """
-    figure, (axes, below) = _figure(2, width=5.2, height=6.2, ratios=(4, 1))
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 2)), label="as said")
-    marks, dashes = "osD^", ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
-    for number, (name, curve) in enumerate(curves.items()):
-        colour, filled = COLOURS[number], curve.counts > 0
-        # The area of a mark tells how many images stand behind it.
-        size = 16 + 170 * curve.counts[filled] / curve.counts.max()
-        x, y = curve.predicted[filled], curve.observed[filled]
-        axes.plot(x, y, color=colour, linewidth=1.3, linestyle=dashes[number], alpha=0.8)
-        axes.scatter(
-            x, y, s=size, color=colour, marker=marks[number], alpha=0.85, edgecolors="white",
-            label=f"{name}: calibration error {curve.error:.3f}", zorder=4 + number,
-        )  # fmt: skip
-        below.stairs(
-            curve.counts, curve.edges, color=colour, linewidth=1.5, linestyle=dashes[number]
+    def draw(axes: Axes, code: str) -> None:
+        for number, trial in enumerate(report.trials):
+            label = trial.contender.label
+            if code not in curves.get(label, {}):
+                continue
+            curve, style = curves[label][code], line_style(number)
+            figures = report.figures(label, "aupr")[code]
+            area = next(value for name, value in figures.items() if name.startswith("AUPR"))
+            axes.plot(curve.recall, curve.precision, label=named(label, area), **style)
+            mark_point(axes, *points[label][code], style["color"])
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("recall (share of lesion pixels found)")
+        axes.set_ylabel("precision (share of found pixels that are lesion)")
+        published = [p for p in published_for("aupr") if p.lesion == code]
+        for item in published:
+            by = item.by.split(",")[0].split(" (")[0]
+            axes.plot([], [], " ", label=f"published: {by}  {item.value:.3f}".replace(" 0.", " ."))
+        legend_below(axes, f"AUPR ({_first_steps(report)})", faint=len(published))
+
+    note = f"{_DOT} Published: on the 27 images of IDRiD's testing part."
+    return panels(report, classes, draw, "Precision and recall of pixels", note)
+
+
+def save_figure(figure: Figure, path: Path, *, overwrite: bool) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        figure.savefig(temporary, format="png", dpi=_DPI, facecolor="white")
+
+
+def _first_steps(report: Report) -> str:
+    steps = report.settings.steps[0]
+    return f"{steps} thresholds" if steps else "exact"
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Return colour and dashes of the detector of that number."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": _DASHES[number % len(_DASHES)],
+        "linewidth": 1.8,
+    }
+
+
+def named(label: str, figure: Any) -> str:
+    """Return a detector's label with its figure, if that has an interval."""
+    return f"{label}  {figure}" if isinstance(figure, Interval) else label
+
+
+def mark_point(axes: Axes, x: float, y: float, colour: str) -> None:
+    """Draw the point at the detector's own threshold."""
+    if np.isfinite([x, y]).all():
+        axes.plot(
+            x, y, "o", color=colour, markersize=7.5, markeredgecolor="white", mew=1.2, zorder=5
         )
-    images = int(next(iter(curves.values())).counts.sum())
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="share of the images where it is true")
-    axes.set_title(f"{title}: {images} images", fontsize=10.5, color=_INK)
-    legend = axes.legend(loc="best", fontsize=8, edgecolor=_GRID)
-    for handle in legend.legend_handles[1:]:
-        if handle is not None:
-            handle.set(sizes=[40])
-    below.set(xlim=(-0.03, 1.03), xlabel="probability said", ylabel="images")
-    return figure
 
 
-def plot_localization(
-    localization: WeakLocalization,
-    *,
-    lesions: Sequence[str] | None = None,
-    title: str = "Where the heat map points",
-    resamples: int = 200,
-    seed: int = 0,
-    groups: Sequence[Any] | None = None,
+def legend_below(axes: Axes, title: str, *, faint: int = 0) -> None:
+    """Draw the legend below the panel, where no curve is; its last `faint` lines in grey."""
+    legend = axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=1 if faint else 2,
+        fontsize=7.5,
+        title=title,
+        title_fontsize=7.5,
+        frameon=False,
+    )
+    texts = legend.get_texts()
+    for text in texts[len(texts) - faint :]:
+        text.set_color(FAINT)
+
+
+def _envelope(curve: FrocCurve, least: float) -> tuple[Any, Any]:
+    """Return the best sensitivity with at most so many false positives, as CPM reads it."""
+    order = np.lexsort((curve.sensitivity, curve.fpi))
+    fpi = np.maximum(curve.fpi[order], least)
+    return fpi, np.maximum.accumulate(curve.sensitivity[order])
+
+
+def panels(
+    report: Report,
+    classes: Sequence[str],
+    draw: Callable[[Axes, str], None],
+    title: str,
+    note: str,
+    counts: Mapping[str, int] | None = None,
 ) -> Figure:
-    """Return the free-response curves of each class over the thresholds of the map.
+    """Return a picture with a panel a class.
 
     Parameters
     ----------
-    localization
-        The counts.
-    lesions
-        Classes to show, of those that occur; all by default.
-    title
-        Stands above all.
-    resamples, seed
-        Of the bootstrap, for the interval of sensitivity at each threshold.
-    groups
-        One an image; those of one group are drawn together.
+    report
+        Tells the images.
+    classes
+        Codes, in order.
+    draw
+        Draws a class into its axes, whose values run from 0 to 1.
+    title, note
+        Above all panels, and below.
+    counts
+        Lesions of each class; None for those that FROC counted, if it did.
     """
-    asked = localization.lesions if lesions is None else lesions
-    classes = [c for c in asked if localization.counts(c).lesions]
-    figure, panels = _figure(max(len(classes), 1), width=4.7, height=4.1, columns=2)
-    drawn = resampled_weights(len(localization), resamples=resamples, seed=seed, groups=groups)
-    for axes, code in zip(panels, classes, strict=False):
-        counts = localization.counts(code)
-        for rule, colour, dash, what in _RULES:
-            curve, whole = (localization.curve(code, rule=rule, whole=w) for w in (False, True))
-
-            def sensitivity(w: Any, code: str = code, rule: Rule = rule) -> Any:
-                return localization.curve(code, rule=rule, weights=w, whole=True).sensitivity
-
-            low, high = _between(sensitivity, drawn)
-            end = len(curve.fpi)
-            axes.fill_between(
-                curve.fpi, low[:end], high[:end], color=colour, alpha=0.14, linewidth=0
-            )
-            axes.plot(
-                curve.fpi, curve.sensitivity, color=colour, linestyle=dash, linewidth=1.8,
-                label=f"{what}: {counts.sensitivity(rule):.0%}",
-            )  # fmt: skip
-            beyond = slice(end - 1, None)
-            axes.plot(
-                whole.fpi[beyond], whole.sensitivity[beyond], color=colour, linewidth=1, alpha=0.35
-            )
-            axes.plot(
-                counts.fpi, counts.sensitivity(rule), "o", color=colour, markersize=8,
-                markeredgecolor="white", zorder=5,
-            )  # fmt: skip
-        published = PUBLISHED_LOCALIZATION.get(code)
-        if published is not None:
-            axes.plot(
-                published.fpi, published.sensitivity, "D", color=_FAINT, markersize=7,
-                markerfacecolor="none", mew=1.4, zorder=4,
-                label=f"published, half covered: {published.sensitivity:.0%}",
-            )  # fmt: skip
-        axes.set_xlim(left=0)
-        axes.set(ylim=(0, 1.01), xlabel="false regions an image")
-        axes.set_ylabel("share of lesions found")
-        name = f"{code}: {describe(code).plural}" if describe(code).plural != code else code
-        axes.set_title(f"{name} ({counts.lesions:,})", fontsize=10, color=_INK)
-        axes.legend(loc="best", fontsize=7.5, edgecolor=_GRID, framealpha=0.9)
-    figure.suptitle(f"{title}: {len(localization)} images", fontsize=11, color=_INK)
-    figure.supxlabel(
-        f"Dots: threshold {localization.threshold:g}. Faint: where regions merge. Diamond: "
-        "other images, DIARETDB1 (Gondal et al. 2017). Shaded: 95 % interval over images.",
-        fontsize=7.5, color=_FAINT,
-    )  # fmt: skip
-    return figure
-
-
-def _between(statistic: Callable[[Any], Any], drawn: Any) -> tuple[Any, Any]:
-    rows = np.array([statistic(weights) for weights in drawn])
-    rows = rows[~np.isnan(rows).any(axis=1)]
-    if not len(rows):
-        return (np.full(len(statistic(drawn[0])), np.nan),) * 2
-    low, high = np.percentile(rows, [2.5, 97.5], axis=0)
-    return low, high
-
-
-def _figure(
-    count: int,
-    *,
-    width: float,
-    height: float,
-    columns: int = 1,
-    ratios: tuple[float, ...] | None = None,
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels; sizes in inches, of a panel where there are columns."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    size = (width, height) if ratios or count == 1 else (width * columns, height * rows + 0.6)
-    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(classes), 3)
+    rows = -(-len(classes) // columns)
+    figure = Figure(figsize=(5.4 * columns, 5.0 * rows + 0.7), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(
-        rows, columns, squeeze=False, gridspec_kw={"height_ratios": ratios} if ratios else None
-    )
-    panels = list(grid.ravel())
-    for axes in panels[count:]:
-        axes.set_axis_off()
-    for axes in panels[:count]:
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(grid.ravel()):
+        if place >= len(classes):
+            axes.set_axis_off()
+            continue
+        code = classes[place]
+        axes.set_ylim(0, 1.005)
         axes.grid(color=_GRID, linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8)
-        axes.xaxis.label.set_size(9)
-        axes.yaxis.label.set_size(9)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    return figure, panels[:count]
+        name = describe(code).plural
+        axes.set_title(
+            f"{code}: {name}{_lesions(report.trials, code, counts)}", fontsize=10, color=INK
+        )
+        axes.tick_params(labelsize=8)
+        draw(axes, code)
+        axes.xaxis.label.set_size(8.5)
+        axes.yaxis.label.set_size(8.5)
+    source = report.source
+    where = ", ".join(part for part in (source.title or source.name, source.split) if part)
+    images = "1 image" if report.images == 1 else f"{report.images} images"
+    figure.suptitle(f"{title}: {images}{f' of {where}' if where else ''}", fontsize=11, color=INK)
+    figure.supxlabel(note, fontsize=7.5, color=FAINT)
+    return figure
+
+
+def _lesions(trials: Sequence[Trial], code: str, counts: Mapping[str, int] | None) -> str:
+    """Return how many lesions there are, in brackets, where it was counted."""
+    if counts is not None:
+        return f" ({counts[code]:,})"
+    for trial in trials:
+        counter = trial.counter("froc")
+        curves: Mapping[str, FrocCurve] = (
+            counter.curves() if isinstance(counter, FrocCounter) else {}
+        )
+        if code in curves:
+            return f" ({curves[code].lesions:,})"
+    return ""

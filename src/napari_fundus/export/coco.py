@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus import __version__
-from napari_fundus.detections import Detections
 from napari_fundus.export.outlines import instance_masks
 from napari_fundus.export.tables import known_extents, provenance_record
-from napari_fundus.files import write_json
 from napari_fundus.lesions import Lesion, describe
-from napari_fundus.run_lengths import encode_runs
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.rle import encode_runs
+from napari_fundus.runtime.files import write_json
 
 __all__ = ["to_coco", "write_coco"]
 

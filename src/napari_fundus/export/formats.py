@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import OptionsError
 from napari_fundus.export.coco import write_coco
 from napari_fundus.export.geojson import write_geojson
@@ -24,8 +23,9 @@ from napari_fundus.export.tiff import (
     write_labels_tiff,
     write_probability_tiff,
 )
-from napari_fundus.files import refuse_existing, replace_folder
 from napari_fundus.image import FundusImage
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import refuse_existing, replace_folder
 
 __all__ = [
     "DEFAULT_FORMATS",

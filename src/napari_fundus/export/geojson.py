@@ -6,11 +6,11 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_fundus.detections import Detections
 from napari_fundus.export.outlines import instance_masks, pixel_polygons
 from napari_fundus.export.tables import known_extents, provenance_record
-from napari_fundus.files import write_json
 from napari_fundus.lesions import describe
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import write_json
 
 __all__ = ["to_geojson", "write_geojson"]
 

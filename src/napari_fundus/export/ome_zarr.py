@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError, OptionsError
-from napari_fundus.export.head import Head, Page, detections_of, head_of, map_pages, title_of
-from napari_fundus.files import atomic_folder, read_json
+from napari_fundus.export.metadata import Head, Page, detections_of, head_of, map_pages, title_of
 from napari_fundus.image import MAX_PIXELS
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import atomic_folder, read_json
 
 __all__ = ["check_zarr", "is_zarr_result", "read_zarr", "write_zarr"]
 

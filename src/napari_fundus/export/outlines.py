@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.detections import Detections
+from napari_fundus.results.detections import Detections
 
 __all__ = ["instance_masks", "pixel_polygons"]
 

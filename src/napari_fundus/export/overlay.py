@@ -13,12 +13,12 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_fundus import __version__
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
 from napari_fundus.export.drawing import Line, View, draw_outlines, fit_view, text_colour
-from napari_fundus.files import atomic_write
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import describe
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["FALSE_COLOUR", "HIT_COLOUR", "MISS_COLOUR", "draw_overlay", "write_overlay"]
 

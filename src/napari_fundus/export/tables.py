@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
-from napari_fundus.files import atomic_write, read_json, write_json
-from napari_fundus.instances import INSTANCE_COLUMNS
-from napari_fundus.quantification import LESION_COLUMNS, quantify
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.instances import INSTANCE_COLUMNS
+from napari_fundus.results.quantification import LESION_COLUMNS, quantify
+from napari_fundus.runtime.files import atomic_write, read_json, write_json
 
 __all__ = [
     "known_extents",

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import tifffile
 
 from napari_fundus import __version__
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.errors import FundusError
-from napari_fundus.export.head import Head, Page, detections_of, head_of, map_pages, title_of
-from napari_fundus.files import atomic_write
+from napari_fundus.export.metadata import Head, Page, detections_of, head_of, map_pages, title_of
 from napari_fundus.image import MAX_PIXELS
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.runtime.files import atomic_write
 
 __all__ = [
     "encoded_tiles",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.detections import Detections
 from napari_fundus.image import FundusImage
-from napari_fundus.native_libraries import keep_compilers_apart
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.native_libraries import keep_compilers_apart
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -43,8 +43,8 @@ def add_detections(
     >>> from napari_fundus.gui import add_detections
     >>> add_detections(viewer, nf.detect(viewer.layers[0]), viewer.layers[0])  # doctest: +SKIP
     """
-    from napari_fundus.gui.layers import add_layers, detection_layers
-    from napari_fundus.gui.placement import placement_of
+    from napari_fundus.gui.layers.build import add_layers, detection_layers
+    from napari_fundus.gui.layers.placement import placement_of
 
     placement = placement_of(source_layer) if source_layer is not None else {}
     name = source_layer.name if source_layer is not None else None
@@ -79,7 +79,7 @@ def open_demo(
     import napari
 
     from napari_fundus.gui.detect import DetectWidget
-    from napari_fundus.gui.layers import add_layers, image_layer, truth_layers
+    from napari_fundus.gui.layers.build import add_layers, image_layer, truth_layers
 
     viewer = napari.Viewer(title="napari-fundus")
     (layer,) = add_layers(viewer, [image_layer(image)])

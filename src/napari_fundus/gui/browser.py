@@ -26,21 +26,21 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.datasets.base import Dataset, Sample
-from napari_fundus.gui.coming import come
-from napari_fundus.gui.layers import (
+from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.build import (
     LayerTuple,
     centre_layer,
     image_layer,
     make_layer,
     truth_layers,
 )
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.placement import METADATA_KEY
-from napari_fundus.gui.sample_list import SampleFilter, SampleList, tell_annotation
-from napari_fundus.gui.turns import Turns
-from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.lesions import describe
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import napari

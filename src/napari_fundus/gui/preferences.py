@@ -7,8 +7,8 @@ from typing import Any
 from napari.settings import get_plugin_settings
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.work import tell_error
-from napari_fundus.preferences import Preferences, preferences, save_preferences
+from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 __all__ = ["PLUGIN", "SECTIONS", "follow_preferences"]
 

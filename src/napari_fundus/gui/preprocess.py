@@ -22,19 +22,19 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.coming import come
-from napari_fundus.gui.forms import ModelForm
-from napari_fundus.gui.layer_choice import LayerChoice
-from napari_fundus.gui.layers import LayerTuple, make_layer
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.panel import scrolling_column
-from napari_fundus.gui.placement import METADATA_KEY, Source, moved, source_of
-from napari_fundus.gui.run_bar import RunBar
-from napari_fundus.gui.turns import Turns
-from napari_fundus.gui.work import tell_error
+from napari_fundus.gui.controls.forms import ModelForm
+from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.run_bar import RunBar
+from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.build import LayerTuple, make_layer
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.placement import METADATA_KEY, Source, moved, source_of
 from napari_fundus.image import FundusImage
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Prepared, Recipe, recipe_names
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import napari

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.layers import detection_layers, image_layer
+from napari_fundus.gui.layers.build import detection_layers, image_layer
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
 
 __all__ = ["get_reader", "open_folder", "read_files"]
@@ -94,7 +94,7 @@ def _result_layers(path: Path) -> list[Any]:
 
 def _label_layers(path: Path) -> list[Any]:
     from napari_fundus.export import read_labels_tiff
-    from napari_fundus.gui.layers import saved_label_layers
+    from napari_fundus.gui.layers.build import saved_label_layers
 
     labels, provenance = read_labels_tiff(path)
     return list(saved_label_layers(labels, provenance))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_fundus.gui.layers import LayerTuple, image_layer, truth_layers
+from napari_fundus.gui.layers.build import LayerTuple, image_layer, truth_layers
 from napari_fundus.image import read_image
 from napari_fundus.samples import (
     NORMAL_CREDIT,

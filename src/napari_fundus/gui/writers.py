@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.edits import detections_of_layer
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.edits import detections_of_layer
 
 __all__ = [
     "FORMATS",

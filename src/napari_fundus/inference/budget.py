@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_fundus.devices import CPU, Device
-from napari_fundus.preferences import preferences
+from napari_fundus.runtime.devices import CPU, Device
+from napari_fundus.runtime.preferences import preferences
 
 if TYPE_CHECKING:
     import torch

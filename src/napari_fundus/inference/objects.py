@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.devices import CPU, Device, release_memory
 from napari_fundus.inference.budget import memory_limit, tile_within
-from napari_fundus.inference.heeding import heeding
-from napari_fundus.inference.seams import Part, Rect, join_parts
-from napari_fundus.monitor import Monitor
-from napari_fundus.objects import LesionObject, trimmed
+from napari_fundus.inference.cancellation import heeding
+from napari_fundus.inference.merge_tiles import Part, Rect, join_parts
 from napari_fundus.preprocessing.geometry import Geometry
+from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.runtime.devices import CPU, Device, release_memory
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,8 +96,8 @@ def run_objects(
 
     Memory grows with the tile and with the area of the objects' own boxes, never with their number
     times the picture. Tiles off the field of view are left out. What tiles tell of the same lesion
-    is joined as in :func:`napari_fundus.inference.seams.join_parts`. Where memory runs out, the
-    tiles are halved. Cancelling is heeded before each layer of the network.
+    is joined as in :func:`napari_fundus.inference.merge_tiles.join_parts`. Where memory runs out,
+    the tiles are halved. Cancelling is heeded before each layer of the network.
 
     Parameters
     ----------

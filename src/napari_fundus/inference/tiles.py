@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
 from napari_fundus.inference.budget import bytes_per_pixel, memory_limit, tile_within
-from napari_fundus.inference.heeding import heeding
-from napari_fundus.monitor import Monitor
+from napari_fundus.inference.cancellation import heeding
+from napari_fundus.runtime.devices import (
+    CPU,
+    Device,
+    Precision,
+    preferred_precision,
+    release_memory,
+)
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

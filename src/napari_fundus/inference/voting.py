@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.devices import CPU, Device, Precision, preferred_precision, release_memory
 from napari_fundus.errors import DeviceError
 from napari_fundus.inference.budget import bytes_per_pixel, memory_limit
-from napari_fundus.inference.crew import Crew
 from napari_fundus.inference.patches import PatchGrid
-from napari_fundus.monitor import Monitor
+from napari_fundus.inference.thread_pool import Crew
+from napari_fundus.runtime.devices import (
+    CPU,
+    Device,
+    Precision,
+    preferred_precision,
+    release_memory,
+)
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import torch

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from napari_fundus.training.cross_validation import CrossValidated, FoldStarted, cross_validate
-from napari_fundus.training.events import (
+from napari_fundus.training.loop.events import (
     Best,
     CheckpointSaved,
     EpochEnd,
@@ -14,11 +13,16 @@ from napari_fundus.training.events import (
     Step,
     TrainingEvent,
 )
-from napari_fundus.training.fold_summary import CrossValidation
-from napari_fundus.training.loop import train
-from napari_fundus.training.preflight import DataFacts, PartFacts, Preflight, SampleFacts
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.task import Task
+from napari_fundus.training.loop.loop import train
+from napari_fundus.training.loop.preflight import DataFacts, PartFacts, Preflight, SampleFacts
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.task import Task
+from napari_fundus.training.search.cross_validation import (
+    CrossValidated,
+    FoldStarted,
+    cross_validate,
+)
+from napari_fundus.training.search.fold_summary import CrossValidation
 
 __all__ = [
     "Best",

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_fundus.gui.review.loading import Part, load
-from napari_fundus.gui.review.session import Review
-from napari_fundus.instances import label_map
+from napari_fundus.results.instances import label_map
+from napari_fundus.review.loading import Part, load
+from napari_fundus.review.session import Review
 
 SHAPE = (48, 64)
 CODES = ("MA", "HE", "EX", "SE")

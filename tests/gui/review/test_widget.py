@@ -16,13 +16,13 @@ from PIL import Image
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.datasets.corrections import read_correction
-from napari_fundus.detections import Detections, Provenance
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.layers import image_layer
-from napari_fundus.gui.placement import METADATA_KEY
-from napari_fundus.gui.results import ResultsPanel
+from napari_fundus.gui.detect.results import ResultsPanel
+from napari_fundus.gui.layers.build import image_layer
+from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.results.detections import Detections, Provenance
 
 pytestmark = pytest.mark.gui
 

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.cli import app
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.fields import field_bounds
+from napari_fundus.gui.controls.fields import field_bounds
 from napari_fundus.gui.train.settings import SettingsForm
-from napari_fundus.monitor import Monitor
 from napari_fundus.plugins import get_detector
-from napari_fundus.training import start
-from napari_fundus.training.order import Order, follow
-from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.jobs.config import Order, follow
+from napari_fundus.training.loop import trainer as start
+from napari_fundus.training.loop.settings import TrainingSettings
 
 pytestmark = pytest.mark.gui
 

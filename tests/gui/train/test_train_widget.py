@@ -15,14 +15,15 @@ from qtpy.QtWidgets import QApplication
 
 from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import list_checkpoints, load_checkpoint, read_card
-from napari_fundus.gui.forms import ModelForm
+from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.train import session as sessions
 from napari_fundus.gui.train.data import lesion_of
 from napari_fundus.gui.train.session import Session
-from napari_fundus.training import process, run
-from napari_fundus.training.order import read_order
-from napari_fundus.training.patch_task import PatchTask
-from napari_fundus.training.state import LAST
+from napari_fundus.training.jobs import process
+from napari_fundus.training.jobs.config import read_order
+from napari_fundus.training.loop import run
+from napari_fundus.training.loop.state import LAST
+from napari_fundus.training.patches.task import PatchTask
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -18,13 +18,13 @@ from napari_fundus.backends.cam.weights import (
 )
 from napari_fundus.checkpoints import bundled_folder, checkpoint_sha256, models_folder
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
-from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.lending import Weights, lent_weights
+from napari_fundus.inference.network_cache import Weights, lent_weights
 from napari_fundus.lesions import DR_EVIDENCE
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Prepared, Recipe
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -33,18 +33,18 @@ from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_EVIDENCE
-from napari_fundus.monitor import Monitor
-from napari_fundus.training.class_metrics import (
+from napari_fundus.metrics.class_metrics import (
     auc,
     binary_metrics,
     fit_temperature,
     quadratic_kappa,
 )
-from napari_fundus.training.events import Patches
-from napari_fundus.training.preflight import DataFacts, PartFacts, SampleFacts
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import Trainer, refuse_given
-from napari_fundus.training.task import Task
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.events import Patches
+from napari_fundus.training.loop.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.task import Task
+from napari_fundus.training.loop.trainer import Trainer, refuse_given
 
 __all__ = ["CamTask", "GradingTask", "train_cam"]
 

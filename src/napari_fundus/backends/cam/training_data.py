@@ -13,10 +13,10 @@ from napari_fundus.backends.cam.planes import to_bytes
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_LESIONS
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.folds import two_parts
-from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.patches.folds import two_parts
 
 __all__ = ["GradedImages", "divide", "fill", "order"]
 

@@ -11,8 +11,8 @@ from napari_fundus.datasets import Dataset
 from napari_fundus.errors import CheckpointError, LeakageError
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.patch_data import divide
-from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.patches.data import divide
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

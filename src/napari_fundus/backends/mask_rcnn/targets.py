@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from napari_fundus.inference.objects import paste_mask
-from napari_fundus.objects import LesionObject, objects_of_labels, objects_of_mask
-from napari_fundus.training.patch_objects import clipped, read_numbered
+from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
+from napari_fundus.training.patches.objects import clipped, read_numbered
 
 __all__ = ["objects_found", "objects_of_planes", "target_of"]
 
@@ -41,7 +41,8 @@ def objects_of_planes(
         int32, shape (L, S, S): numbers of the lesions drawn one by one, as
         `patch_objects.numbered` gives them.
     dilations
-        See `napari_fundus.objects.objects_of_mask`; one drawn by itself is thickened by itself.
+        See `napari_fundus.results.objects.objects_of_mask`; one drawn by itself is thickened by
+        itself.
     """
     masks = planes > 0
     objects: list[LesionObject] = []

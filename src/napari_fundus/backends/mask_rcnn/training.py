@@ -25,18 +25,18 @@ from napari_fundus.backends.mask_rcnn.training_options import (
 )
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.recipes import recipe_on_card
-from napari_fundus.monitor import Monitor
-from napari_fundus.objects import LesionObject
+from napari_fundus.metrics.instance_metrics import instance_metrics, instance_sums
 from napari_fundus.preprocessing.planes import as_input
-from napari_fundus.training.augment import AugmentationSettings
-from napari_fundus.training.instance_metrics import instance_metrics, instance_sums
-from napari_fundus.training.patch_data import drawn_classes
-from napari_fundus.training.patch_kinds import CentredPatchTask
-from napari_fundus.training.patch_options import PatchTrainingOptions
-from napari_fundus.training.patch_task import Plan
-from napari_fundus.training.preflight import DataFacts
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import Trainer, refuse_given
+from napari_fundus.results.objects import LesionObject
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.trainer import Trainer, refuse_given
+from napari_fundus.training.patches.augment import AugmentationSettings
+from napari_fundus.training.patches.data import drawn_classes
+from napari_fundus.training.patches.kinds import CentredPatchTask
+from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.task import Plan
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.patch_options import (
+from napari_fundus.training.patches.options import (
     AreaPower,
     Brightness,
     ClassShares,

@@ -19,17 +19,17 @@ from napari_fundus.backends.multiscale.parts import (
 )
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
-from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fold_sequences
 from napari_fundus.inference.fusion import enlarge, fuse, judge_anew
-from napari_fundus.inference.lending import Weights, lent_weights
+from napari_fundus.inference.network_cache import Weights, lent_weights
 from napari_fundus.inference.refinement import slide
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

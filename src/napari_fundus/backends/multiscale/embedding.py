@@ -10,11 +10,11 @@ import numpy.typing as npt
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.multiscale.parts import load_refiner, recipe_of
 from napari_fundus.checkpoints import load_checkpoint
-from napari_fundus.devices import choose_device
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.refinement import run_patches
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.runtime.devices import choose_device
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["embed_places", "nearest", "project"]
 

@@ -12,8 +12,8 @@ from napari_fundus.backends.multiscale.stage_card import JoinedStages
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.lesions import Lesion
 from napari_fundus.training.losses import bce_dice_loss
-from napari_fundus.training.patch_kinds import BalancedPatchTask, check_patch
-from napari_fundus.training.patch_task import Plan
+from napari_fundus.training.patches.kinds import BalancedPatchTask, check_patch
+from napari_fundus.training.patches.task import Plan
 
 __all__ = ["HypothesisTask"]
 

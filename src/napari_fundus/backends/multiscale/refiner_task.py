@@ -22,22 +22,22 @@ from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitectu
 from napari_fundus.backends.multiscale.stage_card import JoinedStages
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.backends.multiscale.triplets import TripletSampler
-from napari_fundus.devices import choose_device
-from napari_fundus.inference.folding import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fold_sequences
 from napari_fundus.inference.fusion import enlarge
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.monitor import Monitor
+from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
 from napari_fundus.preprocessing.planes import FILL, GREY, SPREAD, as_input
+from napari_fundus.runtime.devices import choose_device
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.metric_losses import triplet_loss
-from napari_fundus.training.patch_data import Parts
-from napari_fundus.training.patch_kinds import healthy_indices
-from napari_fundus.training.patch_task import PatchTask, Plan
-from napari_fundus.training.pixel_metrics import pixel_metrics, pixel_sums
-from napari_fundus.training.preflight import DataFacts
-from napari_fundus.training.selective import HardPool
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.store import PatchStore, StoredImage
+from napari_fundus.training.patches.data import Parts
+from napari_fundus.training.patches.hard_negatives import HardPool
+from napari_fundus.training.patches.kinds import healthy_indices
+from napari_fundus.training.patches.store import PatchStore, StoredImage
+from napari_fundus.training.patches.task import PatchTask, Plan
 
 __all__ = ["RefinerTask"]
 

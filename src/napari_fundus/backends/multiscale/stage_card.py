@@ -10,9 +10,9 @@ from torch import Tensor
 from napari_fundus.backends.multiscale.parts import Stage, alone, named, stages_of
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
-from napari_fundus.training.patch_options import PatchTrainingOptions
-from napari_fundus.training.patch_task import PatchTask
-from napari_fundus.training.settings import TrainingSettings
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.task import PatchTask
 
 __all__ = ["JoinedStages", "joined_card", "joined_tensors"]
 

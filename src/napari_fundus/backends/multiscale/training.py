@@ -15,8 +15,8 @@ from napari_fundus.backends.multiscale.training_options import (
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import Trainer
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.trainer import Trainer
 
 __all__ = ["train_multiscale"]
 

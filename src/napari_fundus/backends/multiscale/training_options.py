@@ -8,7 +8,7 @@ from pydantic import Field
 
 from napari_fundus.backends.multiscale.parts import Stage
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.training.patch_options import (
+from napari_fundus.training.patches.options import (
     Brightness,
     Colour,
     Contrast,

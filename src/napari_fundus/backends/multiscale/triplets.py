@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.samplers import PatchSampler, PositionSet
-from napari_fundus.training.selective import HardPool
-from napari_fundus.training.store import PatchStore
+from napari_fundus.training.patches.hard_negatives import HardPool
+from napari_fundus.training.patches.samplers import PatchSampler, PositionSet
+from napari_fundus.training.patches.store import PatchStore
 
 __all__ = ["TripletSampler"]
 

@@ -18,7 +18,7 @@ from napari_fundus.backends.tophat.filters import (
     smooth,
 )
 from napari_fundus.backends.tophat.options import TopHatOptions
-from napari_fundus.monitor import Monitor
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = [
     "WorkingPlane",

@@ -19,11 +19,11 @@ from napari_fundus.backends.tophat.optic_disc import find_optic_disc
 from napari_fundus.backends.tophat.options import TopHatOptions
 from napari_fundus.backends.tophat.score import score
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
-from napari_fundus.devices import Device
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import Lesion
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import find_field_of_view, fit_disc
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["TopHat", "contrasts"]
 

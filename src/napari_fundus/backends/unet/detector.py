@@ -14,16 +14,16 @@ from napari_fundus.backends.unet.options import UNetOptions
 from napari_fundus.backends.unet.passes import logits
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
-from napari_fundus.devices import Device
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.folding import fold_sequences
-from napari_fundus.inference.lending import Weights, lent_weights
+from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.inference.network_cache import Weights, lent_weights
 from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import DR_LESIONS, Lesion
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.unet.joining import COARSE, FINE
-from napari_fundus.devices import Device
 from napari_fundus.inference.tiles import Tiled, run_tiles
-from napari_fundus.monitor import Monitor
 from napari_fundus.preprocessing.planes import FILL
+from napari_fundus.runtime.devices import Device
+from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

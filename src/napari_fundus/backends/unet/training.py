@@ -15,13 +15,13 @@ from napari_fundus.backends.unet.training_options import (
     UNetTrainingOptions,
 )
 from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.trainer import Trainer, refuse_given
 from napari_fundus.training.losses import bce_dice_loss
-from napari_fundus.training.patch_data import drawn_classes
-from napari_fundus.training.patch_kinds import CentredPatchTask, check_patch
-from napari_fundus.training.patch_options import PatchTrainingOptions
-from napari_fundus.training.patch_task import Plan
-from napari_fundus.training.settings import TrainingSettings
-from napari_fundus.training.start import Trainer, refuse_given
+from napari_fundus.training.patches.data import drawn_classes
+from napari_fundus.training.patches.kinds import CentredPatchTask, check_patch
+from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.task import Plan
 
 __all__ = ["UNetTask", "train_unet"]
 

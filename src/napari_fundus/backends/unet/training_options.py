@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from napari_fundus.lesions import DR_LESIONS, Lesion
-from napari_fundus.training.patch_options import (
+from napari_fundus.training.patches.options import (
     AreaPower,
     Brightness,
     ClassShares,

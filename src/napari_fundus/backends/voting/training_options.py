@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from napari_fundus.training.patch_options import (
+from napari_fundus.training.patches.options import (
     Channel,
     DiscDiameter,
     LesionWeight,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from napari_fundus.gui.coming import come
 from napari_fundus.gui.evaluate.choices import Choice
-from napari_fundus.gui.napari_compat import SideBySide
+from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.napari_compat import SideBySide
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -20,7 +20,8 @@ class PairGrid:
     """Shows A on the left and B on the right, and puts everything back as it was.
 
     Layers of the two results are moved in the list, and others hidden, while the grid is shown.
-    Both ways go in steps for :class:`~napari_fundus.gui.turns.Turns`: layers come and go.
+    Both ways go in steps for :class:`~napari_fundus.gui.layers.event_loop.Turns`: layers come and
+    go.
 
     Parameters
     ----------

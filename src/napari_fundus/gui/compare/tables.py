@@ -7,7 +7,7 @@ from html import escape
 import pandas as pd
 
 from napari_fundus.evaluation.agreement import Agreement
-from napari_fundus.gui.evaluate.places import Column
+from napari_fundus.gui.layers.go_to import Column
 
 __all__ = ["COLUMNS", "summary_html"]
 

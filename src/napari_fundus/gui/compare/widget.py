@@ -11,12 +11,13 @@ import pandas as pd
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.detections import Detections
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
-from napari_fundus.gui.edits import with_labels
+from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.detect.results import panel_of
 from napari_fundus.gui.evaluate.choices import (
     Choice,
     ChoiceBox,
@@ -24,16 +25,15 @@ from napari_fundus.gui.evaluate.choices import (
     results_in,
     truths_in,
 )
-from napari_fundus.gui.evaluate.outcome import AGREEMENT, Legend, OutcomeLayers
-from napari_fundus.gui.evaluate.places import LesionTable, go_to
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.panel import scrolling_column
-from napari_fundus.gui.placement import as_array
+from napari_fundus.gui.evaluate.error_map import AGREEMENT, Legend, OutcomeLayers
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.go_to import LesionTable, go_to
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.placement import as_array
 from napari_fundus.gui.preferences import follow_preferences
-from napari_fundus.gui.results import panel_of
-from napari_fundus.gui.turns import Turns
-from napari_fundus.gui.work import Job, tell_error
 from napari_fundus.lesions import describe
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.edits import with_labels
 
 if TYPE_CHECKING:
     import napari
@@ -196,7 +196,7 @@ class CompareWidget(QWidget):
 
     def _photograph(self, choice: Choice) -> Layer | None:
         """Return a picture of the size of a result whose own picture is not known."""
-        from napari_fundus.gui.layer_choice import is_photograph
+        from napari_fundus.gui.controls.layer_choice import is_photograph
 
         return next(
             (

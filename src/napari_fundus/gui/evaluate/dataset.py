@@ -20,14 +20,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.detections import Detections
-from napari_fundus.gui.run_bar import RunBar
-from napari_fundus.gui.work import Job, tell_error
-from napari_fundus.monitor import Monitor
-from napari_fundus.preferences import cache_folder
+from napari_fundus.gui.controls.run_bar import RunBar
+from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.preferences import cache_folder
 
 if TYPE_CHECKING:
-    from napari_fundus.evaluation.report import Report, SetCurves
+    from napari_fundus.evaluation import Report, SetCurves
 
 __all__ = ["SetPanel", "measure"]
 
@@ -69,13 +69,7 @@ def measure(
         Takes progress; may cancel.
     """
     from napari_fundus.datasets import open_dataset
-    from napari_fundus.evaluation.report import (
-        Contender,
-        SetCurves,
-        Source,
-        evaluate,
-        select_samples,
-    )
+    from napari_fundus.evaluation import Contender, SetCurves, Source, evaluate, select_samples
     from napari_fundus.plugins import get_detector
 
     monitor.step(0.0, "reading the lists")
@@ -206,7 +200,7 @@ class SetPanel(QWidget):
 
     def open_report(self, path: str | Path) -> None:
         """Open a report's folder, or its ``report.json``, in a thread."""
-        from napari_fundus.evaluation.report import read_curves
+        from napari_fundus.evaluation import read_curves
 
         self._work(lambda _: read_curves(path), self._opened)
 
@@ -229,7 +223,7 @@ class SetPanel(QWidget):
 
     def save_report(self, folder: str | Path) -> None:
         """Write the report of the last run into a folder, in a thread; nothing is overwritten."""
-        from napari_fundus.evaluation.report import write_report
+        from napari_fundus.evaluation import write_report
 
         report = self._report
         if report is not None:

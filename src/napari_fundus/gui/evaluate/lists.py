@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.evaluate.places import Column
+from napari_fundus.gui.layers.go_to import Column
 
 __all__ = ["COLUMNS", "FALSE", "FOUND", "MISSED", "lesion_list", "nearest_lesion"]
 

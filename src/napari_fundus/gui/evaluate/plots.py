@@ -12,7 +12,7 @@ import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_fundus.evaluation.curves import Curve, CurveKind
+from napari_fundus.metrics.curves import Curve, CurveKind
 
 __all__ = ["COLOURS", "CurvePlot"]
 

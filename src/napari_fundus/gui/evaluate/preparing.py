@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_fundus.detections import Detections
-from napari_fundus.evaluation.curves import Curve, CurveKind
-from napari_fundus.evaluation.froc import Froc
-from napari_fundus.evaluation.judgement import TrueLesions
-from napari_fundus.gui.placement import as_array
-from napari_fundus.monitor import Monitor
+from napari_fundus.gui.layers.placement import as_array
+from napari_fundus.metrics.curves import Curve, CurveKind
+from napari_fundus.metrics.froc import Froc
+from napari_fundus.metrics.lesion_matching import TrueLesions
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["Prepared", "image_curves", "prepare"]
 
@@ -50,7 +50,7 @@ def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) 
     monitor
         Takes progress; may cancel.
     """
-    from napari_fundus.evaluation.report.pixels import PixelHistogram
+    from napari_fundus.metrics.pixels import PixelHistogram
 
     truths, areas, curves = {}, {}, {}
     for code in monitor.track(list(masks), message="reading the truth"):

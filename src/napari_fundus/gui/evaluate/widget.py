@@ -11,25 +11,25 @@ from qtpy.QtWidgets import QWidget
 
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.evaluation.curves import Curve, CurveKind
-from napari_fundus.evaluation.judgement import Judgement
+from napari_fundus.gui.controls.work import Job, tell_error
 from napari_fundus.gui.evaluate.choices import Choice, lesion_layers
-from napari_fundus.gui.evaluate.following import Following, judge_all
+from napari_fundus.gui.evaluate.error_map import TRUTH, OutcomeLayers
 from napari_fundus.gui.evaluate.lists import nearest_lesion
-from napari_fundus.gui.evaluate.outcome import TRUTH, OutcomeLayers
-from napari_fundus.gui.evaluate.places import go_to
+from napari_fundus.gui.evaluate.live_figures import Following, judge_all
 from napari_fundus.gui.evaluate.preparing import Prepared, image_curves, prepare
 from napari_fundus.gui.evaluate.view import EvaluateView
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.go_to import go_to
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.preferences import follow_preferences
-from napari_fundus.gui.turns import Turns
-from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.metrics.curves import Curve, CurveKind
+from napari_fundus.metrics.lesion_matching import Judgement
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Labels, Layer
 
-    from napari_fundus.evaluation.report import SetCurves
+    from napari_fundus.evaluation import SetCurves
 
 __all__ = ["EvaluateWidget"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.gui.coming import Arrivals
-from napari_fundus.gui.napari_compat import camera_of, canvas_size
-from napari_fundus.gui.placement import METADATA_KEY, placement_of
-from napari_fundus.gui.review.lesion import Lesion
+from napari_fundus.gui.layers.add_in_steps import Arrivals
+from napari_fundus.gui.layers.napari_compat import camera_of, canvas_size
+from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.review.lesion import Lesion
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

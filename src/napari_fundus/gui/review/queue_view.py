@@ -19,10 +19,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.review.lesion import Lesion
-from napari_fundus.gui.review.queue import ORDERS, Queue
-from napari_fundus.gui.review.session import Review
 from napari_fundus.lesions import describe
+from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.queue import ORDERS, Queue
+from napari_fundus.review.session import Review
 
 __all__ = ["QueueModel", "QueueView", "tell_lesion"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.placement import Source
-from napari_fundus.gui.review.autosave import Saved, read_saved, saved_path
-from napari_fundus.gui.review.loading import Loaded
-from napari_fundus.gui.review.session import Review
-from napari_fundus.gui.review.sheets import Sheets
+from napari_fundus.gui.layers.placement import Source
+from napari_fundus.gui.review.label_layers import Sheets
 from napari_fundus.image import FundusImage
+from napari_fundus.review.autosave import Saved, read_saved, saved_path
+from napari_fundus.review.loading import Loaded
+from napari_fundus.review.session import Review
 
 __all__ = ["Read", "read_for_review", "take_up"]
 

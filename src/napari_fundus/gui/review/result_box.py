@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.review.autosave import Saved
-from napari_fundus.gui.review.found import Found
+from napari_fundus.gui.review.result_layers import Found
+from napari_fundus.review.autosave import Saved
 
 __all__ = ["ResultBox"]
 

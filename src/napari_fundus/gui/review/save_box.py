@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.placement import METADATA_KEY
+from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.lesions import describe
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from napari_fundus.image import FundusImage
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-    from napari_fundus.gui.review.found import Found
-    from napari_fundus.gui.review.session import Review
+    from napari_fundus.gui.review.result_layers import Found
+    from napari_fundus.review.session import Review
 
 __all__ = ["Order", "judged_classes", "left_in", "save_corrections"]
 

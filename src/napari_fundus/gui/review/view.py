@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_fundus.gui.panel import scrolling_column
-from napari_fundus.gui.review.bench import Bench
+from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.review.cursor import Bench
 from napari_fundus.gui.review.judge_box import JudgeBox
 from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
 from napari_fundus.gui.review.result_box import ResultBox

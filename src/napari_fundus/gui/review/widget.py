@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.review.desk import Desk
-from napari_fundus.gui.review.found import find_results, found_of
+from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.review.controller import Desk
 from napari_fundus.gui.review.judge_box import RELABEL_KEYS
 from napari_fundus.gui.review.keys import ReviewKeys
-from napari_fundus.gui.review.lesion import Lesion
-from napari_fundus.gui.review.queue import Queue
+from napari_fundus.gui.review.result_layers import find_results, found_of
 from napari_fundus.gui.review.saving import left_in
-from napari_fundus.gui.review.session import Review
 from napari_fundus.gui.review.view import NOTHING, ReviewView
-from napari_fundus.gui.work import Job, tell_error
+from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.queue import Queue
+from napari_fundus.review.session import Review
 
 if TYPE_CHECKING:
     import napari

@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
-from napari_fundus.training.events import EpochEnd, Step
+from napari_fundus.training.loop.events import EpochEnd, Step
 
 __all__ = ["Curves"]
 

@@ -26,8 +26,8 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
-from napari_fundus.gui.layer_choice import LayerChoice
-from napari_fundus.gui.placement import METADATA_KEY, Source, as_array, source_of
+from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.layers.placement import METADATA_KEY, Source, as_array, source_of
 from napari_fundus.lesions import parse_lesion
 
 if TYPE_CHECKING:

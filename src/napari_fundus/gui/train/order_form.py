@@ -20,14 +20,14 @@ from napari_fundus.checkpoints import check_name
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.device_choice import DeviceChoice
+from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.train.data import DataChoice, FolderLine, LayerData
+from napari_fundus.gui.train.run_folder import RunTarget
 from napari_fundus.gui.train.session import Plan
 from napari_fundus.gui.train.settings import SettingsForm
-from napari_fundus.gui.train.start import CheckpointChoice, SchemeChoice
-from napari_fundus.gui.train.target import RunTarget
+from napari_fundus.gui.train.starting_weights import CheckpointChoice, SchemeChoice
 from napari_fundus.plugins import Discovery, find_detectors
-from napari_fundus.training.order import Order
+from napari_fundus.training.jobs.config import Order
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
 
-from napari_fundus.gui.coming import Arrivals
-from napari_fundus.gui.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.add_in_steps import Arrivals
+from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
 from napari_fundus.lesions import describe
-from napari_fundus.training.events import Patches, Preview
+from napari_fundus.training.loop.events import Patches, Preview
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

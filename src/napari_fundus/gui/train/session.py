@@ -18,16 +18,16 @@ from qtpy.QtCore import QObject, Signal
 from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
 from napari_fundus.datasets.corrections import MARKER
 from napari_fundus.detector import Detector
-from napari_fundus.devices import release_memory
 from napari_fundus.errors import Cancelled, FundusError
+from napari_fundus.gui.controls.work import Job
 from napari_fundus.gui.train.data import LayerData
 from napari_fundus.gui.train.pictures import Sheet, Strip, patch_sheet, preview_strip
-from napari_fundus.gui.work import Job
-from napari_fundus.monitor import Monitor
-from napari_fundus.training.events import Finished, Patches, Preview, TrainingEvent
-from napari_fundus.training.order import Order, follow
-from napari_fundus.training.process import follow_in_process
-from napari_fundus.training.state import BEST, check_output
+from napari_fundus.runtime.devices import release_memory
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.jobs.config import Order, follow
+from napari_fundus.training.jobs.process import follow_in_process
+from napari_fundus.training.loop.events import Finished, Patches, Preview, TrainingEvent
+from napari_fundus.training.loop.state import BEST, check_output
 
 __all__ = ["Outcome", "Plan", "Session", "Told"]
 

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.detector import TrainingForm
-from napari_fundus.gui.forms import ModelForm
-from napari_fundus.gui.train.fold import fold
-from napari_fundus.training.settings import TrainingSettings, split_settings
+from napari_fundus.gui.controls.collapsible import fold
+from napari_fundus.gui.controls.forms import ModelForm
+from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 
 __all__ = ["SettingsForm"]
 

@@ -17,21 +17,21 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.panel import scrolling_column
+from napari_fundus.gui.controls.collapsible import fold
+from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.train.command import as_command
 from napari_fundus.gui.train.controls import Controls
 from napari_fundus.gui.train.curves import Curves
-from napari_fundus.gui.train.fold import fold
 from napari_fundus.gui.train.order_form import OrderForm
 from napari_fundus.gui.train.pictures import Pictures
+from napari_fundus.gui.train.presenter import Telling
 from napari_fundus.gui.train.session import Outcome, Session
 from napari_fundus.gui.train.settings import SettingsForm
-from napari_fundus.gui.train.start import SchemeChoice
-from napari_fundus.gui.train.telling import Telling
-from napari_fundus.gui.work import tell_error
+from napari_fundus.gui.train.starting_weights import SchemeChoice
 from napari_fundus.plugins import Discovery
-from napari_fundus.training.order import read_order
+from napari_fundus.training.jobs.config import read_order
 
 if TYPE_CHECKING:
     import napari

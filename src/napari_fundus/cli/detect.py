@@ -1,0 +1,241 @@
+"""``napari-fundus detect``: find the lesions of files, folders and data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_fundus.cli.cluster import on_cluster
+from napari_fundus.cli.common import (
+    FAILED_ITEMS,
+    INTERRUPTED,
+    Debug,
+    Device,
+    messages,
+    one_line_errors,
+    parse_settings,
+    progress_bar,
+)
+from napari_fundus.defaults import DEFAULT_DETECTOR
+from napari_fundus.errors import OptionsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from napari_fundus.batch import BatchReport, Outcome
+
+__all__ = ["find"]
+
+
+@one_line_errors
+def find(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)
+    ],
+    detector: Annotated[
+        str,
+        typer.Option("--detector", "-d", help="Which one: see `napari-fundus detectors`."),
+    ] = DEFAULT_DETECTOR,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="FIELD=VALUE",
+            help="Change an option of the detector, as in --set threshold=0.9 --set min_area=5; "
+            "may be repeated. `napari-fundus detectors NAME` lists the fields of a detector with "
+            "their bounds and defaults.",
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold",
+            metavar="CLASS=VALUE",
+            help="Another threshold for one class, as in --threshold MA=0.8; may be repeated.",
+        ),
+    ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAMES",
+            help="What to write, separated by commas: csv, coco, geojson, labels, probability, "
+            "zarr, overlay.",
+        ),
+    ] = "csv,geojson,labels,overlay",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Do only part I of N, as in --shard 3/16: for N jobs of a cluster on one output "
+            "folder. Afterwards the command without it writes the whole summary.csv.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Share the work out to so many processes of this machine, by Dask. Tables are "
+            "written as Parquet then.",
+            show_default=False,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Share the work out to the workers of this Dask scheduler, as in "
+            "--scheduler tcp://host:8786.",
+            show_default=False,
+        ),
+    ] = None,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(
+            "--max-failures",
+            help="With --workers or --scheduler: stop when more images failed.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Device = "auto",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Do everything anew, replacing what is in the folder."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what became of each image as JSON.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Find lesions in images, folders and data sets, and write tables, outlines and pictures.
+
+    What is done already with the same detector and options is skipped, so that a run that was
+    stopped goes on where it was. Files that cannot be read are named at the end, and make the
+    exit status 1; everything else is written. summary.csv in the output folder has a row for each
+    image.
+    """
+    from napari_fundus.batch import run_batch
+
+    console = messages()
+    told: dict[str, Any] = {
+        "options": parse_settings(settings),
+        "thresholds": _parse_thresholds(threshold),
+        "device": device,
+        "formats": [name.strip() for name in formats.split(",") if name.strip()],
+        "overwrite": overwrite,
+        "on_outcome": None if console.is_terminal else lambda o: _tell(o, console),
+    }
+    if workers is not None or scheduler is not None:
+        if shard is not None or as_json:
+            raise OptionsError("--workers and --scheduler go without --shard and --json.")
+        places = {"workers": workers, "scheduler": scheduler, "max_failures": max_failures}
+        on_cluster(paths, output, detector, places, told, console, debug=debug)
+        return
+    if max_failures is not None:
+        raise OptionsError("--max-failures goes with --workers or --scheduler.")
+    with progress_bar(console) as monitor:
+        report = run_batch(
+            paths, output, detector, shard=_parse_shard(shard), monitor=monitor, **told
+        )
+    if console.is_terminal and len(report.outcomes) == 1:
+        _tell(report.outcomes[0], console)
+    _tell_end(report, console, debug=debug)
+    if as_json:
+        typer.echo(json.dumps(_as_json(report), indent=2))
+    if report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if report.failed:
+        raise typer.Exit(FAILED_ITEMS)
+
+
+def _parse_shard(given: str | None) -> tuple[int, int] | None:
+    if given is None:
+        return None
+    part, _, parts = given.partition("/")
+    try:
+        return int(part), int(parts)
+    except ValueError:
+        raise OptionsError(f"--shard takes I/N, as in 3/16, not {given!r}.") from None
+
+
+def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
+    thresholds: dict[str, float] = {}
+    for text in given or ():
+        code, _, value = text.partition("=")
+        try:
+            thresholds[code.strip()] = float(value)
+        except ValueError:
+            raise OptionsError(
+                f"--threshold takes CLASS=VALUE, as in MA=0.8, not {text!r}."
+            ) from None
+    return thresholds
+
+
+def _tell(outcome: Outcome, console: Console) -> None:
+    """Say in a line what became of an image; in place of the bar, where there is no terminal."""
+    if outcome.status != "failed":
+        told = [_count(code, outcome) for code in outcome.counts]
+        told += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
+        line = f"{outcome.status}: {outcome.path} ({', '.join(told) or 'no lesions'})"
+        console.print(line)
+
+
+def _count(code: str, outcome: Outcome) -> str:
+    """Return class, number, and area where there is any, as in ``EX 12 (0.42 % of the field)``."""
+    from napari_fundus.results.quantification import tell_percent
+
+    number = outcome.counts[code]
+    share = outcome.extent.get("classes", {}).get(code, {}).get("area_percent")
+    if not number or share is None:
+        return f"{code} {number}"
+    return f"{code} {number} ({tell_percent(share)} of the field)"
+
+
+def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
+    say = console.print
+    if report.failed:
+        say(f"Not done ({len(report.failed)}):", style="bold red")
+    for outcome in report.failed:
+        # Messages of files mostly begin with the file's path already.
+        known = outcome.message.startswith(str(outcome.path))
+        say(f"  {outcome.message}" if known else f"  {outcome.path}: {outcome.message}")
+        if debug:
+            say(outcome.details)
+    if report.interrupted:
+        say("Stopped. What is done is kept: the same command goes on from here.", style="bold")
+    say(
+        f"{len(report.written)} written, {len(report.skipped)} done before, "
+        f"{len(report.failed)} failed. Results and summary.csv are in {report.output}"
+    )
+
+
+def _as_json(report: BatchReport) -> dict[str, Any]:
+    return {
+        "output": str(report.output),
+        "interrupted": report.interrupted,
+        "images": [
+            {
+                "path": str(outcome.path),
+                "status": outcome.status,
+                "place": outcome.place.as_posix(),
+                "counts": outcome.counts,
+                "extent": outcome.extent,
+                "scores": outcome.scores,
+                "seconds": round(outcome.seconds, 3),
+                "message": outcome.message,
+            }
+            for outcome in report.outcomes
+        ],
+    }

@@ -1,0 +1,191 @@
+"""``napari-fundus preprocess``: enhance, crop and resize pictures by a recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_fundus.cli.catalogue import fields_table
+from napari_fundus.cli.common import (
+    FAILED_ITEMS,
+    Debug,
+    messages,
+    one_line_errors,
+    parse_settings,
+    progress_bar,
+)
+from napari_fundus.errors import FundusError, OptionsError
+
+if TYPE_CHECKING:
+    from napari_fundus.batch import BatchItem
+    from napari_fundus.preprocessing import Prepared, Recipe
+    from napari_fundus.runtime.monitor import Monitor
+
+__all__ = ["prepare"]
+
+
+def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if not wanted:
+        return
+    from rich import print as show
+
+    from napari_fundus.preprocessing import Recipe, recipe_names
+
+    for name, text in recipe_names().items():
+        typer.echo(f"{name}: {text}")
+    show(fields_table(Recipe))
+    raise typer.Exit
+
+
+@one_line_errors
+def prepare(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)
+    ],
+    recipe: Annotated[
+        str, typer.Option("--recipe", "-r", help="Name of a recipe; --list tells them all.")
+    ] = "multiscale",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="FIELD=VALUE",
+            help="Change a field of the recipe, as in --set sigma=20; may be repeated. --list "
+            "tells the fields with their bounds.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is in the folder.")
+    ] = False,
+    list_recipes: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=_list_recipes, is_eager=True, help="List recipes and their fields."
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Preprocess images by a recipe, and write each as a picture.
+
+    Beside each picture stands a JSON file with the recipe and the geometry, with which points and
+    masks can be brought back to the original. Recipes that standardize give TIFF of 32-bit
+    floating-point numbers, the others PNG. Files that cannot be read are named at the end, and
+    make the exit status 1; everything else is written. What is done already by the same recipe is
+    skipped, so that a run that was killed goes on where it was.
+    """
+    del list_recipes
+    from napari_fundus.batch import find_items
+
+    chosen = _recipe(recipe, parse_settings(settings))
+    items = find_items(paths, output)
+    failures: list[str] = []
+    skipped = 0
+    console = messages()
+    with progress_bar(console) as monitor:
+        for number, item in enumerate(items):
+            part = monitor.part(number / len(items), (number + 1) / len(items))
+            # A bad file is told of at the end and stops nothing.
+            try:
+                skipped += not _prepare_one(item, chosen, output, part, overwrite=overwrite)
+            except (FundusError, OSError, MemoryError) as error:
+                if debug:
+                    raise
+                message = " ".join(str(error).split()) or type(error).__name__
+                known = message.startswith(str(item.path))
+                failures.append(message if known else f"{item.path}: {message}")
+    for failure in failures:
+        console.print(f"Not done: {failure}")
+    written = len(items) - len(failures) - skipped
+    console.print(f"{written} written to {output}, {skipped} done before, {len(failures)} failed.")
+    if failures:
+        raise typer.Exit(FAILED_ITEMS)
+
+
+def _prepare_one(
+    item: BatchItem, recipe: Recipe, output: Path, monitor: Monitor, *, overwrite: bool
+) -> bool:
+    """Write a picture and what is to be known of it; return False where both are there already."""
+    from napari_fundus import __version__
+    from napari_fundus.export import PREPROCESSED
+    from napari_fundus.image import read_image
+    from napari_fundus.runtime.files import refuse_existing, write_json
+
+    if item.problem:
+        raise FundusError(item.problem)
+    base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
+    picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
+    about = base.with_name(f"{base.name}.json")
+    monitor.step(0.0, item.path.name)
+    image = read_image(item.path)
+    known = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
+    told = _tells(about, known)
+    if told and picture.is_file() and not overwrite:
+        return False
+    refuse_existing(picture, overwrite=overwrite)
+    refuse_existing(about, overwrite=overwrite or told)
+    prepared = recipe.apply(image, monitor.part(0.1, 0.9))
+    content = {
+        "package_version": __version__,
+        **known,
+        "geometry": prepared.geometry.model_dump(mode="json"),
+        "image_path": str(item.path),
+    }
+    # The picture last: where a run is killed between the two, the next one goes on.
+    write_json(about, content, overwrite=overwrite or told)
+    _save(prepared, picture, overwrite=overwrite)
+    return True
+
+
+def _tells(path: Path, known: dict[str, Any]) -> bool:
+    """Return whether a JSON file holds what is `known`."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and known.items() <= told.items()
+
+
+def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
+    """Return a preset, changed as `settings` say."""
+    from pydantic import ValidationError
+
+    from napari_fundus.preprocessing import Recipe
+
+    preset = Recipe.preset(name)
+    if unknown := sorted(set(settings) - set(Recipe.model_fields)):
+        raise OptionsError(
+            f"A recipe has no field {', '.join(unknown)}; it has {', '.join(Recipe.model_fields)}."
+        )
+    try:
+        return Recipe.model_validate({**preset.model_dump(), **settings})
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}."
+            for problem in error.errors()
+        )
+        raise OptionsError(" ".join(problems)) from None
+
+
+def _save(prepared: Prepared, path: Path, *, overwrite: bool) -> None:
+    import tifffile
+    from PIL import Image
+
+    from napari_fundus.runtime.files import atomic_write
+
+    with atomic_write(path, overwrite=overwrite) as temporary:
+        if path.suffix == ".png":
+            Image.fromarray(prepared.pixels).save(temporary, compress_level=1)
+        else:
+            kind = "rgb" if prepared.pixels.ndim == 3 else "minisblack"
+            tifffile.imwrite(
+                temporary, prepared.pixels, photometric=kind, compression="zlib", predictor=3
+            )

@@ -1,0 +1,106 @@
+"""The protocol ``aupr``: precision and recall of all pixels, and the area below their curve."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.evaluation.case import Case
+from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.overlap import PixelOverlap
+from napari_fundus.metrics.pixels import PixelHistogram
+from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
+from napari_fundus.results.detections import Detections
+
+__all__ = ["AuprCounter"]
+
+
+class AuprCounter(ReportCounter):
+    """Area below the precision-recall curve of all pixels."""
+
+    name: ClassVar[str] = "aupr"
+    title: ClassVar[str] = "Precision and recall of pixels (AUPR)"
+    method: ClassVar[str] = (
+        "The IDRiD challenge's protocol: all pixels of all annotated images pooled, at full "
+        "resolution; a pixel is positive at or above a threshold; precision is 1 where nothing is; "
+        "trapezoids over recall. 33 thresholds are 0, 1/32, …, 1; 11 are 0, 0.1, …, 1; exact is "
+        "every threshold (its interval: some 1,200 of them). Healthy images without masks are left "
+        "out."
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._pixels: dict[str, PixelHistogram] = {}
+        self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
+        self._with_lesions: defaultdict[str, int] = defaultdict(int)
+        self._operating: dict[str, PixelOverlap] = {}
+        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
+
+    def add(self, detections: Detections, case: Case) -> None:
+        """Count one image."""
+        for code in case.annotated:
+            if code not in detections.probability:
+                continue
+            pixels = self._pixels.setdefault(code, PixelHistogram(self.settings.steps))
+            area = pixels.add(
+                case.pixels(detections.probability[code]), case.pixels(case.truth(code))
+            )
+            self._groups[code].append(case.sample.group)
+            self._with_lesions[code] += bool(case.truth(code).any())
+            overlap = case.match(detections, code).pixels
+            known = self._operating.get(code)
+            self._operating[code] = overlap if known is None else known + overlap
+            self._rows[case.sample.id, code] = {"aupr_33": area}
+
+    def curves(self) -> dict[str, PrecisionRecallCurve]:
+        """Return the exact curve of each class."""
+        return {c: self._pixels[c].curve(0) for c in self.settings.lesions if c in self._pixels}
+
+    def operating_points(self) -> dict[str, tuple[float, float]]:
+        """Return (recall, precision) at the detector's threshold, by class."""
+        return {code: (found.recall, found.precision) for code, found in self._operating.items()}
+
+    def figures(self) -> Figures:
+        """Return the areas with intervals."""
+        return {c: self._figures(c) for c in self.settings.lesions if c in self._pixels}
+
+    def _figures(self, code: str) -> dict[str, Figure]:
+        pixels, groups = self._pixels[code], self._groups[code]
+        areas: dict[str, Figure] = {}
+        for steps in self.settings.steps:
+            intervals = bootstrap_intervals(
+                partial(_area, pixels, steps),
+                len(pixels),
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+                groups=groups,
+            )
+            # The bootstrap's curve has some 1,200 thresholds in place of all.
+            exact = pixels.curve(0).aupr if steps == 0 else intervals["area"].estimate
+            name = f"AUPR, {steps} thresholds" if steps else "AUPR, exact"
+            areas[name] = replace(intervals["area"], estimate=exact)
+        return {
+            "images": len(pixels),
+            "with it": self._with_lesions[code],
+            "lesion pixels": pixels.curve(33).positives,
+            **areas,
+        }
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return numbers of thresholds and bootstrap."""
+        return {"thresholds": [n or "exact" for n in self.settings.steps], **super().parameters()}
+
+    def image_rows(self) -> ImageRows:
+        """Return each image's own AUPR."""
+        return self._rows
+
+
+def _area(pixels: PixelHistogram, steps: int, weights: npt.NDArray[np.int64]) -> dict[str, float]:
+    return {"area": pixels.curve(steps, weights).aupr}

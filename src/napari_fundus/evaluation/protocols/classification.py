@@ -1,0 +1,188 @@
+"""The protocol ``classification``: scores of whole images against their grades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets import Sample
+from napari_fundus.evaluation.case import Case
+from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.calibration import brier_score, cross_fitted, logits_of, reliability
+from napari_fundus.metrics.classification import (
+    PUBLISHED_SENSITIVITY,
+    PUBLISHED_SPECIFICITY,
+    BinaryScores,
+    GradedImages,
+)
+from napari_fundus.results.detections import Detections
+
+if TYPE_CHECKING:
+    from matplotlib import figure
+
+__all__ = ["ClassificationCounter"]
+
+Weights = npt.NDArray[np.int64]
+
+_LEVELS = {"referable DR": 2, "any DR": 1}
+"""Names of a classifier's scores to the least grade that is positive."""
+
+_GRADES = tuple(f"grade {number}" for number in range(5))
+_THRESHOLD = 0.5
+_FOLDS = 5
+
+
+class ClassificationCounter(ReportCounter):
+    """Scores of whole images against the grade of retinopathy."""
+
+    name: ClassVar[str] = "classification"
+    title: ClassVar[str] = "Whole images: grade of retinopathy"
+    method: ClassVar[str] = (
+        "Images whose grade is known, and the classifier's scores of them. Referable DR is grade 2 "
+        "or above, any DR grade 1 or above. AUC: area below the ROC curve. Accuracy, sensitivity, "
+        f"specificity, precision, F1 and kappa at probability {_THRESHOLD}; the operating points "
+        f"are those of the published figures: specificity at a sensitivity of "
+        f"{PUBLISHED_SENSITIVITY:.1%} and sensitivity at a specificity of "
+        f"{PUBLISHED_SPECIFICITY:.1%}, their thresholds chosen on these same images. Calibration "
+        "error: mean distance of probability and observed share over 10 bins of equal width, as "
+        f"the detector gives it and after a temperature fitted on other images ({_FOLDS} folds, "
+        "eyes kept together). Grade: the likeliest one, with quadratic weighted kappa."
+    )
+    headings: ClassVar[Mapping[str, str]] = {
+        "auc": "AUC",
+        "f1": "F1",
+        "specificity_at_sensitivity": f"specificity at {PUBLISHED_SENSITIVITY:.1%}",
+        "sensitivity_at_specificity": f"sensitivity at {PUBLISHED_SPECIFICITY:.1%}",
+        "macro_f1": "macro F1",
+        "calibration_error": "calibration error",
+        "calibration_error_scaled": "after temperature",
+        "brier": "Brier score",
+    }
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._grade: list[int] = []
+        self._said: list[dict[str, float]] = []
+        self._groups: list[str | None] = []
+        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
+
+    @classmethod
+    def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
+        """Count images whose grade is known, whatever is drawn in them."""
+        del lesions
+        return "dr" in sample.grades
+
+    def add(self, detections: Detections, case: Case) -> None:
+        """Count one image; detectors that score no images leave nothing."""
+        if not detections.image_score:
+            return
+        said = {name: float(value) for name, value in detections.image_score.items()}
+        self._grade.append(int(case.sample.grades["dr"]))
+        self._said.append(said)
+        self._groups.append(case.sample.group)
+        self._rows[case.sample.id, "image"] = {"grade": self._grade[-1], **said}
+
+    @property
+    def groups(self) -> list[str | None]:
+        """Group of each image counted, for the bootstrap."""
+        return list(self._groups)
+
+    def scores(self) -> dict[str, BinaryScores]:
+        """Return the scores of each yes or no that the classifier told of all images."""
+        grade = np.asarray(self._grade)
+        return {
+            name: BinaryScores(grade >= least, self._values(name), groups=self._groups)
+            for name, least in _LEVELS.items()
+            if self._tells(name)
+        }
+
+    def grades(self) -> GradedImages | None:
+        """Return true and given grades; None for a classifier that gives none."""
+        if not all(self._tells(name) for name in _GRADES):
+            return None
+        probability = np.stack([self._values(name) for name in _GRADES], axis=1)
+        return GradedImages(
+            np.asarray(self._grade), probability.argmax(axis=1), groups=self._groups
+        )
+
+    def figures(self) -> Figures:
+        """Return a row for each yes or no, and one for the grades."""
+        found: dict[str, Mapping[str, Figure]] = {
+            name: self._figures(scores) for name, scores in self.scores().items()
+        }
+        graded = self.grades()
+        if graded is not None:
+            more = graded.figures(resamples=self.settings.resamples, seed=self.settings.seed)
+            found["grade"] = {"images": len(graded.truth), **more}
+        return found
+
+    def _figures(self, scores: BinaryScores) -> dict[str, Figure]:
+        scaled = _scaled(scores)
+
+        def calibration(weights: Weights) -> dict[str, float]:
+            truth, said = scores.truth, scores.score
+            figures = {
+                "calibration_error": reliability(said, truth, weights=weights).error,
+                "brier": brier_score(said, truth, weights=weights),
+            }
+            if scaled is not None:
+                after = reliability(scaled, truth, weights=weights)
+                figures["calibration_error_scaled"] = after.error
+            return figures
+
+        again = {"resamples": self.settings.resamples, "seed": self.settings.seed}
+        return {
+            "images": len(scores),
+            "positive": int(scores.truth.sum()),
+            **scores.figures(_THRESHOLD, **again),
+            **bootstrap_intervals(calibration, len(scores), groups=scores.groups, **again),
+        }
+
+    def image_rows(self) -> ImageRows:
+        """Return grade and scores of each image."""
+        return self._rows
+
+    def pictures(self) -> Mapping[str, Callable[[], figure.Figure]]:
+        """Return ROC and reliability of each yes or no, and the table of grades."""
+        from napari_fundus.evaluation import classifier_plots as plots
+
+        found: dict[str, Callable[[], figure.Figure]] = {}
+        for name, scores in self.scores().items():
+            stem = name.replace(" ", "_").lower()
+            found[f"roc_{stem}"] = partial(
+                plots.plot_roc,
+                scores,
+                threshold=_THRESHOLD,
+                title=name,
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+            )
+            curves = {"as given": reliability(scores.score, scores.truth)}
+            scaled = _scaled(scores)
+            if scaled is not None:
+                curves["after temperature"] = reliability(scaled, scores.truth)
+            found[f"reliability_{stem}"] = partial(plots.plot_reliability, curves, title=name)
+        graded = self.grades()
+        if graded is not None:
+            found["grades"] = partial(plots.plot_confusion, graded.confusion())
+        return found
+
+    def _tells(self, name: str) -> bool:
+        return bool(self._said) and all(name in said for said in self._said)
+
+    def _values(self, name: str) -> npt.NDArray[np.float64]:
+        return np.array([said[name] for said in self._said])
+
+
+def _scaled(scores: BinaryScores) -> npt.NDArray[np.float64] | None:
+    """Return probabilities after temperatures of other images; None where images are too few."""
+    eyes = len(scores) if scores.groups is None else len({*scores.groups} - {None})
+    alone = 0 if scores.groups is None else sum(group is None for group in scores.groups)
+    if eyes + alone < _FOLDS:
+        return None
+    return cross_fitted(logits_of(scores.score), scores.truth, groups=scores.groups, folds=_FOLDS)

@@ -1,0 +1,155 @@
+"""The protocol ``froc``: lesions found against false positives an image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets import Sample
+from napari_fundus.datasets.truths import PointsTruth
+from napari_fundus.evaluation.case import Case, is_healthy
+from napari_fundus.evaluation.protocol import Figure, Figures, ReportCounter, Settings
+from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.froc import Froc
+from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve
+from napari_fundus.metrics.overlap import LesionCounts
+from napari_fundus.results.detections import Detections
+
+__all__ = ["FrocCounter", "point_name"]
+
+Weights = npt.NDArray[np.int64]
+
+
+def point_name(fpi: float) -> str:
+    """Return a number of false positives an image as text, e.g. ``1/8``."""
+    return f"{fpi:g}" if fpi >= 1 else f"1/{1 / fpi:g}"
+
+
+class FrocCounter(ReportCounter):
+    """Lesions found against false positives an image; healthy images count."""
+
+    name: ClassVar[str] = "froc"
+    title: ClassVar[str] = "FROC"
+    method: ClassVar[str] = (
+        "A map is binarized above a threshold and its 8-connected components are labelled, at "
+        "every threshold that makes a difference. A lesion is hit if one of its pixels is covered "
+        "(for points with radii: within the radius); a component that touches no lesion is a false "
+        "positive. Sensitivity: hits by lesions of all images. FPI: false positives by all images, "
+        "healthy ones included. CPM: mean sensitivity at the points. A curve ends at the threshold "
+        "at which false positives are at their most, since below it they only merge; a component "
+        "of more than a fifth of the picture is no detection."
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._froc: defaultdict[str, Froc] = defaultdict(Froc)
+        self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
+        self._healthy: defaultdict[str, int] = defaultdict(int)
+        self._operating: dict[str, LesionCounts] = {}
+
+    @classmethod
+    def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
+        """Count annotated and healthy images."""
+        return is_healthy(sample) or super().counts(sample, lesions)
+
+    def add(self, detections: Detections, case: Case) -> None:
+        """Count one image."""
+        for code in (*case.annotated, *case.absent):
+            if code not in detections.probability:
+                continue
+            froc, probability = self._froc[code], detections.probability[code]
+            truth = case.sample.truths.get(code)
+            if isinstance(truth, PointsTruth) and code in case.annotated:
+                froc.add_points(probability, _inside(truth, case))
+            else:
+                froc.add(probability, case.truth(code))
+            self._groups[code].append(case.sample.group)
+            self._healthy[code] += code in case.absent
+            at_threshold = case.match(detections, code).counts
+            known = self._operating.get(code)
+            self._operating[code] = at_threshold if known is None else known + at_threshold
+
+    def curves(self) -> dict[str, FrocCurve]:
+        """Return the curve of each class."""
+        return {code: self._froc[code].curve() for code in self._in_order(self._froc)}
+
+    def operating_points(self) -> dict[str, tuple[float, float]]:
+        """Return (false positives an image, sensitivity) at the detector's threshold, by class."""
+        return {
+            code: (counts.false_positives / len(self._froc[code]), counts.sensitivity)
+            for code, counts in self._operating.items()
+        }
+
+    def figures(self) -> Figures:
+        """Return CPM and the sensitivities of all points, with intervals."""
+        return {code: self._figures(code) for code in self._in_order(self._froc)}
+
+    def _figures(self, code: str) -> dict[str, Figure]:
+        froc, points = self._froc[code], self.settings.points
+
+        def read(weights: Weights) -> dict[str, float]:
+            summary = froc.curve(weights).summary(points)
+            return {
+                self.mean_name: summary.mean_sensitivity,
+                **{f"at {point_name(p.fpi)} FPI": p.sensitivity for p in summary.points},
+            }
+
+        curve = froc.curve()
+        return {
+            "images": len(froc),
+            "healthy": self._healthy[code],
+            "with it": froc.images_with_lesions,
+            "lesions": curve.lesions,
+            **bootstrap_intervals(
+                read,
+                len(froc),
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+                groups=self._groups[code],
+            ),
+            "ends at": float(curve.thresholds[-1]),
+            "ends with FPI": float(curve.fpi[-1]),
+        }
+
+    def shows_interval(self, name: str) -> bool:
+        """Leave out those of the single points, which would make the table too wide."""
+        return not name.startswith("at ")
+
+    @property
+    def mean_name(self) -> str:
+        """Name of the mean sensitivity: CPM where the points are those of the CPM."""
+        return "CPM" if self.settings.points == CPM_POINTS else "mean sensitivity"
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return points, largest component and bootstrap."""
+        return {
+            "points": list(self.settings.points),
+            "largest_component": Froc().largest,
+            **super().parameters(),
+        }
+
+    def remarks(self) -> Sequence[str]:
+        """Tell the points that a curve does not reach."""
+        found = []
+        for code, curve in self.curves().items():
+            summary = curve.summary(self.settings.points)
+            found += [f"{code}, {remark}" for remark in summary.remarks]
+        return found
+
+    def _in_order(self, known: Mapping[str, Any]) -> list[str]:
+        return [code for code in self.settings.lesions if code in known]
+
+
+def _inside(truth: PointsTruth, case: Case) -> list[tuple[float, float, float]]:
+    height, width = case.shape
+    return [
+        (p.row, p.col, p.radius)
+        for p in truth.points
+        if -0.5 <= p.row < height - 0.5
+        and -0.5 <= p.col < width - 0.5
+        and (case.region is None or case.region[round(p.row), round(p.col)])
+    ]

@@ -1,0 +1,90 @@
+"""The protocol ``image``: whether a whole image has lesions of a class."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.datasets import Sample
+from napari_fundus.evaluation.case import Case, is_healthy
+from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.classification import BinaryScores
+from napari_fundus.results.detections import Detections
+
+__all__ = ["ImageCounter"]
+
+Weights = npt.NDArray[np.int64]
+
+
+class ImageCounter(ReportCounter):
+    """Whether an image has lesions of a class at all; healthy images count."""
+
+    name: ClassVar[str] = "image"
+    title: ClassVar[str] = "Whole images: is a class present"
+    method: ClassVar[str] = (
+        "An image is positive for a class if it has a lesion of it. Its score is the largest "
+        "probability in its map, for the area below the ROC curve (AUC); at the detector's "
+        "threshold and minimum area it is called positive if anything is detected. Healthy images "
+        "count as negative."
+    )
+    headings: ClassVar[Mapping[str, str]] = {"auc": "AUC"}
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._seen: defaultdict[str, list[tuple[bool, bool, float]]] = defaultdict(list)
+        self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
+        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
+
+    @classmethod
+    def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
+        """Count annotated and healthy images."""
+        return is_healthy(sample) or super().counts(sample, lesions)
+
+    def add(self, detections: Detections, case: Case) -> None:
+        """Count one image."""
+        for code in (*case.annotated, *case.absent):
+            if code not in detections.probability:
+                continue
+            counts = case.match(detections, code).counts
+            highest = float(detections.probability[code].max())
+            self._seen[code].append((counts.lesions > 0, counts.detections > 0, highest))
+            self._groups[code].append(case.sample.group)
+            self._rows[case.sample.id, code] = {"highest_probability": highest}
+
+    def figures(self) -> Figures:
+        """Return sensitivity, specificity and AUC with intervals."""
+        return {c: self._figures(c) for c in self.settings.lesions if c in self._seen}
+
+    def _figures(self, code: str) -> dict[str, Figure]:
+        truth, called, score = (np.asarray(part) for part in zip(*self._seen[code], strict=True))
+        ranked, at_threshold = BinaryScores(truth, score), BinaryScores(truth, called)
+
+        def read(weights: Weights) -> dict[str, float]:
+            table = at_threshold.confusion(0.5, weights)
+            return {
+                "auc": ranked.roc(weights).auc,
+                "sensitivity": table.sensitivity,
+                "specificity": table.specificity,
+                "accuracy": table.accuracy,
+            }
+
+        return {
+            "images": len(truth),
+            "with it": int(truth.sum()),
+            **bootstrap_intervals(
+                read,
+                len(truth),
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+                groups=self._groups[code],
+            ),
+        }
+
+    def image_rows(self) -> ImageRows:
+        """Return the score of each image."""
+        return self._rows

@@ -1,0 +1,121 @@
+"""The protocol ``overlap``: pixels and lesions at the detector's own threshold."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.evaluation.case import Case
+from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
+from napari_fundus.results.detections import Detections
+
+__all__ = ["OverlapCounter"]
+
+Weights = npt.NDArray[np.int64]
+
+
+class OverlapCounter(ReportCounter):
+    """What the detector's own threshold gives: pixels and lesions."""
+
+    name: ClassVar[str] = "overlap"
+    title: ClassVar[str] = "At the detector's threshold"
+    method: ClassVar[str] = (
+        "Labels at the detector's own threshold and minimum area, all annotated images pooled. "
+        "Pixels: Dice (which is F1), IoU, precision, recall, accuracy. Lesions, by the rules of "
+        "FROC: share found (sensitivity), share of the detections that touch a lesion (precision), "
+        "F1, false positives an annotated image."
+    )
+    headings: ClassVar[Mapping[str, str]] = {
+        "dice": "Dice = F1",
+        "iou": "IoU",
+        "lesion sensitivity": "lesions found",
+        "lesion f1": "lesion F1",
+        "fpi": "FPI",
+    }
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        # A row an image: TP, FP, FN, TN of pixels; lesions, found, detections, false ones.
+        self._rows_of: defaultdict[str, list[list[int]]] = defaultdict(list)
+        self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
+        self._thresholds: dict[str, float] = {}
+        self._image_rows: dict[tuple[str, str], dict[str, float | int]] = {}
+
+    def add(self, detections: Detections, case: Case) -> None:
+        """Count one image."""
+        for code in case.annotated:
+            if code not in detections.probability:
+                continue
+            match = case.match(detections, code)
+            pixels, counts = match.pixels, match.counts
+            self._rows_of[code].append(
+                [
+                    pixels.true_positives,
+                    pixels.false_positives,
+                    pixels.false_negatives,
+                    pixels.true_negatives,
+                    counts.lesions,
+                    counts.found,
+                    counts.detections,
+                    counts.false_positives,
+                ]
+            )
+            self._groups[code].append(case.sample.group)
+            self._thresholds[code] = detections.thresholds[code]
+            self._image_rows[case.sample.id, code] = {
+                "lesions": counts.lesions,
+                "found": counts.found,
+                "detections": counts.detections,
+                "false_positives": counts.false_positives,
+                "pixels_true_positive": pixels.true_positives,
+                "pixels_false_positive": pixels.false_positives,
+                "pixels_false_negative": pixels.false_negatives,
+                "dice": pixels.dice,
+                "iou": pixels.iou,
+            }
+
+    def figures(self) -> Figures:
+        """Return the ratios with intervals."""
+        return {c: self._figures(c) for c in self.settings.lesions if c in self._rows_of}
+
+    def _figures(self, code: str) -> dict[str, Figure]:
+        table = np.asarray(self._rows_of[code], np.int64)
+
+        def read(weights: Weights) -> dict[str, float]:
+            total = [int(number) for number in weights @ table]
+            pixels, lesions = PixelOverlap(*total[:4]), LesionCounts(*total[4:])
+            images = int(weights.sum())
+            return {
+                "dice": pixels.dice,
+                "iou": pixels.iou,
+                "precision": pixels.precision,
+                "recall": pixels.recall,
+                "accuracy": pixels.accuracy,
+                "lesion sensitivity": lesions.sensitivity,
+                "lesion precision": lesions.precision,
+                "lesion f1": lesions.f1,
+                "fpi": lesions.false_positives / images if images else float("nan"),
+            }
+
+        return {
+            "images": len(table),
+            "threshold": self._thresholds[code],
+            "lesions": int(table[:, 4].sum()),
+            **bootstrap_intervals(
+                read,
+                len(table),
+                resamples=self.settings.resamples,
+                seed=self.settings.seed,
+                groups=self._groups[code],
+            ),
+        }
+
+    def image_rows(self) -> ImageRows:
+        """Return the counts of each image."""
+        return self._image_rows

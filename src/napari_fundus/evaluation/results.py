@@ -1,0 +1,242 @@
+"""What an evaluation returns: all figures, and all that is needed to repeat them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from napari_fundus import __version__
+from napari_fundus.evaluation.candidate import Contender
+from napari_fundus.evaluation.crops import CropCollector
+from napari_fundus.evaluation.protocol import Figures, ReportCounter, Settings, as_json
+from napari_fundus.evaluation.published import published_for
+from napari_fundus.evaluation.set_curves import curves_as_json
+
+__all__ = ["SCHEMA_VERSION", "ImageRecord", "Report", "Source", "Trial"]
+
+SCHEMA_VERSION = 1
+"""Version of the layout of ``report.json``; it changes when a name in it changes its meaning."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images come from, in words and paths, for the report.
+
+    Attributes
+    ----------
+    name, title, licence, root
+        Of the data set.
+    split, note
+        Which images were chosen.
+    command
+        What was typed.
+    """
+
+    name: str = ""
+    title: str = ""
+    licence: str = ""
+    root: str = ""
+    split: str = ""
+    note: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image as one detector saw it.
+
+    Attributes
+    ----------
+    sample, path, split, healthy
+        Which image.
+    seconds
+        The detector's own time, when it ran.
+    device, precision
+        Where and in which arithmetic.
+    kept
+        Whether the map was kept from an earlier run.
+    seen
+        Whether the weights were trained on this image, or on another of the same eye.
+    """
+
+    sample: str
+    path: str
+    split: str | None
+    healthy: bool
+    seconds: float
+    device: str
+    precision: str
+    kept: bool
+    seen: bool
+
+
+@dataclass(eq=False)
+class Trial:
+    """One detector with all its counters.
+
+    Attributes
+    ----------
+    contender
+        What is measured.
+    counters
+        One a protocol.
+    crops
+        What is shown of it.
+    seen
+        Ids of samples that its weights were trained on, or that show such an eye.
+    images
+        One record an image.
+    """
+
+    contender: Contender
+    counters: Sequence[ReportCounter]
+    crops: CropCollector
+    seen: frozenset[str] = frozenset()
+    images: list[ImageRecord] = field(default_factory=list)
+
+    def counter(self, name: str) -> ReportCounter | None:
+        """Return the counter of a protocol."""
+        return next((c for c in self.counters if c.name == name), None)
+
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Median and largest time an image."""
+        times = [image.seconds for image in self.images]
+        return (float(np.median(times)), max(times)) if times else (math.nan, math.nan)
+
+
+@dataclass(eq=False)
+class Report:
+    """Detectors side by side on the same images.
+
+    Attributes
+    ----------
+    trials
+        One a detector.
+    settings
+        What was asked of all protocols.
+    source
+        Where the images come from.
+    problems
+        Id of a sample that could not be evaluated by all, to the reason.
+    created
+        Date and time (ISO 8601, UTC).
+    """
+
+    trials: Sequence[Trial]
+    settings: Settings
+    source: Source
+    problems: Mapping[str, str]
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def __post_init__(self) -> None:
+        self._figures: dict[tuple[str, str], Figures] = {}
+
+    @property
+    def protocols(self) -> tuple[ReportCounter, ...]:
+        """The counters of the first detector, which stand for the protocols."""
+        return tuple(self.trials[0].counters)
+
+    @property
+    def images(self) -> int:
+        """Number of images evaluated."""
+        return len(self.trials[0].images)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What forbids to take the figures at face value: shown first, and on the terminal."""
+        found = []
+        for trial in self.trials:
+            seen = [image.sample for image in trial.images if image.seen]
+            if seen:
+                shown = ", ".join(seen[:8]) + (" …" if len(seen) > 8 else "")
+                found.append(
+                    f"{trial.contender.label} was TRAINED on {len(seen)} of the {self.images} "
+                    f"images (or on the same eyes): {shown}. Its figures tell how well it "
+                    "remembers them, not how well it finds lesions in others."
+                )
+        if self.problems:
+            found.append(
+                f"{len(self.problems)} images could not be evaluated and are left out for all "
+                "detectors; they are named below."
+            )
+        return found
+
+    def figures(self, label: str, protocol: str) -> Figures:
+        """Return the figures of a detector by a protocol: class to name to figure.
+
+        The bootstrap runs when they are first asked for.
+        """
+        key = (label, protocol)
+        if key not in self._figures:
+            trial = next(t for t in self.trials if t.contender.label == label)
+            counter = trial.counter(protocol)
+            self._figures[key] = counter.figures() if counter is not None else {}
+        return self._figures[key]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON; NaN, which it does not know, as None."""
+        content = {
+            "schema": "napari-fundus evaluation",
+            "schema_version": SCHEMA_VERSION,
+            "created": self.created,
+            "package_version": __version__,
+            "data": vars(self.source) | {"images": self.images},
+            "warnings": self.warnings,
+            "problems": dict(self.problems),
+            "protocols": {
+                c.name: {"title": c.title, "method": c.method, "parameters": dict(c.parameters())}
+                for c in self.protocols
+            },
+            "detectors": [self._trial_as_json(trial) for trial in self.trials],
+            "published": [vars(item) for c in self.protocols for item in published_for(c.name)],
+        }
+        plain: dict[str, Any] = _plain(content)
+        return plain
+
+    def _trial_as_json(self, trial: Trial) -> dict[str, Any]:
+        contender = trial.contender
+        card = contender.card
+        return {
+            "label": contender.label,
+            "detector": contender.detector.name,
+            "version": contender.detector.version,
+            "options": contender.options.model_dump(mode="json"),
+            "checkpoint": None
+            if card is None
+            else {
+                "name": card.name,
+                "sha256": contender.weights_sha256,
+                "data": card.data,
+                "trained_on": len(card.split.train),
+                "held_back": len(card.split.validation),
+                "command": card.command,
+            },
+            "seconds_median": trial.seconds[0],
+            "seconds_largest": trial.seconds[1],
+            "images": [vars(image) for image in trial.images],
+            "figures": {
+                counter.name: {
+                    row: {name: as_json(value) for name, value in figures.items()}
+                    for row, figures in self.figures(contender.label, counter.name).items()
+                }
+                for counter in trial.counters
+            },
+            "remarks": {counter.name: list(counter.remarks()) for counter in trial.counters},
+            "curves": {c.name: found for c in trial.counters if (found := curves_as_json(c))},
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,176 @@
+"""The curves of a whole set: out of a report that was just made, or of one in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_fundus.errors import DatasetError
+from napari_fundus.evaluation.protocol import ReportCounter
+from napari_fundus.evaluation.protocols.aupr import AuprCounter
+from napari_fundus.evaluation.protocols.froc import FrocCounter
+from napari_fundus.metrics.curves import Curve, CurveKind
+from napari_fundus.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from napari_fundus.evaluation.results import Report
+
+__all__ = ["SetCurves", "curves_as_json", "curves_of", "read_curves"]
+
+_PROTOCOLS: dict[CurveKind, str] = {"froc": "froc", "pr": "aupr"}
+
+
+@dataclass(frozen=True, eq=False)
+class SetCurves:
+    """What a report tells of a set, to be drawn.
+
+    Attributes
+    ----------
+    title
+        Which images.
+    images
+        How many.
+    curves
+        Label of a detector to (kind, class) to curve.
+    warnings
+        What forbids to take the figures at face value.
+    """
+
+    title: str
+    images: int
+    curves: Mapping[str, Mapping[tuple[CurveKind, str], Curve]]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, report: Report) -> SetCurves:
+        """Take the curves of a report that was just made."""
+        return cls(
+            _named(report.source.title or report.source.name, report.source.split),
+            report.images,
+            {
+                trial.contender.label: {
+                    (curve.kind, code): curve
+                    for counter in trial.counters
+                    for code, curve in curves_of(counter).items()
+                }
+                for trial in report.trials
+            },
+            tuple(report.warnings),
+        )
+
+    def get(self, kind: CurveKind, lesion: str) -> dict[str, Curve]:
+        """Return the curves of one kind and class by detector."""
+        return {
+            label: known[kind, lesion]
+            for label, known in self.curves.items()
+            if (kind, lesion) in known
+        }
+
+
+def curves_of(counter: ReportCounter) -> dict[str, Curve]:
+    """Return the curve of each class of a protocol; empty for protocols without any."""
+    if isinstance(counter, FrocCounter):
+        return {code: Curve.of_froc(code, curve) for code, curve in counter.curves().items()}
+    if isinstance(counter, AuprCounter):
+        counted = [code for _, code in counter.image_rows()]
+        return {
+            code: Curve.of_precision_recall(code, curve, counted.count(code))
+            for code, curve in counter.curves().items()
+        }
+    return {}
+
+
+def curves_as_json(counter: ReportCounter) -> dict[str, Any]:
+    """Return the curves as plain values, by class, for ``report.json``."""
+    return {code: curve.to_json() for code, curve in curves_of(counter).items()}
+
+
+def read_curves(path: str | Path) -> SetCurves:
+    """Read the curves of a report.
+
+    Reports of before curves were kept give the points of their FROC table, without thresholds.
+
+    Parameters
+    ----------
+    path
+        The report's folder, or its ``report.json``.
+
+    Raises
+    ------
+    DatasetError
+        There is no report, or it is none of ours.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file = file / "report.json"
+    try:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{file} cannot be read as a report: {error}. Choose the folder that `napari-fundus "
+            "evaluate` wrote, or its report.json."
+        ) from error
+    if not isinstance(content, dict) or content.get("schema") != "napari-fundus evaluation":
+        raise DatasetError(f"{file} is no report of napari-fundus.")
+    try:
+        return _of_report(content, file.parent.name)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DatasetError(
+            f"{file} is a damaged report ({type(error).__name__}: {error}). Write it again with "
+            "`napari-fundus evaluate`."
+        ) from error
+
+
+def _of_report(content: Mapping[str, Any], folder: str) -> SetCurves:
+    data = content["data"]
+    return SetCurves(
+        _named(data["title"] or data["name"], data["split"]) or folder,
+        int(data["images"]),
+        {str(trial["label"]): _of_trial(trial) for trial in content["detectors"]},
+        tuple(map(str, content["warnings"])),
+    )
+
+
+def _named(title: str, split: str) -> str:
+    return ", ".join(part for part in (title, split) if part)
+
+
+def _of_trial(trial: Mapping[str, Any]) -> dict[tuple[CurveKind, str], Curve]:
+    found: dict[tuple[CurveKind, str], Curve] = {}
+    kept = trial.get("curves", {})
+    for kind, protocol in _PROTOCOLS.items():
+        for code, content in kept.get(protocol, {}).items():
+            found[kind, code] = Curve.from_json(kind, code, content)
+    for code, figures in trial["figures"].get("froc", {}).items():
+        if ("froc", code) not in found and (curve := _of_table(code, figures)) is not None:
+            found["froc", code] = curve
+    return found
+
+
+def _of_table(code: str, figures: Mapping[str, Any]) -> Curve | None:
+    points = []
+    for name, value in figures.items():
+        if not (name.startswith("at ") and name.endswith(" FPI")):
+            continue
+        above, _, below = name.removeprefix("at ").removesuffix(" FPI").partition("/")
+        estimate = value["estimate"] if isinstance(value, Mapping) else value
+        if estimate is not None:
+            points.append((float(above) / (float(below or 1) or 1.0), float(estimate)))
+    if not points:
+        return None
+    fpi, sensitivity = np.array(sorted(points)).T
+    mean = figures.get("CPM") or figures.get("mean sensitivity") or {}
+    return Curve(
+        "froc",
+        code,
+        fpi,
+        sensitivity,
+        np.full(len(fpi), np.nan),
+        int(figures["images"]),
+        int(figures["lesions"]),
+        float(mean.get("estimate") or np.nan) if isinstance(mean, Mapping) else float(mean),
+    )

@@ -1,0 +1,143 @@
+"""A report as files in a folder: Markdown, JSON, a table of images, pictures."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+from napari_fundus.evaluation.crop_page import crop_classes, plot_crops
+from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
+from napari_fundus.evaluation.markdown import to_markdown
+from napari_fundus.evaluation.plots import plot_froc, plot_precision_recall, save_figure
+from napari_fundus.evaluation.results import Report
+from napari_fundus.runtime.files import atomic_write, refuse_existing, write_json
+from napari_fundus.runtime.monitor import Monitor
+
+__all__ = ["check_folder", "write_report"]
+
+_JSON, _MARKDOWN, _TABLE = "report.json", "report.md", "images.csv"
+_FIRST = ("detector", "image", "split", "class", "healthy", "weights_saw_it", "seconds", "device")
+
+
+def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
+    """Return the folder, if a report may be written there; call it before the work is done.
+
+    Raises
+    ------
+    OutputExistsError
+        There is a report already, and `overwrite` is False.
+    """
+    path = Path(folder).expanduser()
+    for name in (_JSON, _MARKDOWN, _TABLE):
+        refuse_existing(path / name, overwrite=overwrite)
+    return path
+
+
+def write_report(
+    report: Report,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    monitor: Monitor | None = None,
+) -> list[Path]:
+    """Write all files of a report, each whole or not at all.
+
+    Parameters
+    ----------
+    report
+        What `evaluate` returned.
+    folder
+        Where to: ``report.md``, ``report.json``, ``images.csv``, the pictures of what was counted
+        (``froc.png``, ``precision_recall.png``, ``instances.png``, ``recall_by_size.png``),
+        ``crops_<class>.png`` for each class, and the pictures of the protocols, with the detector's
+        number where there are several.
+    overwrite
+        Whether an earlier report may be replaced.
+    monitor
+        Takes progress, and may cancel.
+
+    Returns
+    -------
+    list of Path
+        The files, ``report.md`` last.
+
+    Raises
+    ------
+    OutputExistsError
+        There is a report already, and `overwrite` is False.
+    """
+    path = check_folder(folder, overwrite=overwrite)
+    monitor = monitor or Monitor()
+    pictures: list[Path] = []
+    monitor.step(0.0, "intervals and curves")
+    for name, figure in (
+        ("froc.png", plot_froc(report)),
+        ("precision_recall.png", plot_precision_recall(report)),
+        ("instances.png", plot_instances(report)),
+        ("recall_by_size.png", plot_recall_by_size(report)),
+    ):
+        if figure is not None:
+            pictures.append(path / name)
+            # The earlier pictures of an unfinished report are ours to replace.
+            save_figure(figure, pictures[-1], overwrite=True)
+    for number, trial in enumerate(report.trials, start=1):
+        for counter in trial.counters:
+            for name, draw in counter.pictures().items():
+                stem = name if len(report.trials) == 1 else f"{name}_{number}"
+                pictures.append(path / f"{stem}.png")
+                save_figure(draw(), pictures[-1], overwrite=True)
+    for code in monitor.track(crop_classes(report), message="pictures"):
+        pictures.append(path / f"crops_{code}.png")
+        save_figure(plot_crops(report, code), pictures[-1], overwrite=True)
+    _write_table(report, path / _TABLE, overwrite=overwrite)
+    write_json(path / _JSON, report.to_json(), overwrite=overwrite)
+    with atomic_write(path / _MARKDOWN, overwrite=overwrite) as temporary:
+        text = to_markdown(report, pictures=[picture.name for picture in pictures])
+        temporary.write_text(text, encoding="utf-8")
+    return [*pictures, path / _TABLE, path / _JSON, path / _MARKDOWN]
+
+
+def _write_table(report: Report, path: Path, *, overwrite: bool) -> None:
+    rows = list(_rows(report))
+    names = dict.fromkeys([*_FIRST, *(name for row in rows for name in row)])
+    with (
+        atomic_write(path, overwrite=overwrite) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, list(names), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(report: Report) -> list[dict[str, Any]]:
+    """Return a row for each detector, image and class; one without class where none was counted."""
+    rows: list[dict[str, Any]] = []
+    for trial in report.trials:
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for counter in trial.counters:
+            for (sample, code), figures in counter.image_rows().items():
+                found.setdefault(sample, {}).setdefault(code, {}).update(figures)
+        for record in trial.images:
+            common = {
+                "detector": trial.contender.label,
+                "image": record.sample,
+                "split": record.split or "",
+                "healthy": int(record.healthy),
+                "weights_saw_it": int(record.seen),
+                "seconds": record.seconds,
+                "device": record.device,
+            }
+            classes = found.get(record.sample) or {"": {}}
+            rows += [
+                {**common, "class": code, **{n: _number(v) for n, v in figures.items()}}
+                for code, figures in classes.items()
+            ]
+    return rows
+
+
+def _number(value: float) -> float | int | str:
+    if isinstance(value, int):
+        return value
+    return "" if math.isnan(value) else round(value, 6)

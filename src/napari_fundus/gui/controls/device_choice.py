@@ -1,0 +1,120 @@
+"""The choice of a device, and the reason in plain words when a GPU cannot be used."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_fundus.detector import Detector
+from napari_fundus.gui.controls.work import Job
+from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
+from napari_fundus.runtime.preferences import preferences
+
+__all__ = ["DeviceChoice"]
+
+_status: DeviceStatus | None = None
+
+
+class DeviceChoice(QWidget):
+    """A list of the devices that a detector can use.
+
+    Looking for devices imports torch, which takes seconds: it is done once, in a thread, and only
+    when a detector that can use more than the CPU is chosen.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        self.combo = QComboBox()
+        # Names of graphics cards are long; they must not widen the dock.
+        self.combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.combo.setMinimumContentsLength(12)
+        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.reason = QLabel()
+        self.reason.setWordWrap(True)
+        self.reason.setEnabled(False)
+        layout.addWidget(self.combo)
+        layout.addWidget(self.reason)
+        self._detector: Detector | None = None
+        self._job: Job | None = None
+
+    def set_detector(self, detector: Detector) -> None:
+        """Offer what `detector` can use."""
+        self._detector = detector
+        if detector.devices == {"cpu"}:
+            self._offer(DeviceStatus((CPU,)), "This method runs on the CPU.")
+        elif _status is not None:
+            self._found(_status)
+        else:
+            self._offer(DeviceStatus(()), "Looking for a GPU…")
+            self._look()
+
+    def device(self) -> str:
+        """Return the chosen device's name, or ``"auto"``."""
+        return str(self.combo.currentData() or "auto")
+
+    def choose(self, device: str) -> None:
+        """Choose a device by name; one that turns out not to be there becomes the first again."""
+        if self.combo.findData(device) < 0:
+            self.combo.addItem(device, device)
+        self.combo.setCurrentIndex(self.combo.findData(device))
+
+    def forget(self) -> None:
+        """Stop waiting for the search."""
+        if self._job is not None:
+            self._job.forget()
+
+    def _look(self) -> None:
+        if self._job is None:
+            self._job = Job(lambda _: available_devices(), self)
+            self._job.returned.connect(self._looked)
+            self._job.failed.connect(self._not_found)
+            self._job.start()
+
+    def _looked(self, status: DeviceStatus) -> None:
+        global _status
+        _status = status
+        self._found(status)
+
+    def _not_found(self, error: Exception) -> None:
+        self._looked(DeviceStatus((CPU,), f"PyTorch cannot be used: {error}"))
+
+    def _found(self, status: DeviceStatus) -> None:
+        detector = self._detector
+        if detector is None or detector.devices == {"cpu"}:
+            return
+        usable = tuple(d for d in status.devices if detector.supports(d).ok)
+        refused = [
+            f"{d.title}: {detector.supports(d).reason}"
+            for d in status.devices
+            if not detector.supports(d).ok
+        ]
+        self._offer(DeviceStatus(usable), " ".join([status.reason, *refused]).strip())
+
+    def _offer(self, status: DeviceStatus, reason: str) -> None:
+        chosen = self.combo.currentData()
+        self.combo.clear()
+        if len(status.devices) != 1:
+            self.combo.addItem(self._automatic(status), "auto")
+        for device in status.devices:
+            memory = f", {device.memory_bytes / 2**30:.0f} GB" if device.memory_bytes else ""
+            self.combo.addItem(f"{device.title}{memory}", device.name)
+        self.combo.setCurrentIndex(max(self.combo.findData(chosen), 0))
+        self.reason.setText(reason)
+        self.reason.setVisible(bool(reason))
+
+    def _automatic(self, status: DeviceStatus) -> str:
+        """Say what is taken where nothing is chosen: the preferred device, where there is one."""
+        preferred = preferences().device
+        usable = self._detector.devices if self._detector is not None else ()
+        if preferred.partition(":")[0] not in usable:
+            return "Automatic"
+        known = (d.title for d in status.devices if preferred in (d.name, d.kind))
+        title = next(known, "")
+        if status.devices and not title:
+            return f"Preferred: {preferred}, which is not here"
+        return f"Preferred: {title or preferred}"

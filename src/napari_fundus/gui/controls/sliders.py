@@ -1,0 +1,130 @@
+"""The rows of the results: a class with its count and threshold, and the least area."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+import numpy as np
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QSpinBox, QWidget
+
+from napari_fundus.gui.controls.spin import FloatSpinBox
+from napari_fundus.lesions import describe
+from napari_fundus.results.quantification import is_counted, tell_percent
+
+__all__ = ["AreaRow", "ClassRow"]
+
+_STEPS = 1000
+_AREAS = np.unique(np.rint(np.geomspace(1, 20_000, 80)).astype(int))
+_SPIN_WIDTH = 84
+
+
+class ClassRow(QWidget):
+    """A class: its colour and name, how many lesions there are, and a slider for its threshold."""
+
+    changed = Signal(float)
+
+    def __init__(self, code: str, threshold: float, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        info = describe(code)
+        self.code = code
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 2, 0, 2)
+        layout.setVerticalSpacing(1)
+        chip = QLabel()
+        chip.setFixedSize(12, 12)
+        chip.setStyleSheet(f"background: {info.colour}; border-radius: 3px;")
+        title = info.plural if is_counted(code) else info.name
+        self.name = QLabel(title[:1].upper() + title[1:])
+        self.name.setToolTip(f"{info.code}: {info.name}")
+        self.count = QLabel()
+        self.count.setAlignment(Qt.AlignmentFlag.AlignRight)
+        head = QHBoxLayout()
+        head.setSpacing(6)
+        head.addWidget(chip)
+        head.addWidget(self.name, 1)
+        head.addWidget(self.count)
+        layout.addLayout(head, 0, 0, 1, 2)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, _STEPS)
+        self.spin = FloatSpinBox(low=0, high=1)
+        self.spin.setFixedWidth(_SPIN_WIDTH)
+        for control in (self.slider, self.spin):
+            control.setToolTip("Threshold: pixels of at least this probability belong to a lesion")
+            control.setAccessibleName(f"Threshold of {info.plural}")
+        layout.addWidget(self.slider, 1, 0)
+        layout.addWidget(self.spin, 1, 1)
+        self.spin.set_exact(threshold)
+        self.slider.setValue(round(threshold * _STEPS))
+        self.slider.valueChanged.connect(self._slid)
+        self.spin.valueChanged.connect(self._typed)
+
+    def _slid(self, position: int) -> None:
+        self.spin.blockSignals(True)
+        self.spin.set_exact(position / _STEPS)
+        self.spin.blockSignals(False)
+        self.changed.emit(position / _STEPS)
+
+    def _typed(self, _: float) -> None:
+        value = self.spin.exact()
+        self.slider.blockSignals(True)
+        self.slider.setValue(round(value * _STEPS))
+        self.slider.blockSignals(False)
+        self.changed.emit(value)
+
+    def set_count(self, count: int, percent: float | None = None) -> None:
+        """Say how many lesions there are, and how much of the field of view they cover."""
+        if not is_counted(self.code):
+            self.count.setText("found" if count else "not found")
+            return
+        share = "" if percent is None else f" · {tell_percent(percent)} of field"
+        self.count.setText(f"<b>{count}</b>{share}")
+        self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
+
+    def set_edited(self) -> None:
+        """Say that a person changed the labels, and keep the slider away from them."""
+        self.slider.setEnabled(False)
+        self.spin.setEnabled(False)
+        self.count.setText("edited by hand")
+        self.setToolTip("You changed these labels, so the sliders leave them as they are.")
+
+
+class AreaRow(QWidget):
+    """The least area of a lesion, on a scale that is fine where lesions are small."""
+
+    changed = Signal(int)
+
+    def __init__(self, area: int, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        layout = QGridLayout(self)
+        layout.setContentsMargins(0, 2, 0, 2)
+        layout.setVerticalSpacing(1)
+        layout.addWidget(QLabel("Minimum area of a lesion"), 0, 0, 1, 2)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(0, len(_AREAS) - 1)
+        self.spin = QSpinBox()
+        self.spin.setRange(1, 1_000_000)
+        self.spin.setSuffix(" px")
+        self.spin.setKeyboardTracking(False)
+        self.spin.setFixedWidth(_SPIN_WIDTH)
+        self.spin.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        for control in (self.slider, self.spin):
+            control.setToolTip("Smaller lesions are left out (pixels of the original image)")
+            control.setAccessibleName("Minimum area of a lesion")
+        layout.addWidget(self.slider, 1, 0)
+        layout.addWidget(self.spin, 1, 1)
+        self.spin.setValue(area)
+        self.slider.setValue(int(np.searchsorted(_AREAS, area)))
+        self.slider.valueChanged.connect(self._slid)
+        self.spin.valueChanged.connect(self._typed)
+
+    def _slid(self, position: int) -> None:
+        self.spin.blockSignals(True)
+        self.spin.setValue(int(_AREAS[position]))
+        self.spin.blockSignals(False)
+        self.changed.emit(int(_AREAS[position]))
+
+    def _typed(self, value: int) -> None:
+        self.slider.blockSignals(True)
+        self.slider.setValue(min(int(np.searchsorted(_AREAS, value)), len(_AREAS) - 1))
+        self.slider.blockSignals(False)
+        self.changed.emit(value)

@@ -1,0 +1,122 @@
+"""Long work off the main thread: progress and cancelling by signals, errors as notifications."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from napari.qt.threading import create_worker
+from napari.utils.notifications import Notification, notification_manager, show_warning
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
+
+from napari_fundus.errors import Cancelled, FundusError
+from napari_fundus.runtime.monitor import Monitor, Progress
+
+__all__ = ["Job", "tell_error"]
+
+_INTERVAL = 0.05
+_PATIENCE_MS = 20_000
+"""That the end of Python waits for threads; importing torch, which nothing can stop, takes long."""
+
+_jobs: WeakSet[Job] = WeakSet()
+
+
+@atexit.register
+def _let_jobs_end() -> None:
+    """Let threads end before Python is taken down around them, which they would tell loudly.
+
+    A script that closes its viewer without an event loop comes here with jobs under way.
+    """
+    for job in list(_jobs):
+        job.forget()
+    if _jobs and (pool := QThreadPool.globalInstance()) is not None:
+        pool.waitForDone(_PATIENCE_MS)
+
+
+class Job(QObject):
+    """One piece of work in a thread of its own.
+
+    What the work may never do is touch a viewer, a layer or a widget: it gets values, and gives
+    values back. All signals arrive in the main thread; after `ended` none follows.
+
+    Parameters
+    ----------
+    work
+        Called in the thread with a :class:`~napari_fundus.runtime.monitor.Monitor`.
+    """
+
+    progressed = Signal(float, str)
+    returned = Signal(object)
+    failed = Signal(object)
+    cancelled = Signal()
+    ended = Signal()
+
+    def __init__(self, work: Callable[[Monitor], Any], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.monitor = Monitor(self._report)
+        self._last = 0.0
+        self._watched = True
+        # Without ignore_errors the error is raised again inside a Qt slot, which ends the process.
+        self._worker = create_worker(work, self.monitor, _ignore_errors=True, _start_thread=False)
+        self._worker.returned.connect(self._on_returned)
+        self._worker.errored.connect(self._on_errored)
+        self._worker.finished.connect(self.deleteLater)
+        application = QCoreApplication.instance()
+        if application is not None:
+            # Else the process would live on until the last detector is done.
+            application.aboutToQuit.connect(self.forget)
+
+    def start(self) -> Job:
+        """Start the work."""
+        _jobs.add(self)
+        self._worker.finished.connect(lambda: _jobs.discard(self))
+        self._worker.start()
+        return self
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next step."""
+        self.monitor.cancel()
+
+    def forget(self) -> None:
+        """Cancel, and emit nothing more: nobody is left to hear it."""
+        self._watched = False
+        self.monitor.cancel()
+
+    def _report(self, progress: Progress) -> None:
+        """Pass progress on; called in the work's thread, at most some twenty times a second."""
+        now = time.monotonic()
+        if self._watched and progress.paused:
+            self.progressed.emit(progress.fraction, "paused")
+        elif self._watched and (now - self._last >= _INTERVAL or progress.fraction >= 1):
+            self._last = now
+            self.progressed.emit(progress.fraction, progress.message)
+
+    def _on_returned(self, result: Any) -> None:
+        if not self._watched:
+            return
+        if self.monitor.cancelled:
+            self.cancelled.emit()
+        else:
+            self.returned.emit(result)
+        self.ended.emit()
+
+    def _on_errored(self, error: Exception) -> None:
+        if not self._watched:
+            return
+        if isinstance(error, Cancelled):
+            self.cancelled.emit()
+        else:
+            self.failed.emit(error)
+        self.ended.emit()
+
+
+def tell_error(error: Exception) -> None:
+    """Show an error as a notification: ours by their message, strangers' with their traceback."""
+    if isinstance(error, FundusError | OSError):
+        show_warning(str(error))
+    else:
+        notification_manager.dispatch(Notification.from_exception(error))

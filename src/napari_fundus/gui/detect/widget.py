@@ -1,0 +1,298 @@
+"""The widget *Detect lesions*: choose image, method and options, run, and judge the result."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels
+from napari.utils.notifications import show_info
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QToolButton,
+    QWidget,
+)
+from superqt.collapsible import QCollapsible
+
+from napari_fundus.defaults import DEFAULT_DETECTOR
+from napari_fundus.detector import Detector
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.device_choice import DeviceChoice
+from napari_fundus.gui.controls.forms import ModelForm
+from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.run_bar import RunBar
+from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.detect.results import ResultsPanel
+from napari_fundus.gui.layers.build import LayerTuple, detection_layers
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.landmarks import landmarks_of
+from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.placement import METADATA_KEY, Source, source_of
+from napari_fundus.gui.layers.update import Exchange
+from napari_fundus.landmarks import Landmarks
+from napari_fundus.plugins import Discovery, find_detectors
+from napari_fundus.results.detections import Detections
+from napari_fundus.runtime.devices import release_memory
+from napari_fundus.runtime.monitor import Monitor
+
+if TYPE_CHECKING:
+    import napari
+    from napari.layers import Image, Layer
+
+__all__ = ["DetectWidget"]
+
+
+class DetectWidget(QWidget):
+    """Finds lesions in an image layer and shows them as layers over it.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer.
+    discovery
+        The detectors to offer; by default all installed ones.
+    """
+
+    shown = Signal(object)
+    """The layers of a result, once all of them are in the viewer."""
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        *,
+        discovery: Discovery | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        viewer = self._viewer = unwrapped(viewer)
+        self._found = discovery or find_detectors()
+        self._form: ModelForm | None = None
+        self._entered: dict[str, dict[str, Any]] = {}
+        self._detector: Detector | None = None
+        self.results: ResultsPanel | None = None
+        self._turns = Turns(self)
+        self._build()
+        self._choose_detector()
+        when_removed(self, self.forget)
+
+    def _build(self) -> None:
+        layout = scrolling_column(self)
+        self._layout = layout
+
+        self.layer_choice = LayerChoice(self._viewer)
+        self.layer_choice.layer_changed.connect(self._tell_slice)
+        self.detector_choice = QComboBox()
+        for name, detector in self._found.detectors.items():
+            self.detector_choice.addItem(detector.title, name)
+            source = self._found.sources.get(name, "")
+            self.detector_choice.setItemData(
+                self.detector_choice.count() - 1,
+                f"{name}, from {source}" if source else name,
+                Qt.ItemDataRole.ToolTipRole,
+            )
+        default = self.detector_choice.findData(DEFAULT_DETECTOR)
+        self.detector_choice.setCurrentIndex(max(default, 0))
+        self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
+        chooser = QHBoxLayout()
+        chooser.setContentsMargins(0, 0, 0, 0)
+        chooser.addWidget(self.detector_choice, 1)
+        self.problems_button = self._problems_button()
+        chooser.addWidget(self.problems_button)
+        top = QFormLayout()
+        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top.addRow("Image", self.layer_choice)
+        top.addRow("Method", chooser)
+        layout.addLayout(top)
+        self.about = QLabel()
+        self.about.setWordWrap(True)
+        self.about.setTextFormat(Qt.TextFormat.RichText)
+        self.about.setOpenExternalLinks(True)
+        layout.addWidget(self.about)
+        self.options_box = QCollapsible("Options")
+        self.options_box.setDuration(0)
+        layout.addWidget(self.options_box)
+        self.device_choice = DeviceChoice()
+        device = QFormLayout()
+        device.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        device.addRow("Device", self.device_choice)
+        layout.addLayout(device)
+        self.run_bar = RunBar("Detect lesions")
+        self.run_bar.run_clicked.connect(self.run)
+        self.run_bar.returned.connect(self._finish)
+        layout.addWidget(self.run_bar)
+        layout.addStretch(1)
+        self._tell_slice()
+
+    def _problems_button(self) -> QToolButton:
+        """Return the warning that lists plugins which could not be used, hidden if all could."""
+        button = QToolButton()
+        button.setText("⚠")
+        problems = self._found.problems
+        lines = "".join(
+            f"<li><b>{p.plugin}</b> ({p.distribution}): {p.reason}</li>" for p in problems
+        )
+        button.setToolTip(f"<qt>These plugins could not be used:<ul>{lines}</ul></qt>")
+        button.setAccessibleName("Plugins that could not be used")
+        button.setVisible(bool(problems))
+        button.clicked.connect(
+            lambda: self.run_bar.say("; ".join(f"{p.plugin}: {p.reason}" for p in problems))
+        )
+        return button
+
+    def _choose_detector(self) -> None:
+        name = self.detector_choice.currentData()
+        if name is None:
+            self.about.setText("No detector is installed.")
+            return
+        if self._detector is not None and self._form is not None:
+            self._entered[self._detector.name] = self._form.values()
+        self._detector = self._found.detectors[name]
+        self.about.setText(_about(self._detector))
+        if self._form is not None:
+            self.options_box.removeWidget(self._form)
+            self._form.deleteLater()
+        self._form = ModelForm(self._detector.Options, self._entered.get(name))
+        self.options_box.addWidget(self._form)
+        self.options_box.expand(animate=False)
+        self.device_choice.set_detector(self._detector)
+
+    @property
+    def form(self) -> ModelForm:
+        """The form of the chosen detector's options."""
+        if self._form is None:
+            raise FundusError("No detector is chosen.")
+        return self._form
+
+    def choose(self, detector: str) -> None:
+        """Choose a detector by name."""
+        self.detector_choice.setCurrentIndex(self.detector_choice.findData(detector))
+
+    def _tell_slice(self, _: object = None) -> None:
+        layer = self.layer_choice.layer()
+        if layer is None:
+            self.run_bar.say("Open a fundus photograph first.")
+        elif layer.ndim > 2:
+            self.run_bar.say("A stack: the slice now shown will be used.")
+        else:
+            self.run_bar.say("")
+
+    def run(self) -> None:
+        """Start the chosen detector on the chosen layer."""
+        layer = self.layer_choice.layer()
+        if layer is None or self._detector is None or self.run_bar.running:
+            self._tell_slice()
+            return
+        try:
+            options = self.form.instance()
+            source = source_of(layer, self._viewer.dims.point)
+        except FundusError as error:
+            self.run_bar.say(str(error))
+            tell_error(error)
+            return
+        detector, device = self._detector, self.device_choice.device()
+        landmarks = landmarks_of(layer) if not source.index else Landmarks()
+
+        def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
+            monitor.step(0.0, "reading the image")
+            image = source.load()
+            try:
+                found = detector.detect(
+                    image, options, device=device, monitor=monitor.part(0.02, 0.97)
+                )
+            finally:
+                release_memory(device)
+            found = replace(found, given_landmarks=landmarks)
+            monitor.step(0.98, "making layers")
+            return found, detection_layers(found, placement=source.placement), source
+
+        self.run_bar.start(work)
+
+    def _finish(self, result: tuple[Detections, list[LayerTuple], Source]) -> None:
+        detections, tuples, source = result
+        present = any(layer is source.layer for layer in self._viewer.layers)
+        if not present:
+            show_info(
+                f"{source.name!r} was removed while its lesions were searched for; they are shown "
+                "at its place all the same."
+            )
+        name = source.layer.name if present else source.name
+        self._show(detections, _renamed(tuples, detections, name), source)
+
+    def show_detections(self, detections: Detections, layer: Image) -> None:
+        """Show a result that was found elsewhere, over `layer`."""
+        source = source_of(layer, self._viewer.dims.point)
+        tuples = detection_layers(detections, placement=source.placement, name=layer.name)
+        self._show(detections, tuples, source)
+
+    def _show(self, detections: Detections, tuples: list[LayerTuple], source: Source) -> None:
+        for _, meta, _ in tuples:
+            meta["metadata"][METADATA_KEY]["source"] = source.layer
+        # What was on its way is there before the exchange looks at what there is.
+        self._turns.stop()
+        edited = self.results.edited_layers() if self.results is not None else []
+        exchange = Exchange(self._viewer, tuples, detections.provenance, source, keep=edited)
+        if self.results is not None and self.results.shows(exchange.outdated):
+            # Its sliders would write what was found before over what is found now.
+            self.results.forget()
+            self.results.setEnabled(False)
+
+        def finish() -> None:
+            added = exchange.finish()
+            active, layers = self._viewer.layers.selection.active, self._viewer.layers
+            labels = [x for x in added if isinstance(x, Labels) and x in layers]
+            if labels and (active is None or active is source.layer):
+                # The status bar tells of the active layer: here, of the lesion under the pointer.
+                layers.selection.active = max(labels, key=lambda layer: len(layer.features))
+            self._set_results(detections, added, source)
+            self.shown.emit(added)
+
+        self._turns.start(exchange.steps(), finish)
+
+    def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
+        if self.results is not None:
+            self.results.forget()
+            self._layout.removeWidget(self.results)
+            self.results.deleteLater()
+        self.results = ResultsPanel(
+            self._viewer, detections, layers, source=source.expression, parent=self
+        )
+        self._layout.insertWidget(self._layout.count() - 1, self.results)
+        self.options_box.collapse(animate=False)
+        self.run_bar.say("")
+
+    def forget(self) -> None:
+        """Cancel everything and stop listening: the widget was closed."""
+        self.run_bar.forget()
+        self._turns.stop()
+        self.device_choice.forget()
+        if self.results is not None:
+            self.results.forget()
+        self.layer_choice.disconnect_viewer()
+
+
+def _renamed(tuples: list[LayerTuple], detections: Detections, name: str) -> list[LayerTuple]:
+    """Begin the layers' names with the source's present one: it may have changed meanwhile."""
+    old = detections.provenance.image_name
+    return [
+        (data, {**meta, "name": name + meta["name"].removeprefix(old)}, kind)
+        for data, meta, kind in tuples
+    ]
+
+
+def _about(detector: Detector) -> str:
+    finds = ", ".join(detector.lesions)
+    text = f"{detector.summary}<br><small>Finds {finds}"
+    if detector.licence:
+        text += f" · {detector.licence}"
+    if reference := detector.reference:
+        link = reference if reference.startswith("http") else ""
+        if reference.startswith("10."):
+            link = f"https://doi.org/{reference}"
+        text += f'<br><a href="{link}">{reference}</a>' if link else f"<br>{reference}"
+    return text + "</small>"

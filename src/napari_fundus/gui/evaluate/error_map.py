@@ -1,0 +1,240 @@
+"""Three kinds of pixels over the picture: right, wrong, missed; or of both results, or of one."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
+
+from napari_fundus.gui.evaluate.layer_visibility import Cover
+from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["AGREEMENT", "TRUTH", "Legend", "OutcomeLayers", "Parts"]
+
+Index = npt.NDArray[np.int64]
+Parts = tuple[Index, Index, Index]
+"""Flat indices of the pixels of each kind."""
+
+TRUTH: tuple[tuple[str, str], ...] = (
+    ("found", "#2f9bff"),
+    ("false positive", "#ffee33"),
+    ("missed", "#d6006c"),
+)
+"""Blue, yellow and magenta: apart from each other with any colour vision, and from the retina."""
+
+AGREEMENT: tuple[tuple[str, str], ...] = (
+    ("both", "#2f9bff"),
+    ("only A", "#ffee33"),
+    ("only B", "#d6006c"),
+)
+
+
+class OutcomeLayers:
+    """Labels layers with three values, one for all classes or one a class, updated in place.
+
+    What they are made of is hidden beneath them, see `cover`. They are kept, empty and hidden, when
+    another result is chosen: a layer that goes costs napari up to half a second.
+
+    Parameters
+    ----------
+    viewer
+        Where they are shown.
+    kinds
+        Name and hex colour of the values 1, 2 and 3.
+    title
+        How the layers are called.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, kinds: Sequence[tuple[str, str]], *, title: str
+    ) -> None:
+        self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
+        self._layers: dict[str, Labels] = {}
+        self._written: dict[str, list[Index]] = {}
+        self._resting: list[Labels] = []
+        self.cover = Cover(viewer)
+        """Hides what lies beneath."""
+
+    @property
+    def layers(self) -> list[Labels]:
+        """The layers that are shown."""
+        present = set(map(id, self._viewer.layers))
+        return [layer for layer in self._layers.values() if id(layer) in present]
+
+    def prepare(self, codes: Iterable[str], over: Layer, *, per_class: bool) -> Iterator[None]:
+        """Let the layers that :meth:`show` needs come, hidden, and others go, never two in a step.
+
+        For :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+
+        Parameters
+        ----------
+        codes
+            The classes that will be shown.
+        over, per_class
+            As for :meth:`show`.
+        """
+        names = list(codes) if per_class else [""]
+        unfit = set(self._layers) - set(names)
+        unfit |= {name for name in self._layers if not self._fits(name, over)}
+        for name in unfit:
+            # Others are about to cover the same: it is not to be seen in between.
+            with self.cover.at_rest():
+                self._drop(name)
+            yield
+        for name in names:
+            if name not in self._layers:
+                layer = self._layers[name] = self._made(name, over)
+                self._resting.append(layer)
+                yield
+                yield from come(self._viewer, layer)
+
+    def show(
+        self,
+        parts: Mapping[str, Parts],
+        over: Layer,
+        *,
+        per_class: bool,
+        covered: Iterable[Layer] = (),
+    ) -> None:
+        """Show the pixels of all classes, in the main thread; only pixels that are any are touched.
+
+        It is quick where :meth:`prepare` was done before.
+
+        Parameters
+        ----------
+        parts
+            Class code to the pixels of each kind. Where classes meet in one layer, what is wrong
+            or missed hides what is right.
+        over
+            A layer of the picture's size that gives the place.
+        per_class
+            Whether each class has a layer of its own.
+        covered
+            What is hidden as long as one of these layers is seen.
+        """
+        for _ in self.prepare(parts, over, per_class=per_class):
+            pass
+        groups = (
+            {code: [mine] for code, mine in parts.items()}
+            if per_class
+            else {"": list(parts.values())}
+        )
+        for name, group in groups.items():
+            layer = self._layers[name]
+            flat = layer.data.reshape(-1)
+            for pixels in self._written.get(name, ()):
+                flat[pixels] = 0
+            written = []
+            for kind in range(3):
+                for mine in group:
+                    flat[mine[kind]] = kind + 1
+                    written.append(mine[kind])
+            self._written[name] = written
+            # Setting the data anew would make napari look at all layers' extents again; a thumbnail
+            # at each move of a slider would have the list of layers painted anew.
+            if any(layer is other for other in self._resting):
+                self._resting = [other for other in self._resting if other is not layer]
+                with self.cover.at_rest():
+                    layer.visible = True
+            layer.refresh(extent=False, thumbnail=False, highlight=False)
+        self.cover.lay(self.layers, covered)
+
+    def rest(self) -> None:
+        """Hide the layers until there is something to show again; what they cover stays hidden."""
+        for name, layer in self._layers.items():
+            flat = layer.data.reshape(-1)
+            for pixels in self._written.pop(name, ()):
+                flat[pixels] = 0
+            if layer.visible:
+                with self.cover.at_rest():
+                    layer.visible = False
+                self._resting.append(layer)
+
+    def clear(self) -> None:
+        """Take the layers out of the viewer."""
+        self.cover.lift()
+        for name in list(self._layers):
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        layer = self._layers.pop(name)
+        self._written.pop(name, None)
+        self._resting = [other for other in self._resting if other is not layer]
+        if any(layer is present for present in self._viewer.layers):
+            self._viewer.layers.remove(layer)
+
+    def _fits(self, name: str, over: Layer) -> bool:
+        layer = self._layers[name]
+        present = any(layer is other for other in self._viewer.layers)
+        return present and layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over)
+
+    def _made(self, name: str, over: Layer) -> Labels:
+        colours: dict[int | None, Any] = {
+            value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
+        }
+        known = getattr(over, "metadata", {}).get(METADATA_KEY, {})
+        layer = Labels(
+            np.zeros(over.data.shape, np.uint8),
+            name=f"{self._title}{f': {name}' if name else ''}",
+            colormap=DirectLabelColormap(
+                color_dict={None: "transparent", 0: "transparent"} | colours
+            ),
+            opacity=0.9,
+            features=pd.DataFrame(
+                {"index": [1, 2, 3], "outcome": [kind for kind, _ in self._kinds]}
+            ),
+            metadata={METADATA_KEY: {"kind": "outcome", "source": known.get("source")}},
+            visible=False,
+            **placement_of(over),
+        )
+        layer.editable = False
+        return layer
+
+
+def _lies_like(layer: Layer, other: Layer) -> bool:
+    mine, its = placement_of(layer), placement_of(other)
+    return all(np.array_equal(mine[name], its[name]) for name in mine)
+
+
+class Legend(QWidget):
+    """The three colours with their names, and how many lesions are of each kind."""
+
+    def __init__(self, kinds: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        line = QHBoxLayout(self)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.setSpacing(5)
+        # Short enough for a narrow dock; the colours' layer says it in full.
+        self._names = [name.removesuffix(" positive") for name, _ in kinds]
+        self._labels: list[QLabel] = []
+        for name, colour in kinds:
+            chip = QLabel()
+            chip.setFixedSize(12, 12)
+            chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
+            label = QLabel()
+            label.setToolTip(name)
+            label.setTextFormat(Qt.TextFormat.RichText)
+            line.addWidget(chip)
+            line.addWidget(label)
+            line.addSpacing(6)
+            self._labels.append(label)
+        line.addStretch(1)
+        self.set_counts(None)
+
+    def set_counts(self, counts: Sequence[int] | None) -> None:
+        """Show a number beside each name; None shows none."""
+        for place, (name, label) in enumerate(zip(self._names, self._labels, strict=True)):
+            label.setText(name if counts is None else f"{name} <b>{counts[place]}</b>")

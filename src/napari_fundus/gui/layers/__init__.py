@@ -1,0 +1,1 @@
+"""Napari layers: building, placing, adding and updating them."""

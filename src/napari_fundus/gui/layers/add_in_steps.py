@@ -1,0 +1,107 @@
+"""Layers that come in two turns of the event loop each: into the list, and into sight."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.napari_compat import active_layer_kept
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["Arrivals", "come"]
+
+
+def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
+    """Add a layer in steps: for :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+
+    For each layer napari builds controls, visuals and overlays, which takes some 0.1 s, and the
+    first drawing of its pixels may take as long: so the window answers between the two. The layer
+    that is active stays so: a key pressed meanwhile goes where it was meant to go. If the steps end
+    early, the layer is seen at once.
+
+    Parameters
+    ----------
+    viewer
+        Where it comes.
+    layer
+        A new layer, which is in no viewer.
+    """
+    seen = layer.visible
+    layer.visible = False
+    with active_layer_kept(viewer):
+        viewer.add_layer(layer)
+    try:
+        yield
+    finally:
+        # Set twice, napari would put down the tool that a person took for it meanwhile.
+        if layer.visible != seen and any(layer is present for present in viewer.layers):
+            layer.visible = seen
+    yield
+
+
+class Arrivals:
+    """Lets layers come one after the other.
+
+    Parameters
+    ----------
+    viewer
+        Where they come.
+    """
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._waiting: deque[Layer] = deque()
+        self._afterwards: list[Callable[[], None]] = []
+        self._turns = Turns()
+
+    def add(self, layer: Layer) -> None:
+        """Let a new layer come; it can be worked with at once."""
+        self._waiting.append(layer)
+        if not self._turns.busy:
+            self._turns.start(self._come(), self._arrived)
+
+    def has(self, layer: Layer) -> bool:
+        """Tell whether a layer is in the viewer, or on its way."""
+        return any(layer is other for other in (*self._viewer.layers, *self._waiting))
+
+    def remove(self, layer: Layer) -> None:
+        """Take a layer out of the viewer, or off its way there."""
+        if any(layer is other for other in self._waiting):
+            self._waiting.remove(layer)
+        elif self.has(layer):
+            self._viewer.layers.remove(layer)
+
+    def afterwards(self, action: Callable[[], None]) -> None:
+        """Do something once all layers are seen: now, if none is on its way."""
+        self._afterwards.append(action)
+        if not self._turns.busy:
+            self._arrived()
+
+    def bring(self, layer: Layer) -> None:
+        """Let a layer, and those before it, come now if it is on its way: it is needed."""
+        if any(layer is other for other in self._waiting):
+            self._turns.finish()
+
+    def finish(self) -> None:
+        """Let all come now."""
+        self._turns.finish()
+
+    def stop(self) -> None:
+        """Let no other come."""
+        self._turns.stop()
+        self._waiting.clear()
+        self._afterwards.clear()
+
+    def _come(self) -> Iterator[None]:
+        while self._waiting:
+            yield from come(self._viewer, self._waiting.popleft())
+
+    def _arrived(self) -> None:
+        actions, self._afterwards = self._afterwards, []
+        for action in actions:
+            action()

@@ -1,0 +1,323 @@
+"""From results, truth and photographs to napari layers: plain tuples, so no window is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from napari_fundus.gui.layers.boxes import LARGE, box_layer, features_of
+from napari_fundus.gui.layers.landmarks import landmark_layer
+from napari_fundus.gui.layers.placement import METADATA_KEY
+from napari_fundus.image import FundusImage
+from napari_fundus.landmarks import Landmarks
+from napari_fundus.lesions import Lesion, describe
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.relabel import label_image
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+    from napari.utils.colormaps import Colormap, CyclicLabelColormap
+
+__all__ = [
+    "LayerTuple",
+    "add_layers",
+    "centre_layer",
+    "detection_layers",
+    "image_layer",
+    "label_colormap",
+    "labels_of",
+    "make_layer",
+    "saved_label_layers",
+    "truth_layers",
+]
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+"""Data, keyword arguments and type of a layer, as napari's readers return them."""
+
+_LARGE_OPACITY = 0.2
+"""Large regions would hide the heat map, or the vessels of the disc.
+
+Outlines would hide less, but napari takes seconds for those of 12 megapixels.
+"""
+
+
+def add_layers(viewer: ViewerModel, layers: Iterable[LayerTuple]) -> list[Layer]:
+    """Add `layers` to `viewer`, the first at the bottom, and return them."""
+    added = [make_layer(one) for one in layers]
+    for layer in added:
+        viewer.add_layer(layer)
+    return added
+
+
+def make_layer(one: LayerTuple) -> Layer:
+    """Return the layer that a tuple describes; it is in no viewer yet."""
+    from napari.layers import Layer
+
+    return Layer.create(*one)
+
+
+def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:
+    """Return a photograph as an RGB layer that remembers its file, and its landmarks if known."""
+    known = {
+        "kind": "photograph",
+        "path": str(image.path) if image.path else None,
+        **image.metadata,
+    }
+    if landmarks:
+        known["landmarks"] = landmarks
+    meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}
+    return image.rgb8, meta, "image"
+
+
+def label_colormap(lesion: str) -> CyclicLabelColormap:
+    """Return the colormap of a class's labels: every lesion in the colour of its class."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    return CyclicLabelColormap(
+        colors=[[0, 0, 0, 0], _rgba(describe(lesion).colour)], name=f"fundus {lesion}"
+    )
+
+
+def _map_colormap(lesion: str) -> Colormap:
+    from napari.utils.colormaps import Colormap
+
+    colour = _rgba(describe(lesion).colour)
+    return Colormap([[0, 0, 0, 1], colour], name=f"fundus {lesion} map")
+
+
+def _heat_colormap() -> Colormap:
+    """From nothing over red and yellow to white: the photograph stays where nothing was seen."""
+    from napari.utils.colormaps import Colormap
+
+    colours = [[0.5, 0, 0, 0], [0.9, 0.1, 0, 0.6], [1, 0.75, 0, 0.9], [1, 1, 0.85, 1]]
+    return Colormap(colours, name="fundus heat")
+
+
+def _rgba(colour: str) -> list[float]:
+    return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] + [1.0]
+
+
+def labels_of(detections: Detections, lesion: str) -> npt.NDArray[Any]:
+    """Return a class's labels in the narrowest of uint16 and int32 (see `relabel.label_image`)."""
+    labels = detections.labels[lesion]
+    pixels = np.flatnonzero(labels)
+    return label_image(detections.shape, pixels, labels.reshape(-1)[pixels].astype(np.int64))
+
+
+def detection_layers(
+    detections: Detections,
+    *,
+    placement: Mapping[str, Any] | None = None,
+    name: str | None = None,
+) -> list[LayerTuple]:
+    """Return a result as layers, the bottom one first.
+
+    Names are short, for napari's narrow list: image, detector, class. Probability maps, and those
+    of a method's single stages, are hidden at first, labels are shown; boxes, or outlines where
+    they are many, come where the method's own result is boxes, for classes of which any is found.
+    Where a classifier looked is shown as a heat map through which the photograph can be seen, and
+    the regions in it can be seen through as well.
+
+    Parameters
+    ----------
+    detections
+        What a detector found.
+    placement
+        Spatial keyword arguments of the source layer, see `placement.placement_of`.
+    name
+        What the layers' names begin with; by default the image's name.
+    """
+    image = name or detections.provenance.image_name or "image"
+    name = f"{image} {detections.provenance.detector}"
+    placed = dict(placement or {})
+    layers: list[LayerTuple] = []
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {code} heat map",
+                "colormap": _heat_colormap(),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "translucent",
+                "opacity": 0.6,
+                "rgb": False,
+                "metadata": _metadata(detections, code, "heatmap"),
+                **placed,
+            },
+            "image",
+        )
+        for code, values in detections.heatmap.items()
+    )
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {title}",
+                "colormap": _map_colormap(detections.lesions[0]),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "additive",
+                "opacity": 0.8,
+                "visible": False,
+                "rgb": False,
+                "metadata": _metadata(detections, detections.lesions[0], "stage"),
+                **placed,
+            },
+            "image",
+        )
+        for title, values in detections.stages.items()
+    )
+    layers.extend(
+        (
+            values,
+            {
+                "name": f"{name}: {code} map",
+                "colormap": _map_colormap(code),
+                "contrast_limits": (0.0, 1.0),
+                "blending": "additive",
+                "opacity": 0.8,
+                "visible": False,
+                "rgb": False,
+                "metadata": _metadata(detections, code, "probability"),
+                **placed,
+            },
+            "image",
+        )
+        for code, values in detections.probability.items()
+    )
+    layers.extend(
+        (
+            labels_of(detections, code),
+            {
+                "name": f"{name}: {_called(code)}",
+                "colormap": label_colormap(code),
+                "opacity": _opacity(code, 0.6),
+                "features": features_of(detections.instances, code),
+                "metadata": _metadata(detections, code, "labels"),
+                **placed,
+            },
+            "labels",
+        )
+        for code in detections.lesions
+    )
+    if detections.has_boxes:
+        found = detections.instances
+        layers.extend(
+            box_layer(
+                table,
+                detections.labels[code],
+                code,
+                {
+                    "name": f"{name}: {code}",
+                    "metadata": _metadata(detections, code, "boxes"),
+                    **placed,
+                },
+            )
+            for code in detections.lesions
+            if len(table := found[found["lesion"] == code])
+        )
+    if detections.landmarks:
+        layers.append(
+            landmark_layer(
+                detections.landmarks,
+                name=image,
+                shape=detections.shape,
+                placement=placed,
+                metadata={"provenance": detections.provenance.model_dump(mode="json")},
+            )
+        )
+    return layers
+
+
+def _called(lesion: str) -> str:
+    """Return a class's code, or what it is where the code tells little."""
+    return lesion if lesion in set(Lesion) else describe(lesion).plural
+
+
+def _opacity(lesion: str, usual: float) -> float:
+    return _LARGE_OPACITY if lesion in LARGE else usual
+
+
+def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
+    known = {
+        "kind": kind,
+        "lesion": str(lesion),
+        "provenance": detections.provenance.model_dump(mode="json"),
+        "detections": detections,
+    }
+    if kind in ("labels", "boxes"):
+        known["threshold"] = detections.thresholds[lesion]
+        known["min_area"] = detections.min_area
+    return {METADATA_KEY: known}
+
+
+def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage) -> LayerTuple:
+    """Return the optic disc's and the fovea's centre as points."""
+    codes = list(centres)
+    return (
+        np.array([centres[code] for code in codes], np.float64),
+        {
+            "name": f"{image.name}: centres (experts)",
+            "size": max(image.shape) / 60,
+            "symbol": "cross",
+            "face_color": [describe(code).colour for code in codes],
+            "features": pd.DataFrame({"structure": [describe(code).name for code in codes]}),
+            "metadata": {METADATA_KEY: {"kind": "truth"}},
+        },
+        "points",
+    )
+
+
+def saved_label_layers(
+    labels: Mapping[str, npt.NDArray[np.int32]], provenance: Provenance
+) -> list[LayerTuple]:
+    """Return labels that were read from a file, without their maps, as layers."""
+    known = {"kind": "labels", "provenance": provenance.model_dump(mode="json")}
+    return [
+        (
+            values,
+            {
+                "name": f"{provenance.image_name} {provenance.detector}: {_called(code)}",
+                "colormap": label_colormap(code),
+                "opacity": _opacity(code, 0.6),
+                "metadata": {METADATA_KEY: {**known, "lesion": code}},
+            },
+            "labels",
+        )
+        for code, values in labels.items()
+    ]
+
+
+def truth_layers(
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    placement: Mapping[str, Any] | None = None,
+    name: str = "truth",
+    visible: bool = True,
+) -> list[LayerTuple]:
+    """Return the experts' masks as labels layers, one a class, each lesion its own number."""
+    layers: list[LayerTuple] = []
+    for code, mask in masks.items():
+        count, labels = cv2.connectedComponents(
+            np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+        )
+        layers.append(
+            (
+                labels.astype(np.uint16 if count <= np.iinfo(np.uint16).max else np.int32),
+                {
+                    "name": f"{name}: {code} (experts)",
+                    "colormap": label_colormap(code),
+                    "opacity": _opacity(code, 0.45),
+                    "visible": visible,
+                    "metadata": {METADATA_KEY: {"kind": "truth", "lesion": str(code)}},
+                    **dict(placement or {}),
+                },
+                "labels",
+            )
+        )
+    return layers

@@ -1,0 +1,189 @@
+"""A new result into the layers of the one before, so that their place and look stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.build import LayerTuple, make_layer
+from napari_fundus.gui.layers.placement import METADATA_KEY, Source, placement_of
+from napari_fundus.results.detections import Provenance
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["Exchange", "fill", "layer_for"]
+
+
+class Exchange:
+    """Shows the layers of a new result, in those of the same method's last one where they fit.
+
+    What else lies over the photograph in the same colours is hidden: what other methods or other
+    weights found, and the experts' masks.
+
+    Taking a layer out and putting another in would lose its place in the list and all that was set
+    in its controls. It also takes napari up to half a second: a layer that goes makes it collect
+    garbage, among all that torch and others have loaded. To keep those out of the collector's sight
+    (``gc.freeze``) is no way out: it would keep all layers in memory that are there at the time.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    tuples
+        The layers of the result, the bottom one first.
+    now
+        Of the result.
+    source
+        The photograph.
+    keep
+        Layers of earlier results that a person changed: they stay as they are.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        tuples: list[LayerTuple],
+        now: Provenance,
+        source: Source,
+        *,
+        keep: Iterable[Layer] = (),
+    ) -> None:
+        self._viewer = viewer
+        kept = set(map(id, keep))
+        self.outdated: list[Layer] = []
+        """What the same method found in the same photograph before, and landmarks of any."""
+        for layer in list(viewer.layers):
+            if id(layer) in kept:
+                continue
+            if _is_outdated(layer, now, source):
+                self.outdated.append(layer)
+            elif _covers(layer, source):
+                layer.visible = False
+        self._free = list(self.outdated)
+        self._pairs = [(one, self._take(one)) for one in tuples]
+        self._shown: list[Layer] = []
+        self._filled: list[tuple[Layer, LayerTuple]] = []
+
+    def _take(self, one: LayerTuple) -> Layer | None:
+        layer = layer_for(one, self._free)
+        self._free = [other for other in self._free if other is not layer]
+        return layer
+
+    def _has(self, layer: Layer) -> bool:
+        return any(layer is present for present in self._viewer.layers)
+
+    def steps(self) -> Iterator[None]:
+        """Let layers come, go or change, never two in a step.
+
+        For :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+        """
+        for layer in self._free:
+            if self._has(layer):
+                self._viewer.layers.remove(layer)
+                yield
+        for one, layer in self._pairs:
+            if layer is None or not self._has(layer):
+                new = make_layer(one)
+                self._shown.append(new)
+                yield
+                yield from come(self._viewer, new)
+            else:
+                fill(layer, one)
+                self._filled.append((layer, one))
+                self._shown.append(layer)
+                yield
+
+    def finish(self) -> list[Layer]:
+        """Let all layers tell of the new result, at once, and return them."""
+        for layer, (_, meta, _) in self._filled:
+            layer.metadata = meta["metadata"]
+        return self._shown
+
+
+def layer_for(one: LayerTuple, layers: Iterable[Layer]) -> Layer | None:
+    """Return the layer that can show `one` in place of what it shows.
+
+    It is of the same type, kind and class, and lies at the same place; a picture has as many
+    pixels, landmarks are of the same structures.
+    """
+    data, meta, kind = one
+    for layer in layers:
+        if type(layer).__name__.lower() != kind or not _lies_at(layer, meta):
+            continue
+        if _told(layer.metadata) != _told(meta["metadata"]):
+            continue
+        if kind in ("image", "labels") and tuple(layer.data.shape) != tuple(data.shape):
+            continue
+        if kind == "points" and _structures(layer.features) != _structures(meta["features"]):
+            continue
+        return layer
+    return None
+
+
+def fill(layer: Layer, one: LayerTuple) -> None:
+    """Show other data in a layer that :func:`layer_for` gave; what it tells of them comes later."""
+    data, meta, kind = one
+    if kind == "shapes":
+        # With the kind told beside each, napari draws them once and not twice.
+        data = [(corners, meta["shape_type"]) for corners in data]
+    layer.data = data
+    if kind == "points":
+        layer.size = meta.get("size", layer.size)
+    elif "features" in meta:
+        layer.features = meta["features"]
+    if meta.get("visible", True):
+        # It may have been hidden in favour of a result that came in between.
+        layer.visible = True
+
+
+def _is_outdated(layer: Layer, now: Provenance, source: Source) -> bool:
+    known = _known(layer.metadata)
+    if known.get("source") is not source.layer:
+        return False
+    before = known.get("provenance", {})
+    # Landmarks go whatever found them: those that a person gave come again.
+    return known.get("kind") == "landmarks" or (
+        before.get("detector"),
+        before.get("checkpoint_sha256"),
+    ) == (now.detector, now.checkpoint_sha256)
+
+
+def _covers(layer: Layer, source: Source) -> bool:
+    """Tell whether a layer shows another result over the photograph, or the experts' masks."""
+    known = _known(layer.metadata)
+    if known.get("source") is not None:
+        return known["source"] is source.layer and "provenance" in known
+    # Of masks, and of results that a script added or a file held, the place must tell.
+    if type(layer).__name__ == "Labels":
+        size = tuple(source.data.shape[len(source.index) :][:2])
+        mine = known.get("kind") in ("labels", "truth") and tuple(layer.data.shape) == size
+    else:
+        mine = known.get("kind") in ("boxes", "heatmap")
+    return mine and _lies_at(layer, source.placement)
+
+
+def _known(metadata: dict[str, Any]) -> dict[str, Any]:
+    known = metadata.get(METADATA_KEY)
+    return known if isinstance(known, dict) else {}
+
+
+def _told(metadata: dict[str, Any]) -> tuple[Any, Any]:
+    known = _known(metadata)
+    return known.get("kind"), known.get("lesion")
+
+
+def _structures(features: Any) -> list[str]:
+    return list(features["structure"]) if "structure" in features else []
+
+
+def _lies_at(layer: Layer, placement: dict[str, Any]) -> bool:
+    return all(
+        np.array_equal(value, placement[name])
+        for name, value in placement_of(layer).items()
+        if name in placement
+    )

@@ -1,0 +1,96 @@
+"""Keeps an unfinished review on the disk while it goes on, off the main thread."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_fundus.gui.controls.work import Job
+from napari_fundus.review.autosave import Saved, discard, write_saved
+
+__all__ = ["Keeper"]
+
+_QUIET_MS = 1500
+"""Time without a command after which is saved."""
+
+_LONGEST_MS = 10_000
+"""Time after which is saved even if commands come without a pause."""
+
+
+class Keeper(QObject):
+    """Saves a while after the last change, one save at a time.
+
+    Parameters
+    ----------
+    state
+        Returns what is to be saved, with arrays that nobody changes any more; called in the main
+        thread.
+    """
+
+    failed = Signal(object)
+
+    def __init__(self, state: Callable[[], Saved], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state = state
+        self._path: Path | None = None
+        self._job: Job | None = None
+        self._dirty = False
+        self._quiet = self._timer(_QUIET_MS)
+        self._longest = self._timer(_LONGEST_MS)
+
+    def _timer(self, milliseconds: int) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(self.flush)
+        return timer
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be saved."""
+        return self._dirty or self._job is not None
+
+    def keep(self, path: Path | None) -> None:
+        """Save to `path` from now on; None saves nowhere."""
+        self._path = path
+        self._rest()
+
+    def touch(self) -> None:
+        """Take note that something has changed."""
+        if self._path is None:
+            return
+        self._dirty = True
+        self._quiet.start()
+        if not self._longest.isActive():
+            self._longest.start()
+
+    def flush(self) -> None:
+        """Save now what has changed."""
+        if not self._dirty or self._path is None or self._job is not None:
+            return
+        self._rest()
+        state, path = self._state(), self._path
+        job = Job(lambda _: write_saved(state, path), self)
+        job.failed.connect(self.failed)
+        job.ended.connect(self._ended)
+        self._job = job
+        job.start()
+
+    def finish(self) -> None:
+        """Delete what was kept: the review is saved as corrections, or given up."""
+        self._rest()
+        if self._path is not None:
+            discard(self._path)
+
+    def _rest(self) -> None:
+        self._dirty = False
+        self._quiet.stop()
+        self._longest.stop()
+
+    def _ended(self) -> None:
+        self._job = None
+        if self._dirty and not self._quiet.isActive():
+            self.flush()

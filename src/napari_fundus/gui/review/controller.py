@@ -1,0 +1,262 @@
+"""Where a review comes from and goes to: a result's layers, its copy on disk, the corrections."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.work import Job
+from napari_fundus.gui.layers.placement import source_of
+from napari_fundus.gui.review.autosaver import Keeper
+from napari_fundus.gui.review.cursor import Bench
+from napari_fundus.gui.review.label_layers import Sheets
+from napari_fundus.gui.review.reading import Read, read_for_review, take_up
+from napari_fundus.gui.review.region import add_region
+from napari_fundus.gui.review.result_layers import Found, bring_to_sight, found_of
+from napari_fundus.gui.review.saving import Order, save_corrections
+from napari_fundus.image import FundusImage
+from napari_fundus.review.autosave import Saved, discard
+from napari_fundus.review.loading import Loaded, load
+from napari_fundus.review.session import Review
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Shapes
+
+__all__ = ["Desk"]
+
+_STALE_MS = 400
+"""Time after which labels that a slider moves are read again."""
+
+
+class Desk(QObject):
+    """Lays a result ready for review, keeps what is done safe, and saves the corrections.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    autosave_folder
+        Where unfinished reviews are kept; None for the user's data folder.
+    """
+
+    changed = Signal()
+    loaded = Signal()
+    failed = Signal(object)
+    ended = Signal(str)
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        *,
+        autosave_folder: Path | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._folder = viewer, autosave_folder
+        self.bench = Bench(viewer, lambda: self.loading, self)
+        """The review in hand."""
+        self.bench.changed.connect(self.changed)
+        self.bench.worked.connect(self._on_worked)
+        self.found: Found | None = None
+        self.other: Found | None = None
+        self.unfinished: Saved | None = None
+        self._sheets: Sheets | None = None
+        self._image: FundusImage | None = None
+        self._path: Path | None = None
+        self._reading: Job | None = None
+        self._saving: Job | None = None
+        self._revision = 0
+        self._keeper = Keeper(self._state, self)
+        self._keeper.failed.connect(self.failed)
+        self._stale = QTimer(self)
+        self._stale.setSingleShot(True)
+        self._stale.setInterval(_STALE_MS)
+        self._stale.timeout.connect(self._read_again)
+
+    @property
+    def loading(self) -> bool:
+        """Whether labels are being read."""
+        return self._reading is not None or self._stale.isActive()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything goes on in a thread or waits for it."""
+        return self.loading or self._saving is not None or self._keeper.busy
+
+    @property
+    def review(self) -> Review | None:
+        """The review under way."""
+        return self.bench.review
+
+    def load(self, found: Found, other: Found | None) -> None:
+        """Read a result's labels in a thread; `loaded` tells when they are ready."""
+        if self._sheets is not None:
+            self._sheets.arrive()
+        self.close()
+        if self._reading is not None:
+            self._reading.forget()
+        if self.found is None or self.found.key != found.key:
+            bring_to_sight(self._viewer, found, other)
+        self.found, self.other = found, other
+        parts = found.parts()
+        others = None if other is None else other.parts()
+        name = other.detector if other is not None else ""
+        source = None if found.photograph is None else source_of(found.photograph)
+        sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
+        job = Job(
+            lambda _: read_for_review(load(parts, others, name=name), source, sha256, folder), self
+        )
+        job.returned.connect(self._on_read)
+        job.failed.connect(self._on_unreadable)
+        job.ended.connect(self._on_reading_ended)
+        self._reading = job
+        self.changed.emit()
+        job.start()
+
+    def _on_reading_ended(self) -> None:
+        self._reading = None
+
+    def _on_unreadable(self, error: Exception) -> None:
+        self.found = self.other = None
+        self.failed.emit(error)
+
+    def _on_read(self, read: Read) -> None:
+        if self.found is None:
+            return
+        self._reading = None
+        self._image, self._path, self.unfinished = read.image, read.path, read.unfinished
+        self._sheets = Sheets(self._viewer, self.found)
+        self._sheets.overtaken.connect(self._on_overtaken)
+        self._sheets.removed.connect(self._on_removed)
+        self._sheets.take(read.loaded.labels)
+        queue = self.bench.queue
+        self._start(read.loaded, queue.order if queue is not None else "highest")
+        # An earlier one stays until it was taken up or given up.
+        self._keeper.keep(read.path if read.unfinished is None else None)
+        if read.problem is not None:
+            self.failed.emit(read.problem)
+        self.loaded.emit()
+
+    def _start(self, loaded: Loaded | Saved, order: str) -> None:
+        sheets = self._sheets
+        if sheets is None:
+            return
+        review = Review(loaded.labels, loaded.tables, loaded.lesions, write=sheets.write)
+        if isinstance(loaded, Saved):
+            review.stack.restore(loaded.history)
+        self.bench.begin(review, order, sheets)
+
+    def _on_worked(self) -> None:
+        self._revision += 1
+        self._keeper.touch()
+
+    def _on_overtaken(self) -> None:
+        """Read labels again that a slider has changed, unless the review has begun."""
+        if self.review is not None and not len(self.review.stack):
+            self._stale.start()
+
+    def _read_again(self) -> None:
+        if self.found is not None:
+            # The layers may show the result of another run now.
+            layers, photograph = list(self.found.layers.values()), self.found.photograph
+            self.load(found_of(self._viewer, layers, photograph), self.other)
+
+    def _on_removed(self) -> None:
+        begun = self.review is not None and len(self.review.stack) > 0
+        self.close()
+        self.found = self.other = None
+        self.ended.emit(
+            "A layer under review was removed, so the review has ended. What you did is kept: open "
+            "the widget on the image again to take it up."
+            if begun
+            else ""
+        )
+
+    def add_region(self) -> Shapes:
+        """Add a shapes layer over the image with the polygon tool in hand."""
+        return add_region(self._viewer, self._sheets.placement if self._sheets is not None else {})
+
+    def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> Job | None:
+        """Write the corrections in a thread; None if that cannot begin."""
+        self.bench.settle()
+        if self.review is None or self._sheets is None or self.found is None:
+            return None
+        try:
+            order = Order.of(self.review, self.found, self._image, reviewed, region)
+        except FundusError as error:
+            self.failed.emit(error)
+            return None
+        revision = self._revision
+
+        def done(_: Path) -> None:
+            if revision == self._revision:
+                self._keeper.finish()
+
+        job = Job(lambda _: save_corrections(order, folder), self)
+        job.returned.connect(done)
+        job.ended.connect(self._on_saving_ended)
+        self._saving = job
+        return job.start()
+
+    def _on_saving_ended(self) -> None:
+        self._saving = None
+
+    def _state(self) -> Saved:
+        review, queue = self.review, self.bench.queue
+        if review is None or queue is None:
+            raise FundusError("There is no review to keep.")
+        labels = {code: array.copy() for code, array in review.labels.items()}
+        settings = {"order": queue.order, "lesion": queue.current.id if queue.current else None}
+        lesions, tables = list(review.lesions.values()), dict(review.tables)
+        return Saved(labels, tables, lesions, settings, history=review.stack.done)
+
+    def recover(self) -> None:
+        """Take up the unfinished review of this image."""
+        saved, sheets, review = self.unfinished, self._sheets, self.review
+        if saved is not None and sheets is not None and review is not None:
+            self.unfinished = None
+            sheets.claim()
+            take_up(saved, sheets, review, self._on_taken_up, self)
+
+    def _on_taken_up(self, saved: Saved) -> None:
+        self._start(saved, str(saved.settings.get("order", "highest")))
+        if self.bench.queue is not None and saved.settings.get("lesion") is not None:
+            self.bench.queue.select(saved.settings["lesion"])
+        self._keeper.keep(self._path)
+        self._keeper.touch()
+        self.bench.show()
+        self.loaded.emit()
+
+    def discard_unfinished(self) -> None:
+        """Delete the unfinished review, and keep the present one from now on."""
+        self.unfinished = None
+        if self._path is not None:
+            discard(self._path)
+        self._keeper.keep(self._path)
+        if self.review is not None and len(self.review.stack):
+            self._keeper.touch()
+
+    def close(self) -> None:
+        """End the review; what is unfinished is kept on the disk."""
+        self._stale.stop()
+        self.bench.settle()
+        self._keeper.flush()
+        self._keeper.keep(None)
+        if self._sheets is not None:
+            self._sheets.release()
+            self._sheets = None
+        self.unfinished = None
+        self.bench.end()
+
+    def forget(self) -> None:
+        """End everything: the widget was closed."""
+        if self._reading is not None:
+            self._reading.forget()
+            self._reading = None
+        self.close()
+        self.bench.forget()

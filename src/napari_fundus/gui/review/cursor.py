@@ -1,0 +1,187 @@
+"""The review in hand: its commands, the place in the queue, and what the viewer shows of it."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_fundus.gui.review.label_layers import Sheets
+from napari_fundus.gui.review.navigation import Navigator
+from napari_fundus.review.commands import Command
+from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.queue import Queue
+from napari_fundus.review.session import Review
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+__all__ = ["Bench"]
+
+
+class Bench(QObject):
+    """What a reviewer does, once a result lies ready: judge, go on, draw, undo.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    waiting
+        Whether labels are being read anew, so that no command may be given.
+    """
+
+    changed = Signal()
+    worked = Signal()
+    """A command was carried out, undone or done again."""
+
+    def __init__(
+        self, viewer: ViewerModel, waiting: Callable[[], bool], parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.review: Review | None = None
+        self.queue: Queue | None = None
+        self.zoomed = False
+        self._sheets: Sheets | None = None
+        self._waiting = waiting
+        self._navigator = Navigator(viewer, self._on_clicked)
+
+    @property
+    def current(self) -> Lesion | None:
+        """The lesion under review."""
+        return self.queue.current if self.queue is not None else None
+
+    @property
+    def mode(self) -> str:
+        """``"paint"`` or ``"erase"`` while such a tool is at hand in one of the layers."""
+        return self._sheets.mode if self._sheets is not None else "pan_zoom"
+
+    def begin(self, review: Review, order: str, sheets: Sheets) -> None:
+        """Take a review in hand."""
+        if sheets is not self._sheets:
+            sheets.painted.connect(self._on_painted)
+            sheets.mode_changed.connect(self.changed)
+        self._sheets, self.review = sheets, review
+        self.queue = Queue(review.lesions, order)
+        self._navigator.follow(next(iter(sheets.layers.values())))
+        sheets.ready_for(review.next_id)
+        self.show()
+
+    def end(self) -> None:
+        """Put the review away."""
+        self._sheets = self.review = None
+        self._navigator.clear()
+
+    def forget(self) -> None:
+        """End everything: the widget was closed."""
+        self.end()
+        self._navigator.forget()
+
+    def judge(self, what: str, *arguments: Any) -> None:
+        """Accept, reject or relabel the lesion under review, and go on to the next open one."""
+        self.settle()
+        lesion, review, queue = self.current, self.review, self.queue
+        if lesion is None or review is None or queue is None or self._waiting():
+            return
+        if what == "relabel" and self._sheets is not None:
+            self._sheets.add(review, *arguments)
+        command = getattr(review, what)(lesion.id, *arguments)
+        queue.next_open()
+        self._after(command)
+
+    def step(self, count: int) -> None:
+        """Go forwards or backwards in the queue."""
+        if self.queue is not None:
+            self.queue.step(count)
+            self.show()
+
+    def select(self, identity: int) -> None:
+        """Go to a lesion, wherever it stands."""
+        if self.queue is not None and self.review is not None and identity in self.review.lesions:
+            if not self.queue.select(identity):
+                self.queue.arrange(self.queue.order)
+                self.queue.select(identity)
+            self.zoomed = True
+            self.show()
+
+    def arrange(self, order: str, lesion: str | None) -> None:
+        """Put the queue in another order, and begin at its start."""
+        if self.queue is not None:
+            self.queue.arrange(order, lesion)
+            self.queue.position = 0
+            self.show()
+
+    def toggle_zoom(self) -> None:
+        """Show the whole image, or the lesion."""
+        self.zoomed = not self.zoomed
+        if not self.zoomed:
+            self._navigator.show_all()
+        self.show()
+
+    def draw(self, code: str) -> None:
+        """Take the brush for a class, or put it down."""
+        if self._sheets is not None and self.review is not None:
+            self._sheets.add(self.review, code)
+            self._sheets.hold("paint", code)
+            self.changed.emit()
+
+    def erase(self) -> None:
+        """Take the eraser for the class of the lesion under review, or put it down."""
+        if self._sheets is not None:
+            lesion = self.current
+            code = lesion.lesion if lesion is not None else next(iter(self._sheets.layers))
+            self._sheets.hold("erase", code)
+            self.changed.emit()
+
+    def undo(self) -> None:
+        """Take the last command back."""
+        self.settle()
+        if self.review is not None and not self._waiting():
+            self._after(self.review.undo(), back=True)
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self.settle()
+        if self.review is not None and not self._waiting():
+            self._after(self.review.redo(), back=True)
+
+    def settle(self) -> None:
+        """Take note of strokes that napari has not yet told of in full."""
+        if self._sheets is not None:
+            self._sheets.settle()
+
+    def _on_painted(self, code: str, pixels: Any, before: Any) -> None:
+        if self.review is not None:
+            self._after(self.review.stroke(code, pixels, before))
+
+    def _after(self, command: Command | None, *, back: bool = False) -> None:
+        """Show what a command did; `back` goes to the lesion that it is about."""
+        if command is not None and self.review is not None and self.queue is not None:
+            if self._sheets is not None:
+                self._sheets.claim()
+                codes = {row.code for row in command.rows}
+                self._sheets.show_tables({c: self.review.tables[c] for c in codes})
+                self._sheets.ready_for(self.review.next_id)
+            self.queue.refresh()
+            if back and command.focus is not None:
+                self.queue.select(command.focus)
+            self.worked.emit()
+        self.show()
+
+    def show(self) -> None:
+        """Mark the lesion under review, and tell the widget."""
+        lesion = self.current
+        if lesion is None:
+            self._navigator.clear()
+        else:
+            self._navigator.show(lesion, zoom=self.zoomed)
+            if self._sheets is not None and self.mode == "pan_zoom":
+                self._sheets.activate(lesion.lesion)
+        self.changed.emit()
+
+    def _on_clicked(self, point: tuple[float, float]) -> None:
+        if self.review is not None:
+            lesion = self.review.at(*point)
+            if lesion is not None:
+                self.select(lesion.id)

@@ -1,0 +1,238 @@
+"""The labels layers under review: written to, painted on, and watched."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_fundus.gui.layers.add_in_steps import Arrivals
+from napari_fundus.gui.layers.build import label_colormap
+from napari_fundus.gui.layers.napari_compat import stroke_pixels
+from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.review.result_layers import Found
+from napari_fundus.review.loading import plain_table
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels
+
+    from napari_fundus.review.session import Review
+
+__all__ = ["Sheets"]
+
+_BRUSH_SHARE = 400
+"""The brush is as wide as this part of the image's longer side."""
+
+
+class Sheets(QObject):
+    """The layers of one result, a class each.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    found
+        The result.
+    """
+
+    painted = Signal(str, object, object)
+    """A person painted or erased: class, flat indices, values before."""
+    overtaken = Signal()
+    """Something else than the review changed a layer's labels."""
+    removed = Signal()
+    """A layer was taken out of the viewer."""
+    mode_changed = Signal()
+
+    def __init__(self, viewer: ViewerModel, found: Found) -> None:
+        super().__init__()
+        self._viewer, self._found = viewer, found
+        self.layers: dict[str, Labels] = dict(found.layers)
+        self._own = False
+        self._claimed = False
+        self._next_id = 1
+        self._links: list[tuple[Any, Any]] = []
+        self._strokes: dict[str, list[Any]] = {}
+        self._arrivals = Arrivals(viewer)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self.settle)
+        for code, layer in self.layers.items():
+            self._watch(code, layer)
+        self._link(viewer.layers.events.removed, self._on_removed)
+
+    def _link(self, emitter: Any, action: Any) -> None:
+        emitter.connect(action)
+        self._links.append((emitter, action))
+
+    def _watch(self, code: str, layer: Labels) -> None:
+        self._link(layer.events.paint, lambda event, code=code: self._on_paint(code, event))
+        self._link(layer.events.features, self._on_features)
+        self._link(layer.events.mode, self._on_mode)
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Where the layers lie."""
+        return placement_of(next(iter(self.layers.values())))
+
+    @property
+    def mode(self) -> str:
+        """The tool in hand, if one of these layers is active."""
+        active = self._viewer.layers.selection.active
+        mine = any(layer is active for layer in self.layers.values())
+        return str(active.mode) if mine and active is not None else "pan_zoom"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Change layers without hearing of it."""
+        before, self._own = self._own, True
+        try:
+            yield
+        finally:
+            self._own = before
+
+    def array(self, code: str) -> npt.NDArray[Any]:
+        """Return the labels that a layer shows: the very array."""
+        array: npt.NDArray[Any] = self.layers[code].data
+        return array
+
+    def take(self, labels: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Let the layers show arrays that could not be changed in place."""
+        for code, array in labels.items():
+            if self.layers[code].data is not array:
+                self.put(code, array)
+
+    def put(self, code: str, array: npt.NDArray[Any]) -> None:
+        """Let a layer show other labels."""
+        layer = self.layers[code]
+        with self._alone():
+            data = layer.data
+            if isinstance(data, np.ndarray) and data.flags.writeable and data.dtype == array.dtype:
+                np.copyto(data, array)
+                layer.refresh(extent=False)
+            else:
+                layer.data = array
+
+    def add(self, review: Review, code: str) -> None:
+        """Add a layer for a class that the result does not have; it comes a turn later."""
+        from napari.layers import Labels
+
+        if code in review.labels:
+            return
+        like = next(iter(self.layers.values()))
+        empty = np.zeros(like.data.shape, like.data.dtype)
+        table = plain_table([])
+        known = {
+            k: v
+            for k, v in like.metadata.get(METADATA_KEY, {}).items()
+            if k in ("provenance", "source")
+        }
+        layer = Labels(
+            empty,
+            name=f"{like.name.rpartition(': ')[0] or 'review'}: {code}",
+            colormap=label_colormap(code),
+            opacity=like.opacity,
+            features=table,
+            metadata={METADATA_KEY: {**known, "kind": "labels", "lesion": code}},
+            **self.placement,
+        )
+        self.layers[code] = self._found.layers[code] = layer
+        self._watch(code, layer)
+        self.ready_for(self._next_id)
+        review.add_class(code, layer.data, table)
+        self._arrivals.add(layer)
+
+    def arrive(self) -> None:
+        """Let the layers of new classes come now."""
+        self._arrivals.finish()
+
+    def write(self, code: str, pixels: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
+        """Set pixels in a layer, and show just those."""
+        layer = self.layers[code]
+        if not layer.visible:  # nothing is drawn, and napari has no slice of it to bring up to date
+            layer.data.reshape(-1)[pixels] = values
+            return
+        with self._alone():
+            layer.data_setitem(np.unravel_index(pixels, layer.data.shape), values)
+
+    def show_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Give the layers their features."""
+        with self._alone():
+            for code, table in tables.items():
+                self.layers[code].features = table
+
+    def ready_for(self, identity: int) -> None:
+        """Let the next stroke in any layer have this id."""
+        self._next_id = identity
+        for layer in self.layers.values():
+            if layer.selected_label != identity:
+                layer.selected_label = identity
+
+    def claim(self) -> None:
+        """Tell the panel of results that a person changed these layers: its sliders let go."""
+        if not self._claimed:
+            self._claimed = True
+            with self._alone():
+                for layer in self.layers.values():
+                    layer.events.paint(value=[])
+
+    def activate(self, code: str) -> None:
+        """Make a class's layer the active one."""
+        layer = self.layers.get(code)
+        if layer is not None and self._viewer.layers.selection.active is not layer:
+            self._arrivals.bring(layer)
+            self._viewer.layers.selection.active = layer
+
+    def hold(self, mode: str, code: str) -> None:
+        """Take a tool for a class; put it down if it is in hand."""
+        layer = self.layers[code]
+        self._arrivals.bring(layer)
+        again = self.mode == mode and self._viewer.layers.selection.active is layer
+        for each in self.layers.values():
+            each.mode = "pan_zoom"
+        self.activate(code)
+        if not again:
+            layer.visible = True
+            layer.brush_size = max(round(max(layer.data.shape) / _BRUSH_SHARE), 2)
+            layer.selected_label = self._next_id
+            layer.mode = mode
+
+    def _on_paint(self, code: str, event: Any) -> None:
+        if self._own or not event.value:
+            return
+        # napari tells of some strokes before it has changed the pixels.
+        self._strokes.setdefault(code, []).extend(event.value)
+        self._later.start(0)
+
+    def settle(self) -> None:
+        """Tell of the strokes that were made meanwhile; those of a class count as one."""
+        self._later.stop()
+        strokes, self._strokes = self._strokes, {}
+        for code, stroke in strokes.items():
+            pixels, before = stroke_pixels(self.layers[code], stroke)
+            self.painted.emit(code, pixels, before)
+
+    def _on_features(self, event: Any = None) -> None:
+        if not self._own:
+            self.overtaken.emit()
+
+    def _on_mode(self, event: Any = None) -> None:
+        self.mode_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        if any(event.value is layer for layer in self.layers.values()):
+            self.removed.emit()
+
+    def release(self) -> None:
+        """Stop watching the layers."""
+        self._later.stop()
+        self._arrivals.stop()
+        for emitter, action in self._links:
+            emitter.disconnect(action)
+        self._links = []

@@ -1,0 +1,146 @@
+"""The results in a viewer that can be reviewed: their labels layers, class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image, Labels
+
+from napari_fundus.gui.controls.layer_choice import is_photograph
+from napari_fundus.gui.evaluate.choices import lesion_layers
+from napari_fundus.gui.layers.placement import METADATA_KEY, as_array
+from napari_fundus.lesions import DR_EVIDENCE, parse_lesion
+from napari_fundus.review.loading import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.components import ViewerModel
+
+__all__ = ["Found", "bring_to_sight", "find_results", "found_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One detector's labels over one photograph.
+
+    Attributes
+    ----------
+    layers
+        Class code to its layer.
+    photograph
+        What they were found in, where that is in the viewer.
+    detector
+        Its name.
+    image
+        The image's name.
+    provenance
+        Of the run, as plain values.
+    """
+
+    layers: dict[str, Labels]
+    photograph: Image | None = None
+    detector: str = ""
+    image: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What a person reads in the list."""
+        return " · ".join(part for part in (self.detector, self.image) if part) or "labels"
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """Tells two results apart: by the identity of their layers."""
+        return tuple(id(layer) for layer in self.layers.values())
+
+    def parts(self) -> dict[str, Part]:
+        """Return what the layers show; quick, for the main thread."""
+        return {
+            code: Part(as_array(layer.data), layer.features.copy(), _threshold(layer))
+            for code, layer in self.layers.items()
+        }
+
+
+def find_results(viewer: ViewerModel) -> list[Found]:
+    """Return the results whose labels are in the viewer, the newest first."""
+    groups: dict[tuple[Any, ...], list[Labels]] = {}
+    for layer in viewer.layers:
+        known = _known(layer)
+        if known.get("kind") != "labels" or known.get("lesion") == DR_EVIDENCE:
+            continue
+        if isinstance(layer, Labels) and layer.ndim == 2:
+            told = known.get("provenance", {})
+            key = (id(known.get("source")), told.get("detector"), told.get("created"))
+            groups.setdefault(key, []).append(layer)
+    return [found_of(viewer, layers) for layers in reversed(groups.values())]
+
+
+def bring_to_sight(viewer: ViewerModel, found: Found, other: Found | None) -> None:
+    """Show the labels of a result, and hide other results on the picture, of the same colours.
+
+    Where *Evaluate* or *Compare* have laid their colours over the results, all stays as it is.
+    """
+    mine = set(found.key) | (set() if other is None else set(other.key))
+    own = found.provenance, {} if other is None else other.provenance
+    if any(_known(x).get("kind") == "outcome" and x.visible for x in viewer.layers):
+        return
+    for layer in lesion_layers(viewer, next(iter(found.layers.values()))):
+        known = _known(layer)
+        if id(layer) in mine:
+            layer.visible = True
+        elif known.get("kind") in ("labels", "boxes") and known.get("provenance") not in own:
+            layer.visible = False
+
+
+def found_of(
+    viewer: ViewerModel, layers: Sequence[Labels], photograph: Image | None = None
+) -> Found:
+    """Return given labels layers as a result; classes are told by metadata, else by name."""
+    by_class: dict[str, Labels] = {}
+    for layer in layers:
+        lesion = _known(layer).get("lesion") or _class_in(layer.name)
+        by_class.setdefault(str(lesion), layer)
+    about = _known(layers[0])
+    told = dict(about.get("provenance", {}))
+    source = photograph if photograph is not None else _photograph(viewer, layers[0], about, told)
+    name = source.name if source is not None else str(told.get("image_name", ""))
+    return Found(by_class, source, str(told.get("detector", "")), name, told)
+
+
+def _known(layer: Any) -> dict[str, Any]:
+    known = layer.metadata.get(METADATA_KEY, {})
+    return known if isinstance(known, dict) else {}
+
+
+def _threshold(layer: Labels) -> float:
+    value = _known(layer).get("threshold")
+    return float("nan") if value is None else float(value)
+
+
+def _class_in(name: str) -> str:
+    words = [name, *name.replace(":", " ").replace("_", " ").split()]
+    found = [lesion for word in words if (lesion := parse_lesion(word)) is not None]
+    return str(found[0]) if found else name
+
+
+def _photograph(
+    viewer: ViewerModel, layer: Labels, about: dict[str, Any], told: dict[str, Any]
+) -> Image | None:
+    """Return the photograph that the layer says it belongs to, else the likeliest one."""
+    photographs = [x for x in viewer.layers if is_photograph(x) and x.ndim == 2]
+    source = about.get("source")
+    for candidate in photographs:
+        if candidate is source:
+            return candidate
+    shape = np.shape(as_array(layer.data))
+    fitting = [x for x in photographs if _shape(x) == shape]
+    named = [x for x in fitting if x.name == told.get("image_name")]
+    return (named or fitting or [None])[-1]
+
+
+def _shape(layer: Image) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(data.shape[:2])

@@ -1,0 +1,108 @@
+"""Measures of the field by the protocols that papers use: arrays in, figures out."""
+
+from __future__ import annotations
+
+from napari_fundus.metrics.average_precision import InstanceMap
+from napari_fundus.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
+from napari_fundus.metrics.calibration import (
+    Reliability,
+    Temperature,
+    brier_score,
+    cross_fitted,
+    fit_temperature,
+    logits_of,
+    reliability,
+    top_class,
+)
+from napari_fundus.metrics.classification import (
+    PUBLISHED_SENSITIVITY,
+    PUBLISHED_SPECIFICITY,
+    BinaryScores,
+    GradedImages,
+    RocBand,
+    RocCurve,
+    RocPoint,
+)
+from napari_fundus.metrics.confusion import Confusion
+from napari_fundus.metrics.curves import Curve
+from napari_fundus.metrics.froc import Froc
+from napari_fundus.metrics.froc_curve import (
+    CPM_POINTS,
+    ROC_POINTS,
+    FrocCurve,
+    FrocSummary,
+    OperatingPoint,
+)
+from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge, judge_detections
+from napari_fundus.metrics.localization import (
+    LOCALIZATION_THRESHOLD,
+    LOCALIZATION_THRESHOLDS,
+    PUBLISHED_LOCALIZATION,
+    LocalizationCounts,
+    PublishedLocalization,
+    WeakLocalization,
+)
+from napari_fundus.metrics.overlap import (
+    LesionCounts,
+    PixelOverlap,
+    compare_with_truth,
+    lesion_counts,
+    pixel_overlap,
+)
+from napari_fundus.metrics.precision_recall import (
+    ExactPixelCounts,
+    PixelCounts,
+    PrecisionRecallCurve,
+    aupr,
+)
+from napari_fundus.metrics.regions import normalized
+
+__all__ = [
+    "CPM_POINTS",
+    "LOCALIZATION_THRESHOLD",
+    "LOCALIZATION_THRESHOLDS",
+    "PUBLISHED_LOCALIZATION",
+    "PUBLISHED_SENSITIVITY",
+    "PUBLISHED_SPECIFICITY",
+    "ROC_POINTS",
+    "BinaryScores",
+    "Confusion",
+    "Curve",
+    "ExactPixelCounts",
+    "Froc",
+    "FrocCurve",
+    "FrocSummary",
+    "GradedImages",
+    "InstanceMap",
+    "Interval",
+    "Judgement",
+    "LesionCounts",
+    "LocalizationCounts",
+    "OperatingPoint",
+    "PixelCounts",
+    "PixelOverlap",
+    "PrecisionRecallCurve",
+    "PublishedLocalization",
+    "Reliability",
+    "RocBand",
+    "RocCurve",
+    "RocPoint",
+    "Temperature",
+    "TrueLesions",
+    "WeakLocalization",
+    "aupr",
+    "bootstrap_interval",
+    "bootstrap_intervals",
+    "brier_score",
+    "compare_with_truth",
+    "cross_fitted",
+    "fit_temperature",
+    "judge",
+    "judge_detections",
+    "lesion_counts",
+    "logits_of",
+    "normalized",
+    "pixel_overlap",
+    "reliability",
+    "top_class",
+]

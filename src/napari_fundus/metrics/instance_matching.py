@@ -1,0 +1,208 @@
+"""True and found lesions of one image and class matched by COCO's rules, counted by pycocotools."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus.results.objects import LesionObject
+from napari_fundus.results.rle import encode_runs
+
+__all__ = [
+    "IOU_LEVELS",
+    "MAIN_LEVELS",
+    "MOST_DETECTIONS",
+    "SIZE_BOUNDS",
+    "MatchedObjects",
+    "match_objects",
+    "size_names",
+]
+
+MAIN_LEVELS: tuple[float, ...] = (0.35, 0.5, 0.75)
+"""Intersections over union at which the Mask R-CNN paper counts a lesion as found."""
+
+IOU_LEVELS: tuple[float, ...] = (0.35, *(round(0.5 + 0.05 * step, 2) for step in range(10)))
+"""All levels counted: the paper's, and COCO's ten from .50 to .95."""
+
+SIZE_BOUNDS: tuple[float, ...] = (8.0, 16.0, 32.0)
+"""Equivalent diameters that part small from large lesions, in pixels of the original image."""
+
+MOST_DETECTIONS = 1000
+"""Detections of a class that count in one image, the surest first; COCO's own 100 are too few."""
+
+_EVERY_SIZE = (0.0, 1e12)
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedObjects:
+    """What of one class was found in one image.
+
+    Attributes
+    ----------
+    lesions
+        Number of true lesions.
+    scores
+        float64, shape (D,), of the detections that count, the surest first.
+    hit
+        bool, shape (levels, D): whether a detection is a lesion, at each of `IOU_LEVELS`.
+    of_size
+        int64, shape (sizes,): true lesions of each size, the smallest first.
+    found_of_size
+        int64, shape (levels of `MAIN_LEVELS`, sizes): those of them that are found.
+    """
+
+    lesions: int
+    scores: npt.NDArray[np.float64]
+    hit: npt.NDArray[np.bool_]
+    of_size: npt.NDArray[np.int64]
+    found_of_size: npt.NDArray[np.int64]
+
+
+def size_names(bounds: Sequence[float] = SIZE_BOUNDS) -> tuple[str, ...]:
+    """Return the sizes by name, the smallest first.
+
+    Examples
+    --------
+    >>> size_names()
+    ('< 8 px', '8–16 px', '16–32 px', '≥ 32 px')
+    """
+    between = [f"{low:g}–{high:g} px" for low, high in pairwise(bounds)]
+    return (f"< {bounds[0]:g} px", *between, f"≥ {bounds[-1]:g} px")
+
+
+def match_objects(
+    truth: Sequence[LesionObject],
+    found: Sequence[LesionObject],
+    shape: tuple[int, int],
+    *,
+    bounds: Sequence[float] = SIZE_BOUNDS,
+    most: int = MOST_DETECTIONS,
+) -> MatchedObjects:
+    """Match the lesions of one class in one image.
+
+    The detections take their turn by falling score; each takes, of the true lesions that none took
+    before it, the one with which its intersection over union is largest, if that reaches the
+    level. For the recall of a size, lesions of that size come before all others (COCO's rule for
+    its ranges of areas).
+
+    Parameters
+    ----------
+    truth, found
+        Of one class. Masks may overlap.
+    shape
+        Height and width of the image.
+    bounds
+        Equivalent diameters between the sizes, rising, in px.
+    most
+        Detections that count, the surest first.
+
+    Notes
+    -----
+    Masks go to pycocotools as run lengths made of their boxes; no mask of the whole image is
+    allocated. Its matching takes a time that grows with detections times lesions, so it is given
+    one cluster of lesions and detections that reach the lowest level with each other at a time:
+    what reaches it with nothing else cannot match anything else.
+    """
+    kept = sorted(found, key=lambda item: -item.score)[:most]
+    scores = np.array([item.score for item in kept], np.float64)
+    hit = np.zeros((len(IOU_LEVELS), len(kept)), np.bool_)
+    areas = np.array([int(item.mask.sum()) for item in truth], np.int64)
+    limits = [0.0, *(math.pi / 4 * bound**2 for bound in bounds), _EVERY_SIZE[1]]
+    of_size = np.histogram(areas, limits)[0].astype(np.int64)
+    found_of_size = np.zeros((len(MAIN_LEVELS), len(of_size)), np.int64)
+    overlap = _overlap(truth, kept, shape)
+    for lesions, near in _clusters(overlap):
+        cluster = _Cluster(
+            areas[lesions], [kept[place] for place in near], overlap[near][:, lesions]
+        )
+        hit[:, near] = cluster.matches(IOU_LEVELS, _EVERY_SIZE)[0]
+        size_of = np.digitize(areas[lesions], limits) - 1
+        for size in np.unique(size_of):
+            # An area is a whole number and a limit is not: no lesion is of two sizes.
+            area = (limits[size], limits[size + 1])
+            found_of_size[:, size] += cluster.matches(MAIN_LEVELS, area)[1]
+    return MatchedObjects(len(truth), scores, hit, of_size, found_of_size)
+
+
+def _overlap(
+    truth: Sequence[LesionObject], found: Sequence[LesionObject], shape: tuple[int, int]
+) -> npt.NDArray[np.float64]:
+    """Return intersections over union, shape (detections, lesions)."""
+    from pycocotools import mask
+
+    if not truth or not found:
+        return np.zeros((len(found), len(truth)))
+    told = mask.iou(_encoded(found, shape), _encoded(truth, shape), [0] * len(truth))
+    return np.asarray(told, np.float64).reshape(len(found), len(truth))
+
+
+def _encoded(objects: Sequence[LesionObject], shape: tuple[int, int]) -> list[dict[str, Any]]:
+    return [
+        {"size": list(shape), "counts": encode_runs(item.mask, (item.row, item.col), shape)}
+        for item in objects
+    ]
+
+
+def _clusters(
+    overlap: npt.NDArray[np.float64],
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Yield the lesions and the detections of each cluster that has both, in their order."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    found, lesions = np.nonzero(overlap >= IOU_LEVELS[0])
+    if not len(found):
+        return
+    count = sum(overlap.shape)
+    links = coo_array((np.ones(len(found)), (found, len(overlap) + lesions)), (count, count))
+    _, cluster = connected_components(links, directed=False)
+    for number in np.unique(cluster[found]):
+        members = np.flatnonzero(cluster == number)
+        is_found = members < len(overlap)
+        yield members[~is_found] - len(overlap), members[is_found]
+
+
+class _Cluster:
+    """What pycocotools is given as an image of its own.
+
+    Its public ``evaluate`` prints to the terminal, where a report may be on its way; the step below
+    it, which is taken here, does not.
+    """
+
+    def __init__(
+        self,
+        areas: npt.NDArray[np.int64],
+        found: Sequence[LesionObject],
+        overlap: npt.NDArray[np.float64],
+    ) -> None:
+        from pycocotools.cocoeval import COCOeval
+
+        self._judge = COCOeval(iouType="segm")
+        self._judge._gts[1, 1] = [
+            {"id": number, "area": int(area), "ignore": 0, "iscrowd": 0}
+            for number, area in enumerate(areas, start=1)
+        ]
+        self._judge._dts[1, 1] = [
+            {"id": number, "area": int(item.mask.sum()), "score": item.score}
+            for number, item in enumerate(found, start=1)
+        ]
+        self._judge.ious[1, 1] = overlap
+        self._count = len(found)
+
+    def matches(
+        self, levels: Sequence[float], area: tuple[float, float]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+        """Return which detections are hits, (levels, D), and how many lesions of an area are found.
+
+        The second has shape (levels,).
+        """
+        self._judge.params.iouThrs = np.array(levels)
+        told = self._judge.evaluateImg(1, 1, list(area), self._count)
+        counts = np.asarray(told["gtIgnore"]) == 0
+        return told["dtMatches"] > 0, ((told["gtMatches"] > 0) & counts).sum(axis=1)

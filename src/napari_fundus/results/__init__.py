@@ -1,0 +1,1 @@
+"""What a detector finds: maps, labels, objects, tables, and edits of them."""

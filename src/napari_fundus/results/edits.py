@@ -1,0 +1,143 @@
+"""Labels that a person drew or changed, as a result that can be exported like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_fundus import __version__
+from napari_fundus.errors import FundusError
+from napari_fundus.gui.layers.placement import METADATA_KEY, as_array
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
+
+__all__ = ["detections_of_layer", "with_labels"]
+
+
+def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> Detections:
+    """Return `detections` with the labels of some classes replaced by those that a person made.
+
+    The maps are moved just across their thresholds where the person disagrees with them, so that
+    table, outlines and masks follow. Lesions that touch become one, except where the result is of
+    objects: there each label is an object, with the score that it had, and 1 for a new one.
+
+    Parameters
+    ----------
+    detections
+        The result as it now stands.
+    edited
+        Class code to labels: any integer dtype, shape (H, W); not 0 means lesion.
+    """
+    maps: dict[str, npt.NDArray[np.float32]] = {}
+    for code, probability in detections.probability.items():
+        labels = edited.get(code, detections.labels[code])
+        if labels.shape != detections.shape:
+            raise FundusError(
+                f"The labels of {code} have shape {labels.shape}, the image {detections.shape}."
+            )
+        smallest = float(np.finfo(np.float32).tiny)
+        level = np.float32(max(detections.thresholds[code], smallest))
+        values = probability.copy()
+        inside = labels > 0
+        values[inside] = np.maximum(values[inside], level)
+        outside = ~inside & (values >= level)
+        values[outside] = np.nextafter(level, np.float32(0))
+        maps[code] = values
+    names = tuple(sorted({*detections.provenance.edited, *edited}))
+    objects = _objects(detections, edited) if detections.objects else []
+    if objects:
+        drawn = score_maps(objects, maps, detections.shape)
+        maps = {code: np.maximum(drawn[code], values) for code, values in maps.items()}
+    return replace(
+        detections,
+        probability=maps,
+        objects=tuple(objects),
+        min_area=1,
+        provenance=detections.provenance.model_copy(update={"edited": names}),
+    )
+
+
+def _objects(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> list[LesionObject]:
+    """Return each label as an object, with the score of the one that most of its pixels show."""
+    objects: list[LesionObject] = []
+    for code, probability in detections.probability.items():
+        level = np.float32(detections.thresholds[code])
+        labels = edited.get(code, detections.labels[code])
+        for drawn in objects_of_labels(labels, lesion=code):
+            values = probability[drawn.window][drawn.mask]
+            scores, counts = np.unique(values[values >= level], return_counts=True)
+            score = float(scores[counts.argmax()]) if scores.any() else drawn.score
+            objects.append(replace(drawn, score=score))
+    return objects
+
+
+def _same_parts(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
+    """Tell whether two label images cut the same pixels into the same parts."""
+    pixels = np.flatnonzero(labels)
+    if not np.array_equal(pixels, np.flatnonzero(others)):
+        return False
+    ids = np.stack([a.reshape(-1)[pixels].astype(np.int64) for a in (labels, others)])
+    return len(np.unique(ids, axis=1).T) == len(np.unique(ids[0])) == len(np.unique(ids[1]))
+
+
+def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
+    """Return the lesions of one layer as a result, for a writer.
+
+    Parameters
+    ----------
+    data
+        The layer's data: labels of one class, or points or boxes of a result.
+    meta
+        The layer's attributes, as napari gives them to writers.
+
+    Returns
+    -------
+    Detections
+        The layer's class alone. Labels count as they now are; where they differ from what the
+        detector found, the provenance says that they were edited. Labels without a provenance
+        are reported as drawn by hand.
+    """
+    known = meta.get("metadata", {}).get(METADATA_KEY, {})
+    found = known.get("detections")
+    if isinstance(found, Detections):
+        code = known["lesion"]
+        one = replace(
+            found,
+            probability={code: found.probability[code]},
+            thresholds={code: found.thresholds[code]},
+            heatmap={},
+            objects=found.objects_of(code),
+        )
+        if known.get("kind") != "labels":
+            return one
+        labels = as_array(data)
+        shown = one.labels[code]
+        # Objects may touch, so that which pixels belong to which counts as well.
+        same = _same_parts(labels, shown) if one.objects else np.array_equal(labels > 0, shown > 0)
+        if same:
+            return one
+        return with_labels(one, {code: labels})
+    labels = as_array(data)
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise FundusError(
+            f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
+            "two-dimensional labels layer: nothing can be written as lesions."
+        )
+    code = str(known.get("lesion", meta.get("name", "lesion")))
+    shape = (labels.shape[0], labels.shape[1])
+    return Detections(
+        provenance=Provenance(
+            detector="by hand",
+            detector_version="1",
+            package_version=__version__,
+            image_name=str(meta.get("name", "labels")),
+            image_shape=shape,
+            edited=(code,),
+        ),
+        probability={code: (labels > 0).astype(np.float32)},
+        thresholds={code: 0.5},
+    )

@@ -1,0 +1,1 @@
+"""The machine below: devices, files, progress and cancelling, preferences."""

@@ -1,0 +1,243 @@
+"""Which device a detector runs on, why another cannot be used, and what to do out of memory."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from napari_fundus.errors import DeviceError
+from napari_fundus.runtime.preferences import preferences
+
+__all__ = [
+    "CPU",
+    "Device",
+    "DeviceStatus",
+    "Precision",
+    "available_devices",
+    "call_on_release",
+    "choose_device",
+    "is_lost",
+    "preferred_precision",
+    "release_memory",
+]
+
+_LOG = logging.getLogger(__name__)
+
+Precision = Literal["float32", "bfloat16"]
+"""Arithmetic of a network's layers, as torch names it."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place to compute.
+
+    Attributes
+    ----------
+    name
+        As torch spells it: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+    title
+        For people: the model of the GPU.
+    memory_bytes
+        Total memory, 0 where unknown.
+    """
+
+    name: str
+    title: str
+    memory_bytes: int = 0
+
+    @property
+    def kind(self) -> str:
+        """``"cpu"``, ``"cuda"`` or ``"mps"``."""
+        return self.name.partition(":")[0]
+
+
+CPU = Device("cpu", "CPU")
+
+_lost: set[str] = set()
+"""Names of the GPUs that stopped to answer this process."""
+
+
+@dataclass(frozen=True)
+class DeviceStatus:
+    """The devices found, and why there is no GPU among them.
+
+    Attributes
+    ----------
+    devices
+        Usable devices, the fastest first; the CPU is always the last.
+    reason
+        Why no GPU can be used, for people; empty if one can.
+    """
+
+    devices: tuple[Device, ...]
+    reason: str = ""
+
+
+def available_devices() -> DeviceStatus:
+    """Look for devices. This imports torch, which takes seconds the first time."""
+    import torch
+
+    found: list[Device] = []
+    reason = ""
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(index)
+            found.append(Device(f"cuda:{index}", properties.name, properties.total_memory))
+    elif torch.backends.mps.is_available():
+        found.append(Device("mps", "Apple GPU"))
+    elif torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        reason = (
+            "This installation of PyTorch is for CPUs only. Install a CUDA build "
+            "(see pytorch.org) to use an NVIDIA GPU."
+        )
+    else:
+        reason = (
+            f"PyTorch was built for CUDA {torch.version.cuda}, but found no usable NVIDIA GPU: "
+            "none is fitted, its driver is missing, or the driver is too old."
+        )
+    return DeviceStatus((*found, CPU), reason)
+
+
+def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",)) -> Device:
+    """Return the device to run on.
+
+    Parameters
+    ----------
+    request
+        ``"auto"`` for the one that is preferred (see `napari_fundus.runtime.preferences`) or else
+        the fastest that works, or a name such as ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    supported
+        Kinds that the detector can use. Where that is the CPU alone, torch is not imported.
+
+    Raises
+    ------
+    DeviceError
+        The device that was asked for cannot be used; the message says why.
+    """
+    kind = request.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise DeviceError(f"Unknown device {request!r}. Use auto, cpu, cuda, cuda:N or mps.")
+    if kind not in ("auto", *supported):
+        raise DeviceError(
+            f"This detector runs on {' or '.join(sorted(supported))} only, not on {request!r}."
+        )
+    remark = ""
+    if kind == "auto" and (chosen := preferences().device).partition(":")[0] in supported:
+        request, kind = chosen, chosen.partition(":")[0]
+        remark = " It is the preferred device: change that in the preferences, or name another."
+    if kind == "cpu" or set(supported) == {"cpu"}:
+        return CPU
+    status = available_devices()
+    for device in status.devices:
+        if device.name in _lost:
+            continue
+        if request in (device.name, device.kind) or (
+            request == "auto" and device.kind in supported
+        ):
+            return device
+    if _lost and request != "auto":
+        raise DeviceError(
+            f"{request!r} cannot be used: {', '.join(sorted(_lost))} stopped to answer. Start the "
+            "program again once it works, or run on the CPU."
+        )
+    raise DeviceError(
+        f"{request!r} cannot be used here. "
+        + (status.reason or f"Found: {', '.join(d.name for d in status.devices)}.")
+        + remark
+    )
+
+
+def preferred_precision(device: Device) -> Precision:
+    """Return the arithmetic that is preferred, or else the fastest safe one on `device`.
+
+    Half-width floats pay only where the hardware multiplies them: most CPUs emulate bfloat16, and
+    are then slower with it than with float32. So a CPU is asked for AVX512-BF16 or AMX, a GPU for
+    compute capability 8.0; Apple's GPUs run in float32.
+    """
+    if device.kind == "mps":
+        return "float32"
+    if (chosen := preferences().precision) != "auto":
+        return chosen
+    import torch
+
+    if device.kind == "cuda":
+        major, _ = torch.cuda.get_device_capability(device.name)
+        # Cards of AMD report their own numbers; torch knows which of them have it.
+        has = torch.cuda.is_bf16_supported() if torch.version.hip else major >= 8
+        return "bfloat16" if has else "float32"
+    return "bfloat16" if _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    import torch
+
+    query = getattr(torch.cpu, "get_capabilities", None)
+    if query is not None:
+        found = query()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    # Older releases of torch tell it only here.
+    return any(
+        getattr(torch.cpu, name, bool)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def is_lost(device: Device, error: BaseException) -> bool:
+    """Whether `error` says that a GPU no longer answers; the process does not choose it again.
+
+    A GPU that is unplugged, falls off the bus, or whose driver dies, and one on which a kernel
+    failed, cannot be used again by the same process: every further call fails too.
+
+    Parameters
+    ----------
+    device
+        Where the work was done.
+    error
+        What ended it. A lack of memory is no such end.
+    """
+    if device.kind == "cpu" or not isinstance(error, RuntimeError):
+        return False
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    text = str(error)
+    if not any(words in text for words in ("CUDA error:", "HIP error:", "No CUDA GPUs")):
+        return False
+    _lost.add(device.name)
+    _LOG.warning("%s no longer answers: %s", device.title, text.partition("\n")[0])
+    return True
+
+
+_on_release: list[Callable[[], None]] = []
+
+
+def call_on_release(give_up: Callable[[], None]) -> None:
+    """Let `give_up`, which must not fail, be called whenever a GPU's memory is asked back."""
+    _on_release.append(give_up)
+
+
+def release_memory(device: Device | str) -> None:
+    """Give the memory that torch caches on `device`, or on any GPU for "auto", back to the system.
+
+    What is kept for later use is given up first, see :func:`call_on_release`. It never fails: it
+    is called where something else has failed already.
+    """
+    name = device if isinstance(device, str) else device.name
+    kind = name.partition(":")[0]
+    if kind == "cpu" or _lost or "torch" not in sys.modules:
+        return
+    import gc
+
+    import torch
+
+    for give_up in _on_release:
+        give_up()
+    gc.collect()
+    if kind != "mps":
+        torch.cuda.empty_cache()
+    if kind != "cuda" and torch.backends.mps.is_available():
+        torch.mps.empty_cache()

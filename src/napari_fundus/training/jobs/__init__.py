@@ -1,0 +1,1 @@
+"""A training as a file, run in a process of its own."""

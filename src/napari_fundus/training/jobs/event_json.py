@@ -1,0 +1,175 @@
+"""The events of a training as lines of JSON, so that it can run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from napari_fundus import errors
+from napari_fundus.errors import FundusError, TrainingError
+from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.monitor import Progress
+from napari_fundus.training.loop.events import (
+    CheckpointSaved,
+    EpochEnd,
+    Finished,
+    Patches,
+    Preview,
+    Started,
+    Step,
+    TrainingEvent,
+)
+
+__all__ = ["Failure", "Message", "decode", "encode"]
+
+_PATCHES = "patches.npz"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The training ended with an error.
+
+    Attributes
+    ----------
+    kind
+        Name of its class.
+    message
+        What it says.
+    """
+
+    kind: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Return the failure that `error` is; a stranger's names its class in the message too."""
+        if isinstance(error, FundusError):
+            return cls(type(error).__name__, str(error))
+        return cls(TrainingError.__name__, f"{type(error).__name__}: {error}")
+
+    def error(self) -> FundusError:
+        """Return the error again; one of an unknown class becomes a `TrainingError`."""
+        found = getattr(errors, self.kind, None) if self.kind in errors.__all__ else None
+        kind = cast("type[FundusError]", found or TrainingError)
+        return kind(self.message)
+
+
+Message = TrainingEvent | Progress | Failure
+"""What the process of a training tells."""
+
+_PLAIN: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (Started, Step, EpochEnd, CheckpointSaved, Finished, Progress, Failure)
+}
+
+
+def encode(message: Message, folder: Path) -> str:
+    """Return one line of JSON, without its end.
+
+    Parameters
+    ----------
+    message
+        An event, or how far the training is, or why it ended.
+    folder
+        Of the run: pictures are written beside it as ``preview-0001.npz`` and ``patches.npz``. Of
+        the previews the last two are kept.
+    """
+    name = type(message).__name__
+    if isinstance(message, Preview):
+        file = f"preview-{message.epoch + 1:04}.npz"
+        titles = np.array(list(message.images), dtype=np.str_)
+        arrays = {f"image_{n}": image for n, image in enumerate(message.images.values())}
+        _write_arrays(folder / file, {"titles": titles, **arrays})
+        for older in sorted(folder.glob("preview-*.npz"))[:-2]:
+            older.unlink(missing_ok=True)
+        content: dict[str, Any] = {"epoch": message.epoch, "file": file}
+    elif isinstance(message, Patches):
+        masks = {} if message.masks is None else {"masks": message.masks}
+        _write_arrays(folder / _PATCHES, {"images": message.images, **masks})
+        content = {"classes": list(message.classes), "file": _PATCHES}
+    else:
+        content = _adapter(name).dump_python(message, mode="json")
+    line = {"type": name, **_finite(content)}
+    return json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def decode(line: str, folder: Path) -> Message | None:
+    """Return what :func:`encode` was given.
+
+    Parameters
+    ----------
+    line
+        One line of JSON.
+    folder
+        Of the run, where the pictures lie.
+
+    Returns
+    -------
+    message
+        None for pictures that have been removed since: newer ones are on their way.
+
+    Raises
+    ------
+    TrainingError
+        The line is not one of ours.
+    """
+    try:
+        content = json.loads(line)
+        name = content.pop("type")
+        if name in _PLAIN:
+            return cast("Message", _adapter(name).validate_python(content))
+        if name in (Preview.__name__, Patches.__name__):
+            # A name alone: a line must not lead out of the folder.
+            arrays = _read_arrays(folder / Path(content["file"]).name)
+            if arrays is None:
+                return None
+            if name == Patches.__name__:
+                classes = tuple(map(str, content["classes"]))
+                return Patches(arrays["images"], arrays.get("masks"), classes)
+            titles = arrays["titles"].tolist()
+            images = {title: arrays[f"image_{n}"] for n, title in enumerate(titles)}
+            return Preview(int(content["epoch"]), images)
+    except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
+        raise TrainingError(f"{line[:200]!r} tells nothing of a training: {error}.") from error
+    raise TrainingError(f"{line[:200]!r} tells nothing of a training.")
+
+
+@lru_cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_PLAIN[name])
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` with what JSON has no word for as text, which pydantic reads as a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    with atomic_write(path, overwrite=True) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return dict(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error})") from error

@@ -1,0 +1,165 @@
+"""What learns in a run: the network, its optimizer, and the moving average of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, cast
+
+from napari_fundus.errors import CheckpointError
+from napari_fundus.training.loop import state
+from napari_fundus.training.loop.freezing import freeze
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.task import Task
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from lightning.fabric.wrappers import _FabricModule
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+__all__ = ["Learner", "load_weights", "make_optimizer"]
+
+
+class Learner:
+    """A network on its device, with all that changes when it makes a step.
+
+    Parameters
+    ----------
+    network
+        With its first weights, on the CPU.
+    task
+        Whose network it is.
+    settings
+        Scheme, optimizer and averaging.
+    fabric
+        Knows device, precision and how many processes there are.
+
+    Attributes
+    ----------
+    network
+        The network itself; :attr:`wrapped` is what a step is made with.
+    parameters, trainable
+        Number of weights, and of those that are trained.
+    """
+
+    _optimizer: Optimizer
+
+    def __init__(
+        self, network: nn.Module, task: Task, settings: TrainingSettings, fabric: Fabric
+    ) -> None:
+        import torch
+        from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+        self._fabric, self._clip_norm = fabric, settings.clip_norm
+        freeze(network, settings.scheme)
+        if task.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        self.network = network
+        self.parameters = sum(p.numel() for p in network.parameters())
+        self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        self.wrapped: nn.Module
+        if self.trainable:
+            self._optimizer = make_optimizer(task, network, settings)
+            # The task may keep some weights as they are, whatever the scheme.
+            self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+            self.wrapped, self._stepper = fabric.setup(network, self._optimizer)
+        else:
+            self.wrapped = network.to(fabric.device)
+        self._average = None
+        if settings.ema:
+            rule = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+            self._average = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.network if self._average is None else self._average.module
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of weights, gradients, what the optimizer gathers, and the average."""
+        copies = 1 if self._average is None else 2
+        return 4 * (self.parameters * copies + 3 * self.trainable)
+
+    def set_rate(self, factor: float) -> float:
+        """Set each group's learning rate to `factor` times its first; return the first group's."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def gathering(self, *, last: bool) -> AbstractContextManager[None]:
+        """Return a block for one of a step's batches; other processes wait for the last only."""
+        module = cast("_FabricModule", self.wrapped)
+        block: AbstractContextManager[None] = self._fabric.no_backward_sync(
+            module, enabled=not last
+        )
+        return block
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to those since the last step."""
+        self._fabric.backward(loss)
+
+    def step(self) -> None:
+        """Follow the gradients, and forget them."""
+        if self._clip_norm:
+            self._fabric.clip_gradients(
+                self.wrapped, self._stepper, max_norm=self._clip_norm, error_if_nonfinite=False
+            )
+        self._stepper.step()
+        self._stepper.zero_grad()
+        if self._average is not None:
+            self._average.update_parameters(self.network)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all that a resumed run needs of it."""
+        tensors: dict[str, Tensor] = {}
+        for prefix, values in (
+            ("network.", self.network.state_dict()),
+            ("average.", self._average.state_dict() if self._average is not None else {}),
+            ("optimizer.", state.optimizer_tensors(self._optimizer) if self.trainable else {}),
+        ):
+            tensors.update({prefix + name: value for name, value in values.items()})
+        return tensors
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`tensors` gave."""
+        load_weights(self.network, state.part(tensors, "network."), "last")
+        if self._average is not None:
+            self._average.load_state_dict(state.part(tensors, "average."))
+        if self.trainable:
+            state.load_optimizer(self._optimizer, state.part(tensors, "optimizer."))
+
+
+def make_optimizer(task: Task, network: nn.Module, settings: TrainingSettings) -> Optimizer:
+    """Return the optimizer; each group keeps its first learning rate as ``"initial_lr"``."""
+    import torch
+
+    groups = list(task.parameter_groups(network, settings))
+    rate, decay = settings.learning_rate, settings.weight_decay
+    optimizer: Optimizer
+    if settings.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=settings.momentum)
+    else:
+        kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+        optimizer = kind(groups, lr=rate, weight_decay=decay)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
+
+
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Give `network` its weights.
+
+    Raises
+    ------
+    CheckpointError
+        They are those of another network.
+    """
+    try:
+        network.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights {name!r} do not fit the network: {' '.join(str(error).split())[:300]}. "
+            "Build it with the architecture of their model card."
+        ) from error

@@ -1,0 +1,78 @@
+"""Batches made ahead in background threads, in order, with the time counted that was waited."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from napari_fundus.runtime.devices import Device
+
+__all__ = ["Prefetcher", "pinned"]
+
+T = TypeVar("T")
+
+
+class Prefetcher(Generic[T]):
+    """Calls ``make(step)`` for the steps to come while the device works on the present one.
+
+    Parameters
+    ----------
+    make
+        A function of the step alone; called in background threads, for several steps at a time.
+    ahead
+        How many batches are held ready.
+    threads
+        How many threads make them. The work is copying of memory, which one or two threads do.
+
+    Attributes
+    ----------
+    waited
+        Seconds that the consumer had to wait so far.
+    """
+
+    def __init__(self, make: Callable[[int], T], *, ahead: int = 4, threads: int = 1) -> None:
+        self._make = make
+        self._ahead = ahead
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-fundus-data")
+        self.waited = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def steps(self, start: int, stop: int) -> Iterator[tuple[int, T]]:
+        """Yield step and batch from `start` to before `stop`."""
+        waiting: deque[Future[T]] = deque()
+        upcoming = iter(range(start, stop))
+        try:
+            for step in range(start, stop):
+                while len(waiting) < self._ahead and (ahead := next(upcoming, None)) is not None:
+                    waiting.append(self._pool.submit(self._make, ahead))
+                begin = time.perf_counter()
+                batch = waiting.popleft().result()
+                self.waited += time.perf_counter() - begin
+                yield step, batch
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def pinned(batch: Any, device: Device) -> Any:
+    """Put a batch, tensors in any nesting, into memory from which a GPU fetches it meanwhile."""
+    if device.kind != "cuda":
+        return batch
+    import torch
+    from torch.utils._pytree import tree_map
+
+    return tree_map(lambda x: x.pin_memory() if isinstance(x, torch.Tensor) else x, batch)

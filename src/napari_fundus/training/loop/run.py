@@ -1,0 +1,324 @@
+"""One run of the training loop: its single actions, its counters, and its files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from napari_fundus.checkpoints import Checkpoint, Parent, Split
+from napari_fundus.errors import Cancelled, DivergedError, TrainingError
+from napari_fundus.runtime.devices import Device, preferred_precision
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop import state
+from napari_fundus.training.loop.clock import Clock
+from napari_fundus.training.loop.distributed import Together, add_up
+from napari_fundus.training.loop.events import Patches
+from napari_fundus.training.loop.fabric import make_fabric, repeatable, seeded
+from napari_fundus.training.loop.freezing import set_training_mode
+from napari_fundus.training.loop.learner import Learner, load_weights
+from napari_fundus.training.loop.prefetch import Prefetcher, pinned
+from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.schedule import Schedule
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Run"]
+
+_EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
+"""Steps that no epoch has, to seed what happens before and after its steps."""
+
+
+class Run:
+    """The state of a training, and its single actions; `loop` says in which order they come.
+
+    Parameters
+    ----------
+    task, settings, folder, device, monitor, initial
+        As in :func:`napari_fundus.training.loop.loop.train`.
+    """
+
+    learner: Learner
+    schedule: Schedule
+
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainingSettings,
+        folder: Path,
+        device: Device,
+        monitor: Monitor,
+        initial: Checkpoint | None,
+    ) -> None:
+        self.task, self.settings, self.folder = task, settings, folder
+        self.device, self.monitor, self.initial = device, monitor, initial
+        self.precision = (
+            preferred_precision(device) if settings.precision == "auto" else settings.precision
+        )
+        self.epoch = self.step = self.total_steps = 0
+        self.history: list[dict[str, float]] = []
+        self._loss_sum: Tensor | float = 0.0
+        self._epoch_loss, self._reported = 0.0, 0
+        self.clock = Clock(lambda: monitor.held)
+
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """Hold torch to repeatable operations while the block runs, if that was asked for."""
+        self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
+        self.together = Together(self.fabric)
+        self.batches_a_step = self.settings.accumulate * self.together.count
+        with repeatable(wanted=self.settings.deterministic):
+            yield
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the first, or only, process."""
+        return self.together.rank == 0
+
+    def set_up(self, facts: DataFacts) -> None:
+        """Build network and optimizer, and put them on the device."""
+        self.facts = facts
+        with seeded(self.settings.seed):
+            network = self.task.build()
+        if self.initial is not None:
+            load_weights(network, self.initial.tensors, self.initial.card.name)
+        self.learner = Learner(network, self.task, self.settings, self.fabric)
+        weights, trainable = self.learner.parameters, self.learner.trainable
+        state.check_space(self.folder, 4 * (weights * 3 + 2 * trainable))
+        # The task counts batches: so many images are seen in an epoch, on however many devices.
+        self.steps_per_epoch = self.settings.steps_per_epoch or -(
+            -self.task.steps_per_epoch(self.settings) // self.batches_a_step
+        )
+        if self.steps_per_epoch < 1:
+            raise TrainingError("An epoch has no step: there are too few data for one batch.")
+        self.schedule = Schedule(
+            self.settings, self.steps_per_epoch, higher_is_better=self.task.higher_is_better
+        )
+
+    def begin_epoch(self) -> None:
+        """Put the network into training mode; tell the task, unless the epoch was resumed."""
+        self.clock.begin_epoch()
+        if self.step == 0:
+            self._epoch_loss = 0.0
+            with seeded(self.settings.seed, self.epoch, _EPOCH_START, device=self.device):
+                self.task.start_epoch(self.learner.wrapped, self.epoch)
+        set_training_mode(self.learner.network, self.settings.scheme)
+
+    def _keys(self, epoch: int, step: int) -> list[tuple[int, ...]]:
+        """Return what this process's batches of a step are drawn and varied from."""
+        rank, count = self.together.rank, self.together.count
+        parts = range(rank, self.batches_a_step, count)
+        return [(self.settings.seed, epoch, step, part) for part in parts]
+
+    def prefetcher(self) -> Prefetcher[list[Any]]:
+        """Return the source of this epoch's steps: for each the batches of this process."""
+        settings, epoch = self.settings, self.epoch
+
+        def make(step: int) -> list[Any]:
+            keys = self._keys(epoch, step)
+            return [pinned(self.task.batch(settings, key), self.device) for key in keys]
+
+        ahead = max(4 // settings.accumulate, 1)
+        return Prefetcher(make, ahead=ahead, threads=settings.data_threads)
+
+    def check_monitor(self) -> None:
+        """Tell how far the run is; raise `Cancelled` in all processes if one shall stop."""
+        total = self.settings.max_epochs * self.steps_per_epoch
+        fraction = (self.epoch * self.steps_per_epoch + self.step) / total
+        if self.settings.max_minutes:
+            fraction = max(fraction, self.clock.elapsed() / 60 / self.settings.max_minutes)
+        try:
+            self.monitor.step(0.99 * fraction, f"epoch {self.epoch + 1}, step {self.step + 1}")
+        except Cancelled:
+            self._agree(cancelled=True)
+        self._agree()
+
+    def abandon(self) -> None:
+        """Let the other processes stop before their first step too."""
+        with suppress(Cancelled):
+            self._agree(cancelled=True)
+
+    def _agree(self, *, cancelled: bool = False) -> None:
+        self.together.agree(cancelled=cancelled, elapsed=self.clock.elapsed())
+
+    def make_step(self, batches: list[Any]) -> float:
+        """Follow the mean gradient of all processes' batches; return the learning rate."""
+        learner = self.learner
+        rate = learner.set_rate(self.schedule.factor(self.epoch, self.step, self.together.elapsed))
+        losses: list[Tensor] = []
+        for number, key in enumerate(keys := self._keys(self.epoch, self.step), start=1):
+            with seeded(*key, device=self.device), learner.gathering(last=number == len(keys)):
+                batch = self.task.augment(self.fabric.to_device(batches[number - 1]))
+                loss = self.task.loss(learner.wrapped, batch) / len(keys)
+                learner.backward(loss)
+            losses.append(loss.detach().float())
+        learner.step()
+        self._loss_sum = self._loss_sum + self.together.mean(sum(losses[1:], losses[0]))
+        self._reported += 1
+        self.step += 1
+        self.total_steps += 1
+        return rate
+
+    def report_loss(self) -> float:
+        """Return the mean loss since the last call; raise if it is not finite."""
+        total = float(self._loss_sum)
+        mean = total / max(self._reported, 1)
+        self._loss_sum, self._reported = 0.0, 0
+        if not math.isfinite(mean):
+            raise DivergedError(
+                f"The loss is {mean} at step {self.step} of epoch {self.epoch + 1}: the training "
+                "diverged. Start again with a lower learning rate, a warm-up or clipped gradients."
+            )
+        self._epoch_loss += total
+        return mean
+
+    def validate(self) -> dict[str, float]:
+        """Return the metrics of the weights as they are now."""
+        import torch
+
+        settings, task, together = self.settings, self.task, self.together
+        network = self.learner.evaluated
+        together.share_buffers(network)
+        network.eval()
+        sums: dict[str, float] = {}
+        steps = range(together.rank, task.validation_steps(settings), together.count)
+
+        def make(step: int) -> Any:
+            return pinned(task.validation_batch(settings, steps[step]), self.device)
+
+        with (
+            seeded(settings.seed, self.epoch, _VALIDATION, device=self.device),
+            torch.inference_mode(),
+            self.fabric.autocast(),
+            Prefetcher(make, threads=settings.data_threads) as prefetcher,
+        ):
+            for _, batch in prefetcher.steps(0, len(steps)):
+                try:
+                    self.monitor.check()
+                except Cancelled:
+                    break  # all processes end together, below
+                for name, value in task.validate(network, self.fabric.to_device(batch)).items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+        self._agree(cancelled=self.monitor.cancelled)
+        sums = add_up(sums, together.count)
+        if self._reported:
+            self.report_loss()
+        found = {name: float(value) for name, value in task.metrics(sums).items()}
+        if self.step:
+            found["train_loss"] = self._epoch_loss / self.step
+        if task.best_metric not in found or not math.isfinite(found[task.best_metric]):
+            raise TrainingError(
+                f"{task.name} gave no finite {task.best_metric!r} for epoch {self.epoch + 1}."
+            )
+        return found
+
+    def patches(self) -> Patches | None:
+        """Return what the network will be shown first, if that was asked for."""
+        if not self.settings.show_patches:
+            return None
+        with seeded(self.settings.seed, 0, 0, self.together.rank, device=self.device):
+            return self.task.patches(self.settings)
+
+    def preview_images(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the task's pictures."""
+        import torch
+
+        network = self.learner.evaluated
+        network.eval()
+        with (
+            seeded(self.settings.seed, self.epoch, _VALIDATION, device=self.device),
+            torch.inference_mode(),
+            self.fabric.autocast(),
+        ):
+            return self.task.preview(network)
+
+    def next_epoch(self) -> None:
+        """Turn the counters to the next epoch."""
+        self.epoch += 1
+        self.step = 0
+        self._epoch_loss = 0.0
+
+    def save_best(self, metrics: Mapping[str, float]) -> None:
+        """Write the weights with their card."""
+        if not self.is_first:
+            return
+        card = self.task.card(self.settings)
+        parent = self.initial and Parent(name=self.initial.card.name, sha256=self.initial.sha256)
+        card = card.model_copy(
+            update={
+                "recipe": {**card.recipe, "training": self.settings.model_dump(mode="json")},
+                "metrics": {**card.metrics, **metrics, "epoch": float(self.epoch)},
+                "parent": parent or card.parent,
+                "split": Split(
+                    train=tuple(s.id for s in self.facts.train.samples),
+                    validation=tuple(s.id for s in self.facts.validation.samples),
+                ),
+            }
+        )
+        tensors = self.task.kept(self.learner.evaluated.state_dict())
+        state.save(self.folder / state.BEST, tensors, card)
+
+    def save(self) -> None:
+        """Write the state to go on from."""
+        self.clock.saved()
+        if not self.is_first:
+            return
+        if self._reported:
+            self.report_loss()
+        kept = {f"task.{name}": value for name, value in self.task.state().items()}
+        numbers = {
+            **self._identity(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "total_steps": self.total_steps,
+            "epoch_loss": self._epoch_loss,
+            "seconds": self.clock.elapsed(),
+            "schedule": self.schedule.state(),
+            "history": self.history,
+        }
+        tensors = {**self.learner.tensors(), **kept}
+        state.write_state(self.folder / state.LAST, tensors, numbers, self.task.name)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what a resumed run must have in common with the saved one."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "batches_a_step": self.batches_a_step,
+            "train": [s.id for s in self.facts.train.samples],
+            "validation": [s.id for s in self.facts.validation.samples],
+        }
+
+    def load(self) -> None:
+        """Take back what :meth:`save` wrote.
+
+        Raises
+        ------
+        TrainingError
+            Settings, data or network are others than those of the run.
+        """
+        tensors, numbers = state.read_state(self.folder / state.LAST, self.task.name)
+        state.check_unchanged(self.folder, numbers, self._identity())
+        self.learner.load(tensors)
+        self.task.load_state(state.part(tensors, "task."))
+        self.epoch, self.step = numbers["epoch"], numbers["step"]
+        self.total_steps, self._epoch_loss = numbers["total_steps"], numbers["epoch_loss"]
+        self.history = numbers["history"]
+        self.clock.resume(numbers["seconds"])
+        self.schedule.load_state(numbers["schedule"])
+        self._agree()
+
+    def save_is_due(self) -> bool:
+        """Whether the last saved state is older than the settings allow."""
+        return self.clock.since_save() >= 60 * self.settings.save_minutes
+
+    def out_of_time(self) -> bool:
+        """Whether the time limit was reached when the processes last agreed on the time."""
+        limit = self.settings.max_minutes
+        return bool(limit) and self.together.elapsed >= 60 * limit

@@ -1,0 +1,193 @@
+"""The one start of every method's training: settings checked, weights and data opened, the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from napari_fundus.checkpoints import Checkpoint, load_checkpoint
+from napari_fundus.datasets import Dataset, open_dataset
+from napari_fundus.errors import OptionsError
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.events import TrainingEvent
+from napari_fundus.training.loop.loop import train
+from napari_fundus.training.loop.settings import TrainingSettings, split_settings
+from napari_fundus.training.loop.task import Task
+
+__all__ = ["Trainer", "refuse_given"]
+
+Own = TypeVar("Own", bound=BaseModel)
+
+_HELP = """Train {what}; what is wrong with the arguments is told before the first event.
+
+Parameters
+----------
+data
+    A data set, or its folder, with {data}.
+    Its testing part is not touched.
+output
+    Folder of the run; ``best.safetensors`` in it is what the detector uses.
+healthy
+    Further images without any sign of disease.
+checkpoint
+    {checkpoint}
+settings
+    Fields of `TrainingSettings` and `{options}` that differ from their defaults.
+name
+    Of the new weights; the name of the folder if left out.
+command
+    For the model card.
+device, monitor, resume, overwrite
+    As in :func:`napari_fundus.training.train`.
+
+Returns
+-------
+iterator of TrainingEvent
+    What happens; the training goes on as it is read.
+
+Raises
+------
+OptionsError
+    A setting is unknown or out of bounds, or does not go with `checkpoint`.
+DatasetError, CheckpointError, TrainingError, DeviceError
+    Data, weights, folder or device cannot be used.
+"""
+
+_FROM_WEIGHTS = """Weights to start from, by name or path; network, classes and preprocessing are
+    then theirs."""
+
+
+class Trainer(Generic[Own]):
+    """What trains one method: called with data, it yields what happens.
+
+    Parameters
+    ----------
+    task
+        Class of the task, or what makes one of the same arguments.
+    options
+        Model of the method's own options.
+    detector
+        Name of the method; weights to start from must be of it.
+    what
+        What is trained, for `help`, such as ``"a U-Net"``.
+    data
+        What a data set must have, for `help`.
+    checkpoint
+        What weights to start from decide, for `help`.
+    defaults
+        Settings that serve the method better than the loop's own defaults.
+    """
+
+    def __init__(
+        self,
+        task: Callable[..., Task],
+        options: type[Own],
+        *,
+        detector: str,
+        what: str,
+        data: str = "lesions drawn",
+        checkpoint: str = _FROM_WEIGHTS,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task, self.options, self.detector = task, options, detector
+        self.defaults = defaults or {}
+        self.__doc__ = _HELP.format(
+            what=what, data=data, checkpoint=checkpoint, options=options.__name__
+        )
+
+    def __repr__(self) -> str:
+        return f"<training of {self.detector}: call it with data and output>"
+
+    def __call__(
+        self,
+        *,
+        data: str | Path | Dataset,
+        output: str | Path,
+        healthy: str | Path | Dataset | None = None,
+        checkpoint: str | Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+        name: str = "",
+        command: str = "",
+        device: str = "auto",
+        monitor: Monitor | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> Iterator[TrainingEvent]:
+        """Train; `help` of the instance tells of the arguments."""
+        told = settings or {}
+        shared, options = split_settings({**self.defaults_for(told), **told}, self.options)
+        known = load_checkpoint(checkpoint, detector=self.detector) if checkpoint else None
+        initial = self.initial(known, shared, options)
+        task = self.task(
+            _opened(data),
+            None if healthy is None else _opened(healthy),
+            options=options,
+            initial=known,
+            name=name or Path(output).resolve().name,
+            command=command,
+        )
+        return train(
+            task,
+            shared,
+            output,
+            device=device,
+            monitor=monitor,
+            resume=resume,
+            overwrite=overwrite,
+            initial=initial,
+        )
+
+    def defaults_for(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the loop's defaults, which may depend on what is set."""
+        del settings
+        return self.defaults
+
+    def initial(
+        self, known: Checkpoint | None, settings: TrainingSettings, options: Own
+    ) -> Checkpoint | None:
+        """Return what of the weights named the loop starts from; None for weights that are new.
+
+        Raises
+        ------
+        OptionsError
+            A fine-tuning scheme has nothing to start from.
+        """
+        del options
+        if known is None and settings.scheme != "full":
+            raise OptionsError(
+                f"The scheme {settings.scheme!r} keeps weights as they are: name those to start "
+                "from as the checkpoint."
+            )
+        return known
+
+
+def refuse_given(
+    options: BaseModel, fields: frozenset[str], *, of: str, what: str = "they"
+) -> None:
+    """Refuse options that were set though they are given by something else.
+
+    Parameters
+    ----------
+    options
+        As set.
+    fields
+        Names of those that are given.
+    of
+        What gives them, such as ``"the weights 'a' to start from"``.
+    what
+        What they are together, such as ``"network and scale"``.
+
+    Raises
+    ------
+    OptionsError
+        Some were set.
+    """
+    if given := sorted(fields & options.model_fields_set):
+        raise OptionsError(f"{', '.join(given)} cannot be set: {what} are those of {of}.")
+
+
+def _opened(data: str | Path | Dataset) -> Dataset:
+    return data if isinstance(data, Dataset) else open_dataset(data)

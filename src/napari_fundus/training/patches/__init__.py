@@ -1,0 +1,1 @@
+"""Training patches: how they are drawn, stored and varied."""

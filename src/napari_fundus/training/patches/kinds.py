@@ -1,0 +1,110 @@
+"""Two kinds of training on patches: a fixed share with lesions, or centred on class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.patches.data import Parts
+from napari_fundus.training.patches.samplers import BalancedSampler, CentreSampler
+from napari_fundus.training.patches.store import PatchStore
+from napari_fundus.training.patches.task import PatchTask
+
+__all__ = ["BalancedPatchTask", "CentredPatchTask", "check_patch", "healthy_indices"]
+
+_LONGEST_EPOCH = 1000
+"""Steps, as in the papers."""
+
+
+class _Balance(Protocol):
+    @property
+    def positive_share(self) -> float: ...
+    @property
+    def negatives(self) -> str: ...
+
+
+class _Centres(Protocol):
+    @property
+    def class_shares(self) -> Mapping[str, float]: ...
+    @property
+    def area_power(self) -> float: ...
+
+
+class BalancedPatchTask(PatchTask):
+    """A share of the patches holds a lesion; the others may come from healthy images alone.
+
+    Options have ``positive_share`` and ``negatives``.
+    """
+
+    @property
+    def stride(self) -> int:
+        """Pixels between neighbouring places of patches."""
+        return 4
+
+    def make_sampler(self, store: PatchStore, parts: Parts) -> BalancedSampler:
+        """Return the sampler: a fixed share of the patches holds a lesion."""
+        chosen = cast("_Balance", self.options)
+        return BalancedSampler(
+            store,
+            self.patch,
+            stride=self.stride,
+            positive_share=chosen.positive_share,
+            negatives_from=healthy_indices(parts) if chosen.negatives == "healthy" else None,
+        )
+
+    def steps_per_epoch(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold as many lesion patches as there are, but 1000 at most."""
+        share = cast("_Balance", self.options).positive_share
+        positive = cast("BalancedSampler", self.sampler).positive
+        wanted = max(settings.batch_size * share, 1)
+        return max(min(int(len(positive) / wanted), _LONGEST_EPOCH), 1)
+
+
+class CentredPatchTask(PatchTask):
+    """A share of the patches lies near each class, and tiles with a lesion are drawn too.
+
+    Options have ``class_shares`` and ``area_power``.
+    """
+
+    @property
+    def lesion_tiles(self) -> int:
+        """How many validation tiles with a lesion are drawn; 0 for all."""
+        return 4 * self.options.validation_tiles
+
+    def make_sampler(self, store: PatchStore, parts: Parts) -> CentreSampler:
+        """Return the sampler: a share of the patches lies near a pixel of each class."""
+        chosen = cast("_Centres", self.options)
+        shares = {c: s for c, s in chosen.class_shares.items() if c in self.lesions}
+        return CentreSampler(store, self.patch, class_shares=shares, area_power=chosen.area_power)
+
+
+def healthy_indices(parts: Parts) -> range:
+    """Return the indices, in the store of a training, of the images without any disease.
+
+    Raises
+    ------
+    TrainingError
+        There is none.
+    """
+    if not parts.healthy:
+        raise TrainingError(
+            "Patches without a lesion were to come from healthy images, but there is none: give a "
+            "folder of them, or let them come from all images (--set negatives=all)."
+        )
+    return range(len(parts.train), len(parts.train) + len(parts.healthy))
+
+
+def check_patch(patch: int, multiple: int) -> None:
+    """Refuse patches that a network does not take.
+
+    Raises
+    ------
+    OptionsError
+        The side is no multiple of `multiple`.
+    """
+    if patch % multiple:
+        raise OptionsError(
+            f"Setting 'patch' = {patch}: this network needs a multiple of {multiple}."
+        )

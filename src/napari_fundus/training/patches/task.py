@@ -1,0 +1,337 @@
+"""What the trainings on patches have in common: data, batches, variation, validation, preview."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from napari_fundus.checkpoints import Checkpoint, ModelCard
+from napari_fundus.datasets import Dataset
+from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.lesions import describe
+from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
+from napari_fundus.preprocessing import Recipe
+from napari_fundus.preprocessing.planes import as_input, as_levels
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.loop.events import Patches
+from napari_fundus.training.loop.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.loop.settings import TrainingSettings
+from napari_fundus.training.loop.task import Task
+from napari_fundus.training.patches.augment import Augmentation, AugmentationSettings
+from napari_fundus.training.patches.data import Parts, divide, fill_store, tiles_of
+from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.samplers import PatchSampler
+from napari_fundus.training.patches.split_image import halves
+from napari_fundus.training.patches.store import PatchBatch, PatchStore
+
+__all__ = ["PatchTask", "Plan"]
+
+_TILE_PIXELS = 1 << 18
+"""Pixels of a validation batch."""
+_PREVIEW_SIDE = 256
+_SIDE_MULTIPLE = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is of, as options and the weights to start from decide.
+
+    Attributes
+    ----------
+    lesions
+        Codes of the classes, in the order of the network's maps.
+    recipe
+        Preprocessing.
+    architecture
+        What the network is built from.
+    patch
+        Side of the patches at the working scale.
+    """
+
+    lesions: Sequence[str]
+    recipe: Recipe
+    architecture: BaseModel
+    patch: int
+
+
+class PatchTask(Task):
+    """Patches in which a network marks the pixels of lesions, one map a class.
+
+    A subclass gives the plan, the sampler, the network and the loss.
+
+    Parameters
+    ----------
+    data
+        A data set with lesions drawn. Its testing part is not touched.
+    healthy
+        Images without any sign of disease.
+    options
+        Classes, network, scale, patches, variation and loss; the defaults if left out.
+    initial
+        Weights to start from.
+    name, command
+        For the model card; the name is the method's if left out.
+
+    Attributes
+    ----------
+    Options
+        Model of the method's options.
+    options, architecture
+        What was chosen, and what the network is built from.
+
+    Raises
+    ------
+    OptionsError
+        An option contradicts the weights to start from, or does not fit the network.
+    CheckpointError, TrainingError
+        Weights or data are not of the classes wanted.
+    """
+
+    best_metric: ClassVar[str] = "average_precision"
+    higher_is_better: ClassVar[bool] = True
+    Options: ClassVar[type[PatchTrainingOptions]]
+    options: PatchTrainingOptions
+    architecture: BaseModel
+
+    def __init__(
+        self,
+        data: Dataset,
+        healthy: Dataset | None = None,
+        *,
+        options: PatchTrainingOptions | None = None,
+        initial: Checkpoint | None = None,
+        name: str = "",
+        command: str = "",
+    ) -> None:
+        self.data, self.healthy = data, healthy
+        self.options = options or self.Options()
+        self.initial = initial
+        self._title, self._command = name or self.name, command
+        plan = self.plan()
+        if plan.recipe.standardize:
+            raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
+        self.lesions = tuple(map(str, plan.lesions))
+        self.recipe, self.architecture, self.patch = plan.recipe, plan.architecture, plan.patch
+        self._augment = Augmentation(self.warps())
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Return what the training is of; data, options and weights are known by then."""
+
+    def warps(self) -> AugmentationSettings:
+        """Return how patches are turned and warped."""
+        return AugmentationSettings(scale=self.options.zoom, rotation=self.options.rotation)
+
+    @property
+    def reach(self) -> int | None:
+        """Pixels within which lesions drawn one by one are kept apart; None: masks are enough."""
+        return None
+
+    @property
+    def lesion_tiles(self) -> int:
+        """How many validation tiles with a lesion are drawn; 0 for all."""
+        return 0
+
+    @abstractmethod
+    def make_sampler(self, store: PatchStore, parts: Parts) -> PatchSampler:
+        """Return what draws the patches of a batch."""
+
+    @abstractmethod
+    def probability(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S)."""
+
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+        """Read both parts, prepared, into memory."""
+        parts = divide(self.data, self.healthy, settings, self.recipe, self.lesions)
+        samples = [*parts.train, *parts.healthy]
+        share = 0.01 + 0.98 * len(samples) / (len(samples) + len(parts.validation))
+
+        def fill(chosen: Any, start: float, stop: float) -> PatchStore:
+            part = monitor.part(0.01 * start, 0.01 * stop)
+            return fill_store(chosen, self.recipe, self.patch, self.lesions, part, reach=self.reach)
+
+        store = fill(samples, 0.0, share)
+        if parts.one_eye:
+            upper, lower = halves(store[0], self.lesions, least=self.patch)
+            rest = [store[number] for number in range(1, len(store))]
+            store = PatchStore([upper, *rest], self.lesions, least_side=self.patch)
+            self.checked = PatchStore([lower], self.lesions, least_side=self.patch)
+        else:
+            self.checked = fill(parts.validation, share, 1.0)
+        self.sampler = self.make_sampler(store, parts)
+        self.tiles = tiles_of(
+            self.checked,
+            self.patch,
+            self.options.validation_tiles,
+            seed=settings.seed,
+            lesion_limit=self.lesion_tiles,
+        )
+        if not any(image.bits.any() for image in self.checked):
+            names = " or ".join(describe(code).name for code in self.lesions)
+            raise TrainingError(
+                f"No validation image holds a {names}: raise the validation share, or change "
+                "the seed."
+            )
+        return DataFacts(
+            PartFacts(_facts(store), self.sampler.counts),
+            PartFacts(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
+            store.nbytes + self.checked.nbytes,
+        )
+
+    def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
+        """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for.
+
+        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S);
+        lesions that the masks do not keep apart as ``"objects"``, int32 (B, L, S, S), see
+        `patch_objects.numbered`.
+        """
+        batch = self.sampler.batch(settings.batch_size, *key)
+        tensors = {**_tensors(batch), "annotated": torch.from_numpy(batch.annotated)}
+        if batch.unknown is not None:
+            tensors["unknown"] = torch.from_numpy(batch.unknown.view(np.uint8))[:, np.newaxis]
+        return tensors
+
+    def augment(self, batch: Any) -> Any:
+        """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
+        # All that tells of pixels is turned and warped as the masks are.
+        told = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
+        planes = torch.cat(list(told.values()), dim=1)
+        images, planes = self._augment(as_input(batch["images"]), planes)
+        parts = torch.split(planes, [part.shape[1] for part in told.values()], dim=1)
+        # Of the CPU's generator, which the loop seeds for every step.
+        options = self.options
+        draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
+        images = images * (1 + options.contrast * draw[0]) + options.brightness * draw[1]
+        if options.colour:
+            own = (2 * torch.rand(*images.shape[:2], 1, 1) - 1).to(images)
+            images = images * (1 + options.colour * own)
+        images = images.contiguous(memory_format=torch.channels_last)
+        varied = {
+            name: part.to(before.dtype)
+            for (name, before), part in zip(told.items(), parts, strict=True)
+        }
+        return {**batch, **varied, "images": images}
+
+    def patches(self, settings: TrainingSettings) -> Patches:
+        """Return patches of the first step, varied, with their masks."""
+        chosen = settings.model_copy(update={"batch_size": settings.show_patches})
+        batch = self.augment(self.batch(chosen, (settings.seed, 0, 0, 0)))
+        levels = as_levels(batch["images"]).permute(0, 2, 3, 1)
+        images = levels.expand(-1, -1, -1, 3).contiguous().numpy()
+        # Where classes overlap the first one is shown.
+        planes = batch["masks"].numpy() > 0
+        masks = np.where(planes.any(axis=1), planes.argmax(axis=1) + 1, 0).astype(np.uint8)
+        return Patches(images, masks, self.lesions)
+
+    @property
+    def _tiles_at_once(self) -> int:
+        return max(_TILE_PIXELS // self.patch**2, 1)
+
+    def validation_steps(self, settings: TrainingSettings) -> int:
+        """Return how many batches hold all tiles."""
+        return -(-len(self.tiles.weights) // self._tiles_at_once)
+
+    def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
+        """Return tiles, masks, how much each pixel of each class counts, and objects as a batch."""
+        chosen = np.s_[step * self._tiles_at_once : (step + 1) * self._tiles_at_once]
+        tiles, side = self.tiles, self.patch
+        images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
+        batch = self.checked.cut(images, rows, cols, side)
+        usable = {image: self.checked[image].usable for image in set(images.tolist())}
+        inside = np.stack(
+            [
+                usable[image][row : row + side, col : col + side]
+                for image, row, col in zip(images, rows, cols, strict=True)
+            ]
+        )
+        weights = inside * tiles.weights[chosen][:, np.newaxis, np.newaxis]
+        known = batch.annotated[:, :, np.newaxis, np.newaxis]
+        return {**_tensors(batch), "weights": torch.from_numpy(weights[:, np.newaxis] * known)}
+
+    def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
+        """Return the pixels above each threshold, class by class."""
+        probability = self.probability(network, as_input(batch["images"]))
+        sums: dict[str, Tensor] = {}
+        for number, code in enumerate(self.lesions):
+            plane = np.s_[:, number]
+            found = pixel_sums(probability[plane], batch["masks"][plane], batch["weights"][plane])
+            sums.update({f"{code}_{name}": value for name, value in found.items()})
+        return sums
+
+    def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
+        """Return pixel figures at the working scale, each patch seen once.
+
+        With several classes: their means over those that the validation part has, and each one's.
+        """
+        by_class: dict[str, dict[str, float]] = {}
+        for code in self.lesions:
+            own = {n.removeprefix(f"{code}_"): v for n, v in sums.items() if n.startswith(code)}
+            figures = pixel_metrics(own)
+            if np.isfinite(figures["average_precision"]):
+                by_class[code] = figures
+        names = list(next(iter(by_class.values()), {}))
+        mean = {n: float(np.mean([f[n] for f in by_class.values()])) for n in names}
+        if len(self.lesions) == 1:
+            return mean
+        each = {f"{name}_{code}": f[name] for name in ("aupr",) for code, f in by_class.items()}
+        return {**mean, **each}
+
+    def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
+        """Return the surroundings of a lesion of the validation part, and what is found there."""
+        tiles = self.tiles
+        image = self.checked[int(tiles.images[0])]
+        height, width = (
+            max(min(_PREVIEW_SIDE, n) // _SIDE_MULTIPLE * _SIDE_MULTIPLE, self.patch)
+            for n in image.bits.shape
+        )
+        row = min(max(int(tiles.rows[0]) - height // 2, 0), image.bits.shape[0] - height)
+        col = min(max(int(tiles.cols[0]) - width // 2, 0), image.bits.shape[1] - width)
+        pixels = np.ascontiguousarray(image.pixels[row : row + height, col : col + width])
+        place = next(network.parameters()).device
+        planes = as_input(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
+        maps = self.probability(network, planes)[0].float().cpu().numpy()
+        shown = np.broadcast_to(pixels, (height, width, 3)).copy()
+        found = {
+            f"{image.id}, {code} found": plane
+            for code, plane in zip(self.lesions, maps, strict=True)
+        }
+        return {image.id: shown, **found}
+
+    def card(self, settings: TrainingSettings) -> ModelCard:
+        """Return the card."""
+        sources = [self.data, *([self.healthy] if self.healthy is not None else [])]
+        return ModelCard(
+            name=self._title,
+            detector=self.name,
+            lesions=self.lesions,
+            architecture=self.architecture.model_dump(mode="json"),
+            recipe={
+                "preprocessing": self.recipe.model_dump(mode="json"),
+                "options": self.options.model_dump(mode="json"),
+            },
+            data="; ".join(dict.fromkeys(s.title for s in sources)),
+            data_licence="; ".join(dict.fromkeys(s.licence for s in sources if s.licence)),
+            command=self._command,
+        )
+
+
+def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
+    tensors = {
+        "images": torch.from_numpy(batch.images).permute(0, 3, 1, 2),
+        "masks": torch.from_numpy(batch.planes()),
+    }
+    if batch.objects is not None:
+        tensors["objects"] = torch.from_numpy(batch.objects)
+    return tensors
+
+
+def _facts(store: PatchStore) -> list[SampleFacts]:
+    return [SampleFacts(i.id, i.group or None, i.lesions) for i in store]

@@ -1,0 +1,167 @@
+"""Evaluation of detectors side by side: what is counted, and that nothing is looked at twice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
+from napari_fundus.evaluation import PROTOCOLS, Contender, ReportCounter, as_healthy, evaluate
+from napari_fundus.metrics import Froc, PixelCounts, lesion_counts, pixel_overlap
+from napari_fundus.runtime.monitor import Monitor
+
+FEW = {"resamples": 20}
+
+
+def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> None:
+    report = evaluate(dataset, [contrast], protocols=list(PROTOCOLS), **FEW)
+    froc, pixels, overlap, lesions = Froc(), PixelCounts(), None, None
+    for sample in dataset:
+        image = sample.image()
+        found, truth = contrast.detect(image), sample.mask("MA", image.shape)
+        froc.add(found.probability["MA"], truth)
+        pixels.add(found.probability["MA"], truth)
+        now = pixel_overlap(found.labels["MA"], truth), lesion_counts(found.labels["MA"], truth)
+        overlap = now[0] if overlap is None else overlap + now[0]
+        lesions = now[1] if lesions is None else lesions + now[1]
+    names = ("aupr", "froc", "overlap", "image")
+    figures = {name: report.figures("contrast", name)["MA"] for name in names}
+    assert figures["froc"]["CPM"].estimate == pytest.approx(froc.curve().cpm)
+    assert figures["aupr"]["AUPR, 33 thresholds"].estimate == pytest.approx(pixels.curve().aupr)
+    assert figures["overlap"]["dice"].estimate == pytest.approx(overlap.dice)
+    assert figures["overlap"]["accuracy"].estimate == pytest.approx(overlap.accuracy)
+    assert figures["overlap"]["lesion sensitivity"].estimate == lesions.sensitivity
+    assert figures["overlap"]["fpi"].estimate == pytest.approx(lesions.false_positives / 3)
+    assert figures["image"]["images"] == 3
+
+
+def test_only_annotated_classes_count(dataset, contrast) -> None:
+    report = evaluate(dataset, [contrast], protocols=["aupr", "froc", "image"], **FEW)
+    for name in ("aupr", "froc", "image"):
+        figures = report.figures("contrast", name)
+        assert figures["MA"]["images"] == 3
+        assert figures["EX"]["images"] == 2  # not annotated in the third
+        assert "HE" not in figures  # annotated, but not looked for
+
+
+def test_healthy_images_count_in_fpi_and_not_in_aupr(dataset, healthy, contrast) -> None:
+    samples = [*dataset, *map(as_healthy, healthy)]
+    report = evaluate(samples, [contrast], protocols=["aupr", "froc", "image"], **FEW)
+    froc = report.figures("contrast", "froc")["MA"]
+    assert (froc["images"], froc["healthy"], froc["with it"]) == (5, 2, 3)
+    assert report.figures("contrast", "aupr")["MA"]["images"] == 3
+    assert report.figures("contrast", "image")["MA"]["with it"] == 3
+    alone = evaluate(dataset, [contrast], protocols=["froc"], **FEW)
+    assert alone.figures("contrast", "froc")["MA"]["lesions"] == froc["lesions"]
+
+
+def test_detectors_do_not_run_over_images_that_no_protocol_counts(
+    dataset, healthy, contrast
+) -> None:
+    samples = [*dataset, *map(as_healthy, healthy)]
+    evaluate(samples, [contrast], protocols=["aupr"], **FEW)
+    assert contrast.runs == ["eye0", "eye1", "eye2"]
+
+
+def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, bright) -> None:
+    report = evaluate(dataset, [contrast, bright], protocols=["aupr"], **FEW)
+    both = [report.figures(name, "aupr")["EX"]["images"] for name in ("contrast", "bright")]
+    assert both == [2, 2]
+    assert "MA" not in report.figures("bright", "aupr")
+
+
+def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
+    small = Contender.of(contrast, {"size": 3.0})
+    report = evaluate(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
+    assert [t.contender.label for t in report.trials] == ["contrast #1", "contrast #2"]
+    first, second = (report.figures(t.contender.label, "aupr") for t in report.trials)
+    assert first != second
+
+
+def test_kept_maps_give_the_same_figures_without_a_run(dataset, contrast, tmp_path) -> None:
+    names = list(PROTOCOLS)
+    none = evaluate(dataset, [contrast], protocols=names, **FEW).to_json()
+    fresh = evaluate(dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW).to_json()
+    runs = len(contrast.runs)
+    kept = evaluate(dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW).to_json()
+    assert len(contrast.runs) == runs
+    assert all(image["kept"] for image in kept["detectors"][0]["images"])
+    assert json.dumps(none["detectors"][0]["figures"]) == json.dumps(
+        fresh["detectors"][0]["figures"]
+    )
+    assert kept["detectors"][0]["figures"] == fresh["detectors"][0]["figures"]
+
+
+def test_a_cancelled_run_goes_on_where_it_was(dataset, contrast, tmp_path) -> None:
+    monitor = Monitor(lambda p: monitor.cancel() if len(contrast.runs) == 2 else None)
+    with pytest.raises(Cancelled):
+        evaluate(dataset, [contrast], cache=tmp_path / "maps", monitor=monitor, **FEW)
+    assert contrast.runs == ["eye0", "eye1"]
+    report = evaluate(dataset, [contrast], cache=tmp_path / "maps", **FEW)
+    assert contrast.runs == ["eye0", "eye1", "eye1", "eye2"]
+    assert report.images == 3
+
+
+def test_progress_runs_from_nothing_to_all(dataset, contrast) -> None:
+    seen: list[float] = []
+    evaluate(dataset, [contrast], monitor=Monitor(lambda p: seen.append(p.fraction)), **FEW)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_a_bad_image_is_left_out_for_all_and_named(dataset, contrast, bright) -> None:
+    (dataset.root / "eye1.png").write_bytes(b"no image")
+    report = evaluate(dataset, [contrast, bright], protocols=["aupr"], **FEW)
+    assert list(report.problems) == ["eye1"]
+    assert [trial.images[1].sample for trial in report.trials] == ["eye2", "eye2"]
+    assert report.figures("contrast", "aupr")["MA"]["images"] == 2
+    assert "left out" in report.warnings[0]
+
+
+def test_nothing_but_bad_images_is_an_error(dataset, contrast, monkeypatch) -> None:
+    def refuse(*args, **kwargs):
+        raise NoFieldOfViewError("It is black.")
+
+    monkeypatch.setattr(contrast, "predict", refuse)
+    with pytest.raises(NoFieldOfViewError, match="black"):
+        evaluate(dataset, [contrast], **FEW)
+
+
+def test_what_cannot_be_evaluated_is_refused(dataset, healthy, contrast) -> None:
+    with pytest.raises(OptionsError, match="protocol is called 'map'"):
+        evaluate(dataset, [contrast], protocols=["map"])
+    with pytest.raises(OptionsError, match="SE: not annotated"):
+        evaluate(dataset, [contrast], lesions=["SE"])
+    with pytest.raises(OptionsError, match="at least one detector"):
+        evaluate(dataset, [])
+    with pytest.raises(OptionsError, match="Nothing to evaluate"):
+        evaluate(healthy, [contrast], protocols=["froc"])
+
+
+def test_a_protocol_of_ones_own_is_a_few_lines(dataset, contrast) -> None:
+    class Brightest(ReportCounter):
+        name, title, method = "brightest", "Largest value", "The mean of the largest values."
+
+        def __init__(self, settings) -> None:
+            super().__init__(settings)
+            self.values: list[float] = []
+
+        def add(self, detections, case) -> None:
+            self.values.append(float(detections.probability["MA"].max()))
+
+        def figures(self):
+            return {"all": {"mean": float(np.mean(self.values))}}
+
+    report = evaluate(dataset, [contrast], protocols=["aupr", Brightest], **FEW)
+    assert 0 < report.figures("contrast", "brightest")["all"]["mean"] <= 1
+    assert report.to_json()["protocols"]["brightest"]["method"].startswith("The mean")
+
+
+def test_images_of_one_eye_are_drawn_together(dataset, contrast) -> None:
+    eyes = [replace(s, group="one") for s in dataset]
+    together = evaluate(eyes, [contrast], protocols=["froc"], lesions=["MA"], **FEW)
+    interval = together.figures("contrast", "froc")["MA"]["CPM"]
+    assert interval.low == interval.estimate == interval.high

@@ -1,0 +1,103 @@
+"""The whole set in the window: run over a folder, opened from a report, and clicked."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+import napari_fundus as nf
+from napari_fundus.errors import DatasetError
+from napari_fundus.gui import add_detections
+from napari_fundus.gui.evaluate import EvaluateWidget, dataset
+from napari_fundus.gui.layers.build import add_layers, truth_layers
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def folder(tmp_path, draw):
+    """A data set of two small pictures with masks."""
+    root = tmp_path / "set"
+    root.mkdir()
+    for seed in (1, 2):
+        retina = draw(seed=seed)
+        cv2.imwrite(str(root / f"eye{seed}.png"), retina.pixels[..., ::-1])
+        for code, mask in retina.masks.items():
+            cv2.imwrite(str(root / f"eye{seed}_{code}.png"), mask.astype(np.uint8) * 255)
+    return root
+
+
+@pytest.fixture
+def widget(qtbot, retina, wait, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_FUNDUS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(dataset, "_RESAMPLES", 10)
+    viewer = ViewerModel()
+    add_layers(viewer, truth_layers(retina.masks, name="eye"))
+    found = nf.detect(retina.pixels, "tophat", working_diameter=300)
+    add_detections(viewer, found)
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    wait(lambda: widget.curves and not widget.busy)
+    yield widget
+    widget.forget()
+
+
+def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
+    widget, folder, wait, tmp_path, qtbot
+) -> None:
+    panel = widget.view.set_panel
+    panel.run()
+    assert "data set first" in panel.run_bar.message.text()
+    panel.set_folder(folder)
+    panel.run()
+    wait(lambda: widget.set_curves is not None and not panel.busy)
+    assert widget.set_curves.images == 2
+    assert len(list((tmp_path / "cache" / "maps" / "tophat").glob("*.tif"))) == 2
+    widget.select("EX")
+    curve = widget.set_curves.curves["tophat"]["pr", "EX"]
+    threshold = widget.figures.thresholds["EX"]
+    assert widget.view.plots["pr"].marked == pytest.approx(curve.at(threshold))
+
+    place = len(curve.x) // 2
+    widget.view.plots["pr"].pick(curve.x[place], curve.y[place])
+    wait(lambda: widget.figures.thresholds["EX"] == curve.thresholds[place] and not widget.busy)
+    assert widget.view.plots["pr"].marked == pytest.approx((curve.x[place], curve.y[place]))
+
+    panel.save_report(tmp_path / "report")
+    # Pictures are drawn, with text: seconds where nothing else runs.
+    qtbot.waitUntil(lambda: not panel.busy, timeout=120_000)
+    widget.set_curves = None
+    panel.open_report(tmp_path / "report")
+    wait(lambda: widget.set_curves is not None)
+    again = widget.set_curves.curves["tophat"]["pr", "EX"]
+    np.testing.assert_array_equal(again.x, curve.x)
+
+
+def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
+    asked = []
+
+    def endless(*_, monitor, **__):
+        asked.append(monitor)
+        while True:
+            monitor.step(0.5, "looking")
+
+    monkeypatch.setattr(dataset, "measure", endless)
+    panel = widget.view.set_panel
+    panel.set_folder(folder)
+    panel.run()
+    wait(lambda: bool(asked))
+    panel.run_bar.cancel()
+    wait(lambda: not panel.busy)
+    assert "Cancelled" in panel.run_bar.message.text()
+    assert widget.set_curves is None
+
+
+def test_a_folder_without_a_report_is_told(widget, wait, tmp_path, monkeypatch) -> None:
+    told = []
+    monkeypatch.setattr(dataset, "tell_error", told.append)
+    panel = widget.view.set_panel
+    panel.open_report(tmp_path)
+    wait(lambda: bool(told))
+    assert isinstance(told[0], DatasetError)

@@ -1,0 +1,51 @@
+"""The crew of threads: order kept, errors passed on, little begun ahead."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from napari_fundus.inference.thread_pool import Crew
+
+
+def test_results_come_in_order_though_jobs_end_out_of_order() -> None:
+    def work(job: int) -> int:
+        time.sleep(0.02 if job % 2 == 0 else 0.0)
+        return -job
+
+    with Crew(3) as crew:
+        assert list(crew.map(work, range(10))) == [(n, -n) for n in range(10)]
+
+
+def test_each_thread_computes_with_one_core() -> None:
+    with Crew(2) as crew:
+        seen = [threads for _, threads in crew.map(lambda _: torch.get_num_threads(), range(6))]
+    assert seen == [1] * 6
+
+
+def test_an_error_in_a_job_reaches_the_caller_and_ends_the_crew() -> None:
+    done: list[int] = []
+
+    def work(job: int) -> None:
+        if job == 1:
+            raise RuntimeError("broken")
+        done.append(job)
+
+    with pytest.raises(RuntimeError, match="broken"), Crew(2) as crew:
+        list(crew.map(work, range(100)))
+    assert len(done) < 10
+
+
+def test_jobs_are_drawn_only_shortly_before_they_run() -> None:
+    drawn: list[int] = []
+
+    def jobs() -> object:
+        for job in range(50):
+            drawn.append(job)
+            yield job
+
+    with Crew(2) as crew:
+        next(iter(crew.map(lambda job: job, jobs())))  # type: ignore[arg-type]
+    assert len(drawn) <= 4

@@ -1,0 +1,62 @@
+"""The bootstrap interval: seeded, honest about undefined resamples, near the theory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from napari_fundus.metrics import bootstrap_interval, bootstrap_intervals
+
+
+def weighted_mean(values):
+    return lambda weights: float(np.average(values, weights=weights))
+
+
+def test_interval_of_a_mean_is_near_the_normal_one() -> None:
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    interval = bootstrap_interval(weighted_mean(values), 400, resamples=2000)
+    half = 1.96 * values.std() / 20
+    assert interval.estimate == pytest.approx(values.mean())
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.03)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_same_seed_same_interval_other_seed_another() -> None:
+    statistic = weighted_mean(np.arange(30.0))
+    first, again, other = (bootstrap_interval(statistic, 30, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_undefined_resamples_are_left_out_and_counted() -> None:
+    # Only one of three images has a lesion: resamples without it have no figure.
+    interval = bootstrap_interval(lambda w: 0.5 if w[0] else math.nan, 3, resamples=500)
+    assert (interval.low, interval.high) == (0.5, 0.5)
+    assert 0.5 * 500 < interval.resamples < 0.85 * 500
+    nowhere = bootstrap_interval(lambda w: math.nan, 3)
+    assert nowhere.resamples == 0
+    assert str(nowhere) == "– (–––)"
+
+
+def test_text_is_short() -> None:
+    interval = bootstrap_interval(weighted_mean(np.full(4, 0.25)), 4)
+    assert str(interval) == ".250 (.250–.250)"
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        bootstrap_interval(weighted_mean(np.ones(1)), 0)
+    with pytest.raises(ValueError, match="level"):
+        bootstrap_interval(weighted_mean(np.ones(1)), 1, level=95)
+
+
+def test_several_figures_from_the_same_resamples_are_those_of_each_alone() -> None:
+    values = np.random.default_rng(0).random(12)
+    statistics = {"mean": weighted_mean(values), "square": weighted_mean(values**2)}
+    together = bootstrap_intervals(
+        lambda w: {name: statistic(w) for name, statistic in statistics.items()}, 12, resamples=50
+    )
+    alone = {n: bootstrap_interval(s, 12, resamples=50) for n, s in statistics.items()}
+    assert together == alone

@@ -1,0 +1,152 @@
+"""An unfinished review comes back from the disk exactly, and a damaged file is told of."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_fundus.errors import FundusError
+from napari_fundus.review import history
+from napari_fundus.review.autosave import (
+    Saved,
+    discard,
+    read_saved,
+    reviews_folder,
+    saved_path,
+    write_saved,
+)
+from napari_fundus.review.commands import Command, PixelChange
+from napari_fundus.review.history import latest
+from napari_fundus.review.session import Review
+
+
+@pytest.fixture
+def saved(lab) -> Saved:
+    review = lab.start(lab.parts(0), lab.parts(1))
+    known = sorted(review.lesions)
+    review.reject(known[0])
+    review.accept(known[1])
+    review.relabel(known[2], "SE")
+    review.accept(known[-1])
+    settings = {"order": "class", "lesion": known[3]}
+    return Saved(review.labels, review.tables, list(review.lesions.values()), settings)
+
+
+def test_a_review_is_read_as_it_was_written(saved, tmp_path, lab) -> None:
+    path = saved_path("ab" * 32, tmp_path)
+    write_saved(saved, path)
+    again = read_saved(path)
+    for code, array in saved.labels.items():
+        np.testing.assert_array_equal(again.labels[code], array)
+        assert again.labels[code].dtype == array.dtype
+        pd.testing.assert_frame_equal(again.tables[code], saved.tables[code])
+    assert again.settings == saved.settings
+    assert again.judged == saved.judged == 4
+    for one, two in zip(saved.lesions, again.lesions, strict=True):
+        for name in ("id", "lesion", "detected", "verdict", "box", "centroid", "alone", "source"):
+            assert getattr(one, name) == getattr(two, name)
+        assert one.present == two.present
+        if one.pixels is not None:
+            np.testing.assert_array_equal(one.pixels, two.pixels)
+    lab.assert_consistent(Review(again.labels, again.tables, again.lesions))
+
+
+def test_a_rejected_lesion_can_be_accepted_after_a_crash(saved, tmp_path) -> None:
+    path = tmp_path / "a.npz"
+    write_saved(saved, path)
+    again = read_saved(path)
+    review = Review(again.labels, again.tables, again.lesions)
+    gone = next(x for x in again.lesions if x.verdict == "rejected")
+    review.accept(gone.id)
+    assert (review.labels[gone.lesion].reshape(-1)[gone.pixels] == gone.id).all()
+    row = review.tables[gone.lesion].set_index("index").loc[gone.id]
+    assert row["score"] == pytest.approx(gone.score)
+
+
+def test_what_was_done_is_read_as_it_was_written_and_can_be_undone(tmp_path, lab) -> None:
+    review = lab.start(lab.parts(0), lab.parts(1))
+    first = {code: array.copy() for code, array in review.labels.items()}
+    known = sorted(review.lesions)
+    review.reject(known[0])
+    review.relabel(known[2], "SE")
+    code = review.lesions[known[3]].lesion
+    pixels = np.arange(5)
+    before = review.labels[code].reshape(-1)[pixels].copy()
+    review.labels[code].reshape(-1)[pixels] = review.next_id
+    review.stroke(code, pixels, before)
+    titles = [command.title for command in review.stack.done]
+    path = tmp_path / "a.npz"
+    write_saved(saved_of(review), path)
+    kept = read_saved(path)
+    again = Review(kept.labels, kept.tables, kept.lesions)
+    again.stack.restore(kept.history)
+    assert [command.title for command in again.stack.done] == titles
+    assert len(titles) == 3
+    for _ in titles:
+        again.undo()
+        lab.assert_consistent(again)
+    for code, array in first.items():
+        np.testing.assert_array_equal(again.labels[code], array)
+
+
+def saved_of(review: Review) -> Saved:
+    lesions = list(review.lesions.values())
+    return Saved(review.labels, review.tables, lesions, history=review.stack.done)
+
+
+def test_only_the_latest_that_fit_are_kept(monkeypatch) -> None:
+    monkeypatch.setattr(history, "_PIXELS", 25)
+    monkeypatch.setattr(history, "_COMMANDS", 4)
+    values = np.arange(10)
+    wide = [Command(str(n), pixels=(PixelChange("MA", values, values, values),)) for n in range(6)]
+    assert [command.title for command in latest(wide)] == ["4", "5"]
+    assert [c.title for c in latest([Command(str(n)) for n in range(6)])] == list("2345")
+
+
+def test_a_file_of_an_earlier_release_has_no_history(saved, tmp_path) -> None:
+    path = tmp_path / "a.npz"
+    write_saved(saved, path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    head = json.loads(arrays["head"].tobytes().decode())
+    del head["history"]
+    arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    np.savez_compressed(path, **arrays)
+    assert list(read_saved(path).history) == []
+
+
+def test_a_save_that_fails_leaves_the_earlier_one(saved, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.npz"
+    write_saved(saved, path)
+    before = path.read_bytes()
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_saved(saved, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"PK\x03\x04 half a file"])
+def test_a_damaged_file_is_told_of(tmp_path, content) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(content)
+    with pytest.raises(FundusError, match="damaged"):
+        read_saved(path)
+
+
+def test_no_file_is_no_review_and_discarding_it_is_fine(tmp_path) -> None:
+    assert read_saved(tmp_path / "a.npz") is None
+    discard(tmp_path / "a.npz")
+
+
+def test_the_folder_can_be_set(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path))
+    assert reviews_folder() == tmp_path
+    assert saved_path("0123456789" * 7).parent == tmp_path

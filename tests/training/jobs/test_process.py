@@ -1,0 +1,215 @@
+"""A training in a process of its own: told, held, stopped, killed, left alone, and resumed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from napari_fundus.checkpoints import read_card
+from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
+from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.training import EpochEnd, Finished, Started, Step
+from napari_fundus.training.jobs import process
+from napari_fundus.training.jobs.config import Order, read_order
+from napari_fundus.training.jobs.process import LOG, follow_in_process
+from napari_fundus.training.loop.state import BEST, LAST
+
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "width": 2,
+    "patch": 16,
+    "disc_diameter": 128,
+    "batch_size": 8,
+    "steps_per_epoch": 3,
+    "max_epochs": 3,
+    "validation_tiles": 10,
+    "dry_steps": 0,
+    "report_every": 1,
+}
+
+TOY_CHILD = (sys.executable, str(Path(__file__).parents[1] / "toy_child.py"))
+
+
+@pytest.fixture
+def data(tmp_path: Path, draw) -> Path:
+    """Two drawn retinas with masks of microaneurysms."""
+    root = tmp_path / "data"
+    root.mkdir()
+    for seed in range(2):
+        retina = draw(160, 200, seed=seed)
+        Image.fromarray(retina.pixels).save(root / f"eye{seed}.png")
+        Image.fromarray(retina.masks["MA"]).save(root / f"eye{seed}_MA.png")
+    return root
+
+
+def toy(folder: Path, monitor: Monitor, *, resume: bool = False, **settings: object):
+    """Start the toy task in a process."""
+    order = Order(detector="toy", data="none", settings=settings)
+    return follow_in_process(order, folder, monitor=monitor, resume=resume, program=TOY_CHILD)
+
+
+def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_path) -> None:
+    order = Order(detector="voting", data=str(data), settings=SMALL, name="mine", device="cpu")
+    run, monitor = tmp_path / "run", Monitor()
+    seen = []
+
+    def stop_after_an_epoch() -> None:
+        for event in follow_in_process(order, run, monitor=monitor):
+            seen.append(event)
+            if isinstance(event, EpochEnd):
+                monitor.cancel()
+
+    with pytest.raises(Cancelled, match="resume to go on"):
+        stop_after_an_epoch()
+    assert isinstance(seen[0], Started)
+    assert seen[0].report.train.images == 1
+    assert (run / BEST).exists(), "stopping keeps the best weights"
+    assert read_order(run) == order.model_copy(
+        update={"settings": {name: str(value) for name, value in SMALL.items()}}
+    )
+    with pytest.raises(OutputExistsError):
+        list(follow_in_process(order, run, monitor=Monitor()))
+    rest = list(follow_in_process(order, run, monitor=Monitor(), resume=True))
+    assert (rest[0].epoch, rest[0].step) > (0, 0)
+    assert isinstance(rest[-1], Finished)
+    assert rest[-1].epochs == 3
+    card = read_card(rest[-1].best.path)
+    assert card.name == "mine"
+    assert "--events" not in card.command
+
+
+def test_a_check_tells_and_leaves_nothing(data, tmp_path) -> None:
+    order = Order(detector="voting", data=str(data), settings={**SMALL, "show_patches": 4})
+    patches, started = follow_in_process(order, tmp_path / "run", monitor=Monitor(), check=True)
+    assert patches.images.shape == (4, 16, 16, 3)
+    assert set(patches.masks.ravel().tolist()) == {0, 1}
+    assert started.report.validation.lesions == {"MA": 3}
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_killed_child_is_reported_and_its_run_goes_on(tmp_path, monkeypatch) -> None:
+    children = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        process.subprocess, "Popen", lambda *a, **k: children.append(start(*a, **k)) or children[-1]
+    )
+
+    def kill_after_two_epochs() -> None:
+        epochs = 0
+        for event in toy(tmp_path, Monitor(), max_epochs=500):
+            epochs += isinstance(event, EpochEnd)
+            if epochs == 2:
+                children[0].send_signal(signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match=r"killed \(SIGKILL\).*memory.*can be resumed") as told:
+        kill_after_two_epochs()
+    assert "this is for people" in str(told.value), "the last words are quoted"
+    rest = list(toy(tmp_path, Monitor(), resume=True, max_epochs=4))
+    assert rest[0].epoch >= 1
+    assert isinstance(rest[-1], Finished)
+
+
+def test_a_child_that_never_begins_is_reported_with_its_words(tmp_path) -> None:
+    program = (sys.executable, "-c", "import sys; sys.exit('no such thing as torch')")
+    order = Order(detector="toy", data="none")
+    with pytest.raises(TrainingError, match=r"status 1.*start it again(?s:.*)no such thing"):
+        list(follow_in_process(order, tmp_path, monitor=Monitor(), program=program))
+
+
+def test_a_child_that_does_not_stop_is_killed(tmp_path) -> None:
+    program = (sys.executable, "-c", "import time; time.sleep(600)")
+    monitor = Monitor()
+    monitor.cancel()
+    events = follow_in_process(
+        Order(detector="toy", data="none"),
+        tmp_path,
+        monitor=monitor,
+        program=program,
+        patience=0.2,
+    )
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        list(events)
+
+
+def test_a_paused_child_does_nothing_until_it_may_go_on(tmp_path) -> None:
+    held = threading.Event()
+    told: list[Progress] = []
+
+    def listen(progress: Progress) -> None:
+        told.append(progress)
+        if progress.paused:
+            held.set()
+
+    monitor = Monitor(listen)
+    counted = []
+    events = toy(tmp_path, monitor, max_epochs=2, steps_per_epoch=40)
+
+    def read() -> None:
+        counted.extend(event for event in events if isinstance(event, Step | Finished))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    while not counted:
+        time.sleep(0.01)
+    monitor.pause()
+    assert held.wait(60)
+    assert (tmp_path / LAST).exists(), "a paused run survives the machine being turned off"
+    before = len(counted)
+    time.sleep(1)
+    assert len(counted) == before
+    assert told[-1].paused
+    monitor.resume()
+    reader.join(120)
+    assert isinstance(counted[-1], Finished)
+    assert sum(isinstance(event, Step) for event in counted) == 80
+
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training import Step
+from napari_fundus.training.order import Order
+from napari_fundus.training.process import follow_in_process
+
+order = Order(detector="toy", data="none", settings={"max_epochs": 100000})
+for event in follow_in_process(order, sys.argv[1], monitor=Monitor(), program=sys.argv[2:]):
+    if isinstance(event, Step):
+        os._exit(9)
+"""
+
+
+def test_a_child_whose_parent_dies_stops_and_leaves_a_run_to_go_on_with(tmp_path) -> None:
+    run = tmp_path / "run"
+    code = subprocess.run([sys.executable, "-c", PARENT, str(run), *TOY_CHILD], check=False)
+    assert code.returncode == 9
+    limit = time.monotonic() + 60
+    while not (run / LAST).exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    # The child's own log is open until it is gone.
+    while _is_open(run / LOG) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not _is_open(run / LOG)
+    stopped_at = (run / LAST).stat().st_mtime_ns
+    rest = list(toy(run, Monitor(), resume=True, max_epochs=2))
+    assert (rest[0].epoch, rest[0].step) > (0, 0)
+    assert (run / LAST).stat().st_mtime_ns > stopped_at
+
+
+def _is_open(path: Path) -> bool:
+    """Whether some process has the file open."""
+    for place in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if place.samefile(path):
+                return True
+        except OSError:
+            continue
+    return False

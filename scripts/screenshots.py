@@ -22,11 +22,11 @@ from napari_fundus.gui.compare import CompareWidget
 from napari_fundus.gui.detect import DetectWidget
 from napari_fundus.gui.evaluate import EvaluateWidget
 from napari_fundus.gui.layers.build import add_layers, truth_layers
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.preprocess import PreprocessWidget
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.gui.train import TrainWidget
 from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.samples import sample_folder, sample_image_path
 
 SIZE = (1440, 900)

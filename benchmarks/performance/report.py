@@ -14,7 +14,7 @@ from benchmarks.peers import Contestant
 from benchmarks.performance.growth import Series
 from benchmarks.performance.machine import Machine, processor_name
 from benchmarks.performance.stage import PATIENCE, Outcome
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 
 __all__ = ["Measured", "page", "write_picture_of_growth"]
 

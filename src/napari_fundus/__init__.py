@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from napari_fundus._version import __version__
 
 if TYPE_CHECKING:
     from napari_fundus.api import compare as compare
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 _HOME_OF = {
     "compare": "api",
-    "Detections": "detections",
+    "Detections": "results.detections",
     "FundusImage": "image",
     "detect": "api",
     "evaluate": "api",
     "find_detectors": "plugins",
     "open_dataset": "datasets",
-    "quantify": "quantification",
+    "quantify": "results.quantification",
     "read_image": "image",
     "sample_image_path": "samples",
     "train": "api",

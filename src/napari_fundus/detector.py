@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pluggy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance

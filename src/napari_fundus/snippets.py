@@ -7,7 +7,7 @@ import pprint
 import shlex
 from typing import Any
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.detector import DetectorOptions
 from napari_fundus.errors import FundusError
 from napari_fundus.plugins import get_detector

@@ -97,7 +97,9 @@ def test_the_same_results_and_a_killed_worker_loses_and_doubles_nothing(
 def test_a_worker_with_another_version_is_told_before_anything_is_done(
     draw: Draw, tmp_path: Path, dask, detector
 ) -> None:
-    (tmp_path / "older.py").write_text("import napari_fundus\nnapari_fundus.__version__ = '0.0.1'")
+    (tmp_path / "older.py").write_text(
+        "import napari_fundus._version as v\nv.__version__ = '0.0.1'"
+    )
     dask.worker("older", "--preload", tmp_path / "older.py")
     dask.wait_for_workers(1)
     with pytest.raises(ClusterError, match=r"Worker tcp://.* has napari-fundus 0\.0\.1, the mach"):

@@ -14,7 +14,7 @@ from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.errors import ImageReadError
 from napari_fundus.gui.browser import BrowserWidget, sample_layers
 from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
-from napari_fundus.gui.layers.placement import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = pytest.mark.gui
 

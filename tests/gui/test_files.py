@@ -27,10 +27,10 @@ from napari_fundus.export import (
     write_probability_tiff,
 )
 from napari_fundus.gui import add_detections, writers
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.readers import get_reader, open_folder
 from napari_fundus.gui.sample_data import idrid, normal
 from napari_fundus.results.edits import detections_of_layer, with_labels
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 MANIFEST = Path(napari_fundus.__file__).parent / "napari.yaml"
 

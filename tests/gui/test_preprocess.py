@@ -7,10 +7,11 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
-from napari_fundus.gui.layers.placement import METADATA_KEY, source_of
+from napari_fundus.gui.layers.placement import source_of
 from napari_fundus.gui.preprocess import PreprocessWidget, prepared_layers
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Recipe, recipe_names
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from napari_fundus.backends.multiscale.parts import named
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.gui.layers.build import add_layers, detection_layers
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.similarity import ResemblanceWidget, colours_of
 from napari_fundus.preprocessing import Recipe
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = pytest.mark.gui
 

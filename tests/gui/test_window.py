@@ -12,7 +12,7 @@ import napari_fundus as nf
 from napari_fundus.gui import open_demo
 from napari_fundus.gui.browser import BrowserWidget
 from napari_fundus.gui.detect import DetectWidget
-from napari_fundus.gui.layers.placement import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_fundus.checkpoints import list_checkpoints
 from napari_fundus.datasets import open_dataset
-from napari_fundus.gui.layers.placement import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.batch.archive import list_archive
 from napari_fundus.batch.job import make_job
 from napari_fundus.batch.parquet import Tables

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from distributed import WorkerPlugin, get_worker
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.batch.job import Job, make_job, read_ahead, work_on
 from napari_fundus.batch.parquet import lesions_of
 from napari_fundus.batch.records import Outcome

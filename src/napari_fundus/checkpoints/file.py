@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.checkpoints.card import FORMAT_VERSION, ModelCard
 from napari_fundus.checkpoints.packing import Storage, pack, unpack
 from napari_fundus.errors import CheckpointError

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.cli.catalogue import list_datasets, list_detectors
 from napari_fundus.cli.demo import demonstrate
 from napari_fundus.cli.detect import find

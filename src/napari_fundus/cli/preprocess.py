@@ -114,7 +114,7 @@ def _prepare_one(
     item: BatchItem, recipe: Recipe, output: Path, monitor: Monitor, *, overwrite: bool
 ) -> bool:
     """Write a picture and what is to be known of it; return False where both are there already."""
-    from napari_fundus import __version__
+    from napari_fundus._version import __version__
     from napari_fundus.export import PREPROCESSED
     from napari_fundus.image import read_image
     from napari_fundus.runtime.files import refuse_existing, write_json

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.correction_files import (
     CorrectedImage,

@@ -6,7 +6,7 @@ import math
 import platform
 from collections.abc import Iterator, Sequence
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.evaluation.protocol import Figure, ReportCounter
 from napari_fundus.evaluation.published import published_for
 from napari_fundus.evaluation.results import Report, Trial

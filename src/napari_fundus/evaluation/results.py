@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.evaluation.candidate import Contender
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.protocol import Figures, ReportCounter, Settings, as_json

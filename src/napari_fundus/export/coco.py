@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.export.outlines import instance_masks
 from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.lesions import Lesion, describe

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.export.tables import provenance_record
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe

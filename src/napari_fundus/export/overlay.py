@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
 from napari_fundus.export.drawing import Line, View, draw_outlines, fit_view, text_colour
 from napari_fundus.image import FundusImage

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
 from napari_fundus.export.metadata import Head, Page, detections_of, head_of, map_pages, title_of
 from napari_fundus.image import MAX_PIXELS

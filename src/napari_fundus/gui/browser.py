@@ -38,8 +38,8 @@ from napari_fundus.gui.layers.build import (
 )
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.lesions import describe
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:

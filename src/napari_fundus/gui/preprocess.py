@@ -31,9 +31,10 @@ from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import METADATA_KEY, Source, moved, source_of
+from napari_fundus.gui.layers.placement import Source, moved, source_of
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Prepared, Recipe, recipe_names
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import METADATA_KEY, Source, source_of
+from napari_fundus.gui.layers.placement import Source, source_of
 from napari_fundus.plugins import find_detectors
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus import __version__
+from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.layers.placement import METADATA_KEY, as_array
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
 
 __all__ = ["detections_of_layer", "with_labels"]

@@ -15,7 +15,8 @@ from napari_fundus.gui import add_detections
 from napari_fundus.gui.controls import work
 from napari_fundus.gui.detect import DetectWidget
 from napari_fundus.gui.layers.build import add_layers, truth_layers
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = pytest.mark.gui
 

@@ -12,10 +12,10 @@ from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import detection_layers, image_layer
 from napari_fundus.gui.layers.landmarks import landmarks_of, read_landmarks
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.quantification import tell_percent
 
 pytestmark = pytest.mark.gui

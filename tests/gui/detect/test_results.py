@@ -17,8 +17,8 @@ from napari_fundus.errors import FundusError
 from napari_fundus.export import read_csv
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.snippets import as_command, as_python
 
 pytestmark = pytest.mark.gui

@@ -20,8 +20,9 @@ from napari_fundus.gui.layers.build import (
     label_colormap,
     truth_layers,
 )
-from napari_fundus.gui.layers.placement import METADATA_KEY, moved
+from napari_fundus.gui.layers.placement import moved
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 
 def result(**changes) -> Detections:

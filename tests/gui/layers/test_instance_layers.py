@@ -17,11 +17,11 @@ from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers import boxes
 from napari_fundus.gui.layers.boxes import outline_vectors
 from napari_fundus.gui.layers.build import add_layers, detection_layers
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.layers.rethreshold import Settings, relabelled, show_labels
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import detections_of_layer, with_labels
 from napari_fundus.results.instances import label_objects
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.objects import LesionObject, score_maps
 from napari_fundus.results.relabel import label_image
 

@@ -19,10 +19,10 @@ from napari_fundus.datasets.corrections import read_correction
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import image_layer
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = pytest.mark.gui
 

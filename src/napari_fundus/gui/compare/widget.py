@@ -29,11 +29,11 @@ from napari_fundus.gui.evaluate.error_map import AGREEMENT, Legend, OutcomeLayer
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import as_array
 from napari_fundus.gui.preferences import follow_preferences
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import with_labels
+from napari_fundus.results.layer_metadata import as_array
 
 if TYPE_CHECKING:
     import napari

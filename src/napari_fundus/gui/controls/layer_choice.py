@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
-from napari_fundus.gui.layers.placement import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

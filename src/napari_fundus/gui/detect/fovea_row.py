@@ -20,10 +20,11 @@ from napari_fundus.gui.layers.landmarks import (
     read_landmarks,
     remember_landmarks,
 )
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.quantification import quantify, tell_percent
 
 if TYPE_CHECKING:

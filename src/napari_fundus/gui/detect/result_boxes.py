@@ -9,9 +9,10 @@ import pandas as pd
 
 from napari_fundus.gui.layers.boxes import MAX_BOXES, box_layer, set_boxes
 from napari_fundus.gui.layers.build import add_layers
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.layers.rethreshold import Shown
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

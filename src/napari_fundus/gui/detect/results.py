@@ -31,13 +31,13 @@ from napari_fundus.gui.detect.result_boxes import ResultBoxes
 from napari_fundus.gui.layers.boxes import features_of
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.napari_compat import dock_below
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.gui.layers.rethreshold import Settings, Shown, relabelled, show_labels
 from napari_fundus.gui.writers import FORMATS, write_result
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import with_labels
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.quantification import is_counted
 from napari_fundus.snippets import as_command, as_python
 

@@ -33,11 +33,12 @@ from napari_fundus.gui.layers.build import LayerTuple, detection_layers
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.landmarks import landmarks_of
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import METADATA_KEY, Source, source_of
+from napari_fundus.gui.layers.placement import Source, source_of
 from napari_fundus.gui.layers.update import Exchange
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
 

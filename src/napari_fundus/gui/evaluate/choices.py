@@ -11,9 +11,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

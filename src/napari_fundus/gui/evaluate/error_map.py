@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_fundus.gui.evaluate.layer_visibility import Cover
 from napari_fundus.gui.layers.add_in_steps import come
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_fundus.gui.layers.placement import as_array
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.lesion_matching import TrueLesions
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import as_array
 from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["Prepared", "image_curves", "prepare"]

@@ -12,11 +12,11 @@ import pandas as pd
 
 from napari_fundus.gui.layers.boxes import LARGE, box_layer, features_of
 from napari_fundus.gui.layers.landmarks import landmark_layer
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.relabel import label_image
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 from napari_fundus.lesions import Lesion, describe
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points

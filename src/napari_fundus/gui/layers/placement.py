@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fundus.errors import ImageReadError, UnsupportedImageError
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers import Image, Layer
 
-__all__ = ["METADATA_KEY", "Source", "as_array", "moved", "placement_of", "source_of"]
-
-METADATA_KEY = "napari_fundus"
-"""Key in ``layer.metadata`` under which everything that this package knows of a layer stands."""
+__all__ = ["Source", "moved", "placement_of", "source_of"]
 
 
 def placement_of(layer: Layer) -> dict[str, Any]:
@@ -174,8 +171,3 @@ def _path_of(layer: Layer) -> Path | None:
     path = known.get("path") if isinstance(known, dict) else None
     path = path or layer.source.path
     return Path(path) if path else None
-
-
-def as_array(data: Any) -> npt.NDArray[Any]:
-    """Return the full-size pixels of a layer's data, multiscale or lazy."""
-    return np.asarray(data[0] if isinstance(data, list | tuple) else data)

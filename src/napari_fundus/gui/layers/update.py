@@ -9,8 +9,9 @@ import numpy as np
 
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
-from napari_fundus.gui.layers.placement import METADATA_KEY, Source, placement_of
+from napari_fundus.gui.layers.placement import Source, placement_of
 from napari_fundus.results.detections import Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

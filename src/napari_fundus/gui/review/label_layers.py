@@ -15,8 +15,9 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_fundus.gui.layers.add_in_steps import Arrivals
 from napari_fundus.gui.layers.build import label_colormap
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.review.result_layers import Found
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.review.loading import plain_table
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_fundus.gui.layers.add_in_steps import Arrivals
 from napari_fundus.gui.layers.napari_compat import camera_of, canvas_size
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.review.lesion import Lesion
 
 if TYPE_CHECKING:

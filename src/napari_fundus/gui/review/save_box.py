@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.layers.placement import METADATA_KEY
 from napari_fundus.lesions import describe
+from napari_fundus.results.layer_metadata import METADATA_KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

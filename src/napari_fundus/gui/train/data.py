@@ -27,8 +27,9 @@ from qtpy.QtWidgets import (
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.layers.placement import METADATA_KEY, Source, as_array, source_of
+from napari_fundus.gui.layers.placement import Source, source_of
 from napari_fundus.lesions import parse_lesion
+from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from napari.layers import Image, Labels
 
 from napari_fundus.gui.layers.add_in_steps import Arrivals
-from napari_fundus.gui.layers.placement import METADATA_KEY, placement_of
+from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.lesions import describe
+from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.training.loop.events import Patches, Preview
 
 if TYPE_CHECKING:

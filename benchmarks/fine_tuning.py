@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.fine_tuning_figures import Outcome, table
 from benchmarks.fine_tuning_runs import Bench, Plan, make_runs
 from benchmarks.idrid_images import lesion_samples
-from benchmarks.other_camera import OTHER
+from benchmarks.simulated_camera import OTHER
 from napari_fundus.datasets import split_by_group
 from napari_fundus.datasets.idrid import Idrid
 from napari_fundus.runtime.devices import choose_device

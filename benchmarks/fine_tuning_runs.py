@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.fine_tuning_figures import Measured, Outcome, measure
-from benchmarks.other_camera import OTHER, SAME, other_data
+from benchmarks.simulated_camera import OTHER, SAME, other_data
 from napari_fundus.backends.voting.training import train_voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, split_by_group

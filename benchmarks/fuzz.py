@@ -17,9 +17,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.fuzzing.crew import BAD, Tally, run
-from benchmarks.fuzzing.subjects import SUBJECTS
-from benchmarks.fuzzing.toys import TOYS
+from benchmarks.fuzzing.faulty_readers import TOYS
+from benchmarks.fuzzing.runner import BAD, Tally, run
+from benchmarks.fuzzing.targets import SUBJECTS
 
 __all__ = ["main", "table"]
 

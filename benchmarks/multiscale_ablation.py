@@ -18,11 +18,11 @@ import numpy.typing as npt
 from napari_fundus.backends.multiscale import Multiscale, MultiscaleOptions
 from napari_fundus.backends.multiscale.detector import Work
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.multiscale.parts import Stage, stages_of
+from napari_fundus.backends.multiscale.stages import Stage, stages_of
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.evaluation import Contender, select_samples
-from napari_fundus.inference.fusion import Mean
+from napari_fundus.inference.fuse_maps import Mean
 from napari_fundus.inference.network_cache import Weights
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics import Interval, PixelCounts, bootstrap_intervals

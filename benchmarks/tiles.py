@@ -22,7 +22,7 @@ from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.image import read_image
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.preprocessing.network_input import FILL, to_planes
 from napari_fundus.runtime.devices import Device, choose_device
 from napari_fundus.samples import sample_image_path
 

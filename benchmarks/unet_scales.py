@@ -2,7 +2,7 @@
 
 Run ``python -m benchmarks.unet_scales [WEIGHTS] --data IDRID``: the images are those that the
 weights' card names as held back. It is how the shares of joined weights are chosen
-(``scripts/join_unets.py --share``).
+(``scripts/merge_unets.py --share``).
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.unet.passes import logits
+from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.evaluation import Contender, select_samples
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics import PixelCounts
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.runtime.devices import choose_device
 
 SHARES = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 0.9, 1.0)

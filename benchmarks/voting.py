@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.peers import Contestant, compete
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
 from napari_fundus.image import read_image
-from napari_fundus.inference.patches import PatchGrid
+from napari_fundus.inference.patch_grid import PatchGrid
 from napari_fundus.inference.voting import vote
 from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.runtime.devices import Device, Precision, choose_device, preferred_precision

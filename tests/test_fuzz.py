@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("resource", reason="limits of memory are POSIX's")
 
 from benchmarks import fuzz
-from benchmarks.fuzzing.crew import BAD, run
-from benchmarks.fuzzing.subjects import SUBJECTS, find_subject, make_input
+from benchmarks.fuzzing.runner import BAD, run
+from benchmarks.fuzzing.targets import SUBJECTS, find_subject, make_input
 
 
 def test_a_few_hundred_damaged_files_of_every_kind_do_no_harm(tmp_path: Path) -> None:

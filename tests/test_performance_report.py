@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.peers import Contestant, take_turns
 from benchmarks.performance import __main__ as command
-from benchmarks.performance.growth import slope
-from benchmarks.performance.machine import Machine, Needs, measure_machine
+from benchmarks.performance.machine_limits import Machine, Needs, measure_machine
+from benchmarks.performance.scaling import slope
 from benchmarks.performance.stage import Peer, Stage, compete, largest_difference, pixels_apart
 from benchmarks.performance.tables import parts_apart
 from napari_fundus.runtime.devices import CPU

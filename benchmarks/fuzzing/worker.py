@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import napari_fundus
-from benchmarks.fuzzing.subjects import find_subject, make_input
+from benchmarks.fuzzing.targets import find_subject, make_input
 from napari_fundus.errors import FundusError
 
 __all__ = ["Begun", "Ended", "Outcome", "work"]

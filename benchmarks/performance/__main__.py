@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.performance.growth import by_images, by_pixels
-from benchmarks.performance.machine import Machine, measure_machine
+from benchmarks.performance.machine_limits import Machine, measure_machine
 from benchmarks.performance.networks import NetworkSizes, network_stages
 from benchmarks.performance.pictures import picture_stages
 from benchmarks.performance.report import Measured, page, write_picture_of_growth
+from benchmarks.performance.sample_image import Subject, write_picture
+from benchmarks.performance.scaling import by_images, by_pixels
 from benchmarks.performance.stage import Outcome, compete
-from benchmarks.performance.subject import Subject, write_picture
 from benchmarks.performance.tables import table_stages
 
 __all__ = ["main", "measure"]

@@ -14,16 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import tiles, voting
 from benchmarks.peers import Contestant
-from benchmarks.performance.before import patches_with_all_cores
-from benchmarks.performance.machine import Needs
+from benchmarks.performance.baselines import patches_with_all_cores
+from benchmarks.performance.machine_limits import Needs
 from benchmarks.performance.stage import Peer, Stage, largest_difference
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.backends.cam.maps import LogOdds, look
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
+from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.objects import paste_mask
-from napari_fundus.inference.refinement import run_patches
+from napari_fundus.inference.sliding_window import run_patches
 from napari_fundus.runtime.devices import CPU
 
 __all__ = ["NetworkSizes", "network_stages"]

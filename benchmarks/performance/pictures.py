@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.enhancement import with_opencv, with_skimage
-from benchmarks.performance.before import read_with_copy
-from benchmarks.performance.machine import Needs
+from benchmarks.performance.baselines import read_with_copy
+from benchmarks.performance.machine_limits import Needs
+from benchmarks.performance.sample_image import Subject
 from benchmarks.performance.stage import Peer, Stage, largest_difference, pixels_apart
-from benchmarks.performance.subject import Subject
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import enhance, find_field_of_view
 

@@ -11,8 +11,8 @@ import cv2
 import torch
 
 from benchmarks.peers import Contestant
-from benchmarks.performance.growth import Series
-from benchmarks.performance.machine import Machine, processor_name
+from benchmarks.performance.machine_limits import Machine, processor_name
+from benchmarks.performance.scaling import Series
 from benchmarks.performance.stage import PATIENCE, Outcome
 from napari_fundus._version import __version__
 
@@ -101,7 +101,7 @@ def page(measured: Measured, picture: str) -> str:
             "## What was made faster",
             "",
             "Profiles of these stages led to the changes; *before* is the earlier way, kept in "
-            "`benchmarks/performance/before.py` and measured in the same run.",
+            "`benchmarks/performance/baselines.py` and measured in the same run.",
             "",
             *_gain_table(measured.outcomes),
             "",

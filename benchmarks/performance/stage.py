@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peers import Contestant, take_turns
-from benchmarks.performance.machine import Machine, Needs
+from benchmarks.performance.machine_limits import Machine, Needs
 from napari_fundus.runtime.devices import CPU
 
 __all__ = ["PATIENCE", "Outcome", "Peer", "Stage", "compete", "largest_difference", "pixels_apart"]

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 import tifffile
 
-from benchmarks.performance.before import add_with_levels, label_by_scan, write_all_tiles
-from benchmarks.performance.machine import Needs
+from benchmarks.performance.baselines import add_with_levels, label_by_scan, write_all_tiles
+from benchmarks.performance.machine_limits import Needs
+from benchmarks.performance.sample_image import THRESHOLD, Subject
 from benchmarks.performance.stage import Peer, Stage, largest_difference, pixels_apart
-from benchmarks.performance.subject import THRESHOLD, Subject
 from napari_fundus.export import write_coco, write_labels_tiff
 from napari_fundus.metrics import Froc
 

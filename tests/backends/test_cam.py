@@ -15,7 +15,7 @@ from napari_fundus.backends.cam import Cam, maps
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.backends.cam.classifiers import build_network
 from napari_fundus.backends.cam.network import OoNetwork
-from napari_fundus.backends.cam.planes import DEFAULT_RECIPE, at_side
+from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, at_side
 from napari_fundus.backends.cam.targets import log_odds
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from napari_fundus.backends.cam import Cam
 from napari_fundus.backends.cam.augmentation import vary
-from napari_fundus.backends.cam.planes import as_input, to_bytes
+from napari_fundus.backends.cam.network_input import as_input, to_bytes
 from napari_fundus.backends.cam.training import CamTask, GradingTask, train_cam
 from napari_fundus.backends.cam.training_data import divide, fill, order
 from napari_fundus.backends.cam.training_options import LOOP_DEFAULTS, CamTrainingOptions

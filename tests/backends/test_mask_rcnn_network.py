@@ -13,18 +13,18 @@ from torchvision.models import ResNet101_Weights, resnet101
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 from napari_fundus.backends.mask_rcnn.heads import Proposals, covered, mask_targets
-from napari_fundus.backends.mask_rcnn.light import LevelPool, LightPyramid
 from napari_fundus.backends.mask_rcnn.network import (
     MASK_SIDE,
     Architecture,
     build_network,
     load_network,
 )
-from napari_fundus.backends.mask_rcnn.residual import take_over
+from napari_fundus.backends.mask_rcnn.resnet_fpn import take_over
 from napari_fundus.backends.mask_rcnn.targets import objects_found, target_of
+from napari_fundus.backends.mask_rcnn.unet_pyramid import LevelPool, LightPyramid
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError
-from napari_fundus.inference.objects import paste_mask
+from napari_fundus.inference.detect_objects import paste_mask
 
 LESIONS = ("MA", "HE", "EX")
 TINY = Architecture(

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from napari_fundus.backends.mask_rcnn.initial_unet import Start
 from napari_fundus.backends.mask_rcnn.network import load_network
-from napari_fundus.backends.mask_rcnn.start import Start
 from napari_fundus.backends.mask_rcnn.targets import target_of
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask, train_mask_rcnn
 from napari_fundus.backends.mask_rcnn.training_options import MaskRCNNTrainingOptions

@@ -9,16 +9,16 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from napari_fundus.backends.unet import UNet
-from napari_fundus.backends.unet.joining import join_scales
+from napari_fundus.backends.unet.merge_scales import join_scales
 from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.backends.unet.passes import logits
+from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.runtime.devices import choose_device
 
 ONE = Architecture(filters=(4, 8), outputs=2)

@@ -18,7 +18,7 @@ from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.runtime.monitor import Monitor, Progress
 
 ARCHITECTURE = Architecture(patch=16, widths=paper_widths(4))

@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 from torch import nn
 
-from napari_fundus.backends.voting.folding import FoldedNetwork, fold_norm, phase_kernels
+from napari_fundus.backends.voting.fused_network import FoldedNetwork, fold_norm, phase_kernels
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
 
 

@@ -18,7 +18,7 @@ from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, open_dataset
 from napari_fundus.errors import LeakageError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
 from napari_fundus.training.loop.settings import split_settings

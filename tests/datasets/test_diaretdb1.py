@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from napari_fundus.datasets import open_dataset
+from napari_fundus.datasets.annotations import AgreementTruth, ExpertsTruth
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
 from napari_fundus.datasets.diaretdb1_xml import read_drawing
 from napari_fundus.datasets.shapes import Ellipse
-from napari_fundus.datasets.truths import AgreementTruth, ExpertsTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Sample
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 
 SHAPE = (120, 160)

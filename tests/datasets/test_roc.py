@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from napari_fundus.datasets import open_dataset, summarize
-from napari_fundus.datasets.truths import Point, PointsTruth
+from napari_fundus.datasets.annotations import Point, PointsTruth
 
 SHAPE = (64, 96)
 XML = """<?xml version="1.0" encoding="utf-8"?>

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.datasets import Sample, Truth
-from napari_fundus.datasets.truths import Point, PointsTruth
+from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.evaluation import Case, Settings, is_healthy
 from napari_fundus.evaluation.crops import CropCollector

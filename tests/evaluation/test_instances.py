@@ -22,7 +22,7 @@ from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_
 from napari_fundus.evaluation.protocols import InstancesCounter
 from napari_fundus.image import FundusImage
 from napari_fundus.metrics.average_precision import InstanceMap
-from napari_fundus.metrics.instance_lists import detected_objects
+from napari_fundus.metrics.instance_objects import detected_objects
 from napari_fundus.results.objects import LesionObject, objects_of_mask, score_maps
 
 FEW = {"protocols": ["instances"], "resamples": 20}

@@ -11,8 +11,8 @@ from napari.components import ViewerModel
 from napari.layers import Labels
 
 import napari_fundus as nf
-from napari_fundus.backends.multiscale.parts import named
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
+from napari_fundus.backends.multiscale.stages import named
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.placement import placement_of

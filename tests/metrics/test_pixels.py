@@ -7,7 +7,7 @@ import pytest
 
 from napari_fundus.evaluation import PixelHistogram
 from napari_fundus.metrics import ExactPixelCounts, PixelCounts, aupr
-from napari_fundus.metrics.levels import from_levels, to_levels
+from napari_fundus.metrics.quantization import from_levels, to_levels
 
 
 def random_maps(count: int = 4, *, small: bool = False):

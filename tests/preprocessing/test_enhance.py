@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import Disc, enhance, enhance_exact, find_field_of_view
-from napari_fundus.preprocessing.blur import LocalMean, local_mean_exact
+from napari_fundus.preprocessing.local_mean import LocalMean, local_mean_exact
 from napari_fundus.samples import normal_image_path
 
 SHAPE = (300, 380)

@@ -13,7 +13,7 @@ import pytest
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.preprocessing import Disc, find_field_of_view, fit_disc
-from napari_fundus.preprocessing.disc import fit_aspect
+from napari_fundus.preprocessing.fov_circle import fit_aspect
 from napari_fundus.samples import normal_image_path, sample_image_path
 
 Pixels = npt.NDArray[Any]

@@ -12,7 +12,7 @@ from torch import nn
 
 from napari_fundus.checkpoints.zoo import download_folder
 from napari_fundus.errors import DeviceError, OptionsError
-from napari_fundus.inference.budget import bytes_per_pixel, tile_within
+from napari_fundus.inference.memory import bytes_per_pixel, tile_within
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import _INFO, describe

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from napari_fundus.batch.cluster import Cluster, ClusterReport, run_on_cluster
+from napari_fundus.batch.items import BatchItem, find_items
 from napari_fundus.batch.records import BatchReport, Outcome
 from napari_fundus.batch.run import run_batch
-from napari_fundus.batch.sources import BatchItem, find_items
 
 __all__ = [
     "BatchItem",

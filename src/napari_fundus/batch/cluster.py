@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_fundus._version import __version__
-from napari_fundus.batch.archive import list_archive
-from napari_fundus.batch.job import make_job
+from napari_fundus.batch.items import BatchItem
+from napari_fundus.batch.iter_items import list_archive
 from napari_fundus.batch.parquet import Tables
+from napari_fundus.batch.process import make_job
 from napari_fundus.batch.records import Outcome
-from napari_fundus.batch.sources import BatchItem
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError

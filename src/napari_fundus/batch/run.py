@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.batch.job import make_job, read_ahead, work_on
+from napari_fundus.batch.items import SUMMARY_NAME, find_items
+from napari_fundus.batch.process import make_job, read_ahead, work_on
 from napari_fundus.batch.records import BatchReport, Outcome, check_summary, write_summary
-from napari_fundus.batch.sources import SUMMARY_NAME, find_items
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, OptionsError

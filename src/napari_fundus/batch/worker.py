@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from distributed import WorkerPlugin, get_worker
 
 from napari_fundus._version import __version__
-from napari_fundus.batch.job import Job, make_job, read_ahead, work_on
+from napari_fundus.batch.items import BatchItem
 from napari_fundus.batch.parquet import lesions_of
+from napari_fundus.batch.process import Job, make_job, read_ahead, work_on
 from napari_fundus.batch.records import Outcome
-from napari_fundus.batch.sources import BatchItem
 from napari_fundus.detector import Detector
 from napari_fundus.errors import ClusterError, FundusError
 from napari_fundus.plugins import get_detector

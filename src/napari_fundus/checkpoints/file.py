@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from napari_fundus._version import __version__
 from napari_fundus.checkpoints.card import FORMAT_VERSION, ModelCard
-from napari_fundus.checkpoints.packing import Storage, pack, unpack
+from napari_fundus.checkpoints.quantization import Storage, pack, unpack
 from napari_fundus.errors import CheckpointError
 from napari_fundus.runtime.files import atomic_write
 
@@ -80,7 +80,7 @@ def save_checkpoint(
         Date, package version, storage and hash are filled in.
     storage
         ``"float16"`` halves the file, ``"int8"`` quarters it; see
-        :func:`napari_fundus.checkpoints.packing.pack`.
+        :func:`napari_fundus.checkpoints.quantization.pack`.
     overwrite
         Whether an existing file may be replaced.
 

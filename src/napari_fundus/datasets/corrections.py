@@ -30,6 +30,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_fundus._version import __version__
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.correction_files import (
     CorrectedImage,
@@ -39,7 +40,6 @@ from napari_fundus.datasets.correction_files import (
     write_region,
 )
 from napari_fundus.datasets.files import child, find_root, folders, missing, walk
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.files import write_json

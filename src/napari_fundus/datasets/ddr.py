@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     find_child,
@@ -14,7 +15,6 @@ from napari_fundus.datasets.files import (
     relative,
     split_of,
 )
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 

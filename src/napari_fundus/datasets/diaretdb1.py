@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from napari_fundus.datasets.annotations import AgreementMap, ExpertsTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.diaretdb1_xml import Drawing, read_drawing, settle_angles
 from napari_fundus.datasets.files import (
@@ -17,7 +18,6 @@ from napari_fundus.datasets.files import (
     walk,
 )
 from napari_fundus.datasets.grades import image_stem
-from napari_fundus.datasets.truths import AgreementMap, ExpertsTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 

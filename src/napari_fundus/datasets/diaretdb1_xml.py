@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from napari_fundus.datasets.annotations import CONFIDENCE_WEIGHTS, Confidence, Marking
 from napari_fundus.datasets.files import parse_number, read_xml
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Shape
-from napari_fundus.datasets.truths import CONFIDENCE_WEIGHTS, Confidence, Marking
 from napari_fundus.lesions import parse_lesion
 
 __all__ = ["Drawing", "read_drawing", "settle_angles"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     child,
@@ -18,7 +19,6 @@ from napari_fundus.datasets.files import (
     relative,
 )
 from napari_fundus.datasets.groups import equal_files, join
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 

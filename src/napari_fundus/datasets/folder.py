@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import identities, list_images, missing, relative, split_of, walk
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion

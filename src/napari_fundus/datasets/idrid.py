@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     child,
@@ -26,7 +27,6 @@ from napari_fundus.datasets.files import (
 from napari_fundus.datasets.grades import read_grades
 from napari_fundus.datasets.groups import read_groups
 from napari_fundus.datasets.masks import image_shape
-from napari_fundus.datasets.truths import MaskTruth
 from napari_fundus.errors import DatasetError, ImageReadError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 

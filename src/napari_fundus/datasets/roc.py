@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.files import (
     find_root,
@@ -18,7 +19,6 @@ from napari_fundus.datasets.files import (
     walk,
 )
 from napari_fundus.datasets.grades import image_stem
-from napari_fundus.datasets.truths import Point, PointsTruth
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion, parse_lesion
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from napari_fundus.datasets.annotations import ShapesTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     find_root,
@@ -20,7 +21,6 @@ from napari_fundus.datasets.files import (
     split_of,
 )
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Polyline, Rectangle, Shape
-from napari_fundus.datasets.truths import ShapesTruth
 from napari_fundus.datasets.via_files import read_via, via_files
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion

@@ -6,7 +6,8 @@ from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.candidate import Contender
 from napari_fundus.evaluation.case import Case, Match, as_healthy, is_healthy
-from napari_fundus.evaluation.maps import MapCache
+from napari_fundus.evaluation.dataset_curves import SetCurves, read_curves
+from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
 from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
 from napari_fundus.evaluation.protocols import PROTOCOLS
@@ -14,8 +15,7 @@ from napari_fundus.evaluation.published import PUBLISHED, Published
 from napari_fundus.evaluation.results import SCHEMA_VERSION, ImageRecord, Report, Source, Trial
 from napari_fundus.evaluation.run import evaluate
 from napari_fundus.evaluation.selection import SPLITS, Selection, select_samples
-from napari_fundus.evaluation.set_curves import SetCurves, read_curves
-from napari_fundus.evaluation.writing import check_folder, write_report
+from napari_fundus.evaluation.write_report import check_folder, write_report
 from napari_fundus.metrics.pixels import PixelHistogram
 
 __all__ = [

@@ -11,7 +11,7 @@ from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.case import Case
 from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.froc_curve import CPM_POINTS
-from napari_fundus.metrics.instance_lists import PAPER_WIDTH
+from napari_fundus.metrics.instance_objects import PAPER_WIDTH
 from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:

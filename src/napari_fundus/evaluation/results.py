@@ -13,9 +13,9 @@ import numpy as np
 from napari_fundus._version import __version__
 from napari_fundus.evaluation.candidate import Contender
 from napari_fundus.evaluation.crops import CropCollector
+from napari_fundus.evaluation.dataset_curves import curves_as_json
 from napari_fundus.evaluation.protocol import Figures, ReportCounter, Settings, as_json
 from napari_fundus.evaluation.published import published_for
-from napari_fundus.evaluation.set_curves import curves_as_json
 
 __all__ = ["SCHEMA_VERSION", "ImageRecord", "Report", "Source", "Trial"]
 

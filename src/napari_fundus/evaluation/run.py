@@ -11,12 +11,12 @@ from napari_fundus.errors import Cancelled, FundusError, OptionsError
 from napari_fundus.evaluation.candidate import Contender, named_apart
 from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
-from napari_fundus.evaluation.maps import MapCache
+from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.protocol import ReportCounter, Settings
 from napari_fundus.evaluation.protocols import PROTOCOLS
 from napari_fundus.evaluation.results import ImageRecord, Report, Source, Trial
 from napari_fundus.metrics.froc_curve import CPM_POINTS
-from napari_fundus.metrics.instance_lists import PAPER_WIDTH
+from napari_fundus.metrics.instance_objects import PAPER_WIDTH
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor

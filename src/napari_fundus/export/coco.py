@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus._version import __version__
-from napari_fundus.export.outlines import instance_masks
+from napari_fundus.export.polygons import instance_masks
 from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_fundus.export.outlines import instance_masks, pixel_polygons
+from napari_fundus.export.polygons import instance_masks, pixel_polygons
 from napari_fundus.export.tables import known_extents, provenance_record
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections

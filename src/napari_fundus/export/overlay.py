@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
-from napari_fundus.export.drawing import Line, View, draw_outlines, fit_view, text_colour
+from napari_fundus.export.outline_drawing import Line, View, draw_outlines, fit_view, text_colour
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections

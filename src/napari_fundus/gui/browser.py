@@ -27,7 +27,7 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.datasets.base import Dataset, Sample
 from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.build import (
     LayerTuple,

@@ -7,7 +7,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 __all__ = ["PLUGIN", "SECTIONS", "follow_preferences"]

@@ -17,8 +17,8 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSizePol
 
 from napari_fundus.backends.multiscale import DEFAULT_CHECKPOINT, embed_places, nearest, project
 from napari_fundus.gui.controls.device_choice import DeviceChoice
-from napari_fundus.gui.controls.panel import scrolling_column
 from napari_fundus.gui.controls.run_bar import RunBar
+from napari_fundus.gui.controls.scroll_area import scrolling_column
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.budget import bytes_per_pixel, memory_limit, tile_within
 from napari_fundus.inference.cancellation import heeding
+from napari_fundus.inference.memory import bytes_per_pixel, memory_limit, tile_within
 from napari_fundus.runtime.devices import (
     CPU,
     Device,

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import DeviceError
-from napari_fundus.inference.budget import bytes_per_pixel, memory_limit
-from napari_fundus.inference.patches import PatchGrid
+from napari_fundus.inference.memory import bytes_per_pixel, memory_limit
+from napari_fundus.inference.patch_grid import PatchGrid
 from napari_fundus.inference.thread_pool import Crew
 from napari_fundus.runtime.devices import (
     CPU,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from napari_fundus.metrics.levels import LEVELS, grid, to_levels
+from napari_fundus.metrics.quantization import LEVELS, grid, to_levels
 
 __all__ = ["crowding_level", "false_component_events"]
 

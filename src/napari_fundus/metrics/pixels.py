@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.metrics.levels import LEVELS, grid, to_levels
 from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
+from napari_fundus.metrics.quantization import LEVELS, grid, to_levels
 
 __all__ = ["PixelHistogram"]
 

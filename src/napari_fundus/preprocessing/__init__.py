@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from napari_fundus.preprocessing.disc import Disc, fit_disc
 from napari_fundus.preprocessing.enhance import enhance, enhance_exact
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
+from napari_fundus.preprocessing.fov_circle import Disc, fit_disc
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.preprocessing.recipe import Prepared, Recipe, recipe_names
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.preprocessing.blur import LocalMean, local_mean_exact
+from napari_fundus.preprocessing.local_mean import LocalMean, local_mean_exact
 
 __all__ = ["enhance", "enhance_exact"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing.disc import fit_disc
+from napari_fundus.preprocessing.fov_circle import fit_disc
 
 __all__ = ["find_field_of_view"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_fundus.errors import GeometryError
-from napari_fundus.preprocessing.disc import Disc
+from napari_fundus.preprocessing.fov_circle import Disc
 
 __all__ = ["Geometry"]
 

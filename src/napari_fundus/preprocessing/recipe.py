@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing.disc import Disc, fit_aspect, fit_disc
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
+from napari_fundus.preprocessing.fov_circle import Disc, fit_aspect, fit_disc
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.runtime.monitor import Monitor
 

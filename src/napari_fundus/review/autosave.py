@@ -20,7 +20,12 @@ from napari_fundus.errors import FundusError
 from napari_fundus.review.commands import Command
 from napari_fundus.review.history import latest, pack_commands, unpack_commands
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.packing import pack_lesions, pack_table, unpack_lesions, unpack_table
+from napari_fundus.review.serialization import (
+    pack_lesions,
+    pack_table,
+    unpack_lesions,
+    unpack_table,
+)
 from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["Saved", "discard", "read_saved", "reviews_folder", "saved_path", "write_saved"]

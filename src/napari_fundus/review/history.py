@@ -11,7 +11,12 @@ import numpy.typing as npt
 
 from napari_fundus.review.commands import Command, LesionChange, PixelChange, RowChange
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.packing import pack_lesions, pack_table, unpack_lesions, unpack_table
+from napari_fundus.review.serialization import (
+    pack_lesions,
+    pack_table,
+    unpack_lesions,
+    unpack_table,
+)
 
 __all__ = ["latest", "pack_commands", "unpack_commands"]
 

@@ -12,7 +12,7 @@ from napari.layers import Image, Labels, Shapes
 
 import napari_fundus as nf
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.controls import work
+from napari_fundus.gui.controls import thread_job as work
 from napari_fundus.gui.detect import DetectWidget
 from napari_fundus.gui.layers.build import add_layers, truth_layers
 from napari_fundus.gui.layers.placement import placement_of

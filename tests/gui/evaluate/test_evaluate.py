@@ -13,8 +13,8 @@ from napari_fundus.evaluation import assess
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel, panel_of
 from napari_fundus.gui.evaluate import EvaluateWidget
-from napari_fundus.gui.evaluate.choices import results_in, truths_in
 from napari_fundus.gui.evaluate.error_map import AGREEMENT, TRUTH
+from napari_fundus.gui.evaluate.layer_groups import results_in, truths_in
 from napari_fundus.gui.layers.build import add_layers, detection_layers, image_layer, truth_layers
 from napari_fundus.gui.layers.napari_compat import camera_of
 from napari_fundus.gui.layers.update import fill

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.lesion_set import LesionSet
+from napari_fundus.training.patches.lesion_pixel_sampler import LesionSet
 from napari_fundus.training.patches.samplers import BalancedSampler, CentreSampler, PositionSet
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 

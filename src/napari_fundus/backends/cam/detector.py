@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from napari_fundus.backends.cam.architecture import OO
+from napari_fundus.backends.cam.network_input import as_input, at_side, to_bytes
 from napari_fundus.backends.cam.options import DEFAULT_CHECKPOINT, CamOptions
-from napari_fundus.backends.cam.planes import as_input, at_side, to_bytes
 from napari_fundus.backends.cam.weights import (
     load_architecture,
     load_network,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_fundus.backends.cam.architecture import GRADES, OO
 from napari_fundus.backends.cam.augmentation import vary
 from napari_fundus.backends.cam.classifiers import build_network
-from napari_fundus.backends.cam.planes import as_bytes, as_input, at_side
+from napari_fundus.backends.cam.network_input import as_bytes, as_input, at_side
 from napari_fundus.backends.cam.targets import (
     LEVELS,
     classes_of,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.backends.cam.planes import to_bytes
+from napari_fundus.backends.cam.network_input import to_bytes
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_LESIONS

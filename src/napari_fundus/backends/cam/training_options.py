@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.backends.cam.architecture import OO, Architecture, Target
-from napari_fundus.backends.cam.planes import DEFAULT_RECIPE, at_side
+from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, at_side
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 

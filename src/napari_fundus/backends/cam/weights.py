@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from napari_fundus.checkpoints import checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.detect_objects import objects_to_original, run_objects
 from napari_fundus.inference.network_cache import Weights, lent_weights
-from napari_fundus.inference.objects import objects_to_original, run_objects
-from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.results.objects import objects_within, score_maps
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor

@@ -17,8 +17,8 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from napari_fundus.backends.mask_rcnn.heads import InstanceHeads, Proposals
-from napari_fundus.backends.mask_rcnn.light import LevelPool, LightPyramid
-from napari_fundus.backends.mask_rcnn.residual import residual_pyramid, start_from_coco
+from napari_fundus.backends.mask_rcnn.resnet_fpn import residual_pyramid, start_from_coco
+from napari_fundus.backends.mask_rcnn.unet_pyramid import LevelPool, LightPyramid
 from napari_fundus.errors import CheckpointError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_fundus.inference.objects import paste_mask
+from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
 from napari_fundus.training.patches.objects import clipped, read_numbered
 

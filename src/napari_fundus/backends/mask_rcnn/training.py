@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from napari_fundus.backends.mask_rcnn.initial_unet import Start
 from napari_fundus.backends.mask_rcnn.network import Architecture, build_network, load_network
-from napari_fundus.backends.mask_rcnn.start import Start
 from napari_fundus.backends.mask_rcnn.targets import (
     objects_found,
     objects_of_planes,
@@ -24,9 +24,9 @@ from napari_fundus.backends.mask_rcnn.training_options import (
     MaskRCNNTrainingOptions,
 )
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.metrics.instance_metrics import instance_metrics, instance_sums
-from napari_fundus.preprocessing.planes import as_input
+from napari_fundus.preprocessing.network_input import as_input
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.preflight import DataFacts
@@ -34,8 +34,8 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.trainer import Trainer, refuse_given
 from napari_fundus.training.patches.augment import AugmentationSettings
 from napari_fundus.training.patches.data import drawn_classes
-from napari_fundus.training.patches.kinds import CentredPatchTask
 from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.sampling_tasks import CentredPatchTask
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]

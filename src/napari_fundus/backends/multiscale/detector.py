@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.multiscale.options import MultiscaleOptions
-from napari_fundus.backends.multiscale.parts import (
+from napari_fundus.backends.multiscale.stages import (
     Stage,
     load_hypothesis,
     load_refiner,
@@ -22,12 +22,12 @@ from napari_fundus.detector import Detector, DetectorOptions, Prediction, Traini
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.fusion import enlarge, fuse, judge_anew
+from napari_fundus.inference.fuse_maps import enlarge, fuse, judge_anew
 from napari_fundus.inference.network_cache import Weights, lent_weights
-from napari_fundus.inference.refinement import slide
+from napari_fundus.inference.sliding_window import slide
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.preprocessing.network_input import FILL, to_planes
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 

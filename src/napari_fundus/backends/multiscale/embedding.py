@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.multiscale.parts import load_refiner, recipe_of
+from napari_fundus.backends.multiscale.stages import load_refiner, recipe_of
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.refinement import run_patches
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.inference.sliding_window import run_patches
+from napari_fundus.preprocessing.network_input import FILL, to_planes
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 

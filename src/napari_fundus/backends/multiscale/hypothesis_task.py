@@ -7,12 +7,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from napari_fundus.backends.multiscale.frrn import FRRN, FRRNArchitecture
-from napari_fundus.backends.multiscale.parts import architecture_of, recipe_of, stages_of
-from napari_fundus.backends.multiscale.stage_card import JoinedStages
+from napari_fundus.backends.multiscale.stage_task import JoinedStages
+from napari_fundus.backends.multiscale.stages import architecture_of, recipe_of, stages_of
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.lesions import Lesion
 from napari_fundus.training.losses import bce_dice_loss
-from napari_fundus.training.patches.kinds import BalancedPatchTask, check_patch
+from napari_fundus.training.patches.sampling_tasks import BalancedPatchTask, check_patch
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["HypothesisTask"]

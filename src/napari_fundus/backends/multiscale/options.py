@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_fundus.detector import DetectorOptions, checkpoint_field
-from napari_fundus.inference.fusion import Mean
+from napari_fundus.inference.fuse_maps import Mean
 
 __all__ = ["DEFAULT_CHECKPOINT", "MultiscaleOptions"]
 

@@ -12,22 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.backends.multiscale.parts import (
+from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
+from napari_fundus.backends.multiscale.stage_task import JoinedStages
+from napari_fundus.backends.multiscale.stages import (
     architecture_of,
     load_hypothesis,
     recipe_of,
     stages_of,
 )
-from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
-from napari_fundus.backends.multiscale.stage_card import JoinedStages
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.backends.multiscale.triplets import TripletSampler
 from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.fusion import enlarge
+from napari_fundus.inference.fuse_maps import enlarge
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
-from napari_fundus.preprocessing.planes import FILL, GREY, SPREAD, as_input
+from napari_fundus.preprocessing.network_input import FILL, GREY, SPREAD, as_input
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.preflight import DataFacts
@@ -35,7 +35,7 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.metric_losses import triplet_loss
 from napari_fundus.training.patches.data import Parts
 from napari_fundus.training.patches.hard_negatives import HardPool
-from napari_fundus.training.patches.kinds import healthy_indices
+from napari_fundus.training.patches.sampling_tasks import healthy_indices
 from napari_fundus.training.patches.store import PatchStore, StoredImage
 from napari_fundus.training.patches.task import PatchTask, Plan
 

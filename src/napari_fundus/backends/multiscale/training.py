@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_fundus.backends.multiscale.hypothesis_task import HypothesisTask
-from napari_fundus.backends.multiscale.parts import HYPOTHESES, alone, stages_of
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
+from napari_fundus.backends.multiscale.stages import HYPOTHESES, alone, stages_of
 from napari_fundus.backends.multiscale.training_options import (
     LOOP_DEFAULTS,
     MultiscaleTrainingOptions,

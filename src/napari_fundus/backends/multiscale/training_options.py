@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from napari_fundus.backends.multiscale.parts import Stage
+from napari_fundus.backends.multiscale.stages import Stage
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
     Brightness,

@@ -11,17 +11,17 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.unet.optic_disc import settle_disc
 from napari_fundus.backends.unet.options import UNetOptions
-from napari_fundus.backends.unet.passes import logits
+from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.inference.fuse_batchnorm import fold_sequences
 from napari_fundus.inference.network_cache import Weights, lent_weights
-from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import to_planes
+from napari_fundus.preprocessing.network_input import to_planes
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 

@@ -14,13 +14,13 @@ from napari_fundus.backends.unet.training_options import (
     OF_THE_WEIGHTS,
     UNetTrainingOptions,
 )
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.trainer import Trainer, refuse_given
 from napari_fundus.training.losses import bce_dice_loss
 from napari_fundus.training.patches.data import drawn_classes
-from napari_fundus.training.patches.kinds import CentredPatchTask, check_patch
 from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.sampling_tasks import CentredPatchTask, check_patch
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["UNetTask", "train_unet"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.backends.unet.joining import COARSE, FINE
+from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 
 __all__ = ["TwoScales"]
 

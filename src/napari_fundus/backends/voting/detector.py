@@ -13,11 +13,11 @@ from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.inference.network_cache import Weights, lent_weights
-from napari_fundus.inference.recipes import recipe_on_card
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing.planes import FILL, to_planes
+from napari_fundus.preprocessing.network_input import FILL, to_planes
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 

@@ -203,7 +203,7 @@ class PatchNetwork(nn.Module):
 
     def for_inference(self) -> nn.Module:
         """Return the same function in fewer operations: see `FoldedNetwork`."""
-        from napari_fundus.backends.voting.folding import FoldedNetwork
+        from napari_fundus.backends.voting.fused_network import FoldedNetwork
 
         return FoldedNetwork(self)
 

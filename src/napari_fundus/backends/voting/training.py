@@ -10,12 +10,12 @@ from napari_fundus.backends.voting.detector import load_network
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork
 from napari_fundus.backends.voting.training_options import OF_THE_WEIGHTS, VotingTrainingOptions
 from napari_fundus.errors import CheckpointError
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.lesions import Lesion
 from napari_fundus.training.loop.trainer import Trainer, refuse_given
 from napari_fundus.training.losses import bce_dice_loss, dice_loss
-from napari_fundus.training.patches.kinds import BalancedPatchTask
 from napari_fundus.training.patches.options import PatchTrainingOptions
+from napari_fundus.training.patches.sampling_tasks import BalancedPatchTask
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["VotingTask", "train_voting"]

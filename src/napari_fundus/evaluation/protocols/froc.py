@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
-from napari_fundus.datasets.truths import PointsTruth
+from napari_fundus.datasets.annotations import PointsTruth
 from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.protocol import Figure, Figures, ReportCounter, Settings
 from napari_fundus.metrics.bootstrap import bootstrap_intervals

@@ -13,7 +13,6 @@ from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, Report
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.average_precision import InstanceMap, curve_area
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
-from napari_fundus.metrics.instance_lists import detected_objects, dilated_lesions, dilation_reach
 from napari_fundus.metrics.instance_matching import (
     IOU_LEVELS,
     MAIN_LEVELS,
@@ -22,6 +21,7 @@ from napari_fundus.metrics.instance_matching import (
     MatchedObjects,
     size_names,
 )
+from napari_fundus.metrics.instance_objects import detected_objects, dilated_lesions, dilation_reach
 from napari_fundus.results.detections import Detections
 
 __all__ = ["ALL", "InstancesCounter"]

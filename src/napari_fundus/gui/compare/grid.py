@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from napari_fundus.gui.evaluate.choices import Choice
+from napari_fundus.gui.evaluate.layer_groups import Choice
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.napari_compat import SideBySide
 

@@ -15,17 +15,17 @@ from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
-from napari_fundus.gui.controls.panel import scrolling_column
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.detect.results import panel_of
-from napari_fundus.gui.evaluate.choices import (
+from napari_fundus.gui.evaluate.error_map import AGREEMENT, Legend, OutcomeLayers
+from napari_fundus.gui.evaluate.layer_groups import (
     Choice,
     ChoiceBox,
     lesion_layers,
     results_in,
     truths_in,
 )
-from napari_fundus.gui.evaluate.error_map import AGREEMENT, Legend, OutcomeLayers
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed

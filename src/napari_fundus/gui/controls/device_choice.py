@@ -6,7 +6,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_fundus.detector import Detector
-from napari_fundus.gui.controls.work import Job
+from napari_fundus.gui.controls.thread_job import Job
 from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.runtime.preferences import preferences
 

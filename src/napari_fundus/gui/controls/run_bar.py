@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["RunBar"]

@@ -13,7 +13,7 @@ import pandas as pd
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.layers.landmarks import (
     LOOKS,
     landmark_layer,

@@ -25,9 +25,9 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.detect.bounding_box_layers import ResultBoxes
 from napari_fundus.gui.detect.fovea_row import ExtentRow
-from napari_fundus.gui.detect.result_boxes import ResultBoxes
 from napari_fundus.gui.layers.boxes import features_of
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.napari_compat import dock_below

@@ -25,9 +25,9 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.controls.panel import scrolling_column
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import LayerTuple, detection_layers
 from napari_fundus.gui.layers.event_loop import Turns

@@ -13,7 +13,7 @@ import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.gui.detect.results import ResultsPanel, panel_of
-from napari_fundus.gui.evaluate.choices import Choice
+from napari_fundus.gui.evaluate.layer_groups import Choice
 from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array

@@ -17,14 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrolling_column
 from napari_fundus.gui.controls.sliders import ClassRow
-from napari_fundus.gui.evaluate.choices import ChoiceBox, results_in, truths_in
-from napari_fundus.gui.evaluate.dataset import SetPanel
+from napari_fundus.gui.evaluate.curve_plot import CurvePlot
+from napari_fundus.gui.evaluate.dataset_panel import SetPanel
 from napari_fundus.gui.evaluate.error_map import TRUTH, Legend
-from napari_fundus.gui.evaluate.figures import FigureTables
-from napari_fundus.gui.evaluate.lists import COLUMNS, FALSE, FOUND, MISSED, lesion_list
-from napari_fundus.gui.evaluate.plots import CurvePlot
+from napari_fundus.gui.evaluate.layer_groups import ChoiceBox, results_in, truths_in
+from napari_fundus.gui.evaluate.lesion_table import COLUMNS, FALSE, FOUND, MISSED, lesion_list
+from napari_fundus.gui.evaluate.metric_tables import FigureTables
 from napari_fundus.gui.layers.go_to import LesionTable
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.curves import Curve, CurveKind

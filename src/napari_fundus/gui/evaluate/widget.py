@@ -11,12 +11,12 @@ from qtpy.QtWidgets import QWidget
 
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.work import Job, tell_error
-from napari_fundus.gui.evaluate.choices import Choice, lesion_layers
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.evaluate.error_map import TRUTH, OutcomeLayers
-from napari_fundus.gui.evaluate.lists import nearest_lesion
+from napari_fundus.gui.evaluate.layer_groups import Choice, lesion_layers
+from napari_fundus.gui.evaluate.lesion_table import nearest_lesion
 from napari_fundus.gui.evaluate.live_figures import Following, judge_all
-from napari_fundus.gui.evaluate.preparing import Prepared, image_curves, prepare
+from napari_fundus.gui.evaluate.prepare_truth import Prepared, image_curves, prepare
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.go_to import go_to

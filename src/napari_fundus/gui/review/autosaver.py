@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_fundus.gui.controls.work import Job
+from napari_fundus.gui.controls.thread_job import Job
 from napari_fundus.review.autosave import Saved, discard, write_saved
 
 __all__ = ["Keeper"]

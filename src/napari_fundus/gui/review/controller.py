@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.controls.work import Job
+from napari_fundus.gui.controls.thread_job import Job
 from napari_fundus.gui.layers.placement import source_of
 from napari_fundus.gui.review.autosaver import Keeper
 from napari_fundus.gui.review.cursor import Bench
 from napari_fundus.gui.review.label_layers import Sheets
-from napari_fundus.gui.review.reading import Read, read_for_review, take_up
+from napari_fundus.gui.review.load_review import Read, read_for_review, take_up
 from napari_fundus.gui.review.region import add_region
 from napari_fundus.gui.review.result_layers import Found, bring_to_sight, found_of
-from napari_fundus.gui.review.saving import Order, save_corrections
+from napari_fundus.gui.review.save_request import Order, save_corrections
 from napari_fundus.image import FundusImage
 from napari_fundus.review.autosave import Saved, discard
 from napari_fundus.review.loading import Loaded, load

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 
 from napari_fundus.gui.controls.layer_choice import is_photograph
-from napari_fundus.gui.evaluate.choices import lesion_layers
+from napari_fundus.gui.evaluate.layer_groups import lesion_layers
 from napari_fundus.lesions import DR_EVIDENCE, parse_lesion
 from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 from napari_fundus.review.loading import Part

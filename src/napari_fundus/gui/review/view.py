@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_fundus.gui.controls.panel import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrolling_column
 from napari_fundus.gui.review.cursor import Bench
-from napari_fundus.gui.review.judge_box import JudgeBox
 from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
-from napari_fundus.gui.review.result_box import ResultBox
+from napari_fundus.gui.review.result_selector import ResultBox
 from napari_fundus.gui.review.save_box import SaveBox
-from napari_fundus.gui.review.saving import judged_classes
+from napari_fundus.gui.review.save_request import judged_classes
+from napari_fundus.gui.review.verdict_panel import JudgeBox
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

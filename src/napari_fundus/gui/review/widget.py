@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
 from napari_fundus.gui.review.controller import Desk
-from napari_fundus.gui.review.judge_box import RELABEL_KEYS
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.result_layers import find_results, found_of
-from napari_fundus.gui.review.saving import left_in
+from napari_fundus.gui.review.save_request import left_in
+from napari_fundus.gui.review.verdict_panel import RELABEL_KEYS
 from napari_fundus.gui.review.view import NOTHING, ReviewView
 from napari_fundus.review.lesion import Lesion
 from napari_fundus.review.queue import Queue

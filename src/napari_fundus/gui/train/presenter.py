@@ -10,11 +10,11 @@ from qtpy.QtCore import Qt
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import CheckpointError
+from napari_fundus.gui.train.buttons import Controls, Remaining, duration
 from napari_fundus.gui.train.card import card_html
-from napari_fundus.gui.train.controls import Controls, Remaining, duration
 from napari_fundus.gui.train.curves import Curves
-from napari_fundus.gui.train.pictures import Pictures, Sheet, Strip
 from napari_fundus.gui.train.session import Outcome, Plan, Told
+from napari_fundus.gui.train.training_layers import Pictures, Sheet, Strip
 from napari_fundus.training.loop.events import EpochEnd, Started, Step
 from napari_fundus.training.loop.state import LAST
 

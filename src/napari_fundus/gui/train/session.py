@@ -19,9 +19,9 @@ from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
 from napari_fundus.datasets.corrections import MARKER
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError
-from napari_fundus.gui.controls.work import Job
+from napari_fundus.gui.controls.thread_job import Job
 from napari_fundus.gui.train.data import LayerData
-from napari_fundus.gui.train.pictures import Sheet, Strip, patch_sheet, preview_strip
+from napari_fundus.gui.train.training_layers import Sheet, Strip, patch_sheet, preview_strip
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.jobs.config import Order, follow

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_fundus.checkpoints import ModelCard, read_card
 from napari_fundus.errors import CheckpointError
 from napari_fundus.gui.controls.checkpoint_choice import usable_checkpoints
-from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.controls.thread_job import tell_error
 
 __all__ = ["CheckpointChoice", "SchemeChoice"]
 

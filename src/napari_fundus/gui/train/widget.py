@@ -18,18 +18,18 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import fold
-from napari_fundus.gui.controls.panel import scrolling_column
-from napari_fundus.gui.controls.work import tell_error
+from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.train.buttons import Controls
 from napari_fundus.gui.train.command import as_command
-from napari_fundus.gui.train.controls import Controls
 from napari_fundus.gui.train.curves import Curves
-from napari_fundus.gui.train.order_form import OrderForm
-from napari_fundus.gui.train.pictures import Pictures
+from napari_fundus.gui.train.job_form import OrderForm
 from napari_fundus.gui.train.presenter import Telling
 from napari_fundus.gui.train.session import Outcome, Session
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.gui.train.starting_weights import SchemeChoice
+from napari_fundus.gui.train.training_layers import Pictures
 from napari_fundus.plugins import Discovery
 from napari_fundus.training.jobs.config import read_order
 

@@ -14,7 +14,7 @@ from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import TrainingError
 from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import GREY
+from napari_fundus.preprocessing.network_input import GREY
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings

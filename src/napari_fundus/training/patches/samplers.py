@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.lesion_set import LesionSet
+from napari_fundus.training.patches.lesion_pixel_sampler import LesionSet
 from napari_fundus.training.patches.store import PatchBatch, PatchStore, StoredImage
 
 __all__ = ["BalancedSampler", "CentreSampler", "PatchSampler", "PositionSet"]

@@ -19,7 +19,7 @@ from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.planes import as_input, as_levels
+from napari_fundus.preprocessing.network_input import as_input, as_levels
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataFacts, PartFacts, SampleFacts

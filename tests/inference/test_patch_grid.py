@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.inference.patches import PatchGrid
+from napari_fundus.inference.patch_grid import PatchGrid
 
 
 def counted(grid: PatchGrid, chosen: np.ndarray) -> np.ndarray:

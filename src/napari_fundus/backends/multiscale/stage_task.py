@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from napari_fundus.backends.multiscale.parts import Stage, alone, named, stages_of
+from napari_fundus.backends.multiscale.stages import Stage, alone, named, stages_of
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
 from napari_fundus.training.loop.settings import TrainingSettings

@@ -16,7 +16,7 @@ from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import FundusError
 from napari_fundus.export.tiff import read_probability_tiff, write_probability_tiff
 from napari_fundus.image import FundusImage
-from napari_fundus.metrics.levels import from_levels, to_levels
+from napari_fundus.metrics.quantization import from_levels, to_levels
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
 

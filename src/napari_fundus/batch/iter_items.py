@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_fundus.batch.sources import SUMMARY_NAME, BatchItem, find_items, hashed_place
+from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items, hashed_place
 from napari_fundus.datasets import dataset_readers
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.folder import FolderDataset, samples_among

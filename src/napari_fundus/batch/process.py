@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from napari_fundus.batch.items import BatchItem
 from napari_fundus.batch.records import Outcome, Record, read_record, source_stamp
-from napari_fundus.batch.sources import BatchItem
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.errors import Cancelled, FundusError, OptionsError, OutputExistsError
 from napari_fundus.export import check_formats, export

@@ -9,8 +9,8 @@ import zlib
 from functools import lru_cache
 from random import Random
 
-from benchmarks.fuzzing.raw import damage_bytes, extreme
-from benchmarks.fuzzing.texts import damage_json
+from benchmarks.fuzzing.damage_bytes import damage_bytes, extreme
+from benchmarks.fuzzing.damage_text import damage_json
 
 __all__ = ["damage_jpeg", "damage_png", "damage_safetensors", "damage_tiff"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_fundus.errors import Cancelled
-from napari_fundus.inference.refinement import centres_of, run_patches, slide
+from napari_fundus.inference.sliding_window import centres_of, run_patches, slide
 from napari_fundus.runtime.monitor import Monitor
 
 

@@ -1,6 +1,6 @@
 """Put two trained U-Nets, the second of half the scale, into one file that averages them.
 
-Run ``python scripts/join_unets.py FINE COARSE -o BOTH.safetensors [--share SE=0.8 …]
+Run ``python scripts/merge_unets.py FINE COARSE -o BOTH.safetensors [--share SE=0.8 …]
 [--offset MA=-1 …]``.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_fundus.backends.unet.joining import join_scales
+from napari_fundus.backends.unet.merge_scales import join_scales
 from napari_fundus.checkpoints import read_checkpoint, save_checkpoint
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.backends.unet.joining import COARSE, FINE
+from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 from napari_fundus.inference.tiles import Tiled, run_tiles
-from napari_fundus.preprocessing.planes import FILL
+from napari_fundus.preprocessing.network_input import FILL
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 

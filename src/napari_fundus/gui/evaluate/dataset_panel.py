@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.work import Job, tell_error
+from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.preferences import cache_folder

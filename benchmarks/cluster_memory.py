@@ -1,4 +1,4 @@
-"""Memory of a run over a large archive on Dask, by the number of images: ``-m benchmarks.archive``.
+"""Memory of a run over a large archive on Dask, by number of images: ``-m benchmarks.cluster_memory``.
 
 Small photographs and a detector that costs next to nothing, so that what grows with the number of
 images, if anything does, is the run itself.
@@ -111,6 +111,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # By its name, so that workers find the detector: they import, they do not run.
-    from benchmarks.archive import main as run
+    from benchmarks.cluster_memory import main as run
 
     run()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from benchmarks.fuzzing.subjects import find_subject, make_input
+from benchmarks.fuzzing.targets import find_subject, make_input
 from benchmarks.fuzzing.worker import Begun, Ended, Outcome, work
 
 __all__ = ["BAD", "Finding", "Tally", "run"]

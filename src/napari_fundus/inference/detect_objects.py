@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.budget import memory_limit, tile_within
 from napari_fundus.inference.cancellation import heeding
+from napari_fundus.inference.memory import memory_limit, tile_within
 from napari_fundus.inference.merge_tiles import Part, Rect, join_parts
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, trimmed

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled
-from napari_fundus.inference.merge_tiles import Part, join_parts
-from napari_fundus.inference.objects import (
+from napari_fundus.inference.detect_objects import (
     Found,
     object_tiles,
     objects_to_original,
     paste_mask,
     run_objects,
 )
-from napari_fundus.preprocessing.disc import Disc
+from napari_fundus.inference.merge_tiles import Part, join_parts
+from napari_fundus.preprocessing.fov_circle import Disc
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_mask
 from napari_fundus.runtime.monitor import Monitor
@@ -256,7 +256,7 @@ def test_tiles_shrink_where_memory_runs_out() -> None:
 
 def test_tiles_keep_within_the_memory_that_a_person_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "napari_fundus.inference.budget.preferences", lambda: Preferences(memory_gb=0.0005)
+        "napari_fundus.inference.memory.preferences", lambda: Preferences(memory_gb=0.0005)
     )
     picture = spots((400, 400), (50, 50, 16, 16, 1))
     network = Seer()

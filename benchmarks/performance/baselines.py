@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from napari_fundus.metrics import Froc
-from napari_fundus.metrics.levels import LEVELS, to_levels
+from napari_fundus.metrics.quantization import LEVELS, to_levels
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 
 __all__ = [

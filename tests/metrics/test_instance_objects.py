@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_fundus.metrics.instance_lists import detected_objects, dilated_lesions, dilation_reach
+from napari_fundus.metrics.instance_objects import detected_objects, dilated_lesions, dilation_reach
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, objects_of_mask, score_maps
 

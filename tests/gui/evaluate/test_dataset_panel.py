@@ -10,7 +10,8 @@ from napari.components import ViewerModel
 import napari_fundus as nf
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.evaluate import EvaluateWidget, dataset
+from napari_fundus.gui.evaluate import EvaluateWidget
+from napari_fundus.gui.evaluate import dataset_panel as dataset
 from napari_fundus.gui.layers.build import add_layers, truth_layers
 
 pytestmark = pytest.mark.gui

@@ -11,10 +11,15 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.fuzzing import seeds
-from benchmarks.fuzzing.binaries import damage_jpeg, damage_png, damage_safetensors, damage_tiff
-from benchmarks.fuzzing.raw import damage_bytes
-from benchmarks.fuzzing.texts import damage_csv, damage_json, damage_xml
-from benchmarks.fuzzing.toys import TOYS
+from benchmarks.fuzzing.damage_binary import (
+    damage_jpeg,
+    damage_png,
+    damage_safetensors,
+    damage_tiff,
+)
+from benchmarks.fuzzing.damage_bytes import damage_bytes
+from benchmarks.fuzzing.damage_text import damage_csv, damage_json, damage_xml
+from benchmarks.fuzzing.faulty_readers import TOYS
 
 __all__ = ["SUBJECTS", "Case", "Subject", "find_subject", "make_input"]
 
@@ -178,7 +183,7 @@ def _read_summary(folder: Path) -> object:
 
 
 def _read_report(folder: Path) -> object:
-    from napari_fundus.evaluation.set_curves import read_curves
+    from napari_fundus.evaluation.dataset_curves import read_curves
 
     return read_curves(folder)
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.datasets.folder import FolderDataset
-from napari_fundus.preprocessing.disc import Disc, fit_disc
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
+from napari_fundus.preprocessing.fov_circle import Disc, fit_disc
 from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["OTHER", "SAME", "Camera", "other_data"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.inference.fusion import enlarge, fuse, judge_anew
+from napari_fundus.inference.fuse_maps import enlarge, fuse, judge_anew
 
 
 def test_means_of_a_worked_example() -> None:

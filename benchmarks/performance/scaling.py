@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers import Contestant, take_turns
-from benchmarks.performance.subject import THRESHOLD, Subject, write_picture
+from benchmarks.performance.sample_image import THRESHOLD, Subject, write_picture
 from napari_fundus.batch import run_batch
 from napari_fundus.export import export
 from napari_fundus.image import read_image

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_fundus.batch import find_items
-from napari_fundus.batch.archive import list_archive
+from napari_fundus.batch.iter_items import list_archive
 from napari_fundus.samples import sample_folder
 
 Draw = Callable[..., Path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.levels import LEVELS, from_levels, grid, to_levels
+from napari_fundus.metrics.quantization import LEVELS, from_levels, grid, to_levels
 
 THRESHOLDS = np.concatenate([np.linspace(0, 1, 33), np.linspace(0, 1, 1001)]).astype(np.float32)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.errors import CheckpointError, OptionsError
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 
 if TYPE_CHECKING:
     from torch import Tensor

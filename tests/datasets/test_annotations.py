@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_fundus.datasets.shapes import Circle, Rectangle
-from napari_fundus.datasets.truths import (
+from napari_fundus.datasets.annotations import (
     AgreementMap,
     ExpertsTruth,
     Marking,
@@ -18,6 +17,7 @@ from napari_fundus.datasets.truths import (
     PointsTruth,
     ShapesTruth,
 )
+from napari_fundus.datasets.shapes import Circle, Rectangle
 
 SHAPE = (64, 96)
 

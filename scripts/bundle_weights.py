@@ -1,6 +1,6 @@
 """Put the weights of a run into the package, rounded, with what their card should say.
 
-Run ``python scripts/ship_weights.py RUN/best.safetensors NAME``.
+Run ``python scripts/bundle_weights.py RUN/best.safetensors NAME``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from napari_fundus.checkpoints import read_checkpoint, save_checkpoint
-from napari_fundus.checkpoints.packing import Storage
+from napari_fundus.checkpoints.quantization import Storage
 
 FOLDER = Path(__file__).parents[1] / "src" / "napari_fundus" / "weights"
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError, OptionsError
-from napari_fundus.inference.recipes import recipe_on_card
+from napari_fundus.inference.card_preprocessing import recipe_on_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:

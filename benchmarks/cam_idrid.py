@@ -20,10 +20,10 @@ from scipy.special import expit
 from napari_fundus.backends.cam import Cam
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.datasets import Sample, open_dataset
-from napari_fundus.evaluation import Contender, Report, evaluate
+from napari_fundus.evaluation import Candidate, Report, evaluate
 from napari_fundus.evaluation.classifier_plots import plot_reliability
 from napari_fundus.evaluation.plots import save_figure
-from napari_fundus.evaluation.protocols import ClassificationCounter, LocalizationCounter
+from napari_fundus.evaluation.protocols import ClassificationProtocol, LocalizationProtocol
 from napari_fundus.metrics import (
     PUBLISHED_LOCALIZATION,
     PUBLISHED_SENSITIVITY,
@@ -32,10 +32,10 @@ from napari_fundus.metrics import (
     Interval,
     bootstrap_intervals,
     brier_score,
-    cross_fitted,
+    cross_fit_temperature,
     fit_temperature,
-    logits_of,
     reliability,
+    to_logits,
 )
 from napari_fundus.runtime.monitor import Monitor
 
@@ -65,7 +65,7 @@ def main() -> None:
         "method": arguments.method,
         "multi_resolution": arguments.multi_resolution,
     }
-    contender = Contender.of(Cam(), options)
+    contender = Candidate.of(Cam(), options)
     graded = _graded(arguments.grading, contender)[:: arguments.every]
     drawn = _drawn(arguments.segmentation or arguments.grading, contender)[:: arguments.every]
     reports = [
@@ -73,8 +73,8 @@ def main() -> None:
         for samples, protocol in ((graded, "classification"), (drawn, "localization"))
     ]
     classified, localized = (report.trials[0].counters[0] for report in reports)
-    if not isinstance(classified, ClassificationCounter) or not isinstance(
-        localized, LocalizationCounter
+    if not isinstance(classified, ClassificationProtocol) or not isinstance(
+        localized, LocalizationProtocol
     ):
         raise TypeError("The protocols are not those that were asked for.")
     lines = [
@@ -87,7 +87,7 @@ def main() -> None:
         _write(arguments.output, lines, classified, localized, contender.card)
 
 
-def _graded(data: Path, contender: Contender) -> list[Sample]:
+def _graded(data: Path, contender: Candidate) -> list[Sample]:
     """Return the graded images that the card names as held back."""
     samples = [s for s in open_dataset(data) if "dr" in s.grades]
     seen = {s.id for s in contender.trained_on(samples)}
@@ -97,7 +97,7 @@ def _graded(data: Path, contender: Contender) -> list[Sample]:
     return held_back
 
 
-def _drawn(data: Path, contender: Contender) -> list[Sample]:
+def _drawn(data: Path, contender: Candidate) -> list[Sample]:
     """Return the images with masks whose eyes the weights have not seen in training."""
     dataset = open_dataset(data)
     seen = {s.id for s in contender.trained_on(dataset)}
@@ -108,7 +108,7 @@ def _drawn(data: Path, contender: Contender) -> list[Sample]:
 
 
 def _evaluate(
-    samples: Sequence[Sample], contender: Contender, protocol: str, arguments: argparse.Namespace
+    samples: Sequence[Sample], contender: Candidate, protocol: str, arguments: argparse.Namespace
 ) -> Report:
     def tell(progress: float) -> None:
         print(f"\r{protocol}: {progress:.0%}", end="", file=sys.stderr, flush=True)
@@ -126,7 +126,7 @@ def _evaluate(
     return report
 
 
-def _head(contender: Contender, arguments: argparse.Namespace) -> list[str]:
+def _head(contender: Candidate, arguments: argparse.Namespace) -> list[str]:
     card = contender.card
     if card is None:
         raise TypeError("These weights have no card.")
@@ -144,7 +144,7 @@ def _head(contender: Contender, arguments: argparse.Namespace) -> list[str]:
 
 
 def _classification(
-    report: Report, counter: ClassificationCounter, card: ModelCard | None
+    report: Report, counter: ClassificationProtocol, card: ModelCard | None
 ) -> list[str]:
     figures = report.figures(report.trials[0].contender.label, counter.name)
     lines = [
@@ -180,7 +180,7 @@ def _probabilities(
     """Return the probabilities before and after temperatures, by how these were fitted."""
     target = "" if card is None else card.architecture.get("target")
     inside = 1.0 if card is None else float(card.recipe.get("temperature", 1.0))
-    logits = logits_of(scores.score)
+    logits = to_logits(scores.score)
     found = {}
     if target in _LINEAR and inside != 1:
         logits = logits * inside
@@ -188,7 +188,7 @@ def _probabilities(
         found[f"as shipped, temperature {inside:.2f}"] = scores.score
     else:
         found["before"] = scores.score
-    found["after, temperatures of other images"] = cross_fitted(
+    found["after, temperatures of other images"] = cross_fit_temperature(
         logits, scores.truth, groups=scores.groups
     )
     return found
@@ -196,7 +196,7 @@ def _probabilities(
 
 def _reliability(name: str, scores: BinaryScores, card: ModelCard | None) -> list[str]:
     probabilities = _probabilities(scores, card)
-    fitted = fit_temperature(logits_of(probabilities["before"]), scores.truth)
+    fitted = fit_temperature(to_logits(probabilities["before"]), scores.truth)
     lines = [
         f"### Reliability of {name}",
         "",
@@ -226,7 +226,7 @@ def _reliability(name: str, scores: BinaryScores, card: ModelCard | None) -> lis
     ]
 
 
-def _localization(report: Report, counter: LocalizationCounter) -> list[str]:
+def _localization(report: Report, counter: LocalizationProtocol) -> list[str]:
     figures = report.figures(report.trials[0].contender.label, counter.name)
     lines = [
         "## Where the heat map points",
@@ -273,8 +273,8 @@ def _localization(report: Report, counter: LocalizationCounter) -> list[str]:
 def _write(
     folder: Path,
     lines: Sequence[str],
-    classified: ClassificationCounter,
-    localized: LocalizationCounter,
+    classified: ClassificationProtocol,
+    localized: LocalizationProtocol,
     card: ModelCard | None,
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Memory of a run over a large archive on Dask, by number of images: ``-m benchmarks.cluster_memory``.
+"""Memory of a Dask run by the number of images: ``python -m benchmarks.cluster_memory``.
 
 Small photographs and a detector that costs next to nothing, so that what grows with the number of
 images, if anything does, is the run itself.
@@ -22,10 +22,10 @@ from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
 SIDE = 64
-A_FOLDER = 500
+IMAGES_PER_FOLDER = 500
 
 
-class Cheap(Detector):
+class GreenPlaneDetector(Detector):
     """The green plane as a map of exudates."""
 
     name = "cheap"
@@ -45,7 +45,7 @@ def draw_archive(folder: Path, count: int) -> None:
     """Write `count` photographs of one bright square each, five hundred a folder."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        path = folder / f"{number // A_FOLDER:04}" / f"{number:06}.png"
+        path = folder / f"{number // IMAGES_PER_FOLDER:04}" / f"{number:06}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.full((SIDE, SIDE, 3), 60, np.uint8)
         row, col = rng.integers(0, SIDE - 8, 2)
@@ -101,7 +101,7 @@ def main() -> None:
         report = run_on_cluster(
             [folder],
             Path(temporary) / "results",
-            Cheap(),
+            GreenPlaneDetector(),
             cluster=Cluster(workers=chosen.workers),
             formats=["csv"],
             on_outcome=count,

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.fine_tuning_figures import Measured, Outcome, measure
-from benchmarks.simulated_camera import OTHER, SAME, other_data
+from benchmarks.simulated_camera import OTHER, SAME, simulate_dataset
 from napari_fundus.backends.voting.training import train_voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, split_by_group
@@ -195,7 +195,7 @@ def make_runs(
         Fine-tunings of each scheme and fold; a seed draws the few images too.
     """
     images = bench.folder / "images"
-    unchanged, other = (other_data(target, camera, images) for camera in (SAME, OTHER))
+    unchanged, other = (simulate_dataset(target, camera, images) for camera in (SAME, OTHER))
     same = {s.id: s for s in unchanged}
     rows: dict[str, list[Outcome]] = {name: [] for name in ("unchanged", "none", *schemes)}
     for fold, (rest, test) in enumerate(folds(list(other), bench.plan.folds), start=1):

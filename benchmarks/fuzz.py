@@ -17,9 +17,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks.fuzzing.faulty_readers import TOYS
+from benchmarks.fuzzing.faulty_readers import FAULTY_READERS
 from benchmarks.fuzzing.runner import BAD, Tally, run
-from benchmarks.fuzzing.targets import SUBJECTS
+from benchmarks.fuzzing.targets import FUZZ_TARGETS
 
 __all__ = ["main", "table"]
 
@@ -58,9 +58,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument(
         "--reader",
         action="append",
-        choices=[*SUBJECTS, *TOYS],
+        choices=[*FUZZ_TARGETS, *FAULTY_READERS],
         metavar="NAME",
-        help=f"may be given several times; all by default: {', '.join(SUBJECTS)}",
+        help=f"may be given several times; all by default: {', '.join(FUZZ_TARGETS)}",
     )
     parser.add_argument("--minutes", type=float, help="begin nothing new after that time")
     parser.add_argument("--corpus", type=Path, help="where inputs with a bad outcome are kept")
@@ -68,7 +68,7 @@ def main(words: list[str] | None = None) -> int:
     chosen = parser.parse_args(words)
     start = time.monotonic()
     tallies = run(
-        chosen.reader or list(SUBJECTS),
+        chosen.reader or list(FUZZ_TARGETS),
         inputs=chosen.inputs,
         seed=chosen.seed,
         processes=chosen.processes,

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from napari_fundus.backends.multiscale import Multiscale, MultiscaleOptions
 from napari_fundus.backends.multiscale.detector import Work
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.multiscale.stages import Stage, stages_of
+from napari_fundus.backends.multiscale.stages import Stage, checkpoint_stages
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
-from napari_fundus.evaluation import Contender, select_samples
+from napari_fundus.evaluation import Candidate, select_samples
 from napari_fundus.inference.fuse_maps import Mean
 from napari_fundus.inference.network_cache import Weights
 from napari_fundus.lesions import Lesion
@@ -86,12 +86,12 @@ def main() -> None:
     options = MultiscaleOptions(
         checkpoint=arguments.weights, **{k: v for k, v in given.items() if v is not None}
     )
-    contender = Contender.of(Multiscale(), options.model_dump())
+    contender = Candidate.of(Multiscale(), options.model_dump())
     dataset = open_dataset(arguments.data)
     chosen = select_samples(dataset, [contender], split="held-back", graded=False)
     samples = [s for s in chosen.samples if Lesion.MA in s.annotated][:: arguments.every]
     device = choose_device(arguments.device, supported=Multiscale.devices)
-    present = set(stages_of(load_checkpoint(options.checkpoint, detector="multiscale")))
+    present = set(checkpoint_stages(load_checkpoint(options.checkpoint, detector="multiscale")))
     weights = Weights(load_checkpoint(options.checkpoint), device.name)
     rows = [row for row in ROWS if needed(row) <= present]
     counts = {row.title: PixelCounts(33) for row in rows}
@@ -129,7 +129,7 @@ def _maps(work: Work, rows: list[Row]) -> Iterator[tuple[str, npt.NDArray[np.flo
         yield row.title, work.to_original(found)
 
 
-def _head(options: MultiscaleOptions, images: int, contender: Contender, device: Device) -> str:
+def _head(options: MultiscaleOptions, images: int, contender: Candidate, device: Device) -> str:
     digest = contender.card.content_sha256[:12] if contender.card else ""
     return (
         f"Weights {options.checkpoint} ({digest}), refined above {options.suspect:g} at stride "

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from napari_fundus.batch import run_batch
-from napari_fundus.inference.network_cache import forget_networks
+from napari_fundus.inference.network_cache import clear_network_cache
 from napari_fundus.samples import sample_image_path
 
 
@@ -38,7 +38,7 @@ def main() -> None:
             def note(_: object, marks: list[float] = marks, *, keep: bool = keep) -> None:
                 marks.append(time.process_time())
                 if not keep:
-                    forget_networks()
+                    clear_network_cache()
 
             report = run_batch(
                 [folder],

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from benchmarks.idrid_images import healthy_samples
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.evaluation import Contender, select_samples
+from napari_fundus.evaluation import Candidate, select_samples
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.metrics import LesionCounts, PixelOverlap, lesion_counts, pixel_overlap
 from napari_fundus.plugins import get_detector
@@ -53,7 +53,7 @@ def main() -> None:
     options = {"checkpoint": weights} if weights else {}
     sick = select_samples(
         open_dataset(chosen.data / "idrid"),
-        [Contender.of(detector, options)],
+        [Candidate.of(detector, options)],
         split="held-back",
         graded=False,
     ).samples

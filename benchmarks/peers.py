@@ -13,14 +13,14 @@ import torch
 
 from napari_fundus.runtime.devices import Device
 
-__all__ = ["Contestant", "compete", "matmul_rate", "take_turns"]
+__all__ = ["TimedRun", "compete", "matmul_rate", "time_interleaved"]
 
 _MEMORY = Path("/proc/self/status")
 _MEMORY_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass
-class Contestant:
+class TimedRun:
     """An engine, and what was measured of it.
 
     Attributes
@@ -53,7 +53,7 @@ class Contestant:
     result: Any = None
 
 
-def compete(contestants: Sequence[Contestant], device: Device, repeats: int) -> float:
+def compete(contestants: Sequence[TimedRun], device: Device, repeats: int) -> float:
     """Let all run by turns, with the device's rate measured between the turns.
 
     A processor that is shared, or that changes its clock, is not equally fast throughout: each
@@ -74,8 +74,8 @@ def compete(contestants: Sequence[Contestant], device: Device, repeats: int) -> 
     return median(rates)
 
 
-def take_turns(
-    contestants: Sequence[Contestant],
+def time_interleaved(
+    contestants: Sequence[TimedRun],
     device: Device,
     repeats: int,
     *,
@@ -122,7 +122,7 @@ def matmul_rate(device: Device, side: int = 2048, *, sustained: bool = False) ->
     return 2 * side**3 / (mean(seconds) if sustained else min(seconds))
 
 
-def _measure(contestant: Contestant, device: Device) -> None:
+def _measure(contestant: TimedRun, device: Device) -> None:
     before = _peak_memory(device, reset=True)
     start, start_busy = time.perf_counter(), time.process_time()
     contestant.result = contestant.run()

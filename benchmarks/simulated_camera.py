@@ -16,14 +16,14 @@ from PIL import Image
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_disc
+from napari_fundus.preprocessing.fov_circle import Disc, fit_fov_circle
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["OTHER", "SAME", "Camera", "other_data"]
+__all__ = ["OTHER", "SAME", "SimulatedCamera", "simulate_dataset"]
 
 
 @dataclass(frozen=True)
-class Camera:
+class SimulatedCamera:
     """What a camera does to the picture of a retina; each number is a default of the benchmark.
 
     Attributes
@@ -113,7 +113,7 @@ class Camera:
         return taken, (reduced(drawn) > 0.5) & inside
 
 
-OTHER = Camera(
+OTHER = SimulatedCamera(
     "other",
     field=0.82,
     gains=(1.0, 0.72, 0.55),
@@ -125,11 +125,11 @@ OTHER = Camera(
 )
 """A narrower field, a red cast with less contrast in green, softer, noisier, compressed."""
 
-SAME = Camera("same")
+SAME = SimulatedCamera("same")
 """The photographs as they are, in the size of the others."""
 
 
-def other_data(samples: Sequence[Sample], camera: Camera, folder: Path) -> Dataset:
+def simulate_dataset(samples: Sequence[Sample], camera: SimulatedCamera, folder: Path) -> Dataset:
     """Write what `camera` makes of the samples, unless it is there; return it as a data set.
 
     Ids and groups stay those of the samples, so that no split parts an eye and weights that have
@@ -143,7 +143,7 @@ def other_data(samples: Sequence[Sample], camera: Camera, folder: Path) -> Datas
         if path.exists() and mask_path.exists():
             continue
         image = sample.image()
-        disc = fit_disc(find_field_of_view(image))
+        disc = fit_fov_circle(find_field_of_view(image))
         pixels, mask = camera.take(
             image.rgb8, sample.mask("MA", image.shape), disc, seed=zlib.crc32(stem.encode())
         )

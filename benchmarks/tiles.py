@@ -17,12 +17,12 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peers import Contestant, take_turns
+from benchmarks.peers import TimedRun, time_interleaved
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.image import read_image
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import FILL, to_planes
+from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device, choose_device
 from napari_fundus.samples import sample_image_path
 
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
     contestants, compared = contest(size=arguments.size, tile=arguments.tile, device=device)
-    take_turns(contestants, device, arguments.repeats)
+    time_interleaved(contestants, device, arguments.repeats)
     print(
         f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
         f"{compared.shape[0]} px, tiles of {arguments.tile} px; plain U-Net, float32\n"
@@ -57,7 +57,7 @@ def main() -> None:
         )
 
 
-def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], Bool]:
+def contest(*, size: int, tile: int, device: Device) -> tuple[list[TimedRun], Bool]:
     """Return who competes, and the pixels in which their maps are compared.
 
     Parameters
@@ -85,7 +85,7 @@ def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], 
     tile = -(-tile // multiple) * multiple
     halo = -(-architecture.reach // multiple) * multiple
     picture, inside = _picture(size, tile)
-    _settle(network, picture)
+    _fit_batchnorm(network, picture)
     network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     window = tile + 2 * halo
     inferer = SlidingWindowInferer(window, 1, overlap=2 * halo / window)
@@ -93,7 +93,7 @@ def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], 
     def monai() -> Float:
         # Its windows stay within the picture: padded by the halo, they step as ours do.
         more = ((0, 0), (halo, halo), (halo, halo))
-        padded = np.pad(picture, more, constant_values=FILL)[np.newaxis]
+        padded = np.pad(picture, more, constant_values=INPUT_FILL)[np.newaxis]
         with torch.inference_mode():
             whole = torch.from_numpy(padded).to(device.name, memory_format=torch.channels_last)
             result = cast("torch.Tensor", inferer(whole, network))
@@ -110,7 +110,7 @@ def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], 
                 halo=halo,
                 multiple=multiple,
                 inside=mask,
-                fill=FILL,
+                fill=INPUT_FILL,
                 device=device,
                 precision="float32",
             )
@@ -134,10 +134,10 @@ def contest(*, size: int, tile: int, device: Device) -> tuple[list[Contestant], 
     inner = np.s_[halo:-halo, halo:-halo]
     compared[inner] = inside[inner]
     return [
-        Contestant("MONAI, sliding window", monai, operations),
-        Contestant("ours, whole frame", ours(np.ones_like(inside)), operations),
-        Contestant("ours, field of view", ours(inside), operations),
-        Contestant("one pass over the whole", whole, operations),
+        TimedRun("MONAI, sliding window", monai, operations),
+        TimedRun("ours, whole frame", ours(np.ones_like(inside)), operations),
+        TimedRun("ours, field of view", ours(inside), operations),
+        TimedRun("one pass over the whole", whole, operations),
     ], compared
 
 
@@ -145,17 +145,17 @@ def _picture(size: int, tile: int) -> tuple[Float, Bool]:
     """Return the sample as a network sees it, in a frame as cameras have it, of whole tiles."""
     recipe = Recipe(resize="disc", disc_diameter=size, enhance=True, sigma=30 * size / 1750)
     prepared = recipe.apply(read_image(sample_image_path()))
-    planes = to_planes(prepared)
+    planes = to_network_input(prepared)
     height, width = planes.shape[1:]
     more = (-height % tile, -width % tile)
-    planes = np.pad(planes, ((0, 0), (0, more[0]), (0, more[1])), constant_values=FILL)
+    planes = np.pad(planes, ((0, 0), (0, more[0]), (0, more[1])), constant_values=INPUT_FILL)
     inside = cv2.copyMakeBorder(
         prepared.field_of_view.view(np.uint8), 0, more[0], 0, more[1], cv2.BORDER_CONSTANT, value=0
     )
     return np.ascontiguousarray(planes), inside > 0
 
 
-def _settle(network: nn.Module, picture: Float) -> None:
+def _fit_batchnorm(network: nn.Module, picture: Float) -> None:
     """Give the normalizations statistics as after training, and the answers all of 0 to 1."""
     with torch.no_grad():
         head = [m for m in network.modules() if isinstance(m, nn.Conv2d)][-1]

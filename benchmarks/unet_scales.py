@@ -18,12 +18,12 @@ from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
-from napari_fundus.evaluation import Contender, select_samples
-from napari_fundus.inference.card_preprocessing import recipe_on_card
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.evaluation import Candidate, select_samples
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics import PixelCounts
-from napari_fundus.preprocessing.network_input import to_planes
+from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.devices import choose_device
 
 SHARES = (0.0, 0.15, 0.25, 0.35, 0.5, 0.75, 0.9, 1.0)
@@ -40,9 +40,9 @@ def main() -> None:
     network, architecture = load_network(checkpoint)
     if architecture.coarse is None:
         sys.exit(f"{chosen.weights} holds one scale only.")
-    recipe, classes = recipe_on_card(checkpoint), checkpoint.card.lesions
-    network = fold_sequences(network)
-    contender = Contender.of(UNet(), {"checkpoint": chosen.weights})
+    recipe, classes = preprocessing_from_card(checkpoint), checkpoint.card.lesions
+    network = fuse_conv_batchnorm(network)
+    contender = Candidate.of(UNet(), {"checkpoint": chosen.weights})
     samples = select_samples(
         open_dataset(chosen.data), [contender], split="held-back", graded=False
     ).samples
@@ -54,7 +54,7 @@ def main() -> None:
         found = logits(
             network,
             architecture,
-            to_planes(prepared),
+            to_network_input(prepared),
             inside=prepared.field_of_view,
             tile=2048,
             device=choose_device("cpu"),

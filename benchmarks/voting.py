@@ -18,7 +18,7 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peers import Contestant, compete
+from benchmarks.peers import TimedRun, compete
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
 from napari_fundus.image import read_image
 from napari_fundus.inference.patch_grid import PatchGrid
@@ -97,7 +97,7 @@ def _picture(size: int, patch: int, stride: int) -> tuple[Float, Bool]:
     return plane[np.newaxis], mask
 
 
-def _settled(network: PatchNetwork, picture: Float) -> PatchNetwork:
+def _with_fitted_batchnorm(network: PatchNetwork, picture: Float) -> PatchNetwork:
     """Return the network with statistics as after training and answers all over 0 to 1."""
     with torch.no_grad():
         network.output.weight.normal_(0, 0.5)
@@ -112,7 +112,7 @@ def _settled(network: PatchNetwork, picture: Float) -> PatchNetwork:
 
 def contest(
     *, size: int, patch: int, stride: int, width: int, device: Device, batch: int | None = None
-) -> tuple[list[Contestant], Bool]:
+) -> tuple[list[TimedRun], Bool]:
     """Return who competes, and the pixels in which their maps are compared.
 
     Parameters
@@ -141,7 +141,7 @@ def contest(
     torch.manual_seed(0)
     picture, inside = _picture(size, patch, stride)
     architecture = Architecture(patch=patch, widths=paper_widths(width))
-    network = _settled(PatchNetwork(architecture), picture)
+    network = _with_fitted_batchnorm(PatchNetwork(architecture), picture)
     compared = np.zeros_like(inside)
     inner = np.s_[patch:-patch, patch:-patch]
     compared[inner] = inside[inner]
@@ -156,7 +156,7 @@ def _contestants(
     stride: int,
     batch: int | None,
     device: Device,
-) -> list[Contestant]:
+) -> list[TimedRun]:
     at_once = batch or max(65_536 // patch**2, 1)
     plain = network.to(device.name)
     height, width = inside.shape
@@ -186,9 +186,7 @@ def _contestants(
 
         return run
 
-    contestants = [
-        Contestant("MONAI, float32", monai, windows * _operations(network, patch, device))
-    ]
+    contestants = [TimedRun("MONAI, float32", monai, windows * _operations(network, patch, device))]
     grid = PatchGrid(picture.shape[-2:], patch, stride)
     folded = _operations(network.for_inference().to(device.name), patch, device)
     # A dict keeps the order and drops the second where float32 is the fastest.
@@ -196,7 +194,7 @@ def _contestants(
     for precision in dict.fromkeys(precisions):
         for where, mask in (("whole frame", np.ones_like(inside)), ("field of view", inside)):
             contestants.append(
-                Contestant(
+                TimedRun(
                     f"ours, {precision}, {where}",
                     ours(precision, mask),
                     float(grid.touching(mask).sum()) * folded,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from napari_fundus.backends.unet.merge_scales import join_scales
+from napari_fundus.backends.unet.merge_scales import merge_scales
 from napari_fundus.checkpoints import read_checkpoint, save_checkpoint
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     )
     parser.add_argument("--overwrite", action="store_true")
     chosen = parser.parse_args()
-    tensors, card = join_scales(
+    tensors, card = merge_scales(
         read_checkpoint(chosen.fine),
         read_checkpoint(chosen.coarse),
         shares=_numbers(chosen.share),

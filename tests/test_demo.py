@@ -81,7 +81,7 @@ def test_with_a_display_napari_is_opened_with_the_result(
     made: demo.DemoResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[tuple[object, ...]] = []
-    monkeypatch.setattr(demo, "why_not_shown", lambda: "")
+    monkeypatch.setattr(demo, "display_unavailable_reason", lambda: "")
     monkeypatch.setattr("napari_fundus.gui.open_demo", lambda *given: opened.append(given))
     demo.present(made)
     assert opened == [(made.image, made.detections, made.masks)]
@@ -90,7 +90,7 @@ def test_with_a_display_napari_is_opened_with_the_result(
 def test_asking_for_napari_where_it_cannot_open_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "why_not_shown", lambda: "there is no display.")
+    monkeypatch.setattr(demo, "display_unavailable_reason", lambda: "there is no display.")
     with pytest.raises(FundusError, match="there is no display"):
         demo.run_demo(tmp_path / "out", show=True)
     result = CliRunner().invoke(app, ["demo", "--show", "-o", str(tmp_path / "out")])
@@ -103,7 +103,7 @@ def test_napari_that_is_not_installed_is_told_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "pip install 'napari-fundus[all]'" in demo.why_not_shown()
+    assert "pip install 'napari-fundus[all]'" in demo.display_unavailable_reason()
 
 
 @pytest.mark.parametrize(("platform", "obstacle"), [("offscreen", ""), ("no_such", "no_such")])
@@ -112,7 +112,7 @@ def test_whether_qt_can_open_a_window_is_tried_beforehand(
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("QT_QPA_PLATFORM", platform)
-    reason = demo.why_not_shown()
+    reason = demo.display_unavailable_reason()
     assert bool(reason) == bool(obstacle)
     assert obstacle in reason
 

@@ -73,7 +73,7 @@ def _check(command: str, detector: str, settings: dict[str, Any]) -> None:
     if detector in _OF_A_PAGE:
         return
     if command in ("train", "search"):
-        form = get_detector(detector).training_form()
+        form = get_detector(detector).training_spec()
         assert form is not None
         split_settings(settings, form.options)
     else:

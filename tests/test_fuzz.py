@@ -12,14 +12,16 @@ pytest.importorskip("resource", reason="limits of memory are POSIX's")
 
 from benchmarks import fuzz
 from benchmarks.fuzzing.runner import BAD, run
-from benchmarks.fuzzing.targets import SUBJECTS, find_subject, make_input
+from benchmarks.fuzzing.targets import FUZZ_TARGETS, find_target, make_input
 
 
 def test_a_few_hundred_damaged_files_of_every_kind_do_no_harm(tmp_path: Path) -> None:
-    tallies = run(list(SUBJECTS), inputs=15 * len(SUBJECTS), seed=1, limit=20, corpus=tmp_path)
+    tallies = run(
+        list(FUZZ_TARGETS), inputs=15 * len(FUZZ_TARGETS), seed=1, limit=20, corpus=tmp_path
+    )
     assert [finding for tally in tallies.values() for finding in tally.findings] == []
     assert {name: sum(tally.counts.values()) for name, tally in tallies.items()} == dict.fromkeys(
-        SUBJECTS, 15
+        FUZZ_TARGETS, 15
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -51,7 +53,7 @@ def test_each_kind_of_harm_is_seen_kept_and_survived(
     assert tallies["toy-sound"].findings == []
     kept = sorted((tmp_path / "corpus" / toy).iterdir())
     assert [place.name for place in kept] == [f"{n}-{outcome.replace(' ', '-')}" for n in (0, 1)]
-    again = make_input(find_subject(toy), seed=0, number=1)
+    again = make_input(find_target(toy), seed=0, number=1)
     assert (kept[1] / "input" / "file").read_bytes() == again["file"]
 
 
@@ -63,16 +65,16 @@ def test_a_refusal_is_told_from_a_result() -> None:
 
 
 def test_inputs_are_the_same_whenever_the_numbers_are() -> None:
-    subject = SUBJECTS["report"]
+    subject = FUZZ_TARGETS["report"]
     first = [make_input(subject, seed=3, number=n) for n in range(20)]
     assert first == [make_input(subject, seed=3, number=n) for n in range(20)]
     assert first != [make_input(subject, seed=4, number=n) for n in range(20)]
     assert json.loads(first[0]["report.json"])["schema"] == "napari-fundus evaluation"
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", FUZZ_TARGETS)
 def test_the_input_that_damage_starts_from_is_sound(name: str, tmp_path: Path) -> None:
-    subject = SUBJECTS[name]
+    subject = FUZZ_TARGETS[name]
     for number, case in enumerate(subject.cases()):
         place = tmp_path / str(number)
         for file, content in case.files.items():

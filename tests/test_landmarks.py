@@ -116,10 +116,10 @@ def test_a_drawn_mask_is_taken_as_it_is() -> None:
 def test_what_is_known_comes_first_and_the_rest_is_completed() -> None:
     given = Landmarks(disc=OpticDisc(row=1, col=2), fovea=Fovea(row=3, col=4))
     found = Landmarks(disc=OpticDisc(row=9, col=9, diameter=50, source="detected"))
-    whole = given.completed_by(found)
+    whole = given.combine_first(found)
     assert whole.disc == OpticDisc(row=1, col=2, diameter=50)
     assert whole.fovea == given.fovea
-    assert Landmarks().completed_by(found) == found
+    assert Landmarks().combine_first(found) == found
     assert (bool(Landmarks()), bool(found)) == (False, True)
 
 

@@ -9,12 +9,18 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from benchmarks.peers import Contestant, take_turns
+from benchmarks.peers import TimedRun, time_interleaved
 from benchmarks.performance import __main__ as command
 from benchmarks.performance.machine_limits import Machine, Needs, measure_machine
 from benchmarks.performance.scaling import slope
-from benchmarks.performance.stage import Peer, Stage, compete, largest_difference, pixels_apart
-from benchmarks.performance.tables import parts_apart
+from benchmarks.performance.stage import (
+    Peer,
+    Stage,
+    compete,
+    count_different_pixels,
+    largest_difference,
+)
+from benchmarks.performance.tables import count_relabelled_pixels
 from napari_fundus.runtime.devices import CPU
 
 MACHINE = Machine(arithmetic=100.0, memory=10.0, files=1.0)
@@ -80,12 +86,12 @@ def test_growth_is_told_and_drawn(told: Path) -> None:
 
 
 def test_the_scarcest_resource_sets_the_limit() -> None:
-    assert Needs(operations=200).least_seconds(MACHINE) == 2
-    assert Needs(operations=200, moved=50, stored=3).least_seconds(MACHINE) == 5
+    assert Needs(operations=200).min_seconds(MACHINE) == 2
+    assert Needs(operations=200, moved=50, stored=3).min_seconds(MACHINE) == 5
 
 
 def test_the_higher_limits_count() -> None:
-    best = MACHINE.at_best(Machine(arithmetic=1.0, memory=20.0, files=0.5))
+    best = MACHINE.elementwise_max(Machine(arithmetic=1.0, memory=20.0, files=0.5))
     assert best == Machine(arithmetic=100.0, memory=20.0, files=1.0)
     found = measure_machine(megabytes=1)
     assert min(found.arithmetic, found.memory, found.files) > 1e6
@@ -98,9 +104,9 @@ def test_the_slope_is_the_exponent_of_growth(power: int) -> None:
 
 
 def test_the_impatient_measure_slow_ones_once() -> None:
-    slow, quick = Contestant("slow", lambda: 1), Contestant("quick", lambda: 2)
+    slow, quick = TimedRun("slow", lambda: 1), TimedRun("quick", lambda: 2)
     slow.seconds.append(9.0)
-    take_turns([slow, quick], CPU, 3, patience=5)
+    time_interleaved([slow, quick], CPU, 3, patience=5)
     assert (len(slow.seconds), len(quick.seconds)) == (1, 3)
 
 
@@ -126,7 +132,11 @@ def test_labels_are_compared_whatever_their_numbers() -> None:
     ours = np.array([[1, 1, 0, 2], [0, 0, 0, 2]], np.int32)
     renamed = np.array([[7, 7, 0, 4], [0, 0, 0, 4]], np.int32)
     joined = np.array([[1, 1, 0, 1], [0, 0, 0, 1]], np.int32)
-    assert parts_apart([ours], [renamed]) == "0 px"
-    assert parts_apart([ours], [joined]) == parts_apart([joined], [ours]) == "4 px"
-    assert parts_apart([ours], [np.where(ours == 2, 0, ours)]) == "2 px"
-    assert pixels_apart(ours, renamed) == "4 px"
+    assert count_relabelled_pixels([ours], [renamed]) == "0 px"
+    assert (
+        count_relabelled_pixels([ours], [joined])
+        == count_relabelled_pixels([joined], [ours])
+        == "4 px"
+    )
+    assert count_relabelled_pixels([ours], [np.where(ours == 2, 0, ours)]) == "2 px"
+    assert count_different_pixels(ours, renamed) == "4 px"

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_fundus.errors import DatasetError
 
-__all__ = ["TOYS"]
+__all__ = ["FAULTY_READERS"]
 
 
 def _sound(folder: Path) -> object:
@@ -33,35 +33,35 @@ def _hangs(_: Path) -> object:
     return None
 
 
-def _swells(_: Path) -> object:
+def _exhausts_memory(_: Path) -> object:
     return [np.ones(1 << 27, np.uint8) for _ in range(1000)]
 
 
-def _swells_quietly(folder: Path) -> object:
+def _exhausts_memory_silently(folder: Path) -> object:
     try:
-        return _swells(folder)
+        return _exhausts_memory(folder)
     except MemoryError as error:
         raise DatasetError("It is damaged.") from error
 
 
-def _strays(folder: Path) -> object:
+def _reads_outside_folder(folder: Path) -> object:
     return (folder / "../../../../../../../../../../etc/hostname").read_bytes()
 
 
-def _phones(_: Path) -> object:
+def _opens_socket(_: Path) -> object:
     import socket
 
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", 9))
 
 
-TOYS: Mapping[str, Callable[[Path], object]] = {
+FAULTY_READERS: Mapping[str, Callable[[Path], object]] = {
     "toy-sound": _sound,
     "toy-raises": _raises,
     "toy-dies": _dies,
     "toy-hangs": _hangs,
-    "toy-swells": _swells,
-    "toy-swells-quietly": _swells_quietly,
-    "toy-strays": _strays,
-    "toy-phones": _phones,
+    "toy-swells": _exhausts_memory,
+    "toy-swells-quietly": _exhausts_memory_silently,
+    "toy-strays": _reads_outside_folder,
+    "toy-phones": _opens_socket,
 }

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from benchmarks.fuzzing.targets import find_subject, make_input
-from benchmarks.fuzzing.worker import Begun, Ended, Outcome, work
+from benchmarks.fuzzing.targets import find_target, make_input
+from benchmarks.fuzzing.worker import Ended, InputStarted, Outcome, work
 
 __all__ = ["BAD", "Finding", "Tally", "run"]
 
@@ -66,7 +66,7 @@ class _Batch:
 
 
 @dataclass
-class _Running:
+class _RunningProcess:
     batch: _Batch
     process: multiprocessing.process.BaseProcess
     since: float
@@ -91,7 +91,7 @@ def run(
     Parameters
     ----------
     readers
-        Names, as in `subjects.SUBJECTS`; the inputs are shared evenly among them.
+        Names, as in `subjects.FUZZ_TARGETS`; the inputs are shared evenly among them.
     inputs
         How many in all.
     seed
@@ -120,7 +120,7 @@ def run(
     waiting = deque(_batches(readers, inputs))
     tallies = {name: Tally(name) for name in readers}
     alike: Counter[tuple[str, str]] = Counter()
-    running: dict[Connection, _Running] = {}
+    running: dict[Connection, _RunningProcess] = {}
     end = None if minutes is None else time.monotonic() + 60 * minutes
     scratch = Path(tempfile.mkdtemp(prefix="napari-fundus-fuzz-"))
 
@@ -144,7 +144,7 @@ def run(
         if rest := list(numbers):
             waiting.appendleft(_Batch(batch.reader, rest))
 
-    def lost(work: _Running, outcome: Outcome, message: str, seconds: float) -> None:
+    def lost(work: _RunningProcess, outcome: Outcome, message: str, seconds: float) -> None:
         if work.current is None:
             raise RuntimeError(f"A process of {work.batch.reader} ended before its first input.")
         if outcome == "hung" and not work.batch.again:
@@ -173,7 +173,7 @@ def run(
                 process.start()
                 there.close()
                 left = deque(batch.numbers)
-                running[here] = _Running(batch, process, time.monotonic(), left=left)
+                running[here] = _RunningProcess(batch, process, time.monotonic(), left=left)
             if not running:
                 break
             for ready in wait(list(running), timeout=0.2):
@@ -197,9 +197,9 @@ def run(
 
 def _listen(
     connection: Connection,
-    running: dict[Connection, _Running],
+    running: dict[Connection, _RunningProcess],
     note: Callable[[str, Ended], None],
-    lost: Callable[[_Running, Outcome, str, float], None],
+    lost: Callable[[_RunningProcess, Outcome, str, float], None],
     take_up: Callable[[Iterable[int], _Batch], None],
 ) -> None:
     """Take one message of a process, or see that it has ended."""
@@ -216,7 +216,7 @@ def _listen(
             take_up(state.left, state.batch)
         return
     state.since = time.monotonic()
-    if isinstance(message, Begun):
+    if isinstance(message, InputStarted):
         state.current = message.number
         state.left.popleft()
     else:
@@ -238,7 +238,7 @@ def _batches(readers: Sequence[str], inputs: int) -> Iterable[_Batch]:
 def keep(finding: Finding, corpus: Path) -> Path:
     """Write an input and what came of it into a folder of its own, and return that."""
     place = corpus / finding.reader / f"{finding.number}-{finding.outcome.replace(' ', '-')}"
-    files = make_input(find_subject(finding.reader), seed=finding.seed, number=finding.number)
+    files = make_input(find_target(finding.reader), seed=finding.seed, number=finding.number)
     for name, content in files.items():
         path = place / "input" / name
         path.parent.mkdir(parents=True, exist_ok=True)

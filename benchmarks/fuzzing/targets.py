@@ -19,9 +19,9 @@ from benchmarks.fuzzing.damage_binary import (
 )
 from benchmarks.fuzzing.damage_bytes import damage_bytes
 from benchmarks.fuzzing.damage_text import damage_csv, damage_json, damage_xml
-from benchmarks.fuzzing.faulty_readers import TOYS
+from benchmarks.fuzzing.faulty_readers import FAULTY_READERS
 
-__all__ = ["SUBJECTS", "Case", "Subject", "find_subject", "make_input"]
+__all__ = ["FUZZ_TARGETS", "Case", "Subject", "find_target", "make_input"]
 
 _MOST = 200_000
 """Bytes from which on an input is damaged no further."""
@@ -83,14 +83,16 @@ def make_input(subject: Subject, *, seed: int, number: int) -> dict[str, bytes]:
 
 @lru_cache
 def _cases(name: str) -> list[Case]:
-    return find_subject(name).cases()
+    return find_target(name).cases()
 
 
-def find_subject(name: str) -> Subject:
+def find_target(name: str) -> Subject:
     """Return the subject of that name; those that fail on purpose are found as well."""
-    if name in TOYS:
-        return Subject(name, lambda: [Case({"file": b"sound"}, "file", damage_bytes)], TOYS[name])
-    return SUBJECTS[name]
+    if name in FAULTY_READERS:
+        return Subject(
+            name, lambda: [Case({"file": b"sound"}, "file", damage_bytes)], FAULTY_READERS[name]
+        )
+    return FUZZ_TARGETS[name]
 
 
 def _one(name: str, damage: Damage, *makers: Callable[[], bytes]) -> Callable[[], list[Case]]:
@@ -207,9 +209,9 @@ def _read_checkpoint(folder: Path) -> object:
 
 
 def _read_order(folder: Path) -> object:
-    from napari_fundus.training.jobs.config import read_order
+    from napari_fundus.training.jobs.config import read_training_config
 
-    return read_order(folder)
+    return read_training_config(folder)
 
 
 def _with_image(name: str, table: str, content: bytes, damage: Damage) -> Callable[[], list[Case]]:
@@ -379,5 +381,5 @@ _ALL = (
     ),
 )
 
-SUBJECTS: Mapping[str, Subject] = {subject.name: subject for subject in _ALL}
+FUZZ_TARGETS: Mapping[str, Subject] = {subject.name: subject for subject in _ALL}
 """All readers of files in the package, by name."""

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import napari_fundus
-from benchmarks.fuzzing.targets import find_subject, make_input
+from benchmarks.fuzzing.targets import find_target, make_input
 from napari_fundus.errors import FundusError
 
-__all__ = ["Begun", "Ended", "Outcome", "work"]
+__all__ = ["Ended", "InputStarted", "Outcome", "work"]
 
 Outcome = Literal["valid", "refused", "crashed", "hung", "over memory", "strayed"]
 
@@ -43,7 +43,7 @@ _FILES_MORE = ("os.symlink", "os.chmod", "os.listdir", "os.scandir", "shutil.cop
 
 
 @dataclass(frozen=True)
-class Begun:
+class InputStarted:
     """An input is about to be read."""
 
     number: int
@@ -68,7 +68,7 @@ def work(
     memory: int,
     scratch: Path,
 ) -> None:
-    """Read inputs, and send `Begun` and `Ended` for each.
+    """Read inputs, and send `InputStarted` and `Ended` for each.
 
     Parameters
     ----------
@@ -82,11 +82,11 @@ def work(
         Folder in which this process makes one of its own, which it removes at the end.
     """
     warnings.simplefilter("ignore")
-    subject = find_subject(name)
+    subject = find_target(name)
     folder = Path(tempfile.mkdtemp(dir=scratch))
     place = folder / "input"
     for number in (0, 0):  # what is imported on first use is not counted for the inputs
-        _lay_out(place, make_input(subject, seed=seed, number=number))
+        _write_inputs(place, make_input(subject, seed=seed, number=number))
         if not name.startswith("toy-"):
             with contextlib.suppress(FundusError):
                 subject.read(place)
@@ -94,13 +94,13 @@ def work(
     silent = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silent, stream)
-    watch = _Watch(folder)
+    watch = _AuditHook(folder)
     sys.addaudithook(watch)
     base = _peak()
     _bound(memory)
     for number in numbers:
-        _lay_out(place, make_input(subject, seed=seed, number=number))
-        connection.send(Begun(number))
+        _write_inputs(place, make_input(subject, seed=seed, number=number))
+        connection.send(InputStarted(number))
         watch.seen.clear()
         watch.active = True
         start = time.perf_counter()
@@ -118,7 +118,7 @@ def work(
     connection.close()
 
 
-def _lay_out(place: Path, files: dict[str, bytes]) -> None:
+def _write_inputs(place: Path, files: dict[str, bytes]) -> None:
     if place.exists():
         shutil.rmtree(place)
     place.mkdir()
@@ -176,7 +176,7 @@ def _bound(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-class _Watch:
+class _AuditHook:
     """An audit hook that notes files outside the folder, other programs, the network, pickles.
 
     Only what Python itself opens is seen, not what a C library opens by its own means.
@@ -195,12 +195,12 @@ class _Watch:
             self.seen.append(f"{event} {arguments[:2]!r}"[:300])
         elif event in _FILES or event in _FILES_MORE:
             path = arguments[0]
-            if isinstance(path, str | bytes | os.PathLike) and not self._may(
+            if isinstance(path, str | bytes | os.PathLike) and not self._is_allowed(
                 event, path, arguments
             ):
                 self.seen.append(f"{event} {arguments!r}"[:300])
 
-    def _may(self, event: str, path: Any, arguments: tuple[Any, ...]) -> bool:
+    def _is_allowed(self, event: str, path: Any, arguments: tuple[Any, ...]) -> bool:
         full = os.path.realpath(os.fsdecode(path))
         if (full + os.sep).startswith(self._within):
             return True

@@ -16,9 +16,9 @@ from pathlib import Path
 from benchmarks.performance.machine_limits import Machine, measure_machine
 from benchmarks.performance.networks import NetworkSizes, network_stages
 from benchmarks.performance.pictures import picture_stages
-from benchmarks.performance.report import Measured, page, write_picture_of_growth
-from benchmarks.performance.sample_image import Subject, write_picture
-from benchmarks.performance.scaling import by_images, by_pixels
+from benchmarks.performance.report import Measured, page, write_scaling_plot
+from benchmarks.performance.sample_image import Subject, write_sample_image
+from benchmarks.performance.scaling import scaling_with_images, scaling_with_pixels
 from benchmarks.performance.stage import Outcome, compete
 from benchmarks.performance.tables import table_stages
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     measured = measure(QUICK if asked.quick else Plan())
     picture = Path("images") / "performance-growth.svg"
-    write_picture_of_growth(measured, asked.output.parent / picture)
+    write_scaling_plot(measured, asked.output.parent / picture)
     asked.output.write_text(page(measured, picture.as_posix()), encoding="utf-8")
     print(f"{asked.output}, in {measured.minutes:.1f} minutes")
 
@@ -94,7 +94,7 @@ def measure(plan: Plan) -> Measured:
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subject = Subject(write_picture(folder, plan.megapixels), plan.diameter)
+        subject = Subject(write_sample_image(folder, plan.megapixels), plan.diameter)
         for stages in (
             picture_stages(subject),
             network_stages(plan.networks),
@@ -102,11 +102,11 @@ def measure(plan: Plan) -> Measured:
         ):
             for stage in stages:
                 limits = measure_machine(megabytes=plan.copied_megabytes)
-                machine = limits if machine is None else machine.at_best(limits)
+                machine = limits if machine is None else machine.elementwise_max(limits)
                 outcomes.append(compete(stage, plan.repeats))
                 _tell(start, stage.title)
         assert machine is not None  # noqa: S101  # there are stages
-        pixels = by_pixels(
+        pixels = scaling_with_pixels(
             plan.growth,
             folder,
             detectors=plan.detectors,
@@ -114,7 +114,7 @@ def measure(plan: Plan) -> Measured:
             repeats=plan.repeats,
         )
         _tell(start, "growth with pixels")
-        images = by_images(
+        images = scaling_with_images(
             plan.images,
             folder,
             megapixels=plan.image_megapixels,

@@ -36,7 +36,7 @@ class Machine:
     memory: float
     files: float
 
-    def at_best(self, other: Machine) -> Machine:
+    def elementwise_max(self, other: Machine) -> Machine:
         """Return the higher limits of two measurements."""
         return Machine(
             max(self.arithmetic, other.arithmetic),
@@ -63,7 +63,7 @@ class Needs:
     moved: float = 0.0
     stored: float = 0.0
 
-    def least_seconds(self, machine: Machine) -> float:
+    def min_seconds(self, machine: Machine) -> float:
         """Return the time that the scarcest resource takes, all others working beside it."""
         return max(
             self.operations / machine.arithmetic,

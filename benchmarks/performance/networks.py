@@ -13,16 +13,16 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import tiles, voting
-from benchmarks.peers import Contestant
+from benchmarks.peers import TimedRun
 from benchmarks.performance.baselines import patches_with_all_cores
 from benchmarks.performance.machine_limits import Needs
 from benchmarks.performance.stage import Peer, Stage, largest_difference
 from napari_fundus.backends.cam.architecture import Architecture
-from napari_fundus.backends.cam.maps import LogOdds, look
+from napari_fundus.backends.cam.maps import LogOddsClassifier, look
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
 from napari_fundus.inference.detect_objects import paste_mask
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.inference.sliding_window import run_patches
 from napari_fundus.runtime.devices import CPU
 
@@ -89,7 +89,7 @@ def _tiling(size: int, tile: int) -> Stage:
     )
 
 
-def _named(contestants: list[Contestant], title: str) -> Contestant:
+def _named(contestants: list[TimedRun], title: str) -> TimedRun:
     return next(contestant for contestant in contestants if contestant.title == title)
 
 
@@ -114,7 +114,7 @@ def _refinement(count: int) -> Stage:
     # Answers spread over all logits, as those of a trained network do.
     with torch.no_grad():
         plain.head.weight.normal_(0, 0.5)
-    folded = _Answer(fold_sequences(plain))
+    folded = _Answer(fuse_conv_batchnorm(plain))
 
     def ours() -> Float:
         return run_patches(
@@ -193,7 +193,7 @@ def _cam(side: int) -> Stage:
 
     torch.manual_seed(0)
     network = OoNetwork(Architecture(width=0.5, first_stride=2)).eval()
-    odds = LogOdds(network, "referable")
+    odds = LogOddsClassifier(network, "referable")
     images = torch.randn(1, 3, side, side)
 
     def ours() -> Float:

@@ -12,7 +12,7 @@ from benchmarks.enhancement import with_opencv, with_skimage
 from benchmarks.performance.baselines import read_with_copy
 from benchmarks.performance.machine_limits import Needs
 from benchmarks.performance.sample_image import Subject
-from benchmarks.performance.stage import Peer, Stage, largest_difference, pixels_apart
+from benchmarks.performance.stage import Peer, Stage, count_different_pixels, largest_difference
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import enhance, find_field_of_view
 
@@ -84,7 +84,7 @@ def _field_of_view(subject: Subject) -> Stage:
             Peer("OpenCV: Otsu, largest, filled", opencv),
             Peer("scikit-image: the same", skimage),
         ),
-        pixels_apart,
+        count_different_pixels,
         Needs(moved=image.rgb8.nbytes + image.rgb8.nbytes // 3),
     )
 

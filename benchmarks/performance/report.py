@@ -10,13 +10,13 @@ from pathlib import Path
 import cv2
 import torch
 
-from benchmarks.peers import Contestant
+from benchmarks.peers import TimedRun
 from benchmarks.performance.machine_limits import Machine, processor_name
 from benchmarks.performance.scaling import Series
 from benchmarks.performance.stage import PATIENCE, Outcome
 from napari_fundus._version import __version__
 
-__all__ = ["Measured", "page", "write_picture_of_growth"]
+__all__ = ["Measured", "page", "write_scaling_plot"]
 
 _LINEAR = "0.6"
 
@@ -209,11 +209,11 @@ def _ratio(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
 
-def _memory(contestant: Contestant) -> str:
+def _memory(contestant: TimedRun) -> str:
     return f"{contestant.memory:.0f}"
 
 
-def write_picture_of_growth(measured: Measured, path: Path) -> None:
+def write_scaling_plot(measured: Measured, path: Path) -> None:
     """Draw processor time against both sizes, on logarithmic axes, with a line of linear growth."""
     from matplotlib.figure import Figure
 

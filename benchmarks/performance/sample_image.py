@@ -18,7 +18,7 @@ from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.results.detections import Detections
 from napari_fundus.samples import sample_folder, sample_image_path
 
-__all__ = ["THRESHOLD", "Subject", "write_picture"]
+__all__ = ["THRESHOLD", "Subject", "write_sample_image"]
 
 THRESHOLD = 0.5
 """Score at which the found lesions are cut out."""
@@ -85,7 +85,7 @@ class Subject:
         return f"{width}×{height} px"
 
 
-def write_picture(folder: Path, megapixels: float) -> Path:
+def write_sample_image(folder: Path, megapixels: float) -> Path:
     """Write the sample as JPEG of about so many million pixels into `folder`.
 
     At its own 12.2 megapixels it is the very file that ships with the package.

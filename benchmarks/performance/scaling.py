@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.peers import Contestant, take_turns
-from benchmarks.performance.sample_image import THRESHOLD, Subject, write_picture
+from benchmarks.peers import TimedRun, time_interleaved
+from benchmarks.performance.sample_image import THRESHOLD, Subject, write_sample_image
 from napari_fundus.batch import run_batch
 from napari_fundus.export import export
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import enhance, find_field_of_view
 from napari_fundus.runtime.devices import CPU
 
-__all__ = ["Cost", "Series", "by_images", "by_pixels", "slope"]
+__all__ = ["Cost", "Series", "scaling_with_images", "scaling_with_pixels", "slope"]
 
 _LONG = 3.0
 """Seconds after which a run is not repeated."""
@@ -62,7 +62,7 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-9)), 1)[0])
 
 
-def by_pixels(
+def scaling_with_pixels(
     megapixels: Sequence[float],
     folder: Path,
     *,
@@ -88,7 +88,7 @@ def by_pixels(
     costs: dict[str, list[Cost]] = {}
     sizes: list[float] = []
     for wanted in megapixels:
-        subject = Subject(write_picture(folder, wanted), diameter)
+        subject = Subject(write_sample_image(folder, wanted), diameter)
         sizes.append(subject.image.pixels[..., 0].size / 1e6)
         runs = _stages(subject, folder / f"export-{wanted:g}")
         for name in detectors:
@@ -99,7 +99,7 @@ def by_pixels(
     return [Series(title, tuple(sizes), tuple(found)) for title, found in costs.items()]
 
 
-def by_images(
+def scaling_with_images(
     counts: Sequence[int],
     folder: Path,
     *,
@@ -122,7 +122,7 @@ def by_images(
     repeats
         Runs of each.
     """
-    picture = write_picture(folder, megapixels)
+    picture = write_sample_image(folder, megapixels)
     found = []
     for count in counts:
         source = folder / f"archive-{count}"
@@ -163,6 +163,6 @@ def _cost(run: Callable[[], object], repeats: int) -> Cost:
     def quietly() -> None:
         run()
 
-    contestant = Contestant("", quietly)
-    take_turns([contestant], CPU, repeats, patience=_LONG)
+    contestant = TimedRun("", quietly)
+    time_interleaved([contestant], CPU, repeats, patience=_LONG)
     return Cost(min(contestant.seconds), min(contestant.busy), contestant.memory)

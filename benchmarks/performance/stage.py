@@ -9,11 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.peers import Contestant, take_turns
+from benchmarks.peers import TimedRun, time_interleaved
 from benchmarks.performance.machine_limits import Machine, Needs
 from napari_fundus.runtime.devices import CPU
 
-__all__ = ["PATIENCE", "Outcome", "Peer", "Stage", "compete", "largest_difference", "pixels_apart"]
+__all__ = [
+    "PATIENCE",
+    "Outcome",
+    "Peer",
+    "Stage",
+    "compete",
+    "count_different_pixels",
+    "largest_difference",
+]
 
 PATIENCE = 4.0
 """Seconds after which a contestant is measured once only."""
@@ -69,30 +77,30 @@ class Outcome:
     """What was measured of a stage; `differences` goes with `peers`."""
 
     stage: Stage
-    ours: Contestant
-    peers: tuple[Contestant, ...]
+    ours: TimedRun
+    peers: tuple[TimedRun, ...]
     differences: tuple[str, ...]
-    before: Contestant | None
+    before: TimedRun | None
     changed: str
 
     def share(self, machine: Machine) -> float:
         """Return the share of the machine's limit that we reached: 1 is the limit itself."""
-        return self.stage.needs.least_seconds(machine) / min(self.ours.seconds)
+        return self.stage.needs.min_seconds(machine) / min(self.ours.seconds)
 
 
 def compete(stage: Stage, repeats: int) -> Outcome:
     """Let all ways to a stage's result run by turns, each once unmeasured where that is quick."""
-    ours = Contestant("napari-fundus", stage.ours, stage.needs.operations)
-    peers = tuple(Contestant(peer.name, peer.run) for peer in stage.peers)
-    before = None if stage.before is None else Contestant("before", stage.before)
+    ours = TimedRun("napari-fundus", stage.ours, stage.needs.operations)
+    peers = tuple(TimedRun(peer.name, peer.run) for peer in stage.peers)
+    before = None if stage.before is None else TimedRun("before", stage.before)
     everyone = [ours, *peers, *([] if before is None else [before])]
-    take_turns(everyone, CPU, 1)
+    time_interleaved(everyone, CPU, 1)
     # The first turn pays for imports and fresh memory.
     for contestant in everyone:
         if repeats > 1 and contestant.seconds[0] < PATIENCE:
             contestant.seconds.clear()
             contestant.busy.clear()
-    take_turns(everyone, CPU, repeats if repeats > 1 else 0, patience=PATIENCE)
+    time_interleaved(everyone, CPU, repeats if repeats > 1 else 0, patience=PATIENCE)
     differences = tuple(stage.compare(ours.result, peer.result) for peer in peers)
     changed = "" if before is None else stage.compare(ours.result, before.result)
     for contestant in everyone:
@@ -106,6 +114,6 @@ def largest_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:
     return "0" if off == 0 else f"{off:.1g}"
 
 
-def pixels_apart(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:
+def count_different_pixels(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:
     """Return how many pixels of two images of one shape differ, as text."""
     return f"{int(np.count_nonzero(ours != theirs)):,} px"

@@ -16,11 +16,11 @@ import tifffile
 from benchmarks.performance.baselines import add_with_levels, label_by_scan, write_all_tiles
 from benchmarks.performance.machine_limits import Needs
 from benchmarks.performance.sample_image import THRESHOLD, Subject
-from benchmarks.performance.stage import Peer, Stage, largest_difference, pixels_apart
+from benchmarks.performance.stage import Peer, Stage, count_different_pixels, largest_difference
 from napari_fundus.export import write_coco, write_labels_tiff
 from napari_fundus.metrics import Froc
 
-__all__ = ["parts_apart", "table_stages"]
+__all__ = ["count_relabelled_pixels", "table_stages"]
 
 Labels = npt.NDArray[np.int32]
 Curve = npt.NDArray[np.float64]
@@ -81,13 +81,13 @@ def _thresholding(subject: Subject) -> Stage:
             Peer("scipy `ndimage.label`", scipy),
             Peer("OpenCV `connectedComponents`", opencv),
         ),
-        parts_apart,
+        count_relabelled_pixels,
         Needs(moved=sum(values.nbytes for values in maps.values())),
         before=lambda: _threshold_before(subject)[0],
     )
 
 
-def parts_apart(ours: list[Labels], theirs: list[Labels]) -> str:
+def count_relabelled_pixels(ours: list[Labels], theirs: list[Labels]) -> str:
     """Return how many pixels belong to other lesions, whatever number a lesion has."""
     apart = 0
     for one, other in zip(ours, theirs, strict=True):
@@ -282,7 +282,7 @@ def _label_tiff(subject: Subject, folder: Path) -> Stage:
                 ),
             ),
         ),
-        lambda one, other: pixels_apart(tifffile.imread(one), tifffile.imread(other)),
+        lambda one, other: count_different_pixels(tifffile.imread(one), tifffile.imread(other)),
         Needs(moved=sum(page.nbytes for page in pages)),
         before=written("before.tif", lambda path: write_all_tiles(path, pages)),
     )

@@ -16,7 +16,7 @@ from napari_fundus.image import FundusImage, read_image
 from napari_fundus.plugins import get_detector
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.runtime.native_libraries import keep_compilers_apart
+from napari_fundus.runtime.native_libraries import isolate_triton_llvm
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation.agreement import Agreement
@@ -45,7 +45,7 @@ def as_image(source: Any) -> FundusImage:
         return read_image(source)
     if hasattr(source, "data") and hasattr(source, "multiscale"):
         # Where there is a layer there is a window, and a network may be about to be loaded.
-        keep_compilers_apart()
+        isolate_triton_llvm()
         data = source.data[0] if source.multiscale else source.data
         return FundusImage.from_array(data, name=source.name)
     return FundusImage.from_array(source)

@@ -25,11 +25,11 @@ from napari_fundus.metrics import compare_with_truth
 from napari_fundus.plugins import get_detector
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.files import atomic_write, refuse_existing
+from napari_fundus.runtime.files import atomic_write, raise_if_exists
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.samples import SAMPLE_CREDIT, sample_folder
 
-__all__ = ["DemoResult", "make_demo", "present", "run_demo", "why_not_shown"]
+__all__ = ["DemoResult", "display_unavailable_reason", "make_demo", "present", "run_demo"]
 
 FORMATS = ("csv", "coco", "geojson", "labels", "overlay")
 """What the demo writes."""
@@ -97,7 +97,7 @@ def make_demo(
     start = time.perf_counter()
     (sample,) = open_dataset(sample_folder())
     prepared_path = output / f"{sample.image_path.stem}{PREPROCESSED}.png"
-    refuse_existing(prepared_path, overwrite=overwrite)
+    raise_if_exists(prepared_path, overwrite=overwrite)
     monitor.step(0.0, "reading")
     image = sample.image()
     masks = {
@@ -146,7 +146,7 @@ def run_demo(
     FundusError
         napari was asked for and cannot be opened; nothing was written.
     """
-    if show and (obstacle := why_not_shown()):
+    if show and (obstacle := display_unavailable_reason()):
         raise FundusError(f"napari cannot be opened: {obstacle}")
     result = make_demo(
         output, detector=detector, device=device, overwrite=overwrite, monitor=monitor
@@ -160,7 +160,7 @@ def present(result: DemoResult, *, show: bool | None = None) -> None:
     _print(result)
     if show is False:
         return
-    if obstacle := why_not_shown():
+    if obstacle := display_unavailable_reason():
         print(f"napari was not opened: {obstacle}")
         return
     from napari_fundus.gui import open_demo
@@ -168,17 +168,17 @@ def present(result: DemoResult, *, show: bool | None = None) -> None:
     open_demo(result.image, result.detections, result.masks)
 
 
-def why_not_shown() -> str:
+def display_unavailable_reason() -> str:
     """Return why napari cannot be opened here; empty if it can."""
     if importlib.util.find_spec("napari") is None:
         return "it is not installed. Install it with: pip install 'napari-fundus[all]'"
     displays = ("DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform not in ("darwin", "win32") and not any(map(os.environ.get, displays)):
         return "there is no display."
-    return _qt_obstacle()
+    return _qt_unavailable_reason()
 
 
-def _qt_obstacle() -> str:
+def _qt_unavailable_reason() -> str:
     """Return why Qt cannot open a window; tried in another process, since Qt aborts its own."""
     code = "from qtpy.QtWidgets import QApplication; QApplication([])"
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -18,7 +18,7 @@ from napari_fundus._version import __version__
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.objects import LesionObject, objects_within
+from napari_fundus.results.objects import LesionObject, clip_objects
 from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
 from napari_fundus.runtime.monitor import Monitor
 
@@ -26,9 +26,9 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "Detector",
     "DetectorOptions",
+    "DeviceSupport",
     "Prediction",
-    "Support",
-    "TrainingForm",
+    "TrainingSpec",
     "checkpoint_field",
     "coerce_options",
     "hookimpl",
@@ -76,7 +76,7 @@ def checkpoint_field(default: str, *, detector: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Support:
+class DeviceSupport:
     """Whether a detector can use a device, and if not, why."""
 
     ok: bool
@@ -84,7 +84,7 @@ class Support:
 
 
 @dataclass(frozen=True)
-class TrainingForm:
+class TrainingSpec:
     """What a training of a detector may be told beside the settings that all trainings share.
 
     Attributes
@@ -96,9 +96,9 @@ class TrainingForm:
     of_the_weights
         Fields of `options` that are those of the weights where a training starts from some, and
         cannot be set then.
-    from_the_weights
+    defaults_from_checkpoint
         Fields that are those of the weights unless they are set.
-    why_no_schemes
+    schemes_unsupported_reason
         Why the weights can only be trained all together; empty where some may stay frozen.
     needs
         What must be known of the images of a data set.
@@ -107,8 +107,8 @@ class TrainingForm:
     options: type[BaseModel]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     of_the_weights: frozenset[str] = frozenset()
-    from_the_weights: frozenset[str] = frozenset()
-    why_no_schemes: str = ""
+    defaults_from_checkpoint: frozenset[str] = frozenset()
+    schemes_unsupported_reason: str = ""
     needs: Literal["lesions", "grades"] = "lesions"
 
 
@@ -180,7 +180,7 @@ class Detector(ABC):
         The options' model.
     search_ranges
         Settings of the training that a search varies unless told otherwise, as
-        `napari_fundus.training.search.ranges.Range` reads them.
+        `napari_fundus.training.search.ranges.SearchRange` reads them.
     """
 
     name: ClassVar[str]
@@ -215,12 +215,12 @@ class Detector(ABC):
             Takes progress; raises `Cancelled` when the user stops the run.
         """
 
-    def supports(self, device: Device) -> Support:
+    def supports(self, device: Device) -> DeviceSupport:
         """Say whether `device` can be used."""
         if device.kind in self.devices:
-            return Support(ok=True)
+            return DeviceSupport(ok=True)
         kinds = " or ".join(sorted(self.devices))
-        return Support(ok=False, reason=f"{self.title} runs on {kinds} only.")
+        return DeviceSupport(ok=False, reason=f"{self.title} runs on {kinds} only.")
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the weights that `options` ask for, without loading them.
@@ -321,7 +321,7 @@ class Detector(ABC):
             objects=tuple(prediction.objects or ()),
         )
         if result.objects and prediction.field_of_view is not None:
-            inside = objects_within(result.objects, prediction.field_of_view)
+            inside = clip_objects(result.objects, prediction.field_of_view)
             result = replace(result, objects=inside)
         monitor.step(1.0, "done")
         return result
@@ -331,7 +331,7 @@ class Detector(ABC):
         """Whether :meth:`train` is implemented."""
         return type(self).train is not Detector.train
 
-    def training_form(self) -> TrainingForm | None:
+    def training_spec(self) -> TrainingSpec | None:
         """Return what :meth:`train` may be told, for forms; None where the method does not say."""
         return None
 

@@ -70,7 +70,7 @@ class Landmarks(_Value):
     --------
     >>> known = Landmarks(fovea=Fovea(row=1400, col=2100))
     >>> found = Landmarks(disc=OpticDisc(row=1380, col=3300, diameter=520, source="detected"))
-    >>> known.completed_by(found).disc.source
+    >>> known.combine_first(found).disc.source
     'detected'
     """
 
@@ -80,7 +80,7 @@ class Landmarks(_Value):
     def __bool__(self) -> bool:
         return self.disc is not None or self.fovea is not None
 
-    def completed_by(self, other: Landmarks) -> Landmarks:
+    def combine_first(self, other: Landmarks) -> Landmarks:
         """Return these, with what is unknown taken from `other`.
 
         A disc of which only the centre is known takes the diameter of the other one too.

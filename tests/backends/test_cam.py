@@ -15,7 +15,7 @@ from napari_fundus.backends.cam import Cam, maps
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.backends.cam.classifiers import build_network
 from napari_fundus.backends.cam.network import OoNetwork
-from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, at_side
+from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, resize_recipe
 from napari_fundus.backends.cam.targets import log_odds
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
@@ -26,7 +26,7 @@ from napari_fundus.plugins import find_detectors
 from napari_fundus.runtime.monitor import Monitor
 
 ARCHITECTURE = Architecture(width=0.01, first_stride=2, poolings=2)
-RECIPE = at_side(DEFAULT_RECIPE, 128)
+RECIPE = resize_recipe(DEFAULT_RECIPE, 128)
 TORCHCAM = ("gradcam", "gradcam++", "layercam", "scorecam")
 
 
@@ -157,7 +157,7 @@ def test_gradcam_of_the_last_convolution_is_the_plain_map_of_the_log_odds() -> N
         network = OoNetwork(ARCHITECTURE.model_copy(update={"target": "grades"})).eval()
         images = torch.rand(1, 3, 64, 64)
         torch.nn.init.normal_(network.classifier.weight)
-    odds = maps.LogOdds(network, "grades")
+    odds = maps.LogOddsClassifier(network, "grades")
     logits, plain = maps.look(odds, images, "cam")
     again, graded = maps.look(odds, images, "gradcam", layer="maps")
     torch.testing.assert_close(again, logits)
@@ -170,9 +170,9 @@ def test_the_map_of_five_grades_is_the_gradient_of_their_log_odds() -> None:
         torch.manual_seed(0)
         network = OoNetwork(ARCHITECTURE.model_copy(update={"target": "grades"})).eval()
         images = torch.rand(1, 3, 64, 64)
-    logits, found = maps.look(maps.LogOdds(network, "grades"), images, "cam")
+    logits, found = maps.look(maps.LogOddsClassifier(network, "grades"), images, "cam")
     with torch.inference_mode():
-        _, each = network.with_maps(images)
+        _, each = network.forward_with_maps(images)
     share = logits.softmax(dim=1)[0]
     weights = torch.cat([-share[:2] / share[:2].sum(), share[2:] / share[2:].sum()])
     torch.testing.assert_close(found[0], torch.einsum("c,chw->hw", weights, each[0]))
@@ -220,7 +220,7 @@ def test_hooks_and_modes_are_put_back_whatever_happens(method, fail_at) -> None:
         if passes == fail_at:
             raise Cancelled("stop")
 
-    odds = maps.LogOdds(network, "referable", on_batch=fail)
+    odds = maps.LogOddsClassifier(network, "referable", on_batch=fail)
     images = torch.rand(1, 3, 64, 64)
     if fail_at is None:
         maps.look(odds, images, method)
@@ -298,7 +298,9 @@ def test_torchcam_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -
     network = bright_finder()
     before = in_place(network)
     with pytest.raises(OptionsError, match=r'pip install "napari-fundus\[models\]"'):
-        maps.look(maps.LogOdds(network, "referable"), torch.zeros(1, 3, 64, 64), "gradcam")
+        maps.look(
+            maps.LogOddsClassifier(network, "referable"), torch.zeros(1, 3, 64, 64), "gradcam"
+        )
     assert hooks_of(network) == 0
     assert in_place(network) == before
 

@@ -10,12 +10,12 @@ from torch import nn
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.cam.targets import (
-    classes_of,
+    classification_loss,
     grade_probability,
     image_scores,
     log_odds,
-    loss_of,
     predicted,
+    target_classes,
 )
 from napari_fundus.errors import OptionsError
 
@@ -85,7 +85,7 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(target) -> None:
     network = shaken(OoNetwork(Architecture(width=0.1, target=target)))
     images = torch.rand(2, 3, 96, 80)
     with torch.inference_mode():
-        logits, maps = network.with_maps(images)
+        logits, maps = network.forward_with_maps(images)
         torch.testing.assert_close(logits, network(images))
         torch.testing.assert_close(maps.mean(dim=(2, 3)) + network.classifier.bias, logits)
         weight = network.classifier.weight
@@ -123,10 +123,10 @@ def test_sure_and_right_logits_give_the_classes_and_no_loss(target, classes) -> 
         logits = torch.where(GRADES[:, None] > torch.arange(4), 40.0, -40.0)
     else:
         logits = torch.tensor(classes)[:, None] * 80.0 - 40
-    assert classes_of(target, GRADES).tolist() == classes
+    assert target_classes(target, GRADES).tolist() == classes
     assert predicted(target, logits).tolist() == classes
-    assert loss_of(target, logits, GRADES) < 1e-6
-    assert loss_of(target, -logits, GRADES) > 5
+    assert classification_loss(target, logits, GRADES) < 1e-6
+    assert classification_loss(target, -logits, GRADES) > 5
     level = 1 if target == "any" else 2
     assert (log_odds(target, logits, level) > 0).tolist() == (level <= GRADES).tolist()
 
@@ -162,7 +162,9 @@ def test_a_classifier_of_two_classes_tells_one_level_alone() -> None:
 
 def test_weights_of_classes_shift_the_loss() -> None:
     logits, grades = torch.tensor([[0.0], [3.0]]), torch.tensor([0, 4])
-    plain = loss_of("referable", logits, grades)
-    healthy = loss_of("referable", logits, grades, torch.tensor([3.0, 1.0]))
-    torch.testing.assert_close(loss_of("referable", logits, grades, torch.ones(2)), plain)
+    plain = classification_loss("referable", logits, grades)
+    healthy = classification_loss("referable", logits, grades, torch.tensor([3.0, 1.0]))
+    torch.testing.assert_close(
+        classification_loss("referable", logits, grades, torch.ones(2)), plain
+    )
     assert healthy > plain

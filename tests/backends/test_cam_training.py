@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from napari_fundus.backends.cam import Cam
 from napari_fundus.backends.cam.augmentation import vary
-from napari_fundus.backends.cam.network_input import as_input, to_bytes
+from napari_fundus.backends.cam.network_input import as_input, quantize_input
 from napari_fundus.backends.cam.training import CamTask, GradingTask, train_cam
 from napari_fundus.backends.cam.training_data import divide, fill, order
-from napari_fundus.backends.cam.training_options import LOOP_DEFAULTS, CamTrainingOptions
+from napari_fundus.backends.cam.training_options import TRAINING_DEFAULTS, CamTrainingOptions
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Aptos2019, Dataset, open_dataset
 from napari_fundus.errors import Cancelled, LeakageError, OptionsError, TrainingError
@@ -71,7 +71,7 @@ def data(folder) -> Dataset:
 
 
 def split(settings) -> tuple[TrainingSettings, CamTrainingOptions]:
-    return split_settings({**LOOP_DEFAULTS, **settings}, CamTrainingOptions)
+    return split_settings({**TRAINING_DEFAULTS, **settings}, CamTrainingOptions)
 
 
 def with_samples(data: Dataset, samples) -> Dataset:
@@ -248,7 +248,7 @@ def test_a_batch_depends_on_its_key_alone(data) -> None:
 def test_training_and_detection_see_the_same_picture(data) -> None:
     recipe = split(SMALL)[1].recipe()
     kept = fill(list(data)[:1], recipe, Monitor()).pixels[0]
-    np.testing.assert_array_equal(kept, to_bytes(recipe.apply(data[0].image())))
+    np.testing.assert_array_equal(kept, quantize_input(recipe.apply(data[0].image())))
     seen = as_input(torch.from_numpy(kept).permute(2, 0, 1)[None], recipe)
     prepared = recipe.apply(data[0].image())
     assert not seen[0, :, ~torch.from_numpy(prepared.field_of_view)].any()
@@ -260,7 +260,7 @@ def test_class_weights_count_the_rarer_class_more(data) -> None:
     shared, options = split({**SMALL, "class_weights": True, "positive_weight": 2})
     task = CamTask(data, options=options)
     task.prepare(shared, Monitor())
-    healthy, diseased = np.bincount(task._of_classes(task.shown.grades))
+    healthy, diseased = np.bincount(task._target_classes(task.shown.grades))
     weights = task._weights
     assert weights is not None
     assert float(weights[1] / weights[0]) == pytest.approx(2 * healthy / diseased)

@@ -12,16 +12,16 @@ import torch
 from torchvision.models import ResNet101_Weights, resnet101
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-from napari_fundus.backends.mask_rcnn.heads import Proposals, covered, mask_targets
+from napari_fundus.backends.mask_rcnn.heads import LesionRPN, covered, mask_targets
 from napari_fundus.backends.mask_rcnn.network import (
     MASK_SIDE,
     Architecture,
     build_network,
     load_network,
 )
-from napari_fundus.backends.mask_rcnn.resnet_fpn import take_over
-from napari_fundus.backends.mask_rcnn.targets import objects_found, target_of
-from napari_fundus.backends.mask_rcnn.unet_pyramid import LevelPool, LightPyramid
+from napari_fundus.backends.mask_rcnn.resnet_fpn import load_pretrained
+from napari_fundus.backends.mask_rcnn.targets import detection_target, predicted_objects
+from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.detect_objects import paste_mask
@@ -120,7 +120,7 @@ def test_all_but_what_tells_classes_apart_is_taken_over_from_coco(published, pla
         network = build_network(Architecture.of_the_paper("resnet50", classes=2, planes=planes))
     known = counted(theirs)
     empty(network)
-    take_over(network, {as_published(n): t for n, t in known.items()} if published else known)
+    load_pretrained(network, {as_published(n): t for n, t in known.items()} if published else known)
     fresh = {n for n, t in network.state_dict().items() if bool((t == -1).all())}
     wanted = {
         f"roi_heads.{part}.{kind}"
@@ -143,7 +143,7 @@ def test_weights_of_another_network_are_not_taken_over_in_part() -> None:
     known = counted(network)
     known["backbone.renamed.weight"] = known.pop("backbone.body.layer1.0.conv1.weight")
     with pytest.raises(CheckpointError, match="backbone.body.layer1.0.conv1.weight, backbone.ren"):
-        take_over(empty(network), known)
+        load_pretrained(empty(network), known)
 
 
 def test_a_deeper_network_takes_over_what_imagenet_taught(monkeypatch) -> None:
@@ -225,12 +225,12 @@ def test_the_pyramid_halves_from_level_to_level_and_the_finest_is_not_searched()
         (2, 3),
     ]
     assert {v.shape[1] for v in levels.values()} == {TINY.channels}
-    assert isinstance(network.rpn, Proposals)
+    assert isinstance(network.rpn, LesionRPN)
     assert network.rpn.left_out in levels
 
 
 def test_a_frozen_unet_gets_no_gradient_and_its_norms_never_move() -> None:
-    pyramid = LightPyramid(planes=3, filters=(4, 6, 8, 8, 8), stem=2, channels=8).train()
+    pyramid = UNetPyramid(planes=3, filters=(4, 6, 8, 8, 8), stem=2, channels=8).train()
     before = {n: t.clone() for n, t in pyramid.unet.state_dict().items()}
     for frozen in (True, False):
         pyramid.frozen = frozen
@@ -252,7 +252,7 @@ def test_a_box_reads_the_level_on_which_it_spans_7_to_14_cells_centred() -> None
         for k in range(4)
     }
     boxes = torch.tensor([[100, 100, 112, 112], [40, 50, 80, 70], [101, 200, 201, 300.0]])
-    pooled = LevelPool(7, samples=2)(levels, [boxes], [(512, 512)]).mean(dim=(1, 2, 3))
+    pooled = PyramidRoIAlign(7, samples=2)(levels, [boxes], [(512, 512)]).mean(dim=(1, 2, 3))
     assert pooled.tolist() == pytest.approx([106, 1060, 2151], abs=0.01)
 
 
@@ -261,7 +261,9 @@ def test_an_unannotated_class_is_neither_taught_nor_punished() -> None:
     network = build_network(TINY).train()
     picture = [torch.randn(3, 96, 96)]
     annotated = torch.tensor([True, False, True])
-    target = target_of(planes_with((0, 10, 10, 12, 12), (2, 50, 40, 16, 20)), annotated, LESIONS)
+    target = detection_target(
+        planes_with((0, 10, 10, 12, 12), (2, 50, 40, 16, 20)), annotated, LESIONS
+    )
     sum(network(picture, [target]).values()).backward()
     by_class = network.roi_heads.box_predictor.cls_score.weight.grad.abs().sum(dim=1)
     assert by_class[2] == 0
@@ -273,7 +275,7 @@ def test_where_a_class_was_not_looked_for_background_is_no_more_than_lesions() -
     anchors = [torch.cat([torch.rand(500, 2) * 80, torch.rand(500, 2) * 12 + 84], dim=1)] * 2
     planes = planes_with((0, 10, 10, 12, 12))
     partly = torch.tensor([True, False, True])
-    targets = [target_of(planes, known, LESIONS) for known in (everything(), partly)]
+    targets = [detection_target(planes, known, LESIONS) for known in (everything(), partly)]
     whole, sparse = network.rpn.assign_targets_to_anchors(anchors, targets)[0]
     assert (whole == 0).sum() > 100
     assert (sparse == 0).sum() == max((sparse == 1).sum(), 8)
@@ -281,7 +283,7 @@ def test_where_a_class_was_not_looked_for_background_is_no_more_than_lesions() -
 
 def test_slivers_at_the_border_are_neither_wanted_nor_wrong() -> None:
     planes = planes_with((0, 0, 40, 1, 8), (0, 20, 20, 6, 6), (1, 60, 60, 1, 2))
-    target = target_of(planes, everything(), LESIONS)
+    target = detection_target(planes, everything(), LESIONS)
     assert target["boxes"].tolist() == [[20, 20, 26, 26]]
     assert target["ignored"].tolist() == [[40, 0, 48, 1], [60, 60, 62, 61]]
     boxes = torch.tensor([[40, 0, 48, 1], [36, 0, 48, 12], [60, 60, 62, 62.0]])
@@ -295,7 +297,7 @@ def test_slivers_at_the_border_are_neither_wanted_nor_wrong() -> None:
 def test_a_healthy_patch_teaches_background_alone() -> None:
     torch.manual_seed(0)
     network = build_network(TINY).train()
-    target = target_of(planes_with(), everything(), LESIONS)
+    target = detection_target(planes_with(), everything(), LESIONS)
     losses = network([torch.randn(3, 96, 96)], [target])
     assert all(torch.isfinite(value) for value in losses.values())
     assert losses["loss_mask"] == 0
@@ -308,7 +310,7 @@ def test_mask_targets_pasted_back_are_the_masks() -> None:
     disc = np.hypot(*(np.mgrid[:24, :24] - 11.5)) < 11
     planes = planes_with()
     planes[1, 30:54, 41:65] = disc
-    target = target_of(planes, everything(), LESIONS)
+    target = detection_target(planes, everything(), LESIONS)
     for box in ([41, 30, 65, 54], [39.3, 28.6, 68.2, 55.1]):
         boxes = np.array([box], np.float32)
         (wanted,) = mask_targets(boxes, target, [0], MASK_SIDE)
@@ -326,7 +328,7 @@ def test_objects_found_name_their_classes_and_begin_with_the_surest() -> None:
         "scores": torch.tensor([0.4, 0.9]),
         "masks": torch.ones(2, 1, MASK_SIDE, MASK_SIDE),
     }
-    first, second = objects_found(result, LESIONS, (96, 96))
+    first, second = predicted_objects(result, LESIONS, (96, 96))
     assert (first.lesion, first.row, first.col, first.mask.shape) == ("MA", 60, 50, (20, 20))
     assert (second.lesion, second.row, second.col, second.mask.shape) == ("EX", 6, 5, (10, 10))
 

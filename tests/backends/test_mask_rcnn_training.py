@@ -12,7 +12,7 @@ from PIL import Image
 
 from napari_fundus.backends.mask_rcnn.initial_unet import Start
 from napari_fundus.backends.mask_rcnn.network import load_network
-from napari_fundus.backends.mask_rcnn.targets import target_of
+from napari_fundus.backends.mask_rcnn.targets import detection_target
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask, train_mask_rcnn
 from napari_fundus.backends.mask_rcnn.training_options import MaskRCNNTrainingOptions
 from napari_fundus.checkpoints import ModelCard, Split, read_checkpoint, save_checkpoint
@@ -240,7 +240,7 @@ def test_the_truth_itself_has_full_precision_and_unannotated_classes_do_not_coun
         def forward(self, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
             answers = []
             for planes in self.masks:
-                target = target_of(planes, torch.ones(2, dtype=torch.bool), task.lesions)
+                target = detection_target(planes, torch.ones(2, dtype=torch.bool), task.lesions)
                 kept = torch.where(target["labels"] == 1)[0]
                 squares = [
                     torch.nn.functional.interpolate(

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from benchmarks import multiscale_ablation
-from napari_fundus.backends.multiscale import Multiscale, embed_places, nearest, project
+from napari_fundus.backends.multiscale import Multiscale, embed_points, nearest, project
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
 from napari_fundus.backends.multiscale.training import train_multiscale
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
@@ -269,7 +269,7 @@ def test_embeddings_have_length_1_and_lesions_are_likely(runs, unseen) -> None:
     image = FundusImage.from_array(unseen.pixels)
     lesions = np.argwhere(unseen.masks["MA"])[::5]
     monitor_steps: list[float] = []
-    embeddings, probability = embed_places(
+    embeddings, probability = embed_points(
         image,
         lesions,
         checkpoint=str(runs["refine"]),
@@ -277,12 +277,12 @@ def test_embeddings_have_length_1_and_lesions_are_likely(runs, unseen) -> None:
         monitor=Monitor(lambda progress: monitor_steps.append(progress.fraction)),
     )
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, rtol=1e-5)
-    _, elsewhere = embed_places(
+    _, elsewhere = embed_points(
         image, np.array([[80.0, 100.0]]), checkpoint=str(runs["refine"]), device="cpu"
     )
     assert probability.mean() > elsewhere[0]
     assert monitor_steps[-1] == 1
-    none, _ = embed_places(image, np.zeros((0, 2)), checkpoint=str(runs["refine"]))
+    none, _ = embed_points(image, np.zeros((0, 2)), checkpoint=str(runs["refine"]))
     assert none.shape == (0, 128)
 
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.backends.unet.optic_disc import settle_disc
+from napari_fundus.backends.unet.optic_disc import apply_optic_disc
 from napari_fundus.backends.unet.training import train_unet
-from napari_fundus.backends.unet.training_options import LOOP_DEFAULTS, UNetTrainingOptions
+from napari_fundus.backends.unet.training_options import TRAINING_DEFAULTS, UNetTrainingOptions
 from napari_fundus.checkpoints import read_card, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
@@ -222,7 +222,7 @@ def test_weights_of_another_network_are_refused(trained, folder, tmp_path) -> No
 
 
 def test_the_defaults_of_the_loop_are_settings() -> None:
-    TrainingSettings.model_validate(LOOP_DEFAULTS)
+    TrainingSettings.model_validate(TRAINING_DEFAULTS)
     assert not set(TrainingSettings.model_fields) & set(UNetTrainingOptions.model_fields)
 
 
@@ -234,19 +234,19 @@ def test_the_optic_disc_becomes_one_circle_without_exudates() -> None:
     seen[40:44, 60:64] = 0.9
     bright = np.full((200, 240), 0.7, np.float32)
     maps = {"MA": bright, "EX": bright, "OD": seen}
-    settled = settle_disc(maps, field, exclude=True)
+    settled = apply_optic_disc(maps, field, exclude=True)
     found = settled["OD"] >= 0.5
     assert (found & disc).sum() / (found | disc).sum() > 0.9
     assert not found[40:44, 60:64].any()
     assert not settled["EX"][disc].any()
     assert settled["EX"][100, 60] == settled["MA"][90, 170] == np.float32(0.7)
-    np.testing.assert_array_equal(settle_disc(maps, field, exclude=False)["EX"], bright)
+    np.testing.assert_array_equal(apply_optic_disc(maps, field, exclude=False)["EX"], bright)
 
 
 def test_where_no_disc_is_seen_there_is_none() -> None:
     field = np.ones((100, 100), bool)
     maps = {"EX": np.full((100, 100), 0.6, np.float32), "OD": np.full((100, 100), 0.02, np.float32)}
-    settled = settle_disc(maps, field, exclude=True)
+    settled = apply_optic_disc(maps, field, exclude=True)
     assert not settled["OD"].any()
     np.testing.assert_array_equal(settled["EX"], maps["EX"])
-    assert settle_disc({"EX": maps["EX"]}, field, exclude=True).keys() == {"EX"}
+    assert apply_optic_disc({"EX": maps["EX"]}, field, exclude=True).keys() == {"EX"}

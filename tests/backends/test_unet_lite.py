@@ -21,7 +21,7 @@ from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 
 LITE = Architecture(kind="lite", outputs=2)
 
@@ -55,7 +55,7 @@ def test_a_network_begins_with_the_weights_of_imagenet() -> None:
 def test_folding_leaves_no_normalization_and_the_same_answers() -> None:
     network = LiteUNet(planes=3, outputs=2).eval()
     nn.init.normal_(network.head.weight, std=0.3)
-    folded = fold_sequences(network)
+    folded = fuse_conv_batchnorm(network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     picture = torch.randn(1, 3, 64, 32)
     with torch.inference_mode():

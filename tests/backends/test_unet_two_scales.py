@@ -9,16 +9,16 @@ from pydantic import ValidationError
 from torch.nn import functional
 
 from napari_fundus.backends.unet import UNet
-from napari_fundus.backends.unet.merge_scales import join_scales
+from napari_fundus.backends.unet.merge_scales import merge_scales
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import to_planes
+from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.devices import choose_device
 
 ONE = Architecture(filters=(4, 8), outputs=2)
@@ -86,15 +86,15 @@ def test_a_joined_file_answers_with_the_mean_of_both(
     files, tmp_path, retina, shares, offsets
 ) -> None:
     fine, coarse = files("near", 128, 4), files("far", 64, 2, train=("a", "c"))
-    tensors, card = join_scales(fine, coarse, shares=shares, offsets=offsets)
+    tensors, card = merge_scales(fine, coarse, shares=shares, offsets=offsets)
     path = tmp_path / "both.safetensors"
     save_checkpoint(path, tensors, card)
     image = FundusImage(retina.pixels)
     options = {"checkpoint": str(path), "optic_disc": False, "exclude_disc": False}
     found = UNet().detect(image, options)
 
-    prepared = recipe_on_card(fine).apply(image)
-    planes = torch.from_numpy(to_planes(prepared))[np.newaxis]
+    prepared = preprocessing_from_card(fine).apply(image)
+    planes = torch.from_numpy(to_network_input(prepared))[np.newaxis]
     height, width = planes.shape[-2:]
     more = (0, -width % BOTH.multiple, 0, -height % BOTH.multiple)
     planes = functional.pad(planes, more, value=-2.0)
@@ -129,19 +129,19 @@ def test_a_joined_file_answers_with_the_mean_of_both(
 )
 def test_what_does_not_go_together_is_told(files, other, reason) -> None:
     with pytest.raises(CheckpointError, match=reason):
-        join_scales(files("near", 128, 4), files("far", **other))
+        merge_scales(files("near", 128, 4), files("far", **other))
 
 
 @pytest.mark.parametrize("shares", [{"HE": 0.5}, {"MA": 1.2}, {"EX": -0.1}])
 def test_shares_are_of_the_classes_and_from_0_to_1(files, shares) -> None:
     with pytest.raises(OptionsError, match="from 0 to 1, of the classes MA, EX"):
-        join_scales(files("near", 128, 4), files("far", 64, 2), shares=shares)
+        merge_scales(files("near", 128, 4), files("far", 64, 2), shares=shares)
 
 
 @pytest.mark.parametrize("offsets", [{"HE": 1.0}, {"MA": 21.0}, {"EX": float("nan")}])
 def test_offsets_are_of_the_classes_and_within_20(files, offsets) -> None:
     with pytest.raises(OptionsError, match="from -20 to 20, of the classes MA, EX"):
-        join_scales(files("near", 128, 4), files("far", 64, 2), offsets=offsets)
+        merge_scales(files("near", 128, 4), files("far", 64, 2), offsets=offsets)
 
 
 def test_a_network_has_an_offset_for_each_class_or_none() -> None:
@@ -157,7 +157,7 @@ def test_shares_without_a_second_network_are_refused() -> None:
 def test_a_joined_one_cannot_be_joined_again(files, tmp_path) -> None:
     fine, coarse = files("near", 128, 4), files("far", 64, 2)
     path = tmp_path / "both.safetensors"
-    tensors, card = join_scales(fine, coarse)
+    tensors, card = merge_scales(fine, coarse)
     save_checkpoint(path, tensors, card)
     with pytest.raises(CheckpointError, match="two scales already"):
-        join_scales(read_checkpoint(path), coarse)
+        merge_scales(read_checkpoint(path), coarse)

@@ -18,7 +18,7 @@ from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import to_planes
+from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.monitor import Monitor, Progress
 
 ARCHITECTURE = Architecture(patch=16, widths=paper_widths(4))
@@ -149,7 +149,7 @@ def test_weights_that_do_not_fit_are_refused(retina, tmp_path, changes, message)
 def test_planes_are_neutral_outside_the_field_of_view(retina, channel) -> None:
     recipe = RECIPE.model_copy(update={"channel": channel})
     prepared = recipe.apply(image_of(retina))
-    planes = to_planes(prepared)
+    planes = to_network_input(prepared)
     assert planes.dtype == np.float32
     assert planes.shape == (1 if channel == "green" else 3, *prepared.field_of_view.shape)
     assert not planes[:, ~prepared.field_of_view].any()
@@ -159,7 +159,7 @@ def test_planes_are_neutral_outside_the_field_of_view(retina, channel) -> None:
 def test_standardized_pictures_are_taken_as_they_are(retina) -> None:
     recipe = Recipe(crop="disc", channel="green", standardize=True)
     prepared = recipe.apply(image_of(retina))
-    np.testing.assert_array_equal(to_planes(prepared)[0], prepared.pixels)
+    np.testing.assert_array_equal(to_network_input(prepared)[0], prepared.pixels)
 
 
 def test_looking_for_the_detector_does_not_import_torch() -> None:

@@ -8,7 +8,11 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 from torch import nn
 
-from napari_fundus.backends.voting.fused_network import FoldedNetwork, fold_norm, phase_kernels
+from napari_fundus.backends.voting.fused_network import (
+    FusedPatchNetwork,
+    fuse_conv_bn,
+    phase_kernels,
+)
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
 
 
@@ -68,7 +72,7 @@ def test_the_folded_network_is_the_same_function(architecture: Architecture) -> 
 def test_folding_leaves_the_network_as_it_was() -> None:
     network = trained(WIRINGS[0])
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    FoldedNetwork(network)(torch.randn(1, 1, 32, 32))
+    FusedPatchNetwork(network)(torch.randn(1, 1, 32, 32))
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -79,7 +83,7 @@ def test_a_folded_normalization_is_exact() -> None:
     assert isinstance(convolution, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     x = torch.randn(2, convolution.in_channels, 9, 7)
-    weight, bias = fold_norm(convolution, norm)
+    weight, bias = fuse_conv_bn(convolution, norm)
     folded = F.conv2d(x, weight.float(), bias.float(), padding=1)
     torch.testing.assert_close(folded, norm(convolution(x)), rtol=1e-5, atol=1e-5)
 

@@ -18,11 +18,11 @@ from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, open_dataset
 from napari_fundus.errors import LeakageError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.preprocessing.network_input import to_planes
+from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
 from napari_fundus.training.loop.settings import split_settings
-from napari_fundus.training.patches.data import divide, fill_store, tiles_of
+from napari_fundus.training.patches.data import divide, load_patch_store, sample_validation_tiles
 
 SMALL = {
     "width": 4,
@@ -139,7 +139,7 @@ def test_training_and_detection_see_the_same_planes(folder, options) -> None:
 
     network = Keep()
     task.validate(network, {**batch, "weights": torch.ones_like(stored)})
-    np.testing.assert_array_equal(network.seen[0].numpy(), to_planes(prepared))
+    np.testing.assert_array_equal(network.seen[0].numpy(), to_network_input(prepared))
 
 
 def test_fine_tuning_takes_network_and_scale_from_the_weights(folder, tmp_path) -> None:
@@ -242,9 +242,9 @@ def test_images_without_annotation_cannot_be_trained_on(healthy, tmp_path) -> No
 
 
 def test_drawn_tiles_stand_for_the_others(folder, options) -> None:
-    store = fill_store(list(open_dataset(folder)), options.recipe(), 16, ["MA"], Monitor())
-    everything = tiles_of(store, 16, 0, seed=0)
-    some = tiles_of(store, 16, 5, seed=0)
+    store = load_patch_store(list(open_dataset(folder)), options.recipe(), 16, ["MA"], Monitor())
+    everything = sample_validation_tiles(store, 16, 0, seed=0)
+    some = sample_validation_tiles(store, 16, 5, seed=0)
     assert len(some.weights) < len(everything.weights)
     assert some.weights.sum() == pytest.approx(everything.weights.sum())
     with_lesion = [

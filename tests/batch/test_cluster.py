@@ -16,7 +16,7 @@ from tifffile import imread
 
 from napari_fundus.batch import Cluster, run_batch, run_on_cluster
 from napari_fundus.batch import worker as workers
-from napari_fundus.batch.worker import device_of
+from napari_fundus.batch.worker import assign_device
 from napari_fundus.errors import ClusterError, OptionsError, OutputExistsError
 from napari_fundus.export import read_csv
 from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
@@ -95,7 +95,7 @@ def test_a_worker_killed_half_way_loses_and_doubles_nothing(
             killed.append(int(last.read_text().split()[-1]))
             os.kill(killed[0], signal.SIGKILL)
 
-    cluster = Cluster(workers=2, images_a_task=4)
+    cluster = Cluster(workers=2, images_per_task=4)
     seen: list[str] = []
     report = run_on_cluster(
         [source],
@@ -133,7 +133,7 @@ def test_failures_are_tried_again_told_and_resumed(draw: Draw, tmp_path: Path, d
     names = ["deadly.png", "fine0.png", "fine1.png", "fragile.png", "hopeless.png"]
     source, out = draw(*names), tmp_path / "out"
     (source / "broken.png").write_bytes(b"\x89PNG nonsense")
-    cluster = Cluster(workers=1, images_a_task=6, retries=1)
+    cluster = Cluster(workers=1, images_per_task=6, retries=1)
     report = run_on_cluster([source], out, detector, cluster=cluster, formats=["csv"])
     why = {outcome.path.name: outcome.message for outcome in report.failures}
     assert sorted(why) == ["broken.png", "deadly.png", "hopeless.png"]
@@ -156,7 +156,7 @@ def test_failures_are_tried_again_told_and_resumed(draw: Draw, tmp_path: Path, d
     assert set(lesions["path"]) == {str(o.path) for o in again.skipped}
 
     # A run that is stopped, here by its limit of failures, keeps what is done.
-    most = Cluster(workers=1, images_a_task=1, retries=0, max_failures=0)
+    most = Cluster(workers=1, images_per_task=1, retries=0, max_failures=0)
     stopped = run_on_cluster([source], out, detector, cluster=most, formats=["csv"])
     assert stopped.stopped == "More than 0 images failed."
     assert (out / "fine1.csv").is_file()
@@ -169,7 +169,7 @@ def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) 
         [source],
         out,
         detector,
-        cluster=Cluster(workers=1, images_a_task=2),
+        cluster=Cluster(workers=1, images_per_task=2),
         formats=["csv"],
         monitor=monitor,
         on_outcome=lambda _: monitor.cancel(),
@@ -190,7 +190,7 @@ def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) 
         {},
         {"workers": 0},
         {"workers": 1, "scheduler": "tcp://here:1"},
-        {"workers": 1, "images_a_task": 0},
+        {"workers": 1, "images_per_task": 0},
         {"workers": 1, "retries": -1},
     ],
 )
@@ -220,5 +220,5 @@ def test_workers_of_one_machine_share_its_gpus_out(monkeypatch, detector) -> Non
     cards = tuple(Device(f"cuda:{n}", f"card {n}") for n in range(2))
     monkeypatch.setattr(workers, "available_devices", lambda: DeviceStatus((*cards, CPU)))
     monkeypatch.setattr(workers, "choose_device", lambda *_, **__: cards[0])
-    assert [device_of(n, "auto", detector) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert device_of("tcp://10.0.0.1:4", "cuda", detector) == "cuda:0"
+    assert [assign_device(n, "auto", detector) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert assign_device("tcp://10.0.0.1:4", "cuda", detector) == "cuda:0"

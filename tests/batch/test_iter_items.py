@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_fundus.batch import find_items
-from napari_fundus.batch.iter_items import list_archive
+from napari_fundus.batch.iter_items import iter_items
 from napari_fundus.samples import sample_folder
 
 Draw = Callable[..., Path]
@@ -30,7 +30,7 @@ def test_images_and_places_are_those_of_the_whole_list(draw: Draw, names: tuple[
     folder = draw(*names)
     (folder / "notes.txt").write_text("x")
     whole = {(i.path, i.place.as_posix()) for i in find_items([folder], folder / "out")}
-    listed = [(i.path, i.place.as_posix()) for i in list_archive([folder], folder / "out")]
+    listed = [(i.path, i.place.as_posix()) for i in iter_items([folder], folder / "out")]
     assert set(listed) == whole
     assert len(listed) == len(whole)
 
@@ -52,12 +52,12 @@ def test_an_image_has_the_masks_that_the_whole_list_knows(
     folder = draw(*names)
     whole = known(find_items([folder], tmp_path / "out"))
     assert any(whole.values())
-    assert known(list_archive([folder], tmp_path / "out")) == whole
+    assert known(iter_items([folder], tmp_path / "out")) == whole
 
 
 def test_a_folder_is_not_looked_into_before_its_turn(draw: Draw, tmp_path: Path) -> None:
     folder = draw("a/1.jpg", "b/1.jpg")
-    items = list_archive([folder], tmp_path / "out")
+    items = iter_items([folder], tmp_path / "out")
     assert next(items).place == Path("a/1")
     (folder / "b/2.jpg").write_bytes((folder / "b/1.jpg").read_bytes())
     assert [item.place.as_posix() for item in items] == ["b/1", "b/2"]
@@ -65,20 +65,20 @@ def test_a_folder_is_not_looked_into_before_its_turn(draw: Draw, tmp_path: Path)
 
 def test_folders_that_differ_in_case_alone_do_not_meet(draw: Draw, tmp_path: Path) -> None:
     folder = draw("left/a.jpg", "Left/a.jpg")
-    places = [i.place.as_posix().casefold() for i in list_archive([folder], tmp_path / "out")]
+    places = [i.place.as_posix().casefold() for i in iter_items([folder], tmp_path / "out")]
     assert len(set(places)) == 2
 
 
 def test_data_sets_and_several_sources_are_listed_as_ever(draw: Draw, tmp_path: Path) -> None:
     folder = draw("a.jpg")
     both = [folder, sample_folder()]
-    assert list(list_archive(both, tmp_path)) == find_items(both, tmp_path)
-    (sample,) = list_archive([sample_folder()], tmp_path / "out")
+    assert list(iter_items(both, tmp_path)) == find_items(both, tmp_path)
+    (sample,) = iter_items([sample_folder()], tmp_path / "out")
     assert sample.sample is not None
     assert "OD" in sample.sample.annotated, "so that distances to the disc are the same"
 
 
 def test_a_folder_without_photograph_becomes_a_problem(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    (item,) = list_archive([tmp_path / "empty"], tmp_path / "out")
+    (item,) = iter_items([tmp_path / "empty"], tmp_path / "out")
     assert "no photograph" in item.problem

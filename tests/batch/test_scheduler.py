@@ -77,7 +77,7 @@ def test_the_same_results_and_a_killed_worker_loses_and_doubles_nothing(
         [source],
         out,
         detector,
-        cluster=Cluster(scheduler=dask.address, images_a_task=4),
+        cluster=Cluster(scheduler=dask.address, images_per_task=4),
         formats=["csv", "labels"],
         on_outcome=kill,
     )

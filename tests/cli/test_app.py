@@ -96,7 +96,7 @@ def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
 
 
 def test_another_pipe_that_breaks_is_told(capsys) -> None:
-    @common.one_line_errors
+    @common.handle_errors
     def fail() -> None:
         raise BrokenPipeError("the worker died")
 

@@ -36,7 +36,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures, which take seconds and are looked at elsewhere."""
     monkeypatch.setattr(reports.writing, "plot_froc", lambda report: None)
     monkeypatch.setattr(reports.writing, "plot_precision_recall", lambda report: None)
-    monkeypatch.setattr(reports.writing, "crop_classes", lambda report: [])
+    monkeypatch.setattr(reports.writing, "classes_with_crops", lambda report: [])
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_weights_that_held_the_sample_picture_back_are_measured_on_it() -> None:
     from napari_fundus.backends.voting import Voting
     from napari_fundus.datasets import open_dataset
 
-    contender = reports.Contender.of(Voting())
+    contender = reports.Candidate.of(Voting())
     selection = reports.select_samples(open_dataset(sample_folder()), [contender])
     assert selection.split == "held-back"
     assert [s.id for s in selection.samples] == ["IDRiD_13"]

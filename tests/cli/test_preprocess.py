@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_fundus.image import read_image
-from napari_fundus.preprocessing import Recipe, recipe_names
+from napari_fundus.preprocessing import Recipe, preset_descriptions
 
 
 @pytest.fixture
@@ -124,5 +124,5 @@ def test_what_cannot_be_done_is_told_in_one_line(
 def test_recipes_and_fields_are_listed(run) -> None:
     result = run("preprocess", "--list")
     assert result.exit_code == 0
-    assert all(f"{name}: " in result.stdout for name in recipe_names())
+    assert all(f"{name}: " in result.stdout for name in preset_descriptions())
     assert all(name in result.stdout for name in Recipe.model_fields)

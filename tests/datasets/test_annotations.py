@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from napari_fundus.datasets.annotations import (
-    AgreementMap,
-    ExpertsTruth,
+    ConsensusMapTruth,
     Marking,
     MaskTruth,
+    MultiExpertTruth,
     Point,
     PointsTruth,
     ShapesTruth,
@@ -68,7 +68,7 @@ def test_fusion_is_true_where_the_mean_of_four_reaches_three_quarters(
     }
     weights = {"High": 1.0, "Medium": 0.75, "Low": 0.25, None: 0.0}
 
-    truth = ExpertsTruth(experts)
+    truth = MultiExpertTruth(experts)
 
     mean = sum(weights[level] for level in confidences) / 4
     assert truth.agreement(SHAPE)[12, 12] == pytest.approx(mean)
@@ -78,7 +78,7 @@ def test_fusion_is_true_where_the_mean_of_four_reaches_three_quarters(
 
 def test_overlapping_drawings_of_one_expert_count_once_with_the_surest() -> None:
     square = Rectangle(10, 10, 4, 4)
-    truth = ExpertsTruth({"01": (Marking(square, "Low"), Marking(square, "High")), "02": ()})
+    truth = MultiExpertTruth({"01": (Marking(square, "Low"), Marking(square, "High")), "02": ()})
 
     assert truth.agreement(SHAPE).max() == pytest.approx(0.5)
     assert truth.expert_mask("01", SHAPE).sum() == 16
@@ -89,7 +89,7 @@ def test_overlapping_drawings_of_one_expert_count_once_with_the_surest() -> None
 def test_agreement_map_is_true_from_189_of_252_on(tmp_path: Path, grey: int, true: bool) -> None:
     Image.new("L", (96, 64), grey).save(tmp_path / "map.png")
 
-    truth = AgreementMap(tmp_path / "map.png")
+    truth = ConsensusMapTruth(tmp_path / "map.png")
 
     assert bool(truth.mask(SHAPE).all()) is true
     assert truth.agreement(SHAPE)[0, 0] == pytest.approx(grey / 252)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from napari_fundus.datasets import LesionVerdict, open_dataset, write_correction
-from napari_fundus.datasets.corrections import MARKER, Corrections, read_correction
+from napari_fundus.datasets.corrections import CORRECTIONS_MARKER, Corrections, read_correction
 from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.detections import Provenance
@@ -228,7 +228,7 @@ def test_a_missing_mask_leaves_the_image_out(tmp_path, image) -> None:
     data = open_dataset(tmp_path / "c")
     assert len(data) == 0
     assert mask.name in data.problems[0].path
-    assert (tmp_path / "c" / MARKER).is_file()
+    assert (tmp_path / "c" / CORRECTIONS_MARKER).is_file()
 
 
 @pytest.mark.parametrize("field", ["file", "field_of_view", "mask", "region"])

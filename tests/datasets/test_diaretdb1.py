@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from napari_fundus.datasets import open_dataset
-from napari_fundus.datasets.annotations import AgreementTruth, ExpertsTruth
+from napari_fundus.datasets.annotations import ConsensusTruth, MultiExpertTruth
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
 from napari_fundus.datasets.diaretdb1_xml import read_drawing
 from napari_fundus.datasets.shapes import Ellipse
@@ -79,13 +79,13 @@ def v2(tmp_path: Path, write_image: Any) -> Path:
     return root
 
 
-def draw(v2: Path, *experts: str) -> ExpertsTruth | None:
+def draw(v2: Path, *experts: str) -> MultiExpertTruth | None:
     """Give the four experts of image 1 their drawings; return the truth of hard exudates."""
     for number, text in enumerate(experts, start=1):
         path = v2 / "groundtruth" / f"diaretdb1_image001_{number:02d}_plain.xml"
         path.write_text(text)
     truth = open_dataset(v2)[0].truths.get("EX")
-    assert truth is None or isinstance(truth, ExpertsTruth)
+    assert truth is None or isinstance(truth, MultiExpertTruth)
     return truth
 
 
@@ -329,7 +329,7 @@ def test_maps_of_v1_are_true_from_three_quarters_on(v1: Path) -> None:
         assert data[0].truths[code].count(SHAPE) == 2
         assert not data[1].mask(code, SHAPE).any()
     truth = data[0].truths["MA"]
-    assert isinstance(truth, AgreementTruth)
+    assert isinstance(truth, ConsensusTruth)
     assert truth.agreement(SHAPE)[12, 12] == pytest.approx(0.5)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from napari_fundus.datasets import dataset_readers, open_dataset
+from napari_fundus.datasets import dataset_classes, open_dataset
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 
@@ -21,7 +21,7 @@ def test_empty_folder_tells_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
         open_dataset(tmp_path)
 
-    assert all(reader.title in str(caught.value) for reader in dataset_readers())
+    assert all(reader.title in str(caught.value) for reader in dataset_classes())
 
 
 def test_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_file_stands_for_its_folder(tmp_path: Path, write_image: Any) -> None:
 
 
 def test_plain_folder_comes_last_and_names_are_unique() -> None:
-    readers = dataset_readers()
+    readers = dataset_classes()
 
     assert readers[-1] is FolderDataset
     assert len({reader.name for reader in readers}) == len(readers)

@@ -13,7 +13,7 @@ from napari_fundus.evaluation.classifier_plots import (
     plot_reliability,
     plot_roc,
 )
-from napari_fundus.metrics import BinaryScores, Confusion, WeakLocalization, reliability
+from napari_fundus.metrics import BinaryScores, ConfusionMatrix, WeakLocalization, reliability
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_roc_shows_curve_interval_and_both_points(scores) -> None:
 
 
 def test_confusion_names_each_count() -> None:
-    table = Confusion.of([0, 0, 1, 2], [0, 1, 1, 0], classes=3)
+    table = ConfusionMatrix.of([0, 0, 1, 2], [0, 1, 1, 0], classes=3)
     figure = plot_confusion(table, names=["none", "mild", "more"])
     (axes,) = figure.axes
     cells = [text.get_text() for text in axes.texts]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation import SetCurves, evaluate, read_curves, write_report
+from napari_fundus.evaluation import DatasetCurves, evaluate, read_curves, write_report
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def folder(report, tmp_path_factory) -> Path:
 
 
 def test_what_is_read_is_what_was_measured(report, folder) -> None:
-    made, read = SetCurves.of(report), read_curves(folder)
+    made, read = DatasetCurves.of(report), read_curves(folder)
     assert read.images == made.images == report.images
     assert read.curves.keys() == made.curves.keys() == {"contrast", "bright"}
     for label, curves in made.curves.items():

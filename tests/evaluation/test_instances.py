@@ -10,8 +10,8 @@ import pytest
 from napari_fundus.datasets import open_dataset, write_correction
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.evaluation import (
+    Candidate,
     Case,
-    Contender,
     Settings,
     as_healthy,
     evaluate,
@@ -19,9 +19,9 @@ from napari_fundus.evaluation import (
     write_report,
 )
 from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
-from napari_fundus.evaluation.protocols import InstancesCounter
+from napari_fundus.evaluation.protocols import InstancesProtocol
 from napari_fundus.image import FundusImage
-from napari_fundus.metrics.average_precision import InstanceMap
+from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.instance_objects import detected_objects
 from napari_fundus.results.objects import LesionObject, objects_of_mask, score_maps
 
@@ -73,9 +73,9 @@ def test_whoever_finds_the_truth_has_all(dataset, truths) -> None:
 
 
 def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None:
-    lenient = Contender.of(contrast, {"threshold": 0.2})
+    lenient = Candidate.of(contrast, {"threshold": 0.2})
     report = evaluate(dataset, [lenient], **FEW)
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     for sample in dataset:
         image = sample.image()
         found = contrast.detect(image, {"threshold": 0.2})
@@ -89,7 +89,9 @@ def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None
     assert figures["EX"]["images"] == 2  # not annotated in the third
     assert "HE" not in figures
     for row, code in (("MA", "MA"), ("EX", "EX"), ("all", None)):
-        assert figures[row]["mAP50"].estimate == pytest.approx(counted.image_map(0.5, code))
+        assert figures[row]["mAP50"].estimate == pytest.approx(
+            counted.mean_ap_over_images(0.5, code)
+        )
         assert figures[row]["COCO AP50"].estimate == pytest.approx(
             counted.average_precision(code)[1]
         )
@@ -98,7 +100,7 @@ def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None
 
 
 def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
-    counter = InstancesCounter(Settings(("MA", "EX", "OD"), resamples=5))
+    counter = InstancesProtocol(Settings(("MA", "EX", "OD"), resamples=5))
     full = np.ones((6, 6), np.bool_)
     truth = {code: [LesionObject(code, 1.0, 5, 5, full)] for code in ("MA", "EX", "OD")}
     for counted in counter.counted.values():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
-from napari_fundus.evaluation import PROTOCOLS, Contender, ReportCounter, as_healthy, evaluate
+from napari_fundus.evaluation import PROTOCOLS, Candidate, EvaluationProtocol, as_healthy, evaluate
 from napari_fundus.metrics import Froc, PixelCounts, lesion_counts, pixel_overlap
 from napari_fundus.runtime.monitor import Monitor
 
@@ -74,7 +74,7 @@ def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, brig
 
 
 def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
-    small = Contender.of(contrast, {"size": 3.0})
+    small = Candidate.of(contrast, {"size": 3.0})
     report = evaluate(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
     assert [t.contender.label for t in report.trials] == ["contrast #1", "contrast #2"]
     first, second = (report.figures(t.contender.label, "aupr") for t in report.trials)
@@ -142,7 +142,7 @@ def test_what_cannot_be_evaluated_is_refused(dataset, healthy, contrast) -> None
 
 
 def test_a_protocol_of_ones_own_is_a_few_lines(dataset, contrast) -> None:
-    class Brightest(ReportCounter):
+    class Brightest(EvaluationProtocol):
         name, title, method = "brightest", "Largest value", "The mean of the largest values."
 
         def __init__(self, settings) -> None:

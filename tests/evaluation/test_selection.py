@@ -10,7 +10,7 @@ import pytest
 from napari_fundus.checkpoints import ModelCard, Split
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation import Contender, evaluate, select_samples, to_markdown
+from napari_fundus.evaluation import Candidate, evaluate, select_samples, to_markdown
 
 
 class Made(Dataset):
@@ -32,10 +32,10 @@ def made(*samples: Sample) -> Made:
     return Made(Path("made"), samples)
 
 
-def trained(detector, *, train=(), validation=(), name="weights") -> Contender:
+def trained(detector, *, train=(), validation=(), name="weights") -> Candidate:
     split = Split(train=tuple(train), validation=tuple(validation))
     card = ModelCard(name=name, detector=detector.name, split=split)
-    return Contender(detector, detector.Options(), name, card, "ab" * 32)
+    return Candidate(detector, detector.Options(), name, card, "ab" * 32)
 
 
 def ids(selection) -> list[str]:
@@ -57,7 +57,7 @@ def data() -> Made:
 
 def test_held_back_is_the_default_where_a_card_names_images(data, contrast) -> None:
     one = trained(contrast, train=["a/1"], validation=["a/2", "a/3"])
-    selection = select_samples(data, [one, Contender.of(contrast)])
+    selection = select_samples(data, [one, Candidate.of(contrast)])
     assert selection.split == "held-back"
     assert ids(selection) == ["a/2", "a/3"]
 

@@ -17,7 +17,7 @@ from napari_fundus.evaluation import (
     Report,
     Source,
     as_healthy,
-    check_folder,
+    check_report_folder,
     evaluate,
     to_markdown,
     write_report,
@@ -112,7 +112,7 @@ def test_nothing_is_overwritten_unless_asked(report, tmp_path) -> None:
         write_report(report, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
     assert (tmp_path / "report.md").read_text() == "mine"
-    assert check_folder(tmp_path, overwrite=True) == tmp_path
+    assert check_report_folder(tmp_path, overwrite=True) == tmp_path
 
 
 def test_an_earlier_report_is_replaced_where_asked(dataset, contrast, tmp_path) -> None:

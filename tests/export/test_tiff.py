@@ -25,7 +25,7 @@ from napari_fundus.export import (
 from napari_fundus.export.tiff import encoded_tiles
 from napari_fundus.landmarks import Fovea, Landmarks
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.results.objects import LesionObject, trim_box
 
 
 def assert_same(first: Detections, second: Detections) -> None:
@@ -202,7 +202,7 @@ def test_objects_come_back_as_they_were_those_below_the_threshold_too(
     after = read_probability_tiff(tmp_path / "eye.tif")
     assert len(after.objects) == len(before.objects)
     for one, other in zip(before.objects, after.objects, strict=True):
-        trim = trimmed(one)
+        trim = trim_box(one)
         assert trim is not None
         assert (trim.lesion, trim.score, trim.row, trim.col) == (
             (other.lesion, other.score, other.row, other.col)

@@ -13,7 +13,11 @@ from PIL import Image as Picture
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.errors import ImageReadError
 from napari_fundus.gui.browser import BrowserWidget, sample_layers
-from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.controls.sample_list import (
+    SampleFilter,
+    SampleListModel,
+    describe_annotation,
+)
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
 pytestmark = pytest.mark.gui
@@ -227,7 +231,7 @@ def test_a_sample_s_layers_can_be_had_without_a_widget(dataset):
 
 def test_eighty_thousand_samples_are_filtered_in_a_blink(qapp):
     samples = [Sample(f"{n}_left", Path(f"{n}.jpeg"), grades={"dr": n % 5}) for n in range(80_000)]
-    model, chosen = SampleList(Fixture(Path(), samples)), SampleFilter()
+    model, chosen = SampleListModel(Fixture(Path(), samples)), SampleFilter()
     chosen.setSourceModel(model)
     # Of this thread alone: other work on the machine does not count.
     start = time.thread_time()
@@ -238,6 +242,6 @@ def test_eighty_thousand_samples_are_filtered_in_a_blink(qapp):
 
 
 def test_the_tooltip_says_that_absence_of_annotation_is_no_absence(dataset):
-    assert "unknown: microaneurysms" in tell_annotation(dataset.samples[3])
-    model = SampleList(dataset)
+    assert "unknown: microaneurysms" in describe_annotation(dataset.samples[3])
+    model = SampleListModel(dataset)
     assert model.data(model.index(1, 0)).split() == ["eye1", "grade", "2", "MA"]

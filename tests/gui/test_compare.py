@@ -12,7 +12,7 @@ from napari_fundus.gui import add_detections
 from napari_fundus.gui.compare import CompareWidget
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import add_layers, image_layer, truth_layers
-from napari_fundus.gui.layers.napari_compat import camera_of
+from napari_fundus.gui.layers.napari_compat import get_camera
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
 
@@ -91,7 +91,7 @@ def test_rows_lead_to_the_lesion(scene):
     assert (frame["where"] == "only B").all()
     place = int(np.flatnonzero(np.isclose(frame["centroid_row"], 51.5))[0])
     widget.list.choose(place)
-    np.testing.assert_allclose(camera_of(viewer).center[-2:], (51.5, 151.5))
+    np.testing.assert_allclose(get_camera(viewer).center[-2:], (51.5, 151.5))
 
 
 def test_it_follows_sliders_and_brushes(qtbot, scene, wait):

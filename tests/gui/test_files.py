@@ -29,7 +29,7 @@ from napari_fundus.export import (
 from napari_fundus.gui import add_detections, writers
 from napari_fundus.gui.readers import get_reader, open_folder
 from napari_fundus.gui.sample_data import idrid, normal
-from napari_fundus.results.edits import detections_of_layer, with_labels
+from napari_fundus.results.edits import apply_edited_labels, detections_from_layer
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
 MANIFEST = Path(napari_fundus.__file__).parent / "napari.yaml"
@@ -207,14 +207,16 @@ def test_a_table_has_its_provenance_beside_it(found, tmp_path):
 def test_what_is_written_is_what_the_layer_shows_edits_included(layers):
     layer = labels_of(layers)
     layer.data_setitem((np.array([1, 2]), np.array([1, 1])), 60_000)
-    now = detections_of_layer(*layer.as_layer_data_tuple()[:2])
+    now = detections_from_layer(*layer.as_layer_data_tuple()[:2])
     (code,) = now.lesions
     np.testing.assert_array_equal(now.labels[code] > 0, layer.data > 0)
     assert now.provenance.edited == (code,)
 
 
 def test_an_untouched_layer_is_not_called_edited(layers):
-    assert detections_of_layer(*labels_of(layers).as_layer_data_tuple()[:2]).provenance.edited == ()
+    assert (
+        detections_from_layer(*labels_of(layers).as_layer_data_tuple()[:2]).provenance.edited == ()
+    )
 
 
 def test_labels_of_the_user_s_own_are_written_as_drawn_by_hand(tmp_path):
@@ -238,7 +240,7 @@ def test_points_that_are_no_result_are_refused_with_the_reason(tmp_path, monkeyp
 def test_with_labels_keeps_the_other_classes_as_they_are(found):
     drawn = np.zeros(found.shape, np.uint16)
     drawn[50:60, 50:60] = 1
-    now = with_labels(found.threshold(min_area=20), {"MA": drawn})
+    now = apply_edited_labels(found.threshold(min_area=20), {"MA": drawn})
     np.testing.assert_array_equal(now.labels["MA"] > 0, drawn > 0)
     for code in ("HE", "EX"):
         expected = found.threshold(min_area=20).instances
@@ -249,7 +251,7 @@ def test_with_labels_keeps_the_other_classes_as_they_are(found):
 
 def test_labels_of_another_size_are_refused(found):
     with pytest.raises(FundusError, match="shape"):
-        with_labels(found, {"MA": np.zeros((3, 3), np.uint8)})
+        apply_edited_labels(found, {"MA": np.zeros((3, 3), np.uint8)})
 
 
 def test_a_stranger_s_manifest_lives_beside_ours(manifest):

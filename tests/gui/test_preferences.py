@@ -9,7 +9,7 @@ from npe2 import PluginManager
 
 from napari_fundus.gui import preferences as page
 from napari_fundus.gui.layers.build import label_colormap
-from napari_fundus.gui.preferences import PLUGIN, SECTIONS, follow_preferences
+from napari_fundus.gui.preferences import PLUGIN, SECTIONS, sync_preferences
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 
@@ -18,7 +18,7 @@ def settings(tmp_path, monkeypatch):
     """A page and a file of one's own."""
     monkeypatch.setenv("NAPARI_FUNDUS_PREFERENCES", str(tmp_path / "preferences.json"))
     monkeypatch.setattr(napari.settings, "_PLUGIN_SETTINGS", {})
-    monkeypatch.setattr(page, "_followed", [])
+    monkeypatch.setattr(page, "_synced_settings", [])
     return get_plugin_settings(PLUGIN, path_dir=tmp_path)
 
 
@@ -39,7 +39,7 @@ def test_every_choice_of_the_manifest_is_a_preference():
 
 
 def test_what_is_changed_on_the_page_counts_everywhere_at_once(settings):
-    follow_preferences()
+    sync_preferences()
     settings.computing.memory_gb = 3.5
     settings.computing.device = "cpu"
     settings.colours.colour_ma = "#ff0000"
@@ -50,29 +50,29 @@ def test_what_is_changed_on_the_page_counts_everywhere_at_once(settings):
 def test_what_the_page_had_before_the_first_widget_counts(settings):
     settings.computing.precision = "float32"
     save_preferences(device="cpu")
-    follow_preferences()
+    sync_preferences()
     assert preferences() == Preferences(precision="float32", device="cpu")
     assert settings.computing.device == "cpu"
 
 
 def test_a_variable_of_the_environment_is_not_written_onto_the_page(settings, monkeypatch):
     monkeypatch.setenv("NAPARI_FUNDUS_DEVICE", "cpu")
-    follow_preferences()
+    sync_preferences()
     assert settings.computing.device == "auto"
 
 
 def test_what_does_not_fit_is_told_and_not_kept(settings, monkeypatch):
     told = []
     monkeypatch.setattr(page, "tell_error", told.append)
-    follow_preferences()
+    sync_preferences()
     settings.colours.colour_he = "pink"
     assert "colour_he" in str(told[0])
     assert preferences() == Preferences()
 
 
 def test_changes_are_followed_once_however_many_widgets_there_are(settings, monkeypatch):
-    follow_preferences()
-    follow_preferences()
+    sync_preferences()
+    sync_preferences()
     saved = []
     monkeypatch.setattr(page, "save_preferences", lambda **changes: saved.append(changes))
     settings.computing.cache = "/big"

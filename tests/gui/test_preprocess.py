@@ -7,10 +7,10 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QApplication
 
-from napari_fundus.gui.layers.placement import source_of
-from napari_fundus.gui.preprocess import PreprocessWidget, prepared_layers
+from napari_fundus.gui.layers.placement import image_source
+from napari_fundus.gui.preprocess import PreprocessWidget, preprocessed_layers
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing import Recipe, recipe_names
+from napari_fundus.preprocessing import Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
 
@@ -34,7 +34,7 @@ def run(widget, qtbot):
     return caught.args[0]
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", preset_descriptions())
 def test_each_recipe_gives_what_the_library_gives(widget, qtbot, retina, name) -> None:
     widget.choose(name)
     layer = run(widget, qtbot)[0]
@@ -48,8 +48,8 @@ def test_each_recipe_gives_what_the_library_gives(widget, qtbot, retina, name) -
 def test_a_point_lies_at_one_place_of_the_world_in_both_layers(viewer, retina, crop, resize):
     recipe = Recipe(crop=crop, resize=resize, side=100)
     prepared = recipe.apply(FundusImage.from_array(retina.pixels))
-    source = source_of(viewer.layers["eye"])
-    ((data, meta, _),) = prepared_layers(prepared, source=source, title="test")
+    source = image_source(viewer.layers["eye"])
+    ((data, meta, _),) = preprocessed_layers(prepared, source=source, title="test")
     new = viewer.add_image(data, **meta)
     points = [[60.0, 80.0], [120.0, 200.0], [33.3, 150.2]]
     for point, mapped in zip(points, prepared.geometry.forward_points(points), strict=True):
@@ -75,7 +75,7 @@ def test_fields_without_effect_are_greyed_out(widget) -> None:
 
 
 def test_the_field_of_view_comes_as_labels_if_wished(widget, qtbot) -> None:
-    widget.show_field.setChecked(True)
+    widget.field_of_view_box.setChecked(True)
     image, labels = run(widget, qtbot)
     assert labels.data.shape == image.data.shape[:2]
     assert labels.data.max() == 1

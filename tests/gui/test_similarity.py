@@ -16,7 +16,7 @@ from napari_fundus.backends.multiscale.stages import named
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.gui.similarity import ResemblanceWidget, colours_of
+from napari_fundus.gui.similarity import SimilarityWidget, embedding_colours
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -54,7 +54,7 @@ def viewer(retina):
 
 @pytest.fixture
 def widget(viewer, weights, qtbot):
-    widget = ResemblanceWidget(viewer, checkpoint=weights)
+    widget = SimilarityWidget(viewer, checkpoint=weights)
     qtbot.addWidget(widget)
     yield widget
     widget.forget()
@@ -124,7 +124,7 @@ def test_a_layer_without_lesions_is_told(viewer, widget) -> None:
 
 
 def test_colours_tell_directions_apart_and_the_middle_is_pale() -> None:
-    colours = colours_of(np.array([[0, 0], [1, 0], [-1, 0], [0, 1]]))
+    colours = embedding_colours(np.array([[0, 0], [1, 0], [-1, 0], [0, 1]]))
     assert colours.shape == (4, 4)
     saturation = colours[:, :3].max(axis=1) - colours[:, :3].min(axis=1)
     assert saturation[0] < 0.5 < saturation[1:].min()

@@ -23,7 +23,7 @@ from napari_fundus.inference.detect_objects import (
     paste_mask,
     run_objects,
 )
-from napari_fundus.inference.merge_tiles import Part, join_parts
+from napari_fundus.inference.merge_tiles import Part, merge_tile_objects
 from napari_fundus.preprocessing.fov_circle import Disc
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_mask
@@ -181,12 +181,14 @@ def test_a_part_that_a_neighbour_saw_whole_is_dropped_even_where_it_is_surer() -
     whole = LesionObject("MA", 0.5, 10, 90, np.ones((10, 20), bool))
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 100), (0, 80, 100, 180)]
-    assert join_parts([Part(cut, 0, cut=True), Part(whole, 1, cut=False)], tiles) == [whole]
+    assert merge_tile_objects([Part(cut, 0, cut=True), Part(whole, 1, cut=False)], tiles) == [whole]
 
 
 def test_a_cut_part_that_no_neighbour_confirms_is_kept() -> None:
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
-    assert join_parts([Part(cut, 0, cut=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]) == [cut]
+    assert merge_tile_objects([Part(cut, 0, cut=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]) == [
+        cut
+    ]
 
 
 def test_of_two_views_of_one_lesion_the_surer_one_stays() -> None:
@@ -194,8 +196,8 @@ def test_of_two_views_of_one_lesion_the_surer_one_stays() -> None:
     other = LesionObject("MA", 0.7, 11, 91, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 120), (0, 80, 100, 180)]
     parts = [Part(one, 0, cut=False), Part(other, 1, cut=False)]
-    assert join_parts(parts, tiles) == [other]
-    assert len(join_parts([parts[0], Part(other, 0, cut=False)], tiles)) == 2
+    assert merge_tile_objects(parts, tiles) == [other]
+    assert len(merge_tile_objects([parts[0], Part(other, 0, cut=False)], tiles)) == 2
 
 
 def test_neither_dark_tiles_nor_objects_outside_the_field_of_view_count() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 
 
 def test_the_folded_network_says_the_same() -> None:
@@ -17,7 +17,7 @@ def test_the_folded_network_says_the_same() -> None:
         for _ in range(3):
             network(3 + 2 * torch.randn(4, 3, 32, 32))
     network.eval()
-    folded = fold_sequences(network)
+    folded = fuse_conv_batchnorm(network)
     picture = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(folded(picture), network(picture), atol=1e-4, rtol=1e-4)
@@ -27,5 +27,5 @@ def test_the_folded_network_says_the_same() -> None:
 
 def test_what_does_not_follow_a_convolution_is_left_alone() -> None:
     network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4))
-    folded = fold_sequences(network.eval())
+    folded = fuse_conv_batchnorm(network.eval())
     assert sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules()) == 2

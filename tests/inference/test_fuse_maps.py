@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.inference.fuse_maps import enlarge, fuse, judge_anew
+from napari_fundus.inference.fuse_maps import blend_log_odds, enlarge, fuse
 
 
 def test_means_of_a_worked_example() -> None:
@@ -37,7 +37,7 @@ def test_a_second_opinion_counts_by_its_trust_and_only_where_asked() -> None:
     where = np.array([[True, True, True, False]])
 
     def odds(trust: float) -> list[float]:
-        found = judge_anew(hypothesis, judgement, where=where, trust=trust)
+        found = blend_log_odds(hypothesis, judgement, where=where, trust=trust)
         assert found.dtype == np.float32
         return list((found / (1 - found))[0])
 
@@ -49,5 +49,5 @@ def test_a_second_opinion_counts_by_its_trust_and_only_where_asked() -> None:
 def test_opinions_that_are_certain_do_not_overrule_all() -> None:
     sure, never = np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
     everywhere = np.ones((1, 1), np.bool_)
-    found = judge_anew(sure, never, where=everywhere, trust=0.5)
+    found = blend_log_odds(sure, never, where=everywhere, trust=0.5)
     assert found[0, 0] == pytest.approx(0.5, abs=1e-4)

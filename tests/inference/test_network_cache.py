@@ -23,7 +23,7 @@ from napari_fundus.checkpoints import (
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference import network_cache as lending
-from napari_fundus.inference.network_cache import forget_networks, lent_weights
+from napari_fundus.inference.network_cache import acquire_weights, clear_network_cache
 from napari_fundus.plugins import get_detector
 from napari_fundus.runtime import devices
 from napari_fundus.runtime.devices import CPU, Device, release_memory
@@ -55,9 +55,9 @@ def small(name: str, folder: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
-    forget_networks()
+    clear_network_cache()
     yield
-    forget_networks()
+    clear_network_cache()
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def write(path: Path, value: float, *, detector: str = "toy") -> Path:
 
 def network_of(path: Path, *, device: Device = CPU) -> torch.Tensor:
     """Return what stands for a network, as a detection gets it lent."""
-    with lent_weights(path, detector="toy", device=device) as weights:
+    with acquire_weights(path, detector="toy", device=device) as weights:
         return weights.made("network", lambda whole: whole.tensors["w"].clone())
 
 
@@ -155,7 +155,7 @@ def test_two_detections_at_once_have_a_network_each(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
     def detection() -> None:
-        with lent_weights(path, detector="toy", device=CPU) as weights:
+        with acquire_weights(path, detector="toy", device=CPU) as weights:
             seen.append(weights.made("network", lambda whole: whole.tensors["w"].clone()))
             both.wait()
 
@@ -187,7 +187,7 @@ def test_what_a_failed_detection_used_is_given_up(tmp_path: Path) -> None:
 
     with (
         pytest.raises(ZeroDivisionError),
-        lent_weights(path, detector="toy", device=CPU) as weights,
+        acquire_weights(path, detector="toy", device=CPU) as weights,
     ):
         weights.made("network", fails)
     assert not lending._kept
@@ -207,10 +207,10 @@ def test_a_gpu_s_memory_that_is_asked_back_takes_what_is_kept(tmp_path, monkeypa
 def test_a_part_asked_for_later_is_of_the_same_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.safetensors", 1)
     network_of(path)
-    with lent_weights(path, detector="toy", device=CPU) as weights:
+    with acquire_weights(path, detector="toy", device=CPU) as weights:
         assert not weights.checkpoint.tensors, "the networks alone are kept"
         assert weights.made("other", lambda whole: float(whole.tensors["w"][0])) == 1
-    with lent_weights(path, detector="toy", device=CPU) as weights:
+    with acquire_weights(path, detector="toy", device=CPU) as weights:
         write(path, 2)
         with pytest.raises(CheckpointError, match="exchanged while it was in use"):
             weights.made("third", lambda whole: whole)
@@ -221,7 +221,7 @@ def test_another_detector_s_weights_are_refused(tmp_path: Path) -> None:
     network_of(path)
     with (
         pytest.raises(CheckpointError, match="of the detector 'toy'"),
-        lent_weights(path, detector="voting", device=CPU),
+        acquire_weights(path, detector="voting", device=CPU),
     ):
         pass
 
@@ -238,7 +238,7 @@ def test_a_settled_file_is_hashed_once_and_a_fresh_one_always(tmp_path, monkeypa
     monkeypatch.setattr(zoo, "load_checkpoint", watched)
     told = [checkpoint_sha256(path, detector="toy") for _ in range(2)]
     assert len(reads) == 2, "it might change within the tick of the file system's clock"
-    monkeypatch.setattr(zoo, "_SETTLED", -1e9)
+    monkeypatch.setattr(zoo, "_MTIME_GUARD_SECONDS", -1e9)
     told += [checkpoint_sha256(path, detector="toy") for _ in range(3)]
     assert len(reads) == 3
     assert len(set(told)) == 1

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from napari_fundus.errors import Cancelled
-from napari_fundus.inference.sliding_window import centres_of, run_patches, slide
+from napari_fundus.inference.sliding_window import run_patches, slide, suspect_patch_centres
 from napari_fundus.runtime.monitor import Monitor
 
 
@@ -47,7 +47,7 @@ def test_every_suspect_pixel_is_judged_as_the_plain_loop_says() -> None:
 def test_a_grid_looks_once_a_cell_and_answers_at_suspect_pixels_only(stride) -> None:
     suspect = np.zeros((20, 24), np.bool_)
     suspect[3:9, 4:7] = suspect[19, 23] = True
-    centres = centres_of(suspect, stride)
+    centres = suspect_patch_centres(suspect, stride)
     cells = {(r // stride, c // stride) for r, c in np.argwhere(suspect)}
     assert {(r // stride, c // stride) for r, c in centres} == cells
     assert (centres < (20, 24)).all()

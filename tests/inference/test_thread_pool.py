@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from napari_fundus.inference.thread_pool import Crew
+from napari_fundus.inference.thread_pool import TorchThreadPool
 
 
 def test_results_come_in_order_though_jobs_end_out_of_order() -> None:
@@ -15,12 +15,12 @@ def test_results_come_in_order_though_jobs_end_out_of_order() -> None:
         time.sleep(0.02 if job % 2 == 0 else 0.0)
         return -job
 
-    with Crew(3) as crew:
+    with TorchThreadPool(3) as crew:
         assert list(crew.map(work, range(10))) == [(n, -n) for n in range(10)]
 
 
 def test_each_thread_computes_with_one_core() -> None:
-    with Crew(2) as crew:
+    with TorchThreadPool(2) as crew:
         seen = [threads for _, threads in crew.map(lambda _: torch.get_num_threads(), range(6))]
     assert seen == [1] * 6
 
@@ -33,7 +33,7 @@ def test_an_error_in_a_job_reaches_the_caller_and_ends_the_crew() -> None:
             raise RuntimeError("broken")
         done.append(job)
 
-    with pytest.raises(RuntimeError, match="broken"), Crew(2) as crew:
+    with pytest.raises(RuntimeError, match="broken"), TorchThreadPool(2) as crew:
         list(crew.map(work, range(100)))
     assert len(done) < 10
 
@@ -46,6 +46,6 @@ def test_jobs_are_drawn_only_shortly_before_they_run() -> None:
             drawn.append(job)
             yield job
 
-    with Crew(2) as crew:
+    with TorchThreadPool(2) as crew:
         next(iter(crew.map(lambda job: job, jobs())))  # type: ignore[arg-type]
     assert len(drawn) <= 4

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled, DeviceError
-from napari_fundus.inference.voting import vote, vote_plain
+from napari_fundus.inference.voting import run_voting_reference, vote
 from napari_fundus.runtime.monitor import Monitor, Progress
 
 
@@ -47,14 +47,14 @@ def picture(height: int, width: int, planes: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(21, 30), (16, 8), (5, 40)])
 def test_the_engine_equals_the_plain_loop(stride: int, shape: tuple[int, int]) -> None:
     network, image = Small(), picture(*shape)
-    plain = vote_plain(network, image, patch=8, stride=stride)
+    plain = run_voting_reference(network, image, patch=8, stride=stride)
     quick = vote(network, image, patch=8, stride=stride, precision="float32")
     np.testing.assert_allclose(quick.probability, plain, atol=1e-5)
 
 
 def test_several_planes_and_classes_keep_their_places() -> None:
     network, image = Small(3, 2), picture(20, 17, planes=3)
-    plain = vote_plain(network, image, patch=8, stride=2, fill=0.5)
+    plain = run_voting_reference(network, image, patch=8, stride=2, fill=0.5)
     quick = vote(network, image, patch=8, stride=2, fill=0.5, precision="float32", batch=7)
     assert quick.probability.shape == (2, 20, 17)
     np.testing.assert_allclose(quick.probability, plain, atol=1e-5)
@@ -64,7 +64,7 @@ def test_pixels_of_the_field_of_view_get_all_votes_though_patches_off_it_are_lef
     network, image = Small(), picture(60, 60)
     rows, columns = np.mgrid[:60, :60]
     inside = (rows - 25) ** 2 + (columns - 25) ** 2 <= 15**2
-    plain = vote_plain(network, image, patch=8, stride=4)
+    plain = run_voting_reference(network, image, patch=8, stride=4)
     quick = vote(network, image, patch=8, stride=4, inside=inside, precision="float32")
     np.testing.assert_allclose(quick.probability[0][inside], plain[0][inside], atol=1e-5)
     assert not quick.probability[0][~inside].any()

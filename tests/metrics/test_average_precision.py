@@ -13,16 +13,19 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from napari_fundus.metrics.average_precision import InstanceMap, curve_area
+from napari_fundus.metrics.average_precision import (
+    MeanAveragePrecision,
+    interpolated_average_precision,
+)
 from napari_fundus.metrics.instance_matching import (
     IOU_LEVELS,
-    MAIN_LEVELS,
+    MAIN_IOU_LEVELS,
     SIZE_BOUNDS,
     match_objects,
     size_names,
 )
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.results.rle import encode_runs
+from napari_fundus.results.rle import encode_rle
 
 SHAPE = (60, 80)
 
@@ -40,27 +43,27 @@ def test_the_paper_s_figure_worked_by_hand() -> None:
         square(2, 21, score=0.7),  # IoU 12/20 = .60
         square(2, 42, score=0.6),  # IoU 8/24 = .33
     ]
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": truth}, found, SHAPE)
 
     # At .35 and .50 hits are the 1st and the 3rd: precision 1 and 2/3, each a quarter of recall.
-    assert counted.image_map(0.35) == pytest.approx((1 + 2 / 3) / 4)
-    assert counted.image_map(0.5) == pytest.approx((1 + 2 / 3) / 4)
-    assert counted.image_map(0.75) == pytest.approx(1 / 4)
+    assert counted.mean_ap_over_images(0.35) == pytest.approx((1 + 2 / 3) / 4)
+    assert counted.mean_ap_over_images(0.5) == pytest.approx((1 + 2 / 3) / 4)
+    assert counted.mean_ap_over_images(0.75) == pytest.approx(1 / 4)
     # COCO reads at 0, .01, …, 1: 26 recalls up to .25 have precision 1, 25 up to .50 have 2/3.
     assert counted.average_precision("MA").tolist() == pytest.approx(
         [(26 + 25 * 2 / 3) / 101, (26 + 25 * 2 / 3) / 101, 26 / 101]
     )
-    assert [counted.recall(level, "MA") for level in MAIN_LEVELS] == [0.5, 0.5, 0.25]
+    assert [counted.recall(level, "MA") for level in MAIN_IOU_LEVELS] == [0.5, 0.5, 0.25]
     curve = counted.curve(0.5, "MA")
     assert curve.recall.tolist() == [0.25, 0.25, 0.5, 0.5]
     assert curve.precision.tolist() == pytest.approx([1, 1 / 2, 2 / 3, 2 / 4])
 
 
 def test_precision_is_that_of_any_larger_recall() -> None:
-    assert curve_area(np.array([False, True, True]), 2) == pytest.approx(2 / 3)
-    assert np.isnan(curve_area(np.array([False]), 0))
-    assert curve_area(np.zeros(0, np.bool_), 3) == 0
+    assert interpolated_average_precision(np.array([False, True, True]), 2) == pytest.approx(2 / 3)
+    assert np.isnan(interpolated_average_precision(np.array([False]), 0))
+    assert interpolated_average_precision(np.zeros(0, np.bool_), 3) == 0
 
 
 def test_a_lesion_is_found_once_and_the_surest_detection_has_it() -> None:
@@ -74,52 +77,52 @@ def test_a_lesion_is_found_once_and_the_surest_detection_has_it() -> None:
 
 
 def test_each_image_counts_alike_in_the_paper_s_way_and_by_its_lesions_in_coco_s() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": [square(2, 2)]}, [square(2, 2)], SHAPE)
     counted.add({"MA": [square(2, 9 * n) for n in range(3)]}, [], SHAPE)
-    assert counted.image_map(0.5) == 0.5
+    assert counted.mean_ap_over_images(0.5) == 0.5
     assert counted.average_precision("MA")[1] == pytest.approx(26 / 101)
 
 
 def test_classes_that_were_not_annotated_count_nothing() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     matched = counted.add({"EX": [square(2, 2, lesion="EX")]}, [square(9, 9)], SHAPE)
     assert counted.lesions == ("EX",)
     assert matched.keys() == {"EX"}
     assert counted.detections("EX") == 0
-    nothing = InstanceMap()
+    nothing = MeanAveragePrecision()
     nothing.add({}, [square(9, 9)], SHAPE)
     assert len(nothing) == 1
-    assert np.isnan(nothing.image_map(0.5))
+    assert np.isnan(nothing.mean_ap_over_images(0.5))
     assert np.isnan(nothing.average_precision()).all()
 
 
 def test_the_mean_over_classes_is_over_those_with_lesions() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add(
         {"MA": [square(2, 2)], "EX": [square(20, 20, lesion="EX")], "SE": []},
         [square(2, 2), square(40, 40, lesion="SE")],
         SHAPE,
     )
-    assert counted.image_map(0.5) == 0.5
+    assert counted.mean_ap_over_images(0.5) == 0.5
     assert counted.average_precision().tolist() == [0.5, 0.5, 0.5]
     assert np.isnan(counted.average_precision("SE")).all()
-    assert np.isnan(counted.image_map(0.5, "SE"))
+    assert np.isnan(counted.mean_ap_over_images(0.5, "SE"))
     assert (counted.images("SE"), counted.with_lesions("SE")) == (1, 0)
 
 
 def test_false_detections_where_no_lesion_is_lower_coco_s_figure_alone() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": [square(2, 2)]}, [square(2, 2, score=0.5)], SHAPE)
     counted.add({"MA": []}, [square(2, 2, score=0.9)], SHAPE)
-    assert counted.image_map(0.5) == 1.0
+    assert counted.mean_ap_over_images(0.5) == 1.0
     assert counted.average_precision("MA")[1] == pytest.approx(0.5)
 
 
 def test_no_detection_is_nothing_found_rather_than_nothing_known() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": [square(2, 2)]}, [], SHAPE)
-    assert counted.image_map(0.35) == 0
+    assert counted.mean_ap_over_images(0.35) == 0
     assert counted.average_precision().tolist() == [0, 0, 0]
     assert counted.curve(0.5, "MA").scores.shape == (0,)
 
@@ -128,7 +131,7 @@ def test_recall_is_told_apart_by_the_diameter_of_the_lesion() -> None:
     # Squares of 3, 10 and 20 px have the areas of discs of 3.4, 11.3 and 22.6 px; one fills all.
     truth = [square(0, 0, 3), square(5, 0, 3), square(10, 0, 10), square(10, 30, 20)]
     huge = LesionObject("MA", 1.0, 0, 0, np.ones(SHAPE, np.bool_))
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": truth}, [square(0, 0, 3), square(10, 30, 20)], SHAPE)
     counted.add({"MA": [huge]}, [huge], SHAPE)
     assert size_names() == ("< 8 px", "8–16 px", "16–32 px", "≥ 32 px")
@@ -138,7 +141,7 @@ def test_recall_is_told_apart_by_the_diameter_of_the_lesion() -> None:
 
 
 def test_a_size_without_lesions_has_no_recall() -> None:
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     counted.add({"MA": [square(0, 0, 3)]}, [square(0, 0, 3)], SHAPE)
     assert counted.recall_by_size(0.5, "MA")[0] == 1
     assert np.isnan(counted.recall_by_size(0.5, "MA")[1:]).all()
@@ -157,27 +160,29 @@ def test_weights_count_an_image_as_often_as_if_it_had_been_added_so() -> None:
     rng = np.random.default_rng(3)
     images = [random_image(rng) for _ in range(4)]
     weights = np.array([2, 0, 1, 3])
-    once, often = InstanceMap(), InstanceMap()
+    once, often = MeanAveragePrecision(), MeanAveragePrecision()
     for image, times in zip(images, weights, strict=True):
         once.add(*image, SHAPE)
         for _ in range(times):
             often.add(*image, SHAPE)
-    for level in MAIN_LEVELS:
-        assert once.image_map(level, weights=weights) == pytest.approx(often.image_map(level))
+    for level in MAIN_IOU_LEVELS:
+        assert once.mean_ap_over_images(level, weights=weights) == pytest.approx(
+            often.mean_ap_over_images(level)
+        )
         assert once.recall(level, "EX", weights) == pytest.approx(often.recall(level, "EX"))
     assert once.average_precision(None, weights) == pytest.approx(
         often.average_precision(), abs=0.02
     )  # copies stand side by side here, and count as one step there
     nowhere = np.zeros(4, np.int64)
     assert np.isnan(once.average_precision("EX", nowhere)).all()
-    assert np.isnan(once.image_map(0.5, weights=nowhere))
+    assert np.isnan(once.mean_ap_over_images(0.5, weights=nowhere))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_figures_are_those_of_pycocotools_own_evaluation(seed: int) -> None:
     rng = np.random.default_rng(seed)
     images = [random_image(rng) for _ in range(5)]
-    counted = InstanceMap()
+    counted = MeanAveragePrecision()
     for truth, found in images:
         counted.add(truth, found, SHAPE)
 
@@ -187,7 +192,7 @@ def test_figures_are_those_of_pycocotools_own_evaluation(seed: int) -> None:
     for number, code in enumerate(("MA", "EX")):
         mine = counted.average_precision(code, levels=IOU_LEVELS)
         assert mine == pytest.approx(precision[:, number], abs=1e-12)
-        for level in MAIN_LEVELS:
+        for level in MAIN_IOU_LEVELS:
             recall = told["recall"][IOU_LEVELS.index(level), number, 1:, 0]
             by_size = np.nan_to_num(counted.recall_by_size(level, code), nan=-1)
             assert by_size == pytest.approx(recall)
@@ -247,7 +252,7 @@ def pycocotools_told(images: list[tuple[dict[str, list[LesionObject]], Any]]) ->
                         "category_id": 1 if item.lesion == "MA" else 2,
                         "segmentation": {
                             "size": list(SHAPE),
-                            "counts": encode_runs(item.mask, (item.row, item.col), SHAPE),
+                            "counts": encode_rle(item.mask, (item.row, item.col), SHAPE),
                         },
                         "area": int(item.mask.sum()),
                         "iscrowd": 0,

@@ -11,13 +11,13 @@ from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 from napari_fundus.metrics.calibration import (
-    TEMPERATURES,
+    TEMPERATURE_BOUNDS,
     brier_score,
-    cross_fitted,
+    cross_fit_temperature,
     fit_temperature,
-    logits_of,
     reliability,
-    top_class,
+    to_logits,
+    top_class_confidence,
 )
 
 
@@ -90,7 +90,7 @@ def test_temperature_of_several_classes_is_recovered() -> None:
     truth = (softmax(honest, axis=1).cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
     fitted = fit_temperature(honest * 2, truth)
     assert fitted.value == pytest.approx(2, rel=0.05)
-    sure, right = top_class(fitted.apply(honest * 2), truth)
+    sure, right = top_class_confidence(fitted.apply(honest * 2), truth)
     assert reliability(sure, right).error < 0.02
     assert fitted.loss_after == pytest.approx(
         metrics.log_loss(truth, fitted.apply(honest * 2), labels=range(5)), rel=1e-6
@@ -114,28 +114,28 @@ def test_temperature_keeps_the_order_of_images() -> None:
 def test_images_told_apart_without_a_mistake_say_that_they_settle_nothing() -> None:
     fitted = fit_temperature([-3.0, -2.0, 2.0, 3.0], [False, False, True, True])
     assert fitted.at_bound
-    assert fitted.value == pytest.approx(TEMPERATURES[0], rel=0.01)
+    assert fitted.value == pytest.approx(TEMPERATURE_BOUNDS[0], rel=0.01)
     assert not fit_temperature(*drawn(200, 2)).at_bound
 
 
 def test_cross_fitting_never_uses_the_images_of_an_eye_on_themselves() -> None:
     logits, truth = drawn(300, 3)
     eyes = [None, *(n // 2 for n in range(299))]
-    scaled = cross_fitted(logits, truth, groups=eyes)
+    scaled = cross_fit_temperature(logits, truth, groups=eyes)
     assert reliability(scaled, truth).error < reliability(expit(logits), truth).error
     # Another truth of one eye changes the temperature of all others, and not its own.
     changed = truth.copy()
     changed[1:3] = ~changed[1:3]
-    moved = cross_fitted(logits, changed, groups=eyes) != scaled
+    moved = cross_fit_temperature(logits, changed, groups=eyes) != scaled
     assert not moved[1:3].any()
     assert moved.sum() > 200
     with pytest.raises(ValueError, match="do not fill"):
-        cross_fitted([0.0, 1.0], [False, True], groups=["a", "a"])
+        cross_fit_temperature([0.0, 1.0], [False, True], groups=["a", "a"])
 
 
 def test_log_odds_of_certainty_are_finite() -> None:
-    np.testing.assert_allclose(logits_of([0.5, expit(2.0)]), [0, 2], atol=1e-9)
-    assert np.isfinite(logits_of([0.0, 1.0])).all()
+    np.testing.assert_allclose(to_logits([0.5, expit(2.0)]), [0, 2], atol=1e-9)
+    assert np.isfinite(to_logits([0.0, 1.0])).all()
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from napari_fundus.metrics import BinaryScores, Confusion, GradedImages
+from napari_fundus.metrics import BinaryScores, ConfusionMatrix, GradedImages
 from napari_fundus.metrics.bootstrap import bootstrap_interval, resampled_weights
 
 
@@ -63,7 +63,7 @@ def test_confusion_is_that_of_scikit_learn(classes, weighted) -> None:
     truth = rng.integers(0, classes, 60)
     given = np.clip(truth + rng.integers(-1, 2, 60), 0, classes - 1)
     weights = rng.integers(0, 3, 60) if weighted else None
-    ours = Confusion.of(truth, given, classes=classes, weights=weights)
+    ours = ConfusionMatrix.of(truth, given, classes=classes, weights=weights)
     given_to = {"sample_weight": weights, "average": None, "zero_division": np.nan}
     np.testing.assert_array_equal(
         ours.counts, metrics.confusion_matrix(truth, given, sample_weight=weights)
@@ -82,7 +82,7 @@ def test_confusion_is_that_of_scikit_learn(classes, weighted) -> None:
 
 def test_quadratic_kappa_by_hand() -> None:
     # Two of three right, one off by two of two steps: 4/3 seen, 4 * (1/3 * 1/3) + … by chance.
-    table = Confusion.of([0, 1, 2], [0, 1, 0], classes=3)
+    table = ConfusionMatrix.of([0, 1, 2], [0, 1, 0], classes=3)
     # By chance: rows 1 each, columns 2, 1, 0: (1*1 + 1*2 + 4*2 + 1*1) / 3 = 4.
     assert table.kappa() == pytest.approx(1 - 4 / 4)
 
@@ -95,7 +95,7 @@ def test_undefined_figures_are_nan() -> None:
     assert math.isnan(table.specificity)
     assert math.isnan(table.kappa())
     assert table.sensitivity == 1
-    nothing = Confusion.of(np.zeros(0, int), np.zeros(0, int), classes=5)
+    nothing = ConfusionMatrix.of(np.zeros(0, int), np.zeros(0, int), classes=5)
     assert math.isnan(nothing.accuracy)
     assert math.isnan(nothing.macro_f1)
     assert math.isnan(nothing.kappa())
@@ -164,10 +164,10 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         BinaryScores([True], [np.nan])
     with pytest.raises(ValueError, match="from 0 to 4"):
-        Confusion.of([0, 5], [0, 0], classes=5)
+        ConfusionMatrix.of([0, 5], [0, 0], classes=5)
     with pytest.raises(ValueError, match="whole numbers"):
-        Confusion.of([0.0, 1.0], [0, 1], classes=2)
+        ConfusionMatrix.of([0.0, 1.0], [0, 1], classes=2)
     with pytest.raises(ValueError, match="2 classes"):
-        Confusion.of([0, 2], [0, 0], classes=3).sensitivity  # noqa: B018
+        ConfusionMatrix.of([0, 2], [0, 0], classes=3).sensitivity  # noqa: B018
     with pytest.raises(ValueError, match="groups"):
         bootstrap_interval(lambda weights: 0.0, 3, groups=["a"])

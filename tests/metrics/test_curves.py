@@ -24,13 +24,13 @@ def case(seed, levels):
 def froc_of(probability, mask):
     froc = Froc(largest=1)
     froc.add(probability, mask)
-    return Curve.of_froc("MA", froc.curve())
+    return Curve.from_froc("MA", froc.curve())
 
 
 def precision_recall_of(probability, mask):
     counts = ExactPixelCounts()
     counts.add(probability, mask)
-    return Curve.of_precision_recall("MA", counts.curve(), 1)
+    return Curve.from_precision_recall("MA", counts.curve(), 1)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0, 5, 33]))

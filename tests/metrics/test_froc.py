@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.metrics import CPM_POINTS, ROC_POINTS, Froc
-from napari_fundus.metrics.component_tree import crowding_level, false_component_events
+from napari_fundus.metrics.component_tree import false_component_events, merging_threshold
 from napari_fundus.metrics.froc import disc_pixels
 
 
@@ -249,7 +249,7 @@ def test_crowding_level_is_the_least_that_keeps_components_small(largest, lowest
         stats = cv2.connectedComponentsWithStats((probability > threshold).astype(np.uint8))[2]
         return stats[1:, cv2.CC_STAT_AREA].max(initial=0)
 
-    level = crowding_level(probability, largest, lowest=lowest)
+    level = merging_threshold(probability, largest, lowest=lowest)
     assert level >= lowest
     assert area(np.float32(level)) <= most
     if level > lowest:
@@ -257,8 +257,8 @@ def test_crowding_level_is_the_least_that_keeps_components_small(largest, lowest
 
 
 def test_crowding_level_of_a_sparse_map_is_the_lowest() -> None:
-    assert crowding_level(one_pixel_map((3, 3, 0.2)), 0.2) == 0
-    assert crowding_level(one_pixel_map((3, 3, 0.2)), 0.2, lowest=0.1) == 0.1
+    assert merging_threshold(one_pixel_map((3, 3, 0.2)), 0.2) == 0
+    assert merging_threshold(one_pixel_map((3, 3, 0.2)), 0.2, lowest=0.1) == 0.1
 
 
 def test_a_share_that_is_none_is_refused() -> None:

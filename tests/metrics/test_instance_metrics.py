@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.instance_metrics import instance_metrics, instance_sums, overlap
+from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics, overlap
 from napari_fundus.results.objects import LesionObject
 
 
@@ -33,29 +33,29 @@ def test_average_precision_of_a_worked_example() -> None:
         square(60, 60, score=0.7),
         square(1, 50, score=0.5),
     ]
-    figures = instance_metrics(instance_sums(found, truth))
+    figures = instance_metrics(count_instances(found, truth))
     assert figures["ap35"] == pytest.approx((1 + 2 / 3) / 3)
     assert figures["ap50"] == pytest.approx((1 + 2 / 3) / 3)
 
 
 def test_an_overlap_between_the_two_limits_counts_for_the_lower_alone() -> None:
-    sums = instance_sums([square(0, 4)], [square(0, 0)])  # 60 of 140 px: .43
+    sums = count_instances([square(0, 4)], [square(0, 0)])  # 60 of 140 px: .43
     assert instance_metrics(sums) == {"ap35": 1.0, "ap50": 0.0}
 
 
 def test_a_lesion_is_found_once_however_many_claim_it() -> None:
-    sums = instance_sums([square(0, 0, score=0.9), square(0, 0, score=0.8)], [square(0, 0)])
+    sums = count_instances([square(0, 0, score=0.9), square(0, 0, score=0.8)], [square(0, 0)])
     assert (sums["hit_35_45"], sums["miss_35_40"]) == (1, 1)
 
 
 def test_counts_of_pictures_add_up_with_their_weights() -> None:
-    one = instance_sums([square(0, 0, score=0.9)], [square(0, 0)], weight=1)
-    other = instance_sums([square(50, 50, score=0.95)], [square(0, 0)], weight=3)
+    one = count_instances([square(0, 0, score=0.9)], [square(0, 0)], weight=1)
+    other = count_instances([square(50, 50, score=0.95)], [square(0, 0)], weight=3)
     both = {n: one.get(n, 0) + other.get(n, 0) for n in one.keys() | other.keys()}
     # Three misses are surer than the one hit among four lesions.
     assert instance_metrics(both)["ap35"] == pytest.approx(0.25 * 0.25)
 
 
 def test_without_any_lesion_there_is_no_figure_and_without_any_find_it_is_zero() -> None:
-    assert math.isnan(instance_metrics(instance_sums([square(0, 0)], []))["ap35"])
-    assert instance_metrics(instance_sums([], [square(0, 0)]))["ap35"] == 0
+    assert math.isnan(instance_metrics(count_instances([square(0, 0)], []))["ap35"])
+    assert instance_metrics(count_instances([], [square(0, 0)]))["ap35"] == 0

@@ -6,7 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from napari_fundus.metrics.instance_objects import detected_objects, dilated_lesions, dilation_reach
+from napari_fundus.metrics.instance_objects import (
+    detected_objects,
+    dilated_lesions,
+    dilation_radius,
+)
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, objects_of_mask, score_maps
 
@@ -59,6 +63,6 @@ def test_dilation_is_the_paper_s_at_its_width_and_grows_with_the_photograph() ->
         np.testing.assert_array_equal(ours.mask, theirs.mask)
     disc = np.zeros((3000, 4288), np.bool_)
     disc[:, 300:3884] = True
-    assert dilation_reach(disc) == 14
-    assert dilation_reach(disc, width=1792) == 8
-    assert dilation_reach(disc[:, :10]) == 1
+    assert dilation_radius(disc) == 14
+    assert dilation_radius(disc, width=1792) == 8
+    assert dilation_radius(disc[:, :10]) == 1

@@ -13,7 +13,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import FIGURES, assess
 from napari_fundus.metrics import aupr, lesion_counts, pixel_overlap
-from napari_fundus.metrics.lesion_matching import TrueLesions, judge_detections
+from napari_fundus.metrics.lesion_matching import TrueLesions, match_detections
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.samples import sample_folder
 
@@ -41,7 +41,7 @@ def random_case(seed, density=0.85):
 def test_counts_are_those_of_the_plain_functions(seed, threshold, min_area):
     probability, mask = random_case(seed)
     found = result({"MA": probability}, threshold=threshold, min_area=min_area)
-    judged = judge_detections(found, TrueLesions.of("MA", mask))
+    judged = match_detections(found, TrueLesions.of("MA", mask))
     assert judged.pixels == pixel_overlap(found.labels["MA"], mask)
     assert judged.lesions == lesion_counts(found.labels["MA"], mask)
 
@@ -51,7 +51,7 @@ def test_counts_are_those_of_the_plain_functions(seed, threshold, min_area):
 def test_pixels_fall_into_three_parts(seed):
     probability, mask = random_case(seed)
     found = result({"MA": probability}, threshold=0.8)
-    judged = judge_detections(found, TrueLesions.of("MA", mask))
+    judged = match_detections(found, TrueLesions.of("MA", mask))
     predicted = found.labels["MA"] > 0
     for pixels, expected in (
         (judged.true_positive, predicted & mask),
@@ -66,7 +66,7 @@ def test_each_lesion_is_told_found_or_missed_with_its_size():
     mask[1:4, 1:5], mask[7:9, 7:9] = True, True
     probability = np.zeros((10, 12), np.float32)
     probability[1:3, 1:3], probability[5, 10], probability[7, 7] = 0.9, 0.8, 0.4
-    judged = judge_detections(
+    judged = match_detections(
         result({"HE": probability}), TrueLesions.of("HE", mask, probability=probability)
     )
     assert judged.true["found"].tolist() == [True, False]

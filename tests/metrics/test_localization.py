@@ -16,7 +16,7 @@ from napari_fundus.metrics.localization import (
     PUBLISHED_LOCALIZATION,
     WeakLocalization,
 )
-from napari_fundus.metrics.regions import Lesions, normalized, propose
+from napari_fundus.metrics.regions import Lesions, find_regions, normalized
 
 SHAPE = (20, 30)
 
@@ -66,13 +66,13 @@ def test_regions_are_false_below_a_mean_overlap_of_one_half() -> None:
     # The pixel of value 1 in the corner covers nothing: false, and astray.
     assert (counts.regions, counts.false_regions, counts.astray) == (4, 3, 1)
     assert counts.fpi == 3
-    assert counts.astray_per_image == 1
+    assert counts.unmatched_per_image == 1
 
 
 def test_mean_overlap_is_over_the_lesions_that_a_region_touches() -> None:
     # A region of 10 pixels on lesions of 8 and of 1; a third lesion, far off, has no say.
     truth = mask(np.s_[0:2, 0:4], np.s_[0:1, 5:6], np.s_[15:18, 15:18])
-    regions = propose(heat((*np.s_[0:2, 0:4], 0.9), (*np.s_[0:1, 4:6], 0.9)), 0.65)
+    regions = find_regions(heat((*np.s_[0:2, 0:4], 0.9), (*np.s_[0:1, 4:6], 0.9)), 0.65)
     match = Lesions(truth).match(regions)
     first, second = 8 / 10, 1 / 10
     assert match.mean_iou[0] == pytest.approx((first + second) / 2)
@@ -83,7 +83,7 @@ def test_mean_overlap_is_over_the_lesions_that_a_region_touches() -> None:
 def test_the_score_of_a_region_is_its_maximum_and_diagonals_connect() -> None:
     values = heat()
     values[3, 3], values[4, 4], values[4, 5] = 0.7, 0.8, 0.65
-    regions = propose(values, LOCALIZATION_THRESHOLD)
+    regions = find_regions(values, LOCALIZATION_THRESHOLD)
     np.testing.assert_allclose(regions.scores, [0.8, 1.0])
     assert regions.areas.tolist() == [3, 1]
 
@@ -91,7 +91,7 @@ def test_the_score_of_a_region_is_its_maximum_and_diagonals_connect() -> None:
 def test_several_regions_cover_a_lesion_together() -> None:
     truth = mask(np.s_[5, 0:10])
     values = heat((*np.s_[5:6, 0:3], 0.9), (*np.s_[5:6, 6:8], 0.7))
-    match = Lesions(truth).match(propose(values, 0.65))
+    match = Lesions(truth).match(find_regions(values, 0.65))
     # Three of ten at .9; the other two, and so half of it, at .7.
     assert match.loose.tolist() == pytest.approx([0.9])
     assert match.strict.tolist() == pytest.approx([0.7])
@@ -275,7 +275,7 @@ def test_published_figures_are_of_the_four_classes() -> None:
         partial(WeakLocalization, threshold=0.0),
         partial(WeakLocalization, thresholds=(0.5, 0.5)),
         partial(WeakLocalization, thresholds=(0.5, 1.5)),
-        partial(propose, np.zeros(SHAPE, np.float32), 0),
+        partial(find_regions, np.zeros(SHAPE, np.float32), 0),
     ],
 )
 def test_thresholds_that_make_no_sense_are_refused(build) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_fundus.metrics import PixelCounts
-from napari_fundus.metrics.pixel_metrics import STEPS, pixel_metrics, pixel_sums
+from napari_fundus.metrics.pixel_metrics import THRESHOLD_COUNT, count_pixels, pixel_metrics
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
 
 def test_aupr_is_that_of_the_evaluation(maps) -> None:
     probability, truth = maps
-    counts = PixelCounts(STEPS)
+    counts = PixelCounts(THRESHOLD_COUNT)
     for one, true in zip(probability, truth, strict=True):
         counts.add(one, true)
-    sums = pixel_sums(torch.from_numpy(probability), torch.from_numpy(truth))
+    sums = count_pixels(torch.from_numpy(probability), torch.from_numpy(truth))
     found = pixel_metrics({name: float(value) for name, value in sums.items()})
     assert found["aupr"] == pytest.approx(counts.curve().aupr)
 
 
 def test_dice_precision_and_recall_are_at_one_half(maps) -> None:
     probability, truth = maps
-    sums = pixel_sums(torch.from_numpy(probability), torch.from_numpy(truth))
+    sums = count_pixels(torch.from_numpy(probability), torch.from_numpy(truth))
     found = pixel_metrics({name: float(value) for name, value in sums.items()})
     above = probability >= 0.5
     both = (above & truth).sum()
@@ -43,18 +43,18 @@ def test_dice_precision_and_recall_are_at_one_half(maps) -> None:
 
 def test_sums_of_parts_add_up_and_weights_count(maps) -> None:
     probability, truth = (torch.from_numpy(array) for array in maps)
-    whole = pixel_sums(probability, truth)
-    halves = [pixel_sums(probability[part], truth[part]) for part in (slice(2), slice(2, None))]
+    whole = count_pixels(probability, truth)
+    halves = [count_pixels(probability[part], truth[part]) for part in (slice(2), slice(2, None))]
     for name, value in whole.items():
         assert float(value) == float(halves[0][name] + halves[1][name])
     weight = torch.ones_like(probability)
     weight[2:] = 0
-    assert pixel_sums(probability, truth, weight) == halves[0]
+    assert count_pixels(probability, truth, weight) == halves[0]
 
 
 def test_without_a_lesion_aupr_is_not_a_number() -> None:
     nothing = torch.zeros(2, 5)
-    found = pixel_metrics({k: float(v) for k, v in pixel_sums(nothing, nothing).items()})
+    found = pixel_metrics({k: float(v) for k, v in count_pixels(nothing, nothing).items()})
     assert np.isnan(found["aupr"])
     assert found["dice"] == 1
 
@@ -64,7 +64,7 @@ def test_a_map_that_finds_nothing_has_no_average_precision() -> None:
     truth = torch.zeros(1000)
     truth[:10] = 1
     found = pixel_metrics(
-        {k: float(v) for k, v in pixel_sums(torch.full((1000,), 0.01), truth).items()}
+        {k: float(v) for k, v in count_pixels(torch.full((1000,), 0.01), truth).items()}
     )
     assert found["aupr"] == pytest.approx(0.505)
     assert found["average_precision"] == pytest.approx(0.01)
@@ -73,6 +73,6 @@ def test_a_map_that_finds_nothing_has_no_average_precision() -> None:
 def test_average_precision_is_a_sum_of_steps() -> None:
     truth = torch.tensor([1, 0, 1, 0])
     found = pixel_metrics(
-        {k: float(v) for k, v in pixel_sums(torch.tensor([0.9, 0.7, 0.5, 0.1]), truth).items()}
+        {k: float(v) for k, v in count_pixels(torch.tensor([0.9, 0.7, 0.5, 0.1]), truth).items()}
     )
     assert found["average_precision"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)

@@ -7,7 +7,7 @@ import pytest
 
 from napari_fundus.evaluation import PixelHistogram
 from napari_fundus.metrics import ExactPixelCounts, PixelCounts, aupr
-from napari_fundus.metrics.quantization import from_levels, to_levels
+from napari_fundus.metrics.quantization import dequantize_map, quantize_map
 
 
 def random_maps(count: int = 4, *, small: bool = False):
@@ -34,7 +34,7 @@ def test_spaced_thresholds_give_the_same_counts(steps) -> None:
 def test_every_threshold_gives_the_same_area(small) -> None:
     plain, pixels = ExactPixelCounts(), PixelHistogram((0,))
     for probability, truth in zip(*random_maps(small=small), strict=True):
-        plain.add(from_levels(to_levels(probability)), truth)
+        plain.add(dequantize_map(quantize_map(probability)), truth)
         pixels.add(probability, truth)
     exact = pixels.curve(0).aupr
     assert exact == pytest.approx(plain.curve().aupr, abs=1e-12)

@@ -73,7 +73,7 @@ def test_the_mean_of_a_full_step_is_right_to_a_sixth_of_a_grey_level(sigma: floa
     square = _white_square()
     mean = LocalMean(square, field_of_view=DISC, sigma=sigma)
     fast = np.empty(square.shape, np.float32)
-    mean.visit(lambda rows, band: fast.__setitem__(rows, band))
+    mean.for_each_band(lambda rows, band: fast.__setitem__(rows, band))
     exact = local_mean_exact(square, field_of_view=DISC, sigma=sigma)
     assert np.abs(fast - exact)[DISC].max() < 0.15
 

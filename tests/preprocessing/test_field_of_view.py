@@ -12,7 +12,7 @@ import pytest
 
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.preprocessing import Disc, find_field_of_view, fit_disc
+from napari_fundus.preprocessing import Disc, find_field_of_view, fit_fov_circle
 from napari_fundus.preprocessing.fov_circle import fit_aspect
 from napari_fundus.samples import normal_image_path, sample_image_path
 
@@ -62,7 +62,7 @@ def test_the_disc_is_found_wherever_the_frame_cuts_it(disc: Disc) -> None:
     image = FundusImage.from_array(photograph(disc, shape))
     mask = find_field_of_view(image)
     assert overlap(mask, disc.mask(shape)) > 0.985
-    fitted = fit_disc(mask)
+    fitted = fit_fov_circle(mask)
     assert fitted.centre_row == pytest.approx(disc.centre_row, abs=0.01 * disc.diameter)
     assert fitted.centre_col == pytest.approx(disc.centre_col, abs=0.01 * disc.diameter)
     assert fitted.radius == pytest.approx(disc.radius, rel=0.015)
@@ -113,7 +113,7 @@ def test_a_notch_stays_in_the_mask_and_out_of_the_circle() -> None:
     pixels[notch] = (150, 80, 30)
     mask = find_field_of_view(FundusImage.from_array(pixels))
     assert mask[notch].mean() > 0.9
-    assert fit_disc(mask).radius == pytest.approx(220, rel=0.01)
+    assert fit_fov_circle(mask).radius == pytest.approx(220, rel=0.01)
 
 
 def test_black_borders_do_not_hide_where_the_disc_was_cut() -> None:
@@ -125,7 +125,7 @@ def test_black_borders_do_not_hide_where_the_disc_was_cut() -> None:
     expected = disc.mask((600, 800))
     expected[:100] = expected[500:] = False
     assert overlap(mask, expected) > 0.985
-    assert fit_disc(mask).radius == pytest.approx(280, rel=0.015)
+    assert fit_fov_circle(mask).radius == pytest.approx(280, rel=0.015)
 
 
 def test_holes_and_dark_bites_at_the_rim_are_field_of_view() -> None:
@@ -142,7 +142,7 @@ def test_a_picture_cropped_inside_the_disc_is_all_field_of_view() -> None:
     pixels = photograph(Disc(240, 320, 900), (480, 640))
     mask = find_field_of_view(FundusImage.from_array(pixels))
     assert mask.all()
-    disc = fit_disc(mask)
+    disc = fit_fov_circle(mask)
     assert disc.mask(mask.shape).all()
     assert disc.diameter == pytest.approx(np.hypot(480, 640))
 
@@ -206,23 +206,23 @@ def test_the_smallest_images_work() -> None:
 
 
 def test_the_samples_have_discs_of_known_size() -> None:
-    lesions = fit_disc(find_field_of_view(read_image(sample_image_path())))
+    lesions = fit_fov_circle(find_field_of_view(read_image(sample_image_path())))
     assert lesions.diameter == pytest.approx(3410, rel=0.01)
     assert lesions.radius > 2848 / 2
-    normal = fit_disc(find_field_of_view(read_image(normal_image_path())))
+    normal = fit_fov_circle(find_field_of_view(read_image(normal_image_path())))
     assert normal.diameter == pytest.approx(1390, rel=0.01)
 
 
 def test_an_empty_mask_has_no_disc() -> None:
     with pytest.raises(NoFieldOfViewError, match="empty"):
-        fit_disc(np.zeros((50, 50), np.bool_))
+        fit_fov_circle(np.zeros((50, 50), np.bool_))
 
 
 @pytest.mark.parametrize("radius", [20.0, 100.5, 700.25])
 def test_a_clean_circle_is_fitted_to_a_fraction_of_a_pixel(radius: float) -> None:
     size = int(2 * radius + 20)
     true = Disc(size / 2 + 0.3, size / 2 - 0.4, radius)
-    disc = fit_disc(true.mask((size, size)))
+    disc = fit_fov_circle(true.mask((size, size)))
     assert disc.centre_row == pytest.approx(true.centre_row, abs=0.3)
     assert disc.centre_col == pytest.approx(true.centre_col, abs=0.3)
     assert disc.radius == pytest.approx(radius, abs=0.5)
@@ -251,5 +251,5 @@ def test_all_real_photographs_have_the_disc_of_their_camera(shared_data: Path) -
     paths += sorted((shared_data / "idrid_healthy_fullres").glob("*.jpg"))[::8]
     for path in paths:
         mask = find_field_of_view(read_image(path))
-        assert 0.79 < fit_disc(mask).diameter / 4288 < 0.89, path.name
+        assert 0.79 < fit_fov_circle(mask).diameter / 4288 < 0.89, path.name
         assert fit_aspect(mask) == 1, path.name

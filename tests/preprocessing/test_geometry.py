@@ -116,7 +116,7 @@ def test_square_pads_evenly() -> None:
 def test_crop_to_the_field_of_view() -> None:
     mask = np.zeros(SHAPE, np.bool_)
     mask[10:50, 30:90] = True
-    assert Geometry.identity(SHAPE).crop_to(mask).box == (10, 30, 50, 90)
+    assert Geometry.identity(SHAPE).crop_to_mask(mask).box == (10, 30, 50, 90)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -138,7 +138,7 @@ def test_impossible_geometries_and_wrong_pictures_are_refused() -> None:
     with pytest.raises(GeometryError, match="no pixel"):
         geometry.crop((10, 10, 10, 20))
     with pytest.raises(GeometryError, match="empty"):
-        geometry.crop_to(np.zeros(SHAPE, np.bool_))
+        geometry.crop_to_mask(np.zeros(SHAPE, np.bool_))
     with pytest.raises(GeometryError, match="shape"):
         geometry.forward_image(np.zeros((5, 5)))
     with pytest.raises(GeometryError, match="shape"):

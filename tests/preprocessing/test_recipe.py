@@ -11,7 +11,13 @@ from pydantic import ValidationError
 
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.preprocessing import Disc, Recipe, enhance, find_field_of_view, recipe_names
+from napari_fundus.preprocessing import (
+    Disc,
+    Recipe,
+    enhance,
+    find_field_of_view,
+    preset_descriptions,
+)
 from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.samples import sample_image_path
 
@@ -25,7 +31,7 @@ def cut_disc() -> tuple[FundusImage, Disc]:
     return FundusImage.from_array(pixels.astype(np.uint8)), disc
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", preset_descriptions())
 def test_every_preset_survives_json_and_runs(name: str) -> None:
     recipe = Recipe.preset(name)
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe

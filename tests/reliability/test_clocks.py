@@ -14,7 +14,7 @@ from PIL import Image
 from napari_fundus.batch import run_batch
 from napari_fundus.detector import Detector, Prediction
 from napari_fundus.image import read_image
-from napari_fundus.training.loop.clock import Clock
+from napari_fundus.training.loop.clock import TrainingClock
 
 YEAR = 365 * 24 * 3600
 
@@ -41,13 +41,13 @@ def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("backwards")
 def test_the_time_of_a_training_and_of_a_detection_never_runs_backwards(photographs: Path) -> None:
-    clock = Clock()
+    clock = TrainingClock()
     clock.resume(100.0)
     times = [clock.elapsed() for _ in range(50)]
     assert times == sorted(times)
     assert 100 <= times[0] <= times[-1] < 110
     clock.saved()
-    assert 0 <= clock.since_save() < 10
+    assert 0 <= clock.seconds_since_save() < 10
     found = Bright().detect(read_image(photographs / "eye00.png"))
     assert 0 <= found.provenance.seconds < 60
 

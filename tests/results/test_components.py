@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from napari_fundus.results import components as connected
-from napari_fundus.results.components import Parts, connected_parts
+from napari_fundus.results.components import Parts, find_components
 
 
 def both_ways(mask: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Parts, Parts]:
@@ -19,7 +19,7 @@ def both_ways(mask: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Parts,
     for bound in (-1, mask.size + 1):
         with monkeypatch.context() as patch:
             patch.setattr(connected, "_MANY_RUNS", bound)
-            found.append(connected_parts(mask))
+            found.append(find_components(mask))
     return found[0], found[1]
 
 
@@ -68,7 +68,7 @@ def test_many_runs_go_to_opencv_and_few_do_not(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(connected, "_MANY_RUNS", 10)
     mask = np.zeros((9, 9), np.bool_)
     mask[::2] = True
-    connected_parts(mask)
+    find_components(mask)
     assert not scans
-    connected_parts(np.indices((9, 9)).sum(axis=0) % 2 == 0)
+    find_components(np.indices((9, 9)).sum(axis=0) % 2 == 0)
     assert scans == [1]

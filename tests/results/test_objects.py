@@ -15,9 +15,9 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.instances import label_objects
 from napari_fundus.results.objects import (
     LesionObject,
+    clip_objects,
     objects_of_labels,
     objects_of_mask,
-    objects_within,
     score_maps,
 )
 
@@ -171,7 +171,7 @@ def test_objects_are_cut_at_the_edge_of_a_region_and_gone_outside_it() -> None:
     region = np.zeros((40, 60), bool)
     region[:, :30] = True
     objects = tuple(box("MA", 1, 3, col, 4, 4) for col in (5, 28, 40))
-    left = objects_within(objects, region)
+    left = clip_objects(objects, region)
     assert left[0] is objects[0]
     assert [(x.col, x.mask.shape) for x in left] == [(5, (4, 4)), (28, (4, 2))]
 

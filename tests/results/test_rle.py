@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as reference
 
-from napari_fundus.results.rle import decode_runs, encode_runs, unpack_runs
+from napari_fundus.results.rle import decode_rle, decompress_rle_counts, encode_rle
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
 margins = st.tuples(*[st.integers(0, 50)] * 4)
@@ -23,7 +23,7 @@ def test_runs_are_those_of_pycocotools(
     top, bottom, left, right = around
     whole = np.pad(mask, ((top, bottom), (left, right)))
     expected = reference.encode(np.asfortranarray(whole.astype(np.uint8)))["counts"].decode()
-    assert encode_runs(mask, (top, left), whole.shape) == expected
+    assert encode_rle(mask, (top, left), whole.shape) == expected
 
 
 @given(masks, margins)
@@ -32,9 +32,9 @@ def test_decoding_undoes_encoding_and_gives_the_tight_box(
 ) -> None:
     top, bottom, left, right = around
     whole = np.pad(mask, ((top, bottom), (left, right)))
-    text = encode_runs(mask, (top, left), whole.shape)
-    for runs in (text, unpack_runs(text)):
-        found = decode_runs(runs, whole.shape)
+    text = encode_rle(mask, (top, left), whole.shape)
+    for runs in (text, decompress_rle_counts(text)):
+        found = decode_rle(runs, whole.shape)
         if found is None:
             assert not whole.any()
             continue
@@ -47,10 +47,10 @@ def test_decoding_undoes_encoding_and_gives_the_tight_box(
 
 
 def test_empty_runs_and_runs_that_meet_are_understood() -> None:
-    assert decode_runs([], (4, 4)) is None
-    assert decode_runs([16], (4, 4)) is None
-    assert decode_runs([3, 0, 13], (4, 4)) is None
-    row, col, mask = decode_runs([1, 1, 0, 2, 12], (4, 4))
+    assert decode_rle([], (4, 4)) is None
+    assert decode_rle([16], (4, 4)) is None
+    assert decode_rle([3, 0, 13], (4, 4)) is None
+    row, col, mask = decode_rle([1, 1, 0, 2, 12], (4, 4))
     assert (row, col, mask.tolist()) == (1, 0, [[True], [True], [True]])
 
 
@@ -68,4 +68,4 @@ def test_empty_runs_and_runs_that_meet_are_understood() -> None:
 )
 def test_damaged_runs_are_refused(runs: str | list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        decode_runs(runs, (4, 4))
+        decode_rle(runs, (4, 4))

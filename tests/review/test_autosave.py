@@ -12,14 +12,14 @@ from napari_fundus.errors import FundusError
 from napari_fundus.review import history
 from napari_fundus.review.autosave import (
     Saved,
+    autosave_path,
     discard,
-    read_saved,
+    read_autosave,
     reviews_folder,
-    saved_path,
-    write_saved,
+    write_autosave,
 )
 from napari_fundus.review.commands import Command, PixelChange
-from napari_fundus.review.history import latest
+from napari_fundus.review.history import trim_history
 from napari_fundus.review.session import Review
 
 
@@ -36,9 +36,9 @@ def saved(lab) -> Saved:
 
 
 def test_a_review_is_read_as_it_was_written(saved, tmp_path, lab) -> None:
-    path = saved_path("ab" * 32, tmp_path)
-    write_saved(saved, path)
-    again = read_saved(path)
+    path = autosave_path("ab" * 32, tmp_path)
+    write_autosave(saved, path)
+    again = read_autosave(path)
     for code, array in saved.labels.items():
         np.testing.assert_array_equal(again.labels[code], array)
         assert again.labels[code].dtype == array.dtype
@@ -56,8 +56,8 @@ def test_a_review_is_read_as_it_was_written(saved, tmp_path, lab) -> None:
 
 def test_a_rejected_lesion_can_be_accepted_after_a_crash(saved, tmp_path) -> None:
     path = tmp_path / "a.npz"
-    write_saved(saved, path)
-    again = read_saved(path)
+    write_autosave(saved, path)
+    again = read_autosave(path)
     review = Review(again.labels, again.tables, again.lesions)
     gone = next(x for x in again.lesions if x.verdict == "rejected")
     review.accept(gone.id)
@@ -79,8 +79,8 @@ def test_what_was_done_is_read_as_it_was_written_and_can_be_undone(tmp_path, lab
     review.stroke(code, pixels, before)
     titles = [command.title for command in review.stack.done]
     path = tmp_path / "a.npz"
-    write_saved(saved_of(review), path)
-    kept = read_saved(path)
+    write_autosave(saved_of(review), path)
+    kept = read_autosave(path)
     again = Review(kept.labels, kept.tables, kept.lesions)
     again.stack.restore(kept.history)
     assert [command.title for command in again.stack.done] == titles
@@ -102,25 +102,25 @@ def test_only_the_latest_that_fit_are_kept(monkeypatch) -> None:
     monkeypatch.setattr(history, "_COMMANDS", 4)
     values = np.arange(10)
     wide = [Command(str(n), pixels=(PixelChange("MA", values, values, values),)) for n in range(6)]
-    assert [command.title for command in latest(wide)] == ["4", "5"]
-    assert [c.title for c in latest([Command(str(n)) for n in range(6)])] == list("2345")
+    assert [command.title for command in trim_history(wide)] == ["4", "5"]
+    assert [c.title for c in trim_history([Command(str(n)) for n in range(6)])] == list("2345")
 
 
 def test_a_file_of_an_earlier_release_has_no_history(saved, tmp_path) -> None:
     path = tmp_path / "a.npz"
-    write_saved(saved, path)
+    write_autosave(saved, path)
     with np.load(path) as file:
         arrays = dict(file)
     head = json.loads(arrays["head"].tobytes().decode())
     del head["history"]
     arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
     np.savez_compressed(path, **arrays)
-    assert list(read_saved(path).history) == []
+    assert list(read_autosave(path).history) == []
 
 
 def test_a_save_that_fails_leaves_the_earlier_one(saved, tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.npz"
-    write_saved(saved, path)
+    write_autosave(saved, path)
     before = path.read_bytes()
 
     def fail(*_, **__):
@@ -128,7 +128,7 @@ def test_a_save_that_fails_leaves_the_earlier_one(saved, tmp_path, monkeypatch) 
 
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_saved(saved, path)
+        write_autosave(saved, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
 
@@ -138,15 +138,15 @@ def test_a_damaged_file_is_told_of(tmp_path, content) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(content)
     with pytest.raises(FundusError, match="damaged"):
-        read_saved(path)
+        read_autosave(path)
 
 
 def test_no_file_is_no_review_and_discarding_it_is_fine(tmp_path) -> None:
-    assert read_saved(tmp_path / "a.npz") is None
+    assert read_autosave(tmp_path / "a.npz") is None
     discard(tmp_path / "a.npz")
 
 
 def test_the_folder_can_be_set(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path))
     assert reviews_folder() == tmp_path
-    assert saved_path("0123456789" * 7).parent == tmp_path
+    assert autosave_path("0123456789" * 7).parent == tmp_path

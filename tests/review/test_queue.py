@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.queue import ORDERS, Queue, ordered
+from napari_fundus.review.queue import ORDERS, ReviewQueue, ordered
 
 
 def lesion(identity: int, code: str = "MA", score: float = 0.5, **more) -> Lesion:
@@ -57,8 +57,8 @@ def test_the_order_of_equal_lesions_is_that_of_their_ids() -> None:
 
 
 @pytest.fixture
-def queue() -> Queue:
-    return Queue({x.id: x for x in LESIONS}, "highest")
+def queue() -> ReviewQueue:
+    return ReviewQueue({x.id: x for x in LESIONS}, "highest")
 
 
 def test_steps_go_around_the_ends(queue) -> None:
@@ -70,9 +70,9 @@ def test_steps_go_around_the_ends(queue) -> None:
 
 def test_another_order_keeps_the_place(queue) -> None:
     queue.select(4)
-    queue.arrange("class")
+    queue.set_order("class")
     assert queue.current.id == 4
-    queue.arrange("class", "EX")
+    queue.set_order("class", "EX")
     assert queue.ids == [1]
     assert queue.current.id == 1
 
@@ -83,18 +83,18 @@ def test_the_next_open_lesion_skips_those_judged() -> None:
         x.id: lesion(x.id, x.lesion, x.score, verdict="accepted" if x.id in judged else None)
         for x in LESIONS
     }
-    queue = Queue(lesions, "highest")
-    assert queue.next_open()
+    queue = ReviewQueue(lesions, "highest")
+    assert queue.go_to_next_unjudged()
     assert queue.current.id == 6
     for identity in lesions:
         lesions[identity] = lesion(identity, verdict="rejected")
-    assert not queue.next_open()
+    assert not queue.go_to_next_unjudged()
     assert queue.current.id == 6
 
 
 def test_what_is_drawn_comes_at_the_end_and_what_is_no_more_goes() -> None:
     lesions = {x.id: x for x in LESIONS}
-    queue = Queue(lesions, "highest")
+    queue = ReviewQueue(lesions, "highest")
     queue.select(3)
     lesions[9] = lesion(9, score=0.99)
     del lesions[1]
@@ -104,8 +104,8 @@ def test_what_is_drawn_comes_at_the_end_and_what_is_no_more_goes() -> None:
 
 
 def test_an_empty_queue_has_no_current_lesion() -> None:
-    queue = Queue({}, "highest")
+    queue = ReviewQueue({}, "highest")
     queue.step(1)
     assert queue.current is None
-    assert not queue.next_open()
+    assert not queue.go_to_next_unjudged()
     assert not queue.select(1)

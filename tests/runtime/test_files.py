@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_fundus.errors import OutputExistsError
-from napari_fundus.runtime.files import atomic_write, read_json, remove_leftovers, write_json
+from napari_fundus.runtime.files import atomic_write, read_json, remove_temporary_files, write_json
 
 
 def test_a_file_is_there_only_when_the_block_has_ended(tmp_path: Path) -> None:
@@ -90,6 +90,6 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
         left = temporary.with_name(temporary.name.replace(temporary.stem, f"{temporary.stem}0"))
         left.write_bytes(b"ha")
     (tmp_path / ".mine").write_bytes(b"hidden")
-    remove_leftovers(tmp_path)
+    remove_temporary_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"state.bin", ".mine"}
-    remove_leftovers(tmp_path / "absent")
+    remove_temporary_files(tmp_path / "absent")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from napari_fundus.runtime.native_libraries import keep_compilers_apart
+from napari_fundus.runtime.native_libraries import isolate_triton_llvm
 
 _AFTER_A_WINDOW = """
 import importlib.util
@@ -48,8 +48,8 @@ def test_python_imports_the_very_library_that_was_loaded_apart() -> None:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from napari_fundus.runtime.native_libraries import keep_compilers_apart\n"
-        "done = keep_compilers_apart()\n"
+        "from napari_fundus.runtime.native_libraries import isolate_triton_llvm\n"
+        "done = isolate_triton_llvm()\n"
         "assert not {'torch', 'triton'} & set(sys.modules)\n"
         "maps = Path('/proc/self/maps')\n"
         "loaded = maps.is_file() and 'libtriton' in maps.read_text()\n"
@@ -60,4 +60,4 @@ def test_python_imports_the_very_library_that_was_loaded_apart() -> None:
 
 def test_nothing_is_done_where_the_compiler_is_imported_already(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", object())
-    assert keep_compilers_apart.__wrapped__() is False
+    assert isolate_triton_llvm.__wrapped__() is False

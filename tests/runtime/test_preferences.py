@@ -12,7 +12,7 @@ from torch import nn
 
 from napari_fundus.checkpoints.zoo import download_folder
 from napari_fundus.errors import DeviceError, OptionsError
-from napari_fundus.inference.memory import bytes_per_pixel, tile_within
+from napari_fundus.inference.memory import bytes_per_pixel, fit_tile_size
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import _INFO, describe
@@ -136,18 +136,18 @@ def test_what_is_done_in_place_takes_no_bytes() -> None:
 
 
 def test_a_tile_within_the_limit_is_the_largest() -> None:
-    side = tile_within(100 * 72**2, 100, tile=1024, halo=4, multiple=8)
+    side = fit_tile_size(100 * 72**2, 100, tile=1024, halo=4, multiple=8)
     assert side == 64
-    assert tile_within(10**12, 100, tile=1024, halo=4, multiple=8) == 1024
-    assert tile_within(1, 100, tile=1024, halo=4, multiple=8) == 8
+    assert fit_tile_size(10**12, 100, tile=1024, halo=4, multiple=8) == 1024
+    assert fit_tile_size(1, 100, tile=1024, halo=4, multiple=8) == 8
 
 
 def test_a_tile_is_not_smaller_than_its_halo_and_no_limit_where_the_picture_fits() -> None:
     given = {"tile": 1024, "halo": 100, "multiple": 32}
-    assert tile_within(100 * 300**2, 100, **given) == 128
-    assert tile_within(100 * 300**2, 100, **given, shape=(300, 301)) == 128
-    assert tile_within(1, 100, **given, shape=(250, 250)) == 1024, "the smallest tile sees it all"
-    assert tile_within(100 * 300**2, 100, **given, shape=(300, 300)) == 1024
+    assert fit_tile_size(100 * 300**2, 100, **given) == 128
+    assert fit_tile_size(100 * 300**2, 100, **given, shape=(300, 301)) == 128
+    assert fit_tile_size(1, 100, **given, shape=(250, 250)) == 1024, "the smallest tile sees it all"
+    assert fit_tile_size(100 * 300**2, 100, **given, shape=(300, 300)) == 1024
 
 
 def test_less_memory_makes_smaller_tiles_of_the_same_maps() -> None:

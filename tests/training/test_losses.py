@@ -7,9 +7,9 @@ import torch
 
 from napari_fundus.training.losses import (
     bce_dice_loss,
-    binary_cross_entropy,
     dice_coefficient,
     dice_loss,
+    masked_bce_with_logits,
 )
 
 
@@ -37,7 +37,7 @@ def test_dice_over_the_batch_pools_the_patches_and_per_image_does_not() -> None:
     assert dice_coefficient(probability, target, per_image=True).item() == pytest.approx(each)
 
 
-@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+@pytest.mark.parametrize("loss", [dice_loss, masked_bce_with_logits, bce_dice_loss])
 def test_classes_not_annotated_change_neither_loss_nor_gradient(loss) -> None:
     torch.manual_seed(0)
     logits = torch.randn(3, 2, 8, 8)
@@ -62,22 +62,22 @@ def test_classes_not_annotated_change_neither_loss_nor_gradient(loss) -> None:
 def test_entropy_agrees_with_torch_where_all_is_annotated() -> None:
     logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 2, (2, 3, 4, 4)).float()
     expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, target)
-    torch.testing.assert_close(binary_cross_entropy(logits, target), expected)
+    torch.testing.assert_close(masked_bce_with_logits(logits, target), expected)
 
 
 def test_weights_act_on_their_class_or_on_its_lesion_pixels() -> None:
     logits = torch.zeros(1, 2, 1, 2)
     target = torch.tensor([[[[1.0, 0.0]], [[1.0, 0.0]]]])
-    plain = binary_cross_entropy(logits, target).item()
-    by_class = binary_cross_entropy(logits, target, class_weights=[3, 1]).item()
+    plain = masked_bce_with_logits(logits, target).item()
+    by_class = masked_bce_with_logits(logits, target, class_weights=[3, 1]).item()
     assert by_class == pytest.approx(plain * (3 + 1) / 2)
-    by_pixel = binary_cross_entropy(logits, target, positive_weights=[3, 1]).item()
+    by_pixel = masked_bce_with_logits(logits, target, positive_weights=[3, 1]).item()
     assert by_pixel == pytest.approx(plain * (3 + 1 + 1 + 1) / 4)
 
 
 def test_the_sum_is_of_its_parts() -> None:
     logits, target = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
-    expected = 4 * binary_cross_entropy(logits, target) + 1 * dice_loss(logits.sigmoid(), target)
+    expected = 4 * masked_bce_with_logits(logits, target) + 1 * dice_loss(logits.sigmoid(), target)
     torch.testing.assert_close(bce_dice_loss(logits, target), expected)
 
 
@@ -89,7 +89,7 @@ def test_nothing_annotated_gives_no_gradient() -> None:
     assert not logits.grad.any()
 
 
-@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+@pytest.mark.parametrize("loss", [dice_loss, masked_bce_with_logits, bce_dice_loss])
 @pytest.mark.parametrize("annotated", [None, torch.tensor([[1, 1], [1, 0]])])
 def test_pixels_outside_the_reviewed_region_have_no_gradient(loss, annotated) -> None:
     torch.manual_seed(1)
@@ -111,7 +111,7 @@ def test_pixels_outside_the_reviewed_region_have_no_gradient(loss, annotated) ->
     assert gradients[0][0, 0, :, :4].all()
 
 
-@pytest.mark.parametrize("loss", [dice_loss, binary_cross_entropy, bce_dice_loss])
+@pytest.mark.parametrize("loss", [dice_loss, masked_bce_with_logits, bce_dice_loss])
 def test_a_region_of_everything_changes_nothing(loss) -> None:
     torch.manual_seed(2)
     logits, target = torch.randn(2, 2, 8, 8), (torch.rand(2, 2, 8, 8) > 0.7).float()

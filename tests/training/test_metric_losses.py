@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_fundus.training.metric_losses import angular_distance, triplet_loss
-from napari_fundus.training.patches.hard_negatives import HardPool
+from napari_fundus.training.patches.hard_negatives import HardNegativePool
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_gradient_stays_finite_where_all_are_the_same() -> None:
 
 def test_hard_places_are_drawn_in_proportion_to_their_loss() -> None:
     places = np.arange(12, dtype=np.int64).reshape(4, 3)
-    pool = HardPool(places, np.array([0, 1, 3, 0], np.float32))
+    pool = HardNegativePool(places, np.array([0, 1, 3, 0], np.float32))
     drawn = pool.draw(np.random.default_rng(0), 4000)
     counts = [(drawn[:, 0] == first).sum() for first in places[:, 0]]
     assert counts[0] == counts[3] == 0
@@ -42,10 +42,10 @@ def test_hard_places_are_drawn_in_proportion_to_their_loss() -> None:
 
 
 def test_an_unscored_pool_draws_evenly_and_comes_back_from_its_state() -> None:
-    pool = HardPool(np.arange(6, dtype=np.int64).reshape(2, 3))
+    pool = HardNegativePool(np.arange(6, dtype=np.int64).reshape(2, 3))
     drawn = pool.draw(np.random.default_rng(0), 1000)
     assert (drawn[:, 0] == 0).mean() == pytest.approx(0.5, abs=0.05)
-    again = HardPool(**pool.state())
+    again = HardNegativePool(**pool.state())
     np.testing.assert_array_equal(again.draw(np.random.default_rng(0), 1000), drawn)
-    unhappy = HardPool(pool.places, np.zeros(2, np.float32))
+    unhappy = HardNegativePool(pool.places, np.zeros(2, np.float32))
     assert len(unhappy.draw(np.random.default_rng(0), 5)) == 5

@@ -15,10 +15,10 @@ from napari_fundus.checkpoints import ModelCard
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import (
     CheckpointSaved,
-    DataFacts,
+    DataSummary,
     EpochEnd,
-    PartFacts,
-    SampleFacts,
+    SampleSummary,
+    SplitSummary,
     Step,
     Task,
     TrainingSettings,
@@ -93,20 +93,20 @@ class ToyTask(Task):
         self.augmentation = Augmentation(AugmentationSettings(gain=0.1, colour=0.1, rotation=5))
         self.epochs_started: list[int] = []
 
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         self.train = BalancedSampler(PatchStore([draw(n) for n in range(3)], ["MA"]), SIZE)
         self.check = BalancedSampler(PatchStore([draw(9)], ["MA"]), SIZE)
 
-        def facts(sampler: BalancedSampler) -> PartFacts:
-            return PartFacts(
+        def facts(sampler: BalancedSampler) -> SplitSummary:
+            return SplitSummary(
                 [
-                    SampleFacts(i.id, self.groups.get(i.id, i.group), i.lesions)
+                    SampleSummary(i.id, self.groups.get(i.id, i.group), i.lesions)
                     for i in sampler.store
                 ],
                 sampler.counts,
             )
 
-        return DataFacts(facts(self.train), facts(self.check), self.train.store.nbytes)
+        return DataSummary(facts(self.train), facts(self.check), self.train.store.nbytes)
 
     def build(self) -> nn.Module:
         return Network()

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fundus._version import __version__
 from napari_fundus.batch.items import BatchItem
-from napari_fundus.batch.iter_items import list_archive
+from napari_fundus.batch.iter_items import iter_items
 from napari_fundus.batch.parquet import Tables
-from napari_fundus.batch.process import make_job
+from napari_fundus.batch.process import make_batch_job
 from napari_fundus.batch.records import Outcome
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "ClusterReport", "run_on_cluster"]
 
-_BEAT = 0.5
+_POLL_SECONDS = 0.5
 """Seconds after which a wait for results looks whether it shall go on."""
 
-_TOLD = 100
+_MAX_REPORTED_FAILURES = 100
 """Failures that the report names; the table of images has them all."""
 
 
@@ -46,7 +46,7 @@ class Cluster:
         Address of a Dask scheduler, such as ``"tcp://host:8786"``; None for workers of our own.
     workers
         Number of worker processes on this machine, where there is no scheduler.
-    images_a_task
+    images_per_task
         Images that a worker gets at once.
     retries
         How often an image is tried again that failed for what may be a matter of the moment.
@@ -57,7 +57,7 @@ class Cluster:
 
     scheduler: str | None = None
     workers: int | None = None
-    images_a_task: int = 16
+    images_per_task: int = 16
     retries: int = 2
     max_failures: int | None = None
 
@@ -66,7 +66,7 @@ class Cluster:
             raise OptionsError("Name either the address of a scheduler or a number of workers.")
         if self.workers is not None and self.workers < 1:
             raise OptionsError(f"There must be at least one worker, not {self.workers}.")
-        if self.images_a_task < 1 or self.retries < 0 or (self.max_failures or 0) < 0:
+        if self.images_per_task < 1 or self.retries < 0 or (self.max_failures or 0) < 0:
             raise OptionsError(
                 "A task has at least one image; retries and failures are not negative."
             )
@@ -151,7 +151,7 @@ def run_on_cluster(
     names = check_formats({"csv", *formats})
     # Another machine may have the device that this one lacks: workers look for themselves.
     own = device if cluster.scheduler is None else "auto"
-    probe = make_job(
+    probe = make_batch_job(
         output, detector, options=options, thresholds=thresholds, device=own, formats=names
     )
     weights = probe.detector.weights_sha256(probe.options)
@@ -176,8 +176,8 @@ def run_on_cluster(
         if on_dashboard is not None and client.dashboard_link:
             on_dashboard(client.dashboard_link)
         stack.enter_context(tables)
-        run = _Run(client, order, cluster, tables, monitor or Monitor(), on_outcome)
-        return run.over(list_archive(sources, place))
+        run = _ClusterRun(client, order, cluster, tables, monitor or Monitor(), on_outcome)
+        return run.over(iter_items(sources, place))
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def _check_versions(client: Any) -> None:
 
 
 @dataclass(frozen=True)
-class _Lot:
+class _Chunk:
     """Images that one task works on, and how often they were tried before.
 
     A suspect is an image that was with a worker when that died. It is tried alone, while nothing
@@ -256,7 +256,7 @@ class _Lot:
 
 
 @dataclass
-class _Run:
+class _ClusterRun:
     """The client's side of a run: a few lots are on their way, none is remembered once done."""
 
     client: Any
@@ -265,22 +265,22 @@ class _Run:
     tables: Tables
     monitor: Monitor
     on_outcome: Callable[[Outcome], None] | None
-    again: deque[_Lot] = field(default_factory=deque)
-    under_way: dict[Any, _Lot] = field(default_factory=dict)
+    again: deque[_Chunk] = field(default_factory=deque)
+    in_flight: dict[Any, _Chunk] = field(default_factory=dict)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("written", "skipped", "failed"), 0)
     )
     failures: list[Outcome] = field(default_factory=list)
     listed: int = 0
-    all_listed: bool = False
+    listing_done: bool = False
 
     def over(self, items: Iterator[BatchItem]) -> ClusterReport:
         """Work on all images, and tell what became of them."""
-        from napari_fundus.batch.worker import Station
+        from napari_fundus.batch.worker import BatchWorkerPlugin
 
         self.station = f"napari-fundus-{secrets.token_hex(6)}"
         try:
-            self.client.register_plugin(Station(self.order, self.station))
+            self.client.register_plugin(BatchWorkerPlugin(self.order, self.station))
         except (ImportError, AttributeError) as error:
             raise ClusterError(
                 f"A worker cannot take the detector {self.order.detector!r}: {error}. Install what "
@@ -288,10 +288,10 @@ class _Run:
             ) from error
         interrupted, stopped = False, ""
         try:
-            while self._submit(items) or self.under_way:
+            while self._submit(items) or self.in_flight:
                 self._tell()
                 for future in self._finished():
-                    self._take(future, self.under_way.pop(future))
+                    self._take(future, self.in_flight.pop(future))
                     future.release()
                 most = self.cluster.max_failures
                 if most is not None and self.counts["failed"] > most:
@@ -311,25 +311,25 @@ class _Run:
 
     def _submit(self, items: Iterator[BatchItem]) -> bool:
         """Give out lots until each worker has one in hand and one to come; say whether any."""
-        from napari_fundus.batch.worker import work_on_lot
+        from napari_fundus.batch.worker import process_chunk
 
         given = False
         wanted = 2 * max(len(self.client.nthreads()), 1)
-        while len(self.under_way) < wanted:
-            if any(lot.suspect for lot in self.under_way.values()):
+        while len(self.in_flight) < wanted:
+            if any(lot.suspect for lot in self.in_flight.values()):
                 break
             if self.again:
-                if self.again[0].suspect and self.under_way:
+                if self.again[0].suspect and self.in_flight:
                     break
                 lot = self.again.popleft()
             else:
-                lot = _Lot(tuple(islice(items, self.cluster.images_a_task)))
+                lot = _Chunk(tuple(islice(items, self.cluster.images_per_task)))
                 self.listed += len(lot.items)
                 if not lot.items:
-                    self.all_listed = True
+                    self.listing_done = True
                     break
-            future = self.client.submit(work_on_lot, lot.items, self.station, pure=False)
-            self.under_way[future] = lot
+            future = self.client.submit(process_chunk, lot.items, self.station, pure=False)
+            self.in_flight[future] = lot
             given = True
         return given
 
@@ -339,12 +339,14 @@ class _Run:
 
         distributed: Any = untyped
         try:
-            distributed.wait(list(self.under_way), timeout=_BEAT, return_when="FIRST_COMPLETED")
+            distributed.wait(
+                list(self.in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED"
+            )
         except TimeoutError:
             return []
-        return [future for future in self.under_way if future.done()]
+        return [future for future in self.in_flight if future.done()]
 
-    def _take(self, future: Any, lot: _Lot) -> None:
+    def _take(self, future: Any, lot: _Chunk) -> None:
         """Keep what a lot has come to, and give out again what may go better another time."""
         if future.status == "finished":
             self._keep(future.result(), lot)
@@ -355,20 +357,20 @@ class _Run:
         if isinstance(error, FundusError):
             raise error
         if not lot.suspect:
-            self.again.extend(_Lot((item,), lot.tried, suspect=True) for item in lot.items)
+            self.again.extend(_Chunk((item,), lot.tried, suspect=True) for item in lot.items)
         else:
             (item,) = lot.items
             message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
             self._done([Outcome(item.path, item.place, "failed", message=message)])
 
-    def _keep(self, done: Done, lot: _Lot) -> None:
+    def _keep(self, done: Done, lot: _Chunk) -> None:
         places = {item.place: item for item in lot.items}
         retried = [
             outcome
             for outcome in done.outcomes
-            if outcome.worth_retrying and lot.tried < self.cluster.retries
+            if outcome.retryable and lot.tried < self.cluster.retries
         ]
-        self.again.extend(_Lot((places[o.place],), lot.tried + 1) for o in retried)
+        self.again.extend(_Chunk((places[o.place],), lot.tried + 1) for o in retried)
         kept = [outcome for outcome in done.outcomes if outcome not in retried]
         self._done(kept, done.lesions)
 
@@ -376,18 +378,20 @@ class _Run:
         self.tables.add(outcomes, lesions)
         for outcome in outcomes:
             self.counts[outcome.status] += 1
-            if outcome.status == "failed" and len(self.failures) < _TOLD:
+            if outcome.status == "failed" and len(self.failures) < _MAX_REPORTED_FAILURES:
                 self.failures.append(outcome)
             if self.on_outcome is not None:
                 self.on_outcome(outcome)
 
     def _tell(self) -> None:
         done = sum(self.counts.values())
-        part = done / max(self.listed, 1) if self.all_listed else 0.0
+        part = done / max(self.listed, 1) if self.listing_done else 0.0
         failed = f", {self.counts['failed']} failed" if self.counts["failed"] else ""
-        self.monitor.step(part, f"{done} of {self.listed}{'' if self.all_listed else '+'}{failed}")
+        self.monitor.step(
+            part, f"{done} of {self.listed}{'' if self.listing_done else '+'}{failed}"
+        )
 
     def _leave(self) -> None:
         """Take back what is not done, and leave the workers as they were."""
-        self.client.cancel(list(self.under_way), reason="the run has ended")
+        self.client.cancel(list(self.in_flight), reason="the run has ended")
         self.client.unregister_worker_plugin(self.station)

@@ -15,7 +15,7 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
 
-__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_place"]
+__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_output_stem"]
 
 SUMMARY_NAME = "summary.csv"
 """Name of the table of all images, in the output folder."""
@@ -80,7 +80,7 @@ def find_items(
 def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
     path = source.expanduser().absolute()
     if not path.exists():
-        yield _bad(source, "There is no such file or folder.")
+        yield _failed_item(source, "There is no such file or folder.")
     elif not path.is_dir():
         yield BatchItem(path, Path(safe_stem(path.stem)))
     else:
@@ -88,10 +88,10 @@ def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
             path = path.resolve()
             found = _images_of(path, forbidden)
         except DatasetError as error:
-            yield _bad(source, str(error))
+            yield _failed_item(source, str(error))
             return
         if not found:
-            yield _bad(source, "There is no photograph in this folder.")
+            yield _failed_item(source, "There is no photograph in this folder.")
         for image, sample in found.items():
             parents = image.relative_to(path).parent
             yield BatchItem(image, parents / safe_stem(image.stem), sample=sample)
@@ -116,7 +116,7 @@ def _images_of(folder: Path, forbidden: Path) -> dict[Path, Sample]:
     }
 
 
-def _bad(source: Path, problem: str) -> BatchItem:
+def _failed_item(source: Path, problem: str) -> BatchItem:
     return BatchItem(source, Path(safe_stem(source.stem)), problem)
 
 
@@ -134,7 +134,7 @@ def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
     namings: tuple[Callable[[BatchItem], Path], ...] = (
         from_common_parent,
         with_suffix,
-        hashed_place,
+        hashed_output_stem,
     )
     for naming in namings:
         taken = Counter(_key(item.place) for item in items if not item.problem)
@@ -149,7 +149,7 @@ def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
     return items
 
 
-def hashed_place(item: BatchItem) -> Path:
+def hashed_output_stem(item: BatchItem) -> Path:
     """Return the item's place with a name that no other image's has, whatever its own."""
     digest = hashlib.sha256(str(item.path).encode("utf-8", "surrogateescape")).hexdigest()
     return item.place.with_name(f"{item.place.name}-{digest[:8]}")

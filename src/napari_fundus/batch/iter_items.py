@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items, hashed_place
-from napari_fundus.datasets import dataset_readers
+from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items, hashed_output_stem
+from napari_fundus.datasets import dataset_classes
 from napari_fundus.datasets.base import Sample
-from napari_fundus.datasets.folder import FolderDataset, samples_among
+from napari_fundus.datasets.folder import FolderDataset, samples_from_files
 from napari_fundus.export import is_export, safe_stem
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["list_archive"]
+__all__ = ["iter_items"]
 
 
-def list_archive(sources: Iterable[str | Path], output: str | Path) -> Iterator[BatchItem]:
+def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[BatchItem]:
     """Yield the images of files, folders and data sets, each once.
 
     One plain folder is walked while its images are worked on: nothing is remembered but the names
@@ -59,7 +59,7 @@ def list_archive(sources: Iterable[str | Path], output: str | Path) -> Iterator[
 
 
 def _is_dataset(folder: Path) -> bool:
-    readers = (reader for reader in dataset_readers() if reader is not FolderDataset)
+    readers = (reader for reader in dataset_classes() if reader is not FolderDataset)
     return any(reader.recognize(folder) is not None for reader in readers)
 
 
@@ -85,7 +85,7 @@ def _walk(
     own = set(files)
     samples = [
         sample
-        for sample in samples_among([*files, *masks], root)
+        for sample in samples_from_files([*files, *masks], root)
         if sample.image_path in own and not is_export(sample.image_path.name)
     ]
     yield from _places(samples, root, hashed=hashed)
@@ -142,7 +142,7 @@ def _places(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[Batc
     ]
     namings: tuple[Callable[[BatchItem], Path], ...] = (
         lambda item: item.place.with_name(safe_stem(item.path.name)),
-        hashed_place,
+        hashed_output_stem,
     )
     for naming in namings:
         taken = Counter(item.place.as_posix().casefold() for item in items)
@@ -154,4 +154,4 @@ def _places(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[Batc
             for item in items
         ]
     for item in items:
-        yield replace(item, place=hashed_place(item)) if hashed else item
+        yield replace(item, place=hashed_output_stem(item)) if hashed else item

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_fundus.batch.records import Outcome, plain_text
+from napari_fundus.batch.records import Outcome, escape_surrogates
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS
 from napari_fundus.results.instances import INSTANCE_COLUMNS
@@ -58,7 +58,7 @@ def lesions_of(output: Path, outcomes: Iterable[Outcome]) -> pa.Table:
                 column_types=own, include_columns=own.names, include_missing_columns=True
             ),
         )
-        paths = pa.array([plain_text(str(outcome.path))] * len(table), pa.string())
+        paths = pa.array([escape_surrogates(str(outcome.path))] * len(table), pa.string())
         parts.append(table.add_column(0, schema.field("path"), paths).cast(schema))
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
@@ -142,14 +142,14 @@ class Tables:
     def _row(self, outcome: Outcome) -> dict[str, Any]:
         done = outcome.status != "failed"
         return {
-            "path": plain_text(str(outcome.path)),
+            "path": escape_surrogates(str(outcome.path)),
             "status": outcome.status,
-            "place": plain_text(outcome.place.as_posix()) if done else "",
+            "place": escape_surrogates(outcome.place.as_posix()) if done else "",
             **{code: outcome.counts.get(code, 0) if done else None for code in self._lesions},
             "scores": json.dumps(outcome.scores),
             "extent": json.dumps(outcome.extent),
             "seconds": outcome.seconds,
-            "message": plain_text(outcome.message),
+            "message": escape_surrogates(outcome.message),
         }
 
     def _flush(self) -> None:

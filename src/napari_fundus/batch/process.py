@@ -24,7 +24,7 @@ from napari_fundus.runtime.devices import choose_device, release_memory
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["Job", "Loaded", "make_job", "read_ahead", "work_on"]
+__all__ = ["Job", "Loaded", "make_batch_job", "prefetch_images", "process_item"]
 
 _LOG_SUFFIX = ".error.log"
 
@@ -61,7 +61,7 @@ class Loaded:
     record: Record | None
 
 
-def make_job(
+def make_batch_job(
     output: str | Path,
     detector: str | Detector,
     *,
@@ -102,7 +102,9 @@ def _checked_thresholds(thresholds: Mapping[str, float], detector: Detector) -> 
     return {str(code): float(value) for code, value in thresholds.items()}
 
 
-def read_ahead(items: Iterable[BatchItem], job: Job) -> Iterator[tuple[BatchItem, Future[Loaded]]]:
+def prefetch_images(
+    items: Iterable[BatchItem], job: Job
+) -> Iterator[tuple[BatchItem, Future[Loaded]]]:
     """Yield each item with its image to come, while the next one is being read."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
         waiting: deque[tuple[BatchItem, Future[Loaded]]] = deque()
@@ -144,7 +146,7 @@ def _load(item: BatchItem, job: Job) -> Loaded:
     return Loaded(None if complete else image, stamp, record)
 
 
-def work_on(item: BatchItem, future: Future[Loaded], job: Job, monitor: Monitor) -> Outcome:
+def process_item(item: BatchItem, future: Future[Loaded], job: Job, monitor: Monitor) -> Outcome:
     """Do one image. This is the boundary at which everything that goes wrong is caught."""
     start = time.perf_counter()
 
@@ -152,9 +154,7 @@ def work_on(item: BatchItem, future: Future[Loaded], job: Job, monitor: Monitor)
         seconds = time.perf_counter() - start
         line = " ".join(message.split())
         details = "".join(traceback.format_exception(error))
-        return Outcome(
-            item.path, item.place, "failed", {}, seconds, line, details, worth_retrying=again
-        )
+        return Outcome(item.path, item.place, "failed", {}, seconds, line, details, retryable=again)
 
     try:
         loaded = future.result()

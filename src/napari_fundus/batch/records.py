@@ -19,7 +19,7 @@ __all__ = [
     "Outcome",
     "Record",
     "check_summary",
-    "plain_text",
+    "escape_surrogates",
     "read_record",
     "source_stamp",
     "write_summary",
@@ -50,10 +50,11 @@ class Outcome:
     details
         The traceback of the failure, for those who debug.
     extent
-        Areas and landmarks, as `napari_fundus.results.quantification.Quantities.record` gives them.
+        Areas and landmarks, as `napari_fundus.results.quantification.Quantification.record` gives
+        them.
     scores
         Scores of the whole image, of classifiers.
-    worth_retrying
+    retryable
         Whether a failure may be one of the moment: of disk, network, memory or the detector, not
         of the image.
     """
@@ -67,7 +68,7 @@ class Outcome:
     details: str = ""
     extent: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
-    worth_retrying: bool = False
+    retryable: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Record:
     scores: dict[str, float]
 
 
-class _Origin(BaseModel):
+class _ProvenanceHashes(BaseModel):
     image_sha256: str
     checkpoint_sha256: str | None
 
@@ -147,14 +148,14 @@ class _Extent(BaseModel):
     landmarks: dict[str, dict[str, Any]] = {}
 
 
-class _Stored(BaseModel):
+class _ProvenanceFile(BaseModel):
     """The part of a provenance file that a batch reads; files of earlier versions have less."""
 
     request: dict[str, Any]
     source: dict[str, int]
     formats: tuple[str, ...]
     counts: dict[str, int]
-    provenance: _Origin
+    provenance: _ProvenanceHashes
     extent: _Extent = _Extent()
     image_score: dict[str, float] = {}
 
@@ -169,7 +170,7 @@ def read_record(output: Path, place: Path) -> Record | None:
     """Return what is remembered of an image; None if it was never finished by a batch."""
     path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
     try:
-        stored = _Stored.model_validate(read_json(path))
+        stored = _ProvenanceFile.model_validate(read_json(path))
     except (FileNotFoundError, ValueError):
         return None
     there = tuple(
@@ -209,7 +210,9 @@ def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str
     rows = _earlier_rows(path)
     lesions = tuple(lesions)
     for outcome in outcomes:
-        row = {plain_text(k): plain_text(v) for k, v in _row(outcome, lesions).items()}
+        row = {
+            escape_surrogates(k): escape_surrogates(v) for k, v in _row(outcome, lesions).items()
+        }
         rows[row["path"]] = row
     ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
     between = dict.fromkeys(name for row in rows.values() for name in row if name not in ends)
@@ -241,12 +244,12 @@ def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
             return {}  # no batch has written this
 
 
-def plain_text(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     r"""Return text that every file and table can hold, as names of files need not be.
 
     Examples
     --------
-    >>> plain_text("eye \udcff.png")
+    >>> escape_surrogates("eye \udcff.png")
     'eye \\udcff.png'
     """
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

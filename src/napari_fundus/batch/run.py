@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.batch.items import SUMMARY_NAME, find_items
-from napari_fundus.batch.process import make_job, read_ahead, work_on
+from napari_fundus.batch.process import make_batch_job, prefetch_images, process_item
 from napari_fundus.batch.records import BatchReport, Outcome, check_summary, write_summary
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
@@ -72,7 +72,7 @@ def run_batch(
     OutputExistsError
         The output folder holds a ``summary.csv`` of another origin.
     """
-    job = make_job(
+    job = make_batch_job(
         output,
         detector,
         options=options,
@@ -89,10 +89,10 @@ def run_batch(
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        for number, (item, future) in enumerate(read_ahead(items, job)):
+        for number, (item, future) in enumerate(prefetch_images(items, job)):
             own = monitor.part(number / len(items), (number + 1) / len(items))
             own.step(0.0, item.path.name)
-            outcome = work_on(item, future, job, own)
+            outcome = process_item(item, future, job, own)
             outcomes.append(outcome)
             if on_outcome is not None:
                 on_outcome(outcome)

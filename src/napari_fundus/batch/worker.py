@@ -13,7 +13,7 @@ from distributed import WorkerPlugin, get_worker
 from napari_fundus._version import __version__
 from napari_fundus.batch.items import BatchItem
 from napari_fundus.batch.parquet import lesions_of
-from napari_fundus.batch.process import Job, make_job, read_ahead, work_on
+from napari_fundus.batch.process import Job, make_batch_job, prefetch_images, process_item
 from napari_fundus.batch.records import Outcome
 from napari_fundus.detector import Detector
 from napari_fundus.errors import ClusterError, FundusError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Worker
 
-__all__ = ["Done", "Order", "Station", "device_of", "work_on_lot"]
+__all__ = ["BatchWorkerPlugin", "Done", "Order", "assign_device", "process_chunk"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Order:
     def _job(self, worker: object) -> Job:
         given = self.detector
         detector = get_detector(given) if isinstance(given, str) else given
-        device = device_of(worker, self.device, detector)
-        return make_job(
+        device = assign_device(worker, self.device, detector)
+        return make_batch_job(
             self.output,
             detector,
             options=self.options,
@@ -96,7 +96,7 @@ class Done:
     lesions: pa.Table
 
 
-class Station(WorkerPlugin):
+class BatchWorkerPlugin(WorkerPlugin):
     """Keeps the detector of a worker, and lets one image at a time have it.
 
     Workers that come later, or again after they were killed, get one too.
@@ -125,11 +125,13 @@ class Station(WorkerPlugin):
                 self._job = self.order.job(self._worker_name)
             job = self._job
             monitor = Monitor()
-            outcomes = tuple(work_on(i, f, job, monitor) for i, f in read_ahead(items, job))
+            outcomes = tuple(
+                process_item(i, f, job, monitor) for i, f in prefetch_images(items, job)
+            )
         return Done(outcomes, lesions_of(job.output, outcomes))
 
 
-def device_of(worker: object, request: str, detector: Detector) -> str:
+def assign_device(worker: object, request: str, detector: Detector) -> str:
     """Return the device of a worker: those of one machine share its GPUs out among them.
 
     Parameters
@@ -148,7 +150,7 @@ def device_of(worker: object, request: str, detector: Detector) -> str:
     return cards[worker % len(cards)].name
 
 
-def work_on_lot(items: Sequence[BatchItem], station: str) -> Done:
+def process_chunk(items: Sequence[BatchItem], station: str) -> Done:
     """Work on images at the station of this name; the task that the cluster runs."""
     held = get_worker().plugins[station]
-    return cast("Station", held).work(items)
+    return cast("BatchWorkerPlugin", held).work(items)

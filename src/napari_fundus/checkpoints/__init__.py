@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from napari_fundus.checkpoints.card import ModelCard, Parent, Split
 from napari_fundus.checkpoints.file import Checkpoint, read_card, read_checkpoint, save_checkpoint
-from napari_fundus.checkpoints.install import check_name, install_checkpoint
+from napari_fundus.checkpoints.install import check_checkpoint_name, install_checkpoint
 from napari_fundus.checkpoints.zoo import (
     CheckpointInfo,
     Download,
@@ -26,7 +26,7 @@ __all__ = [
     "Parent",
     "Split",
     "bundled_folder",
-    "check_name",
+    "check_checkpoint_name",
     "checkpoint_sha256",
     "install_checkpoint",
     "list_checkpoints",

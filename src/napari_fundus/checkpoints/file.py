@@ -152,19 +152,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     before = content[: 8 + length]
     mark = _MARK + card.content_sha256.encode()
     if not card.content_sha256 or before.count(mark) != 1:
-        raise CheckpointError(f"{path} states no hash of its content. {_AGAIN}")
+        raise CheckpointError(f"{path} states no hash of its content. {_COPY_AGAIN_HINT}")
     digest = hashlib.sha256(before.replace(mark, _MARK + _ZEROS.encode()))
     digest.update(memoryview(content)[8 + length :])
     if digest.hexdigest() != card.content_sha256:
         raise CheckpointError(
             f"{path} was changed or damaged since it was written: its content does not match the "
-            f"hash in it. {_AGAIN}"
+            f"hash in it. {_COPY_AGAIN_HINT}"
         )
     try:
         tensors = unpack(load(content))
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is not a valid safetensors file: {error}. {_AGAIN}"
+            f"{path} is not a valid safetensors file: {error}. {_COPY_AGAIN_HINT}"
         ) from error
     return Checkpoint(tensors, card, path, hashlib.sha256(content).hexdigest())
 
@@ -188,7 +188,7 @@ def read_card(path: str | Path) -> ModelCard:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-_AGAIN = "Download or copy it again from its source."
+_COPY_AGAIN_HINT = "Download or copy it again from its source."
 
 
 def _regular_size(path: Path) -> int:
@@ -216,7 +216,7 @@ def _read(path: Path) -> bytes:
 def _header_length(start: bytes, size: int, path: Path) -> int:
     """Return the length of the JSON header, from the file's first nine bytes."""
     if not size:
-        raise CheckpointError(f"{path} is empty (0 bytes). {_AGAIN}")
+        raise CheckpointError(f"{path} is empty (0 bytes). {_COPY_AGAIN_HINT}")
     # "PK" starts the zip of torch.save; 0x80 and a protocol of 2 to 5 start a bare pickle.
     if start[8:] != b"{" and re.match(rb"PK\x03\x04|\x80[\x02-\x05]", start):
         raise CheckpointError(
@@ -225,7 +225,7 @@ def _header_length(start: bytes, size: int, path: Path) -> int:
         )
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or length < 2 or 8 + min(length, MAX_HEADER_BYTES) > size:
-        raise CheckpointError(f"{path} is truncated or not a safetensors file. {_AGAIN}")
+        raise CheckpointError(f"{path} is truncated or not a safetensors file. {_COPY_AGAIN_HINT}")
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(
             f"{path} claims a header of {length / 2**20:.0f} MB; at most {MAX_HEADER_BYTES >> 20} "
@@ -245,7 +245,9 @@ def _card_of(header: bytes, path: Path) -> ModelCard:
             f"{path} is a safetensors file, but not one of napari-fundus: it holds no model card."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or not a safetensors file. {_AGAIN}") from error
+        raise CheckpointError(
+            f"{path} is damaged or not a safetensors file. {_COPY_AGAIN_HINT}"
+        ) from error
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path} was written by a later napari-fundus (format {version}; this one knows "

@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 from napari_fundus.checkpoints.file import read_card
-from napari_fundus.checkpoints.zoo import SUFFIX, bundled_folder, models_folder
+from napari_fundus.checkpoints.zoo import CHECKPOINT_SUFFIX, bundled_folder, models_folder
 from napari_fundus.errors import CheckpointError, OutputExistsError
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["check_name", "install_checkpoint"]
+__all__ = ["check_checkpoint_name", "install_checkpoint"]
 
 
-def check_name(name: str, *, run: str | Path | None = None) -> None:
+def check_checkpoint_name(name: str, *, run: str | Path | None = None) -> None:
     """Raise if weights cannot be installed under `name`.
 
     Parameters
@@ -33,12 +33,12 @@ def check_name(name: str, *, run: str | Path | None = None) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise CheckpointError(f"{name!r} is no name for weights: use letters, digits, . _ -")
-    if (bundled_folder() / f"{name}{SUFFIX}").exists():
+    if (bundled_folder() / f"{name}{CHECKPOINT_SUFFIX}").exists():
         raise OutputExistsError(
             f"Weights that ship with napari-fundus are called {name!r}. Choose another name."
         )
-    path = models_folder() / f"{name}{SUFFIX}"
-    if path.exists() and (run is None or _origin(path) != str(Path(run).resolve())):
+    path = models_folder() / f"{name}{CHECKPOINT_SUFFIX}"
+    if path.exists() and (run is None or _installing_run(path) != str(Path(run).resolve())):
         raise OutputExistsError(f"Other weights are called {name!r} ({path}). Choose another name.")
 
 
@@ -62,11 +62,11 @@ def install_checkpoint(path: str | Path, name: str, *, run: str | Path | None = 
     Raises
     ------
     CheckpointError, OutputExistsError
-        As :func:`check_name`; or the file is none of weights.
+        As :func:`check_checkpoint_name`; or the file is none of weights.
     """
-    check_name(name, run=run)
+    check_checkpoint_name(name, run=run)
     read_card(path)
-    target = models_folder() / f"{name}{SUFFIX}"
+    target = models_folder() / f"{name}{CHECKPOINT_SUFFIX}"
     with atomic_write(target, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
     note = _note(target)
@@ -83,7 +83,7 @@ def _note(path: Path) -> Path:
     return path.with_suffix(".run")
 
 
-def _origin(path: Path) -> str:
+def _installing_run(path: Path) -> str:
     try:
         return _note(path).read_text(encoding="utf-8").strip()
     except OSError:

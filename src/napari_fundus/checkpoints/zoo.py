@@ -27,7 +27,7 @@ __all__ = [
     "register_download",
 ]
 
-SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = ".safetensors"
 Origin = Literal["bundled", "user", "download"]
 
 
@@ -147,7 +147,7 @@ def list_checkpoints() -> list[CheckpointInfo]:
         ("user", models_folder()),
     )
     for origin, folder in folders:
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
+        for path in sorted(folder.glob(f"*{CHECKPOINT_SUFFIX}")):
             found.setdefault(path.stem, _describe(path.stem, origin, path))
     for item in _DOWNLOADS.values():
         path = _cached(item)
@@ -192,7 +192,7 @@ class Found(NamedTuple):
     sha256: str
 
 
-_SETTLED = 2.0
+_MTIME_GUARD_SECONDS = 2.0
 """Seconds after which a file that is written again gets another time on any file system."""
 
 _Stamp = tuple[int, ...]
@@ -228,7 +228,7 @@ def _stamp(path: Path) -> _Stamp | None:
     except OSError:
         return None  # to read it will tell why
     times = state.st_mtime_ns, state.st_ctime_ns
-    if time.time_ns() - max(times) < _SETTLED * 1e9:
+    if time.time_ns() - max(times) < _MTIME_GUARD_SECONDS * 1e9:
         return None
     return (state.st_dev, state.st_ino, state.st_size, *times)
 
@@ -243,10 +243,15 @@ def _find(ref: str | Path) -> Path:
     if isinstance(ref, Path) or Path(ref).name != ref or Path(ref).suffix:
         path = Path(ref).expanduser()
         # A registered name may hold a dot, as a version number does.
-        if isinstance(ref, Path) or path.name != ref or path.suffix == SUFFIX or path.exists():
+        if (
+            isinstance(ref, Path)
+            or path.name != ref
+            or path.suffix == CHECKPOINT_SUFFIX
+            or path.exists()
+        ):
             return path
     for folder in (bundled_folder(), models_folder()):
-        path = folder / f"{ref}{SUFFIX}"
+        path = folder / f"{ref}{CHECKPOINT_SUFFIX}"
         if path.is_file():
             return path
     if str(ref) in _DOWNLOADS:
@@ -259,7 +264,7 @@ def _find(ref: str | Path) -> Path:
 
 
 def _cached(download: Download) -> Path:
-    return download_folder() / f"{download.name}-{download.sha256[:12]}{SUFFIX}"
+    return download_folder() / f"{download.name}-{download.sha256[:12]}{CHECKPOINT_SUFFIX}"
 
 
 def _fetch(download: Download) -> Path:
@@ -280,7 +285,7 @@ def _fetch(download: Download) -> Path:
         raise CheckpointError(
             f"{download.name!r} could not be downloaded from {download.url}: {error}. Check the "
             f"network, or fetch the file by other means and put it into {models_folder()} as "
-            f"{download.name}{SUFFIX}."
+            f"{download.name}{CHECKPOINT_SUFFIX}."
         ) from error
     except ValueError as error:
         raise CheckpointError(

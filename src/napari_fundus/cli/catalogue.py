@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import Debug, messages, one_line_errors, progress_bar
+from napari_fundus.cli.common import DebugOption, handle_errors, messages, progress_bar
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["fields_table", "list_datasets", "list_detectors"]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@one_line_errors
+@handle_errors
 def list_detectors(
     name: Annotated[
         str | None,
         typer.Argument(help="Tell all of this one: its options, bounds and defaults."),
     ] = None,
     *,
-    as_json: Json = False,
-    debug: Debug = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the installed detectors, plugins that do not work with the reason, or one's options."""
     del debug
@@ -72,18 +72,18 @@ def list_detectors(
     typer.echo("`napari-fundus detectors NAME` lists the options of one.")
 
 
-@one_line_errors
+@handle_errors
 def list_datasets(
     path: Annotated[Path, typer.Argument(help="Folder of a data set, as downloaded.")],
     *,
-    as_json: Json = False,
+    as_json: JsonOption = False,
     count: Annotated[
         bool,
         typer.Option(
             "--count/--no-count", help="Count lesions, for which all masks are read; or do not."
         ),
     ] = True,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Say which data set a folder is, and what is in it: splits, classes, grades, problems."""
     del debug

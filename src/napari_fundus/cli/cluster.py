@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_fundus.cli.common import FAILED_ITEMS, INTERRUPTED, progress_bar
+from napari_fundus.cli.common import EXIT_FAILED_ITEMS, EXIT_INTERRUPTED, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["on_cluster"]
+__all__ = ["detect_on_cluster"]
 
 
-def on_cluster(
+def detect_on_cluster(
     paths: Sequence[Path],
     output: Path,
     detector: str,
@@ -72,6 +72,6 @@ def on_cluster(
         f"Results, images.parquet and lesions.parquet are in {report.output}"
     )
     if report.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed or report.stopped:
-        raise typer.Exit(FAILED_ITEMS)
+        raise typer.Exit(EXIT_FAILED_ITEMS)

@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from napari_fundus.runtime.monitor import Monitor
 
 __all__ = [
-    "FAILED_ITEMS",
-    "INTERRUPTED",
-    "USAGE",
-    "Debug",
+    "EXIT_FAILED_ITEMS",
+    "EXIT_INTERRUPTED",
+    "EXIT_USAGE",
+    "DebugOption",
     "Device",
+    "handle_errors",
     "messages",
-    "one_line_errors",
     "parse_settings",
     "progress_bar",
     "stopping",
 ]
 
-FAILED_ITEMS, USAGE, INTERRUPTED = 1, 2, 130
+EXIT_FAILED_ITEMS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 """Exit statuses: some items failed; what was asked for cannot be done; stopped by Ctrl-C."""
 
 P = ParamSpec("P")
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
 
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
@@ -56,7 +56,7 @@ def messages() -> Console:
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
-def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
+def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
     """Let a command tell its errors in one line, unless its parameter `debug` is set.
 
     Errors that the package raises on purpose, and those of the file system, end with status 2.
@@ -68,10 +68,10 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (FundusError, OSError) as error:
-            if kwargs.get("debug") or _reader_has_gone(error):
+            if kwargs.get("debug") or _stdout_is_closed(error):
                 raise
             typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(USAGE) from None
+            raise typer.Exit(EXIT_USAGE) from None
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
@@ -82,12 +82,12 @@ def one_line_errors(command: Callable[P, None]) -> Callable[P, None]:
                 "Please report this; --debug shows where it happened.",
                 err=True,
             )
-            raise typer.Exit(FAILED_ITEMS) from None
+            raise typer.Exit(EXIT_FAILED_ITEMS) from None
 
     return wrapped
 
 
-def _reader_has_gone(error: Exception) -> bool:
+def _stdout_is_closed(error: Exception) -> bool:
     """Whether nobody reads our output any more, as after `head`; other pipes may break too."""
     if not isinstance(error, BrokenPipeError) or sys.__stdout__ is None or sys.platform == "win32":
         return False

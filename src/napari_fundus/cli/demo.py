@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from napari_fundus.cli.common import Debug, Device, messages, one_line_errors, progress_bar
+from napari_fundus.cli.common import DebugOption, Device, handle_errors, messages, progress_bar
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import FundusError
 
 __all__ = ["demonstrate"]
 
 
-@one_line_errors
+@handle_errors
 def demonstrate(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
@@ -35,16 +35,16 @@ def demonstrate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier demo.")
     ] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Preprocess a real photograph, find its lesions, and compare them with the experts' masks.
 
     Writes a picture, a table, COCO JSON and GeoJSON, and opens napari where there is a display.
     """
     del debug
-    from napari_fundus.demo import make_demo, present, why_not_shown
+    from napari_fundus.demo import display_unavailable_reason, make_demo, present
 
-    if show and (obstacle := why_not_shown()):
+    if show and (obstacle := display_unavailable_reason()):
         raise FundusError(f"napari cannot be opened: {obstacle}")
     with progress_bar(messages()) as monitor:
         result = make_demo(

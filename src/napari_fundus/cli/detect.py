@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.cluster import on_cluster
+from napari_fundus.cli.cluster import detect_on_cluster
 from napari_fundus.cli.common import (
-    FAILED_ITEMS,
-    INTERRUPTED,
-    Debug,
+    EXIT_FAILED_ITEMS,
+    EXIT_INTERRUPTED,
+    DebugOption,
     Device,
+    handle_errors,
     messages,
-    one_line_errors,
     parse_settings,
     progress_bar,
 )
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["find"]
 
 
-@one_line_errors
+@handle_errors
 def find(
     paths: Annotated[
         list[Path],
@@ -117,7 +117,7 @@ def find(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what became of each image as JSON.")
     ] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Find lesions in images, folders and data sets, and write tables, outlines and pictures.
 
@@ -141,7 +141,7 @@ def find(
         if shard is not None or as_json:
             raise OptionsError("--workers and --scheduler go without --shard and --json.")
         places = {"workers": workers, "scheduler": scheduler, "max_failures": max_failures}
-        on_cluster(paths, output, detector, places, told, console, debug=debug)
+        detect_on_cluster(paths, output, detector, places, told, console, debug=debug)
         return
     if max_failures is not None:
         raise OptionsError("--max-failures goes with --workers or --scheduler.")
@@ -155,9 +155,9 @@ def find(
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
     if report.interrupted:
-        raise typer.Exit(INTERRUPTED)
+        raise typer.Exit(EXIT_INTERRUPTED)
     if report.failed:
-        raise typer.Exit(FAILED_ITEMS)
+        raise typer.Exit(EXIT_FAILED_ITEMS)
 
 
 def _parse_shard(given: str | None) -> tuple[int, int] | None:
@@ -194,13 +194,13 @@ def _tell(outcome: Outcome, console: Console) -> None:
 
 def _count(code: str, outcome: Outcome) -> str:
     """Return class, number, and area where there is any, as in ``EX 12 (0.42 % of the field)``."""
-    from napari_fundus.results.quantification import tell_percent
+    from napari_fundus.results.quantification import format_percent
 
     number = outcome.counts[code]
     share = outcome.extent.get("classes", {}).get(code, {}).get("area_percent")
     if not number or share is None:
         return f"{code} {number}"
-    return f"{code} {number} ({tell_percent(share)} of the field)"
+    return f"{code} {number} ({format_percent(share)} of the field)"
 
 
 def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:

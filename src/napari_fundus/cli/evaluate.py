@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from napari_fundus.cli.common import (
-    FAILED_ITEMS,
-    INTERRUPTED,
-    Debug,
+    EXIT_FAILED_ITEMS,
+    EXIT_INTERRUPTED,
+    DebugOption,
     Device,
+    handle_errors,
     messages,
-    one_line_errors,
     parse_settings,
     progress_bar,
 )
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from napari_fundus.datasets import Dataset
-    from napari_fundus.evaluation import Contender, Report, Selection
+    from napari_fundus.evaluation import Candidate, Report, Selection
 
 __all__ = ["evaluate"]
 
 _STEPS = {"33": 33, "11": 11, "exact": 0}
 
 
-@one_line_errors
+@handle_errors
 def evaluate(
     path: Annotated[Path, typer.Argument(help="Folder of a data set.", show_default=False)],
     *,
@@ -126,7 +126,7 @@ def evaluate(
         bool, typer.Option("--overwrite", help="Replace the report in the folder.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Measure detectors on a data set, and write a report with figures, curves and crops.
 
@@ -136,14 +136,14 @@ def evaluate(
     """
     del debug
     from napari_fundus.datasets import open_dataset
-    from napari_fundus.evaluation import check_folder, select_samples, write_report
+    from napari_fundus.evaluation import check_report_folder, select_samples, write_report
     from napari_fundus.evaluation import evaluate as measure
     from napari_fundus.metrics import CPM_POINTS, ROC_POINTS
     from napari_fundus.runtime.preferences import cache_folder
 
-    steps = [_chosen(name, _STEPS, "--thresholds") for name in _words(thresholds)]
+    steps = [_chosen(name, _STEPS, "--thresholds") for name in _split_commas(thresholds)]
     read_at = _chosen(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
-    folder = check_folder(output, overwrite=overwrite)
+    folder = check_report_folder(output, overwrite=overwrite)
     contenders = _contenders(detectors, checkpoint, settings)
     dataset = open_dataset(path)
     selection = select_samples(
@@ -160,8 +160,8 @@ def evaluate(
             report = measure(
                 selection.samples,
                 contenders,
-                protocols=_words(protocol),
-                lesions=_words(lesions) if lesions else None,
+                protocols=_split_commas(protocol),
+                lesions=_split_commas(lesions) if lesions else None,
                 points=read_at,
                 steps=steps,
                 resamples=resamples,
@@ -175,15 +175,15 @@ def evaluate(
             files = write_report(report, folder, overwrite=overwrite, monitor=monitor.part(0.95, 1))
     except (KeyboardInterrupt, Cancelled):
         console.print("Stopped. Maps are kept: the same command goes on from here.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
     _tell(report, files[-1], console)
     if report.problems:
-        raise typer.Exit(FAILED_ITEMS)
+        raise typer.Exit(EXIT_FAILED_ITEMS)
 
 
-def _words(text: str) -> list[str]:
+def _split_commas(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -203,12 +203,12 @@ def _split(name: str | None) -> Literal["held-back", "test", "valid", "train", "
 
 def _contenders(
     given: Sequence[str], checkpoint: str | None, settings: list[str] | None
-) -> list[Contender]:
+) -> list[Candidate]:
     """Return the detectors with their options; every setting must be taken by one of them."""
-    from napari_fundus.evaluation import Contender
+    from napari_fundus.evaluation import Candidate
     from napari_fundus.plugins import get_detector
 
-    named = [word.partition("@") for words in given for word in _words(words)]
+    named = [word.partition("@") for words in given for word in _split_commas(words)]
     wanted = [(get_detector(name), weights) for name, _, weights in named]
     values = parse_settings(settings)
     if checkpoint is not None:
@@ -230,7 +230,7 @@ def _contenders(
                 unused.discard(name)
         if weights:
             chosen["checkpoint"] = weights
-        contenders.append(Contender.of(detector, chosen))
+        contenders.append(Candidate.of(detector, chosen))
     if unused:
         raise OptionsError(
             f"None of the detectors has the option {', '.join(sorted(unused))}; `napari-fundus "

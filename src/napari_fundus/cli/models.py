@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import Debug, one_line_errors
+from napari_fundus.cli.common import DebugOption, handle_errors
 
 if TYPE_CHECKING:
     from napari_fundus.checkpoints import CheckpointInfo
@@ -18,11 +18,11 @@ _SHOWN = ("aupr", "cpm", "dice", "auc", "map")
 """Metrics that the table shows, where a card has them; JSON tells all."""
 
 
-@one_line_errors
+@handle_errors
 def list_models(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole model cards.")] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """List weights: those that ship with the package, your own, and those to download.
 

@@ -10,10 +10,10 @@ import typer
 
 from napari_fundus.cli.catalogue import fields_table
 from napari_fundus.cli.common import (
-    FAILED_ITEMS,
-    Debug,
+    EXIT_FAILED_ITEMS,
+    DebugOption,
+    handle_errors,
     messages,
-    one_line_errors,
     parse_settings,
     progress_bar,
 )
@@ -32,15 +32,15 @@ def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
         return
     from rich import print as show
 
-    from napari_fundus.preprocessing import Recipe, recipe_names
+    from napari_fundus.preprocessing import Recipe, preset_descriptions
 
-    for name, text in recipe_names().items():
+    for name, text in preset_descriptions().items():
         typer.echo(f"{name}: {text}")
     show(fields_table(Recipe))
     raise typer.Exit
 
 
-@one_line_errors
+@handle_errors
 def prepare(
     paths: Annotated[
         list[Path],
@@ -72,7 +72,7 @@ def prepare(
             "--list", callback=_list_recipes, is_eager=True, help="List recipes and their fields."
         ),
     ] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Preprocess images by a recipe, and write each as a picture.
 
@@ -107,7 +107,7 @@ def prepare(
     written = len(items) - len(failures) - skipped
     console.print(f"{written} written to {output}, {skipped} done before, {len(failures)} failed.")
     if failures:
-        raise typer.Exit(FAILED_ITEMS)
+        raise typer.Exit(EXIT_FAILED_ITEMS)
 
 
 def _prepare_one(
@@ -117,7 +117,7 @@ def _prepare_one(
     from napari_fundus._version import __version__
     from napari_fundus.export import PREPROCESSED
     from napari_fundus.image import read_image
-    from napari_fundus.runtime.files import refuse_existing, write_json
+    from napari_fundus.runtime.files import raise_if_exists, write_json
 
     if item.problem:
         raise FundusError(item.problem)
@@ -130,8 +130,8 @@ def _prepare_one(
     told = _tells(about, known)
     if told and picture.is_file() and not overwrite:
         return False
-    refuse_existing(picture, overwrite=overwrite)
-    refuse_existing(about, overwrite=overwrite or told)
+    raise_if_exists(picture, overwrite=overwrite)
+    raise_if_exists(about, overwrite=overwrite or told)
     prepared = recipe.apply(image, monitor.part(0.1, 0.9))
     content = {
         "package_version": __version__,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_fundus.cli.common import (
-    INTERRUPTED,
-    Debug,
+    EXIT_INTERRUPTED,
+    DebugOption,
     Device,
+    handle_errors,
     messages,
-    one_line_errors,
     parse_settings,
     progress_bar,
     stopping,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["search"]
 
 
-@one_line_errors
+@handle_errors
 def search(
     detector: Annotated[str, typer.Argument(help="Which detector to train, such as unet.")],
     *,
@@ -62,7 +62,7 @@ def search(
     trials: Annotated[int, typer.Option("--trials", min=1, help="How many in all.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of what is proposed.")] = 0,
     device: Device = "auto",
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Search for good settings of a training (Optuna); bad trials end early.
 
@@ -73,7 +73,7 @@ def search(
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import EpochEnd
     from napari_fundus.training.search import search as run_search
-    from napari_fundus.training.search.ranges import Range
+    from napari_fundus.training.search.ranges import SearchRange
 
     found = get_detector(detector)
     wanted: dict[str, Any] = parse_settings(ranges, option="--range") or dict(found.search_ranges)
@@ -92,7 +92,7 @@ def search(
             result = run_search(
                 found.train,
                 output,
-                ranges={name: Range.parse(str(text)) for name, text in wanted.items()},
+                ranges={name: SearchRange.parse(str(text)) for name, text in wanted.items()},
                 trials=trials,
                 settings=parse_settings(settings),
                 seed=seed,
@@ -105,7 +105,7 @@ def search(
             )
         except Cancelled as error:
             console.print(str(error))
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(EXIT_INTERRUPTED) from None
     lines = [
         f"{result.trials} trials finished, {result.pruned} ended early.",
         f"best     {result.metric} {result.value:.4f}",

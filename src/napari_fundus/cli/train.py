@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_fundus.cli.common import (
-    INTERRUPTED,
-    Debug,
+    EXIT_INTERRUPTED,
+    DebugOption,
     Device,
+    handle_errors,
     messages,
-    one_line_errors,
     parse_settings,
     progress_bar,
     stopping,
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from napari_fundus.runtime.monitor import Monitor
     from napari_fundus.training import (
-        CrossValidated,
-        CrossValidation,
+        CrossValidationFinished,
+        CrossValidationSummary,
         Finished,
         FoldStarted,
         TrainingEvent,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-@one_line_errors
+@handle_errors
 def train(
     detector: Annotated[str, typer.Argument(help="Which detector to train, such as voting.")],
     *,
@@ -108,7 +108,7 @@ def train(
         bool,
         typer.Option("--json", help="Print the model card, or the folds' figures, as JSON."),
     ] = False,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Train a detector, telling first what is trained on what, then a line for each epoch.
 
@@ -118,10 +118,10 @@ def train(
     """
     del debug
     from napari_fundus.plugins import get_detector
-    from napari_fundus.training import CrossValidated, cross_validate
+    from napari_fundus.training import CrossValidationFinished, cross_validate
     from napari_fundus.training.jobs.config import Order, follow
     from napari_fundus.training.jobs.worker import serve
-    from napari_fundus.training.loop.fabric import is_helper
+    from napari_fundus.training.loop.fabric import is_secondary_rank
 
     chosen: dict[str, Any] = parse_settings(settings)
     if folds is not None and {"folds", "fold"} & chosen.keys():
@@ -131,7 +131,7 @@ def train(
             raise OptionsError("The scheme is given twice: as --scheme and with --set.")
         chosen["scheme"] = scheme
     console = messages()
-    console.quiet = is_helper()
+    console.quiet = is_secondary_rank()
     trainee = get_detector(detector)
     words = [word for word in sys.argv[1:] if word != "--events"]
     command = shlex.join(["napari-fundus", *words])
@@ -166,13 +166,13 @@ def train(
             command=command,
         )
 
-    if events and not is_helper():
+    if events and not is_secondary_rank():
         start = partial(begin, output=output, resume=resume, overwrite=overwrite)
         raise typer.Exit(serve(lambda monitor: start(monitor=monitor), output))
-    last: Finished | CrossValidated | None = None
+    last: Finished | CrossValidationFinished | None = None
     with progress_bar(console) as monitor, stopping(monitor):
         place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
-        told: Iterator[TrainingEvent | FoldStarted | CrossValidated]
+        told: Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]
         if folds is None:
             told = begin(output=output, **place)
         else:
@@ -183,8 +183,8 @@ def train(
                 last = _tell(event, console) or last
         except Cancelled as error:
             console.print(str(error))
-            raise typer.Exit(INTERRUPTED) from None
-    if isinstance(last, CrossValidated):
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if isinstance(last, CrossValidationFinished):
         _tell_folds(last.summary, output, as_json=as_json)
     elif last is not None:
         _tell_end(last, detector, as_json=as_json)
@@ -215,10 +215,16 @@ def _identity(
 
 
 def _tell(
-    event: TrainingEvent | FoldStarted | CrossValidated, console: Console
-) -> Finished | CrossValidated | None:
+    event: TrainingEvent | FoldStarted | CrossValidationFinished, console: Console
+) -> Finished | CrossValidationFinished | None:
     """Print the report and a line an epoch; return the event if it is a last one."""
-    from napari_fundus.training import CrossValidated, EpochEnd, Finished, FoldStarted, Started
+    from napari_fundus.training import (
+        CrossValidationFinished,
+        EpochEnd,
+        Finished,
+        FoldStarted,
+        Started,
+    )
 
     say = console.print
     if isinstance(event, Started):
@@ -230,20 +236,20 @@ def _tell(
         say(f"epoch {event.epoch + 1}: {figures}{' (best)' if event.improved else ''}")
     elif isinstance(event, FoldStarted):
         say(f"Fold {event.fold} of {event.folds}")
-    elif isinstance(event, Finished | CrossValidated):
+    elif isinstance(event, Finished | CrossValidationFinished):
         return event
     return None
 
 
-def _tell_folds(summary: CrossValidation, output: Path, *, as_json: bool) -> None:
-    from napari_fundus.training.search.fold_summary import SUMMARY
+def _tell_folds(summary: CrossValidationSummary, output: Path, *, as_json: bool) -> None:
+    from napari_fundus.training.search.fold_summary import SUMMARY_STEM
 
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))
         return
     typer.echo(summary.markdown())
     typer.echo(
-        f"\nWritten to {output / SUMMARY}.md and .json; weights in {output}/fold_1 and so on."
+        f"\nWritten to {output / SUMMARY_STEM}.md and .json; weights in {output}/fold_1 and so on."
     )
 
 

@@ -36,14 +36,14 @@ __all__ = [
     "Problem",
     "Sample",
     "Truth",
-    "dataset_readers",
+    "dataset_classes",
     "open_dataset",
     "split_by_group",
     "summarize",
     "write_correction",
 ]
 
-_READERS: tuple[type[Dataset], ...] = (
+_DATASET_CLASSES: tuple[type[Dataset], ...] = (
     Corrections,
     Idrid,
     Eophtha,
@@ -59,9 +59,9 @@ _READERS: tuple[type[Dataset], ...] = (
 )
 
 
-def dataset_readers() -> tuple[type[Dataset], ...]:
+def dataset_classes() -> tuple[type[Dataset], ...]:
     """Return all readers, the specific ones before that of the plain folder."""
-    return (*_READERS, FolderDataset)
+    return (*_DATASET_CLASSES, FolderDataset)
 
 
 def open_dataset(
@@ -74,7 +74,7 @@ def open_dataset(
     path
         The folder of the original distribution, one a level or two around it, or one inside it.
     name
-        Which data set it is, where the content should not decide; see :func:`dataset_readers`.
+        Which data set it is, where the content should not decide; see :func:`dataset_classes`.
     class_attribute
         For the VGG Image Annotator: the region attribute that holds the class.
 
@@ -87,14 +87,14 @@ def open_dataset(
     if not given.exists():
         raise DatasetError(f"There is no folder {given}.")
     folder = given.resolve() if given.is_dir() else given.resolve().parent
-    reader, root = _named(folder, name) if name is not None else _guessed(folder)
+    reader, root = _named(folder, name) if name is not None else _detect_dataset(folder)
     if reader is ViaDataset:
         return ViaDataset.open(root, class_attribute=class_attribute)
     return reader.open(root)
 
 
 def _named(folder: Path, name: str) -> tuple[type[Dataset], Path]:
-    readers = {reader.name: reader for reader in dataset_readers()}
+    readers = {reader.name: reader for reader in dataset_classes()}
     reader = readers.get(name.casefold())
     if reader is None:
         raise DatasetError(f"No data set is called {name!r}; there are: {', '.join(readers)}.")
@@ -104,8 +104,8 @@ def _named(folder: Path, name: str) -> tuple[type[Dataset], Path]:
     return reader, root
 
 
-def _guessed(folder: Path) -> tuple[type[Dataset], Path]:
-    found = [(r, root) for r in _READERS if (root := r.recognize(folder)) is not None]
+def _detect_dataset(folder: Path) -> tuple[type[Dataset], Path]:
+    found = [(r, root) for r in _DATASET_CLASSES if (root := r.recognize(folder)) is not None]
     here = [(reader, root) for reader, root in found if folder.is_relative_to(root)]
     if here:
         # The innermost root around the folder is what it is a part of.
@@ -122,5 +122,5 @@ def _guessed(folder: Path) -> tuple[type[Dataset], Path]:
         return outer[0]
     if FolderDataset.recognize(folder) is not None:
         return FolderDataset, folder
-    known = "\n".join(f"  {reader.title}: {reader.layout}" for reader in dataset_readers())
+    known = "\n".join(f"  {reader.title}: {reader.layout}" for reader in dataset_classes())
     raise DatasetError(f"{folder} holds no image and no data set known. Looked for:\n{known}")

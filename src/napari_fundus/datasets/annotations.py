@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.masks import read_grey, read_mask
-from napari_fundus.datasets.shapes import Circle, Shape, rasterize, stamped_objects
+from napari_fundus.datasets.shapes import Circle, Shape, objects_of_shapes, rasterize
 from napari_fundus.results.objects import LesionObject
 
 __all__ = [
     "CONFIDENCE_WEIGHTS",
-    "AgreementMap",
-    "AgreementTruth",
-    "ExpertsTruth",
+    "ConsensusMapTruth",
+    "ConsensusTruth",
     "Marking",
     "MaskTruth",
+    "MultiExpertTruth",
     "Point",
     "PointsTruth",
     "ShapesTruth",
@@ -65,7 +65,7 @@ class MaskTruth(Truth):
 class ShapesTruth(Truth):
     """Shapes drawn by one annotator; each is a lesion, touching or not."""
 
-    one_by_one: ClassVar[bool] = True
+    instance_level: ClassVar[bool] = True
     shapes: tuple[Shape, ...]
 
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -78,7 +78,7 @@ class ShapesTruth(Truth):
 
     def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
         """Return each shape as a lesion, whether it touches others or not."""
-        return stamped_objects(self.shapes, lesion, shape)
+        return objects_of_shapes(self.shapes, lesion, shape)
 
     def outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
@@ -109,7 +109,7 @@ class Point:
 class PointsTruth(Truth):
     """Points with radii: a detection hits one if it lies within the radius of its centre."""
 
-    one_by_one: ClassVar[bool] = True
+    instance_level: ClassVar[bool] = True
     points: tuple[Point, ...]
 
     @property
@@ -127,7 +127,7 @@ class PointsTruth(Truth):
 
     def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
         """Return each point as a lesion, the disc around it."""
-        return stamped_objects(self.shapes, lesion, shape)
+        return objects_of_shapes(self.shapes, lesion, shape)
 
     def outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
@@ -138,7 +138,7 @@ class PointsTruth(Truth):
 
 
 @dataclass(frozen=True)
-class AgreementTruth(Truth):
+class ConsensusTruth(Truth):
     """What several experts agree on: true where their mean confidence reaches `threshold`."""
 
     @property
@@ -161,7 +161,7 @@ class AgreementTruth(Truth):
 
 
 @dataclass(frozen=True)
-class AgreementMap(AgreementTruth):
+class ConsensusMapTruth(ConsensusTruth):
     """A grey image of the mean confidence.
 
     Attributes
@@ -208,7 +208,7 @@ class Marking:
 
 
 @dataclass(frozen=True)
-class ExpertsTruth(AgreementTruth):
+class MultiExpertTruth(ConsensusTruth):
     """The drawings of each expert, fused by their mean confidence.
 
     Attributes

@@ -29,11 +29,11 @@ class Truth(ABC):
 
     Attributes
     ----------
-    one_by_one
+    instance_level
         Whether each lesion was drawn by itself, so that touching ones are known to be two.
     """
 
-    one_by_one: ClassVar[bool] = False
+    instance_level: ClassVar[bool] = False
 
     @abstractmethod
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

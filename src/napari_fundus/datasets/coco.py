@@ -12,14 +12,14 @@ from napari_fundus.datasets.coco_shapes import CocoLesion, CocoTruth, Size, pars
 from napari_fundus.datasets.files import (
     find_root,
     folders,
-    identities,
     list_images,
     missing,
     relative,
-    split_of,
+    split_from_name,
+    unique_ids,
     walk,
 )
-from napari_fundus.datasets.json_files import ends_of, read_annotations
+from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
@@ -85,7 +85,7 @@ class CocoDataset(Dataset):
                     code: CocoTruth(tuple(drawn)) for code, drawn in reader.lesions[path].items()
                 },
             )
-            for identity, path in identities(images, root)
+            for identity, path in unique_ids(images, root)
         ]
         return cls(root, samples, reader.problems)
 
@@ -111,7 +111,7 @@ class _Reader:
         """Take all that one file tells; what cannot be understood in it is named."""
         content = _load(file)
         where = relative(file, self.root)
-        if _FOUND_BY_US in ends_of(file):
+        if _FOUND_BY_US in read_head_and_tail(file):
             message = "Found by a detector and exported by napari-fundus: no expert drew this."
             self.problems.append(Problem(where, message))
         images = self._images(file, content["images"])
@@ -158,8 +158,8 @@ class _Reader:
             sides = entry.get("height"), entry.get("width")
             sound = all(type(side) is int and side > 0 for side in sides)
             found[key] = place, cast("Size", sides) if sound else None
-            split = split_of(place.parent.name) if place.parent != self.root else None
-            if split := split or split_of(file.stem) or _split_of_folder(file, self.root):
+            split = split_from_name(place.parent.name) if place.parent != self.root else None
+            if split := split or split_from_name(file.stem) or _split_of_folder(file, self.root):
                 self.splits[place] = split
         self.problems += missing(lost, "Listed, but no such image lies in the folder.")
         return found
@@ -176,8 +176,8 @@ class _Reader:
             if (known := self._by_place.get(candidate.as_posix().casefold())) is not None:
                 return known
         named = self._by_name.get(place.name.casefold(), [])
-        part = split_of(file.stem)
-        fitting = [path for path in named if part and split_of(path.parent.name) == part]
+        part = split_from_name(file.stem)
+        fitting = [path for path in named if part and split_from_name(path.parent.name) == part]
         for choice in (fitting, named):
             if len(choice) == 1:
                 return choice[0]
@@ -196,11 +196,13 @@ def _root(folder: Path, *, exports: bool) -> Path | None:
 def _files(root: Path, *, exports: bool) -> Iterator[Path]:
     """Yield the files of annotations of a root; those that we export, or all others."""
     parts = (
-        f for f in folders(root) if f.name.casefold().startswith("annotation") or split_of(f.name)
+        f
+        for f in folders(root)
+        if f.name.casefold().startswith("annotation") or split_from_name(f.name)
     )
     for folder in (root, *parts):
         for path in walk(folder, depth=0):
-            ends = ends_of(path)
+            ends = read_head_and_tail(path)
             if _looks_like_coco(ends) and (_FOUND_BY_US in ends) == exports:
                 yield path
 
@@ -251,4 +253,4 @@ def _classes(categories: Any) -> dict[str, str]:
 
 
 def _split_of_folder(file: Path, root: Path) -> str | None:
-    return split_of(file.parent.name) if file.parent != root else None
+    return split_from_name(file.parent.name) if file.parent != root else None

@@ -13,8 +13,8 @@ from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.files import parse_number
 from napari_fundus.datasets.shapes import Polygon, Rectangle, Shape
 from napari_fundus.errors import DatasetError
-from napari_fundus.results.objects import LesionObject, trimmed
-from napari_fundus.results.rle import decode_runs
+from napari_fundus.results.objects import LesionObject, trim_box
+from napari_fundus.results.rle import decode_rle
 
 __all__ = ["CocoLesion", "CocoTruth", "Size", "parse_lesion_shape"]
 
@@ -74,7 +74,7 @@ class CocoLesion:
 
     def _of_runs(self, lesion: str, shape: Size) -> LesionObject | None:
         try:
-            found = decode_runs(self.runs, shape)
+            found = decode_rle(self.runs, shape)
         except ValueError as error:
             raise DatasetError(
                 f"A mask cannot be read: {error}. Export the annotations again."
@@ -86,7 +86,7 @@ class CocoLesion:
 class CocoTruth(Truth):
     """The annotations of one class in one image; each is a lesion, touching others or not."""
 
-    one_by_one: ClassVar[bool] = True
+    instance_level: ClassVar[bool] = True
     lesions: tuple[CocoLesion, ...]
 
     def mask(self, shape: Size) -> npt.NDArray[np.bool_]:
@@ -101,7 +101,7 @@ class CocoTruth(Truth):
     def objects(self, lesion: str, shape: Size) -> list[LesionObject]:
         """Return each annotation as a lesion, with score 1."""
         drawn = (item.object(lesion, shape) for item in self.lesions)
-        return [kept for found in drawn if found and (kept := trimmed(found)) is not None]
+        return [kept for found in drawn if found and (kept := trim_box(found)) is not None]
 
     def count(self, shape: Size) -> int:
         """Return the number of lesions within the image."""

@@ -45,7 +45,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.runtime.files import write_json
 
 __all__ = [
-    "MARKER",
+    "CORRECTIONS_MARKER",
     "SCHEMA_VERSION",
     "Correction",
     "Corrections",
@@ -55,7 +55,7 @@ __all__ = [
     "write_correction",
 ]
 
-MARKER = "napari-fundus-corrections.json"
+CORRECTIONS_MARKER = "napari-fundus-corrections.json"
 """File that tells a folder of corrections."""
 
 SCHEMA_VERSION = 1
@@ -248,12 +248,14 @@ class Corrections(Dataset):
 
     name = "corrections"
     title = "Corrections made in napari-fundus"
-    layout = f"a file {MARKER}"
+    layout = f"a file {CORRECTIONS_MARKER}"
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root of this data set if `folder` is one, or lies inside one; else None."""
-        return find_root(folder, lambda f: child(f, MARKER) is not None, layout=_ENTRY.pattern)
+        return find_root(
+            folder, lambda f: child(f, CORRECTIONS_MARKER) is not None, layout=_ENTRY.pattern
+        )
 
     @classmethod
     def open(cls, root: Path) -> Corrections:
@@ -305,7 +307,7 @@ def _samples(place: Path, record: Correction) -> list[Sample]:
 
 def _begin(root: Path) -> None:
     """Make the folder, or refuse one that holds something else."""
-    if child(root, MARKER) is not None:
+    if child(root, CORRECTIONS_MARKER) is not None:
         return
     if root.exists() and next(walk(root, depth=1), None) is not None:
         raise DatasetError(
@@ -313,7 +315,7 @@ def _begin(root: Path) -> None:
             "some already."
         )
     content = {"content": "Lesions corrected in napari-fundus", "schema_version": SCHEMA_VERSION}
-    write_json(root / MARKER, content)
+    write_json(root / CORRECTIONS_MARKER, content)
 
 
 def _place(root: Path, image: FundusImage) -> Path:

@@ -7,13 +7,13 @@ from pathlib import Path
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
-    find_child,
     find_root,
+    find_subfolder,
     folders,
     images_by_stem,
     missing,
     relative,
-    split_of,
+    split_from_name,
 )
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
@@ -22,15 +22,15 @@ __all__ = ["Ddr"]
 
 
 def _labels(split: Path) -> Path | None:
-    return find_child(split, r"^(segmentation[ _]?)?labels?$")
+    return find_subfolder(split, r"^(segmentation[ _]?)?labels?$")
 
 
 def _is_split(folder: Path) -> bool:
     labels = _labels(folder)
     return (
-        split_of(folder.name) is not None
+        split_from_name(folder.name) is not None
         and labels is not None
-        and find_child(folder, r"^images?$") is not None
+        and find_subfolder(folder, r"^images?$") is not None
         and any(parse_lesion(sub.name) in DR_LESIONS for sub in folders(labels))
     )
 
@@ -62,7 +62,7 @@ class Ddr(Dataset):
     @classmethod
     def open(cls, root: Path) -> Ddr:
         """Read the lists and annotations below `root`, but no image."""
-        splits = {split_of(sub.name): sub for sub in folders(root) if _is_split(sub)}
+        splits = {split_from_name(sub.name): sub for sub in folders(root) if _is_split(sub)}
         if not splits:
             raise DatasetError(f"{root} is not DDR; looked for {cls.layout}.")
         samples: list[Sample] = []
@@ -79,7 +79,7 @@ class Ddr(Dataset):
 
 def _read_split(folder: Path, split: str, root: Path) -> tuple[list[Sample], list[Problem]]:
     problems: list[Problem] = []
-    images = images_by_stem(find_child(folder, r"^images?$"))
+    images = images_by_stem(find_subfolder(folder, r"^images?$"))
     labels = _labels(folder) or folder
     masks: dict[Lesion, dict[str, Path]] = {}
     for sub in folders(labels):

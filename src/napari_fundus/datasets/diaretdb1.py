@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from napari_fundus.datasets.annotations import AgreementMap, ExpertsTruth
+from napari_fundus.datasets.annotations import ConsensusMapTruth, MultiExpertTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
-from napari_fundus.datasets.diaretdb1_xml import Drawing, read_drawing, settle_angles
+from napari_fundus.datasets.diaretdb1_xml import Drawing, read_drawing, resolve_angle_sign
 from napari_fundus.datasets.files import (
     child,
     find_root,
@@ -89,7 +89,9 @@ class Diaretdb1Maps(Dataset):
         samples = []
         for stem, image in sorted(images.items()):
             truths: dict[str, Truth] = {
-                code: AgreementMap(files[stem]) for code, files in maps.items() if stem in files
+                code: ConsensusMapTruth(files[stem])
+                for code, files in maps.items()
+                if stem in files
             }
             samples.append(
                 Sample(
@@ -185,7 +187,9 @@ class Diaretdb1Drawings(Dataset):
                 problems.append(Problem(relative(images[stem], root), message))
         lost = (relative(f, root) for s in files.keys() - images.keys() for f in files[s].values())
         problems += missing(lost, "The image of this annotation is missing.")
-        settle_angles([drawing for experts in drawings.values() for drawing in experts.values()])
+        resolve_angle_sign(
+            [drawing for experts in drawings.values() for drawing in experts.values()]
+        )
         samples = [
             _sample(images[stem], splits.get(stem), drawings[stem]) for stem in sorted(images)
         ]
@@ -253,7 +257,7 @@ def _sample(image: Path, split: str | None, drawings: Mapping[str, Drawing]) -> 
     for code in _classes(drawings.values()):
         experts = {name: drawing.of_class(code) for name, drawing in drawings.items()}
         if code in DR_LESIONS or all(experts.values()):
-            truths[code] = ExpertsTruth(experts)
+            truths[code] = MultiExpertTruth(experts)
             annotated.add(code)
     return Sample(image.stem, image, split=split, annotated=frozenset(annotated), truths=truths)
 

@@ -12,7 +12,7 @@ from napari_fundus.datasets.files import parse_number, read_xml
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Shape
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["Drawing", "read_drawing", "settle_angles"]
+__all__ = ["Drawing", "read_drawing", "resolve_angle_sign"]
 
 
 @dataclass
@@ -127,7 +127,7 @@ def _radii(region: ET.Element) -> tuple[float, float] | None:
     return x, y
 
 
-def settle_angles(drawings: Sequence[Drawing]) -> None:
+def resolve_angle_sign(drawings: Sequence[Drawing]) -> None:
     """Decide which way the angles of ellipses turn, by the points that experts set in them.
 
     The documentation leaves it open. Counter-clockwise on the screen is taken, unless more of the

@@ -11,14 +11,14 @@ from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     child,
-    find_parts,
+    find_folders,
     find_root,
     folders,
     list_images,
     missing,
     relative,
 )
-from napari_fundus.datasets.groups import equal_files, join
+from napari_fundus.datasets.groups import find_duplicate_files, join
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 
@@ -78,7 +78,7 @@ class Eophtha(Dataset):
         problems: list[Problem] = []
         entries: list[_Entry] = []
         sets: dict[Lesion, Path] = {}
-        for part in find_parts(root, lambda folder: _code(folder) is not None, depth=4):
+        for part in find_folders(root, lambda folder: _code(folder) is not None, depth=4):
             code = _code(part)
             if code is None or code in sets:
                 message = f"A second copy of the {code} set; it is left out."
@@ -135,7 +135,7 @@ def _merge(entries: Iterable[_Entry]) -> list[Sample]:
     """Make one sample of equal files, and groups of examinations and equal files."""
     listed = list(entries)
     by_path = {entry.sample.image_path: entry for entry in listed}
-    copies = equal_files(by_path)
+    copies = find_duplicate_files(by_path)
     exams = [[f"exam {by_path[path].exam}" for path in group] for group in copies]
     group_of = join([*exams, *([f"exam {entry.exam}"] for entry in listed)])
     dropped: set[Path] = set()

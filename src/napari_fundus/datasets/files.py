@@ -19,11 +19,10 @@ from napari_fundus.image import IMAGE_SUFFIXES
 
 __all__ = [
     "child",
-    "find_child",
-    "find_parts",
+    "find_folders",
     "find_root",
+    "find_subfolder",
     "folders",
-    "identities",
     "images_by_stem",
     "list_images",
     "missing",
@@ -31,8 +30,9 @@ __all__ = [
     "read_table",
     "read_xml",
     "relative",
-    "split_of",
+    "split_from_name",
     "table_header",
+    "unique_ids",
     "walk",
 ]
 
@@ -60,7 +60,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _leads_back(entry: os.DirEntry[str]) -> bool:
+def _is_link_cycle(entry: os.DirEntry[str]) -> bool:
     """Tell a symbolic link to a folder that it lies in: following it would find all twice."""
     path = Path(entry.path)
     return entry.is_symlink() and path.resolve() in path.absolute().parents
@@ -82,7 +82,7 @@ def child(folder: Path, *names: str) -> Path | None:
     return folder
 
 
-def find_child(folder: Path, pattern: str) -> Path | None:
+def find_subfolder(folder: Path, pattern: str) -> Path | None:
     """Return the first sub-folder in whose name the regular expression is found, in any case."""
     return next((f for f in folders(folder) if re.search(pattern, f.name, re.IGNORECASE)), None)
 
@@ -92,7 +92,7 @@ def walk(folder: Path, *, depth: int = 4) -> Iterator[Path]:
     for entry in _entries(folder):
         if entry.is_file():
             yield Path(entry.path)
-        elif depth > 0 and entry.is_dir() and not _leads_back(entry):
+        elif depth > 0 and entry.is_dir() and not _is_link_cycle(entry):
             yield from walk(Path(entry.path), depth=depth - 1)
 
 
@@ -101,7 +101,7 @@ def list_images(folder: Path, *, depth: int = 0) -> list[Path]:
     return [f for f in walk(folder, depth=depth) if f.suffix.casefold() in IMAGE_SUFFIXES]
 
 
-def identities(images: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
+def unique_ids(images: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
     """Return a unique name for each image: its place without suffix, or with it where needed."""
     places = [(path.relative_to(root), path) for path in images]
     count: defaultdict[str, int] = defaultdict(int)
@@ -153,26 +153,26 @@ def find_root(
         around = around.parent
         if is_root(around):
             return around
-    inside = find_parts(folder, is_root, depth=below)
+    inside = find_folders(folder, is_root, depth=below)
     return inside[0] if inside else None
 
 
-def find_parts(folder: Path, is_part: Callable[[Path], bool], *, depth: int = 2) -> list[Path]:
+def find_folders(folder: Path, is_part: Callable[[Path], bool], *, depth: int = 2) -> list[Path]:
     """Return the folders that fulfil a condition, down to `depth` levels, none inside another."""
     if is_part(folder):
         return [folder]
     if depth == 0:
         return []
-    return [part for sub in folders(folder) for part in find_parts(sub, is_part, depth=depth - 1)]
+    return [part for sub in folders(folder) for part in find_folders(sub, is_part, depth=depth - 1)]
 
 
-def split_of(name: str) -> str | None:
+def split_from_name(name: str) -> str | None:
     """Return the split that a folder or file name speaks of.
 
     Examples
     --------
-    >>> split_of("a. Training Set"), split_of("b. Testing Set"), split_of("images")
-    ('train', 'test', None)
+    >>> split_from_name("a. Training Set"), split_from_name("b. Testing Set"),
+    split_from_name("images") ('train', 'test', None)
     """
     words = re.findall(r"[a-z]+", name.casefold())
     return next((s for stem, s in _SPLITS if any(word.startswith(stem) for word in words)), None)

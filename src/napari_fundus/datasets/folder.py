@@ -10,12 +10,19 @@ from pathlib import Path
 
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
-from napari_fundus.datasets.files import identities, list_images, missing, relative, split_of, walk
+from napari_fundus.datasets.files import (
+    list_images,
+    missing,
+    relative,
+    split_from_name,
+    unique_ids,
+    walk,
+)
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion
 
-__all__ = ["FolderDataset", "samples_among"]
+__all__ = ["FolderDataset", "samples_from_files"]
 
 _DEPTH = 6
 
@@ -68,12 +75,12 @@ class FolderDataset(Dataset):
                 annotated=frozenset(truths[path]),
                 truths=truths[path],
             )
-            for identity, path in identities(images, root)
+            for identity, path in unique_ids(images, root)
         ]
         return cls(root, samples, problems)
 
 
-def samples_among(files: Iterable[Path], root: Path) -> list[Sample]:
+def samples_from_files(files: Iterable[Path], root: Path) -> list[Sample]:
     """Return the photographs among image files below `root`, each with the masks among them."""
     images, masks = _sort(files, root)
     truths = _assign(images, masks, root, [])
@@ -166,4 +173,4 @@ def _common(first: Path, second: Path) -> int:
 
 def _split(path: Path, root: Path) -> str | None:
     parts = path.relative_to(root).parts[:-1]
-    return next((split for part in parts if (split := split_of(part)) is not None), None)
+    return next((split for part in parts if (split := split_from_name(part)) is not None), None)

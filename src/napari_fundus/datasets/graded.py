@@ -13,7 +13,7 @@ from napari_fundus.datasets.files import (
     find_root,
     list_images,
     relative,
-    split_of,
+    split_from_name,
     table_header,
     walk,
 )
@@ -75,7 +75,7 @@ class GradedDataset(Dataset):
         samples: dict[str, Sample] = {}
         taken: set[Path] = set()
         for table in tables:
-            split = split_of(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", table.stem))
+            split = split_from_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", table.stem))
             images = _images_of(everything, split, alone=len(tables) == 1)
             if not images:
                 problems.append(
@@ -107,7 +107,7 @@ def _images_of(everything: list[Path], split: str | None, *, alone: bool) -> dic
     """
     found: dict[str, Path] = {}
     for path in everything:
-        of_folder = split_of(path.parent.name)
+        of_folder = split_from_name(path.parent.name)
         undivided = of_folder is None and split in (None, "train")
         if of_folder == split or undivided or (alone and None in (of_folder, split)):
             found.setdefault(path.stem.casefold(), path)

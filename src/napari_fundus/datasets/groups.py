@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["equal_files", "join", "read_groups"]
+__all__ = ["find_duplicate_files", "join", "read_groups"]
 
 H = TypeVar("H", bound=Hashable)
 
@@ -50,7 +50,7 @@ def read_groups(path: Path) -> dict[str, str]:
     return join(group for group in members if group)
 
 
-def equal_files(paths: Iterable[Path]) -> list[list[Path]]:
+def find_duplicate_files(paths: Iterable[Path]) -> list[list[Path]]:
     """Return the groups of files with the same content; only files of equal size are read."""
     by_size: defaultdict[int, list[Path]] = defaultdict(list)
     for path in paths:

@@ -12,16 +12,16 @@ from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     child,
-    find_child,
-    find_parts,
+    find_folders,
     find_root,
+    find_subfolder,
     folders,
     images_by_stem,
     missing,
     parse_number,
     read_table,
     relative,
-    split_of,
+    split_from_name,
     walk,
 )
 from napari_fundus.datasets.grades import read_grades
@@ -43,7 +43,7 @@ _FOLDER_OF = {"train": "a. Training Set", "test": "b. Testing Set"}
 
 
 def _truth_folder(part: Path) -> Path | None:
-    return find_child(part, r"ground\s*truths?")
+    return find_subfolder(part, r"ground\s*truths?")
 
 
 def _kind(folder: Path) -> str | None:
@@ -52,7 +52,7 @@ def _kind(folder: Path) -> str | None:
     if truths is not None:
         if "segmentation" in truths.name.casefold():
             return "segmentation"
-        if find_child(truths, r"(optic disc|fovea) cent"):
+        if find_subfolder(truths, r"(optic disc|fovea) cent"):
             return "localization"
         if any(re.search(r"grading.*\.csv$", f.name, re.IGNORECASE) for f in walk(truths, depth=0)):
             return "grading"
@@ -60,7 +60,7 @@ def _kind(folder: Path) -> str | None:
     named = re.fullmatch(
         r"[abc][. _-]*(segmentation|disease grading|localization)", folder.name, re.IGNORECASE
     )
-    if named is None or (truths is None and find_child(folder, _IMAGES) is None):
+    if named is None or (truths is None and find_subfolder(folder, _IMAGES) is None):
         return None
     return named[1].casefold().split()[-1]
 
@@ -70,7 +70,7 @@ def _is_root(folder: Path) -> bool:
 
 
 @dataclass
-class _Reading:
+class _ReaderState:
     """What has been read so far."""
 
     root: Path
@@ -110,9 +110,9 @@ class Idrid(Dataset):
     @classmethod
     def open(cls, root: Path) -> Idrid:
         """Read the lists and annotations below `root`, but no image."""
-        reading = _Reading(root)
+        reading = _ReaderState(root)
         parts: dict[str, Path] = {}
-        for part in find_parts(root, lambda folder: _kind(folder) is not None, depth=2):
+        for part in find_folders(root, lambda folder: _kind(folder) is not None, depth=2):
             kind = _kind(part) or ""
             if kind in parts:
                 reading.lack(part, f"A second copy of the {kind} part; it is left out.")
@@ -131,13 +131,13 @@ class Idrid(Dataset):
 
 
 def _split_folders(
-    reading: _Reading, parent: Path | None, part: Path, *, what: str
+    reading: _ReaderState, parent: Path | None, part: Path, *, what: str
 ) -> dict[str, Path]:
     """Return the folders of the training and testing sets, and report which is missing."""
     if parent is None:
         reading.lack(part / what, f"The folder is missing: {part.name} has no images.")
         return {}
-    found = {split_of(sub.name) or "": sub for sub in folders(parent)}
+    found = {split_from_name(sub.name) or "": sub for sub in folders(parent)}
     for split in _SPLITS:
         if split not in found:
             reading.lack(parent / _FOLDER_OF[split], "The folder is missing.")
@@ -150,11 +150,11 @@ def _sample_id(kind: str, split: str, stem: str) -> str:
     )
 
 
-def _read_segmentation(reading: _Reading, part: Path) -> None:
-    images = _split_folders(reading, find_child(part, _IMAGES), part, what="1. Original Images")
+def _read_segmentation(reading: _ReaderState, part: Path) -> None:
+    images = _split_folders(reading, find_subfolder(part, _IMAGES), part, what="1. Original Images")
     truths = _truth_folder(part)
     for split in _SPLITS:
-        truth = next((f for f in folders(truths or part) if split_of(f.name) == split), None)
+        truth = next((f for f in folders(truths or part) if split_from_name(f.name) == split), None)
         if split not in images and truth is None:
             continue
         if truth is None:
@@ -166,7 +166,7 @@ def _read_segmentation(reading: _Reading, part: Path) -> None:
         _add_segmented(reading, images_by_stem(images.get(split)), masks, split)
 
 
-def _class_masks(reading: _Reading, truth: Path) -> dict[Lesion, dict[str, Path]]:
+def _class_masks(reading: _ReaderState, truth: Path) -> dict[Lesion, dict[str, Path]]:
     """Return, for each class with a folder, the stem of an image to its mask."""
     found: dict[Lesion, dict[str, Path]] = {}
     for sub in folders(truth):
@@ -186,7 +186,7 @@ def _class_masks(reading: _Reading, truth: Path) -> dict[Lesion, dict[str, Path]
 
 
 def _add_segmented(
-    reading: _Reading,
+    reading: _ReaderState,
     images: Mapping[str, Path],
     masks: Mapping[Lesion, Mapping[str, Path]],
     split: str,
@@ -210,11 +210,13 @@ def _add_segmented(
 
 def _tables_by_split(folder: Path) -> dict[str, Path]:
     tables = [f for f in walk(folder, depth=1) if f.suffix.casefold() == ".csv"]
-    return {split: table for table in tables if (split := split_of(table.stem)) is not None}
+    return {split: table for table in tables if (split := split_from_name(table.stem)) is not None}
 
 
-def _read_grading(reading: _Reading, part: Path) -> None:
-    folders_of = _split_folders(reading, find_child(part, _IMAGES), part, what="1. Original Images")
+def _read_grading(reading: _ReaderState, part: Path) -> None:
+    folders_of = _split_folders(
+        reading, find_subfolder(part, _IMAGES), part, what="1. Original Images"
+    )
     truths = _truth_folder(part) or part
     tables = _tables_by_split(truths)
     for split in _SPLITS:
@@ -235,10 +237,10 @@ def _read_grading(reading: _Reading, part: Path) -> None:
             )
 
 
-def _read_localization(reading: _Reading, part: Path, *, own: bool) -> None:
+def _read_localization(reading: _ReaderState, part: Path, *, own: bool) -> None:
     """Attach the centres of part C to part B's samples, or make samples of its `own` images."""
     kind = "localization" if own else "grading"
-    parent = find_child(part, _IMAGES)
+    parent = find_subfolder(part, _IMAGES)
     if own:
         folders_of = _split_folders(reading, parent, part, what="1. Original Images")
         for split, images in folders_of.items():
@@ -247,7 +249,7 @@ def _read_localization(reading: _Reading, part: Path, *, own: bool) -> None:
                 reading.samples[identity] = Sample(identity, image, split=split)
     truths = _truth_folder(part) or part
     for code, pattern in ((Lesion.OD, "optic disc"), (Lesion.FOVEA, "fovea")):
-        folder = find_child(truths, pattern)
+        folder = find_subfolder(truths, pattern)
         if folder is None:
             reading.lack(truths, f"The folder of {pattern} centres is missing.")
             continue
@@ -256,11 +258,13 @@ def _read_localization(reading: _Reading, part: Path, *, own: bool) -> None:
                 _attach_centres(reading, table, code, kind=kind, split=split)
 
 
-def _of_kind(reading: _Reading, kind: str) -> Iterable[Sample]:
+def _of_kind(reading: _ReaderState, kind: str) -> Iterable[Sample]:
     return (s for s in reading.samples.values() if s.id.startswith(f"{kind}/"))
 
 
-def _attach_centres(reading: _Reading, table: Path, code: Lesion, *, kind: str, split: str) -> None:
+def _attach_centres(
+    reading: _ReaderState, table: Path, code: Lesion, *, kind: str, split: str
+) -> None:
     by_stem = {s.image_path.stem.casefold(): s for s in _of_kind(reading, kind) if s.split == split}
     centres: dict[str, tuple[float, float]] = {}
     lost = []

@@ -8,16 +8,16 @@ from typing import Any
 from napari_fundus.errors import DatasetError
 from napari_fundus.runtime.files import read_json
 
-__all__ = ["ends_of", "read_annotations"]
+__all__ = ["read_annotations", "read_head_and_tail"]
 
-_GLANCE = 1 << 16
+_SNIFF_BYTES = 1 << 16
 """Bytes at either end of a JSON file that are looked through for a format's words."""
 
 _MOST = 256 << 20
 """Bytes of a file of annotations; those of the largest fundus sets have a tenth of it."""
 
 
-def ends_of(path: Path) -> bytes:
+def read_head_and_tail(path: Path) -> bytes:
     """Return the first and the last 64 KiB of a JSON object; nothing of what is none.
 
     Files of annotations may be long: their format is told without reading them.
@@ -26,10 +26,10 @@ def ends_of(path: Path) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
-            first = file.read(_GLANCE)
+            first = file.read(_SNIFF_BYTES)
             size = file.seek(0, 2)
-            file.seek(max(size - _GLANCE, len(first)))
-            ends = first + file.read(_GLANCE)
+            file.seek(max(size - _SNIFF_BYTES, len(first)))
+            ends = first + file.read(_SNIFF_BYTES)
     except OSError:
         return b""
     return ends if ends.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else b""

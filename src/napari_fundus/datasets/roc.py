@@ -15,7 +15,7 @@ from napari_fundus.datasets.files import (
     parse_number,
     read_xml,
     relative,
-    split_of,
+    split_from_name,
     walk,
 )
 from napari_fundus.datasets.grades import image_stem
@@ -72,7 +72,7 @@ class Roc(Dataset):
             stem = image.stem.casefold()
             if named is None and stem not in listed:
                 continue
-            split = split_of(image.stem) or split_of(image.parent.name)
+            split = split_from_name(image.stem) or split_from_name(image.parent.name)
             annotated = frozenset(code for code, of_class in points.items() if stem in of_class)
             if split == "train" and not annotated:
                 unlisted.append(relative(image, root))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.results.objects import LesionObject, trim_box
 
 __all__ = [
     "Circle",
@@ -19,9 +19,9 @@ __all__ = [
     "Polyline",
     "Rectangle",
     "Shape",
-    "Stamp",
+    "WindowMask",
+    "objects_of_shapes",
     "rasterize",
-    "stamped_objects",
 ]
 
 _FAR = 16_000
@@ -29,7 +29,7 @@ _FAR = 16_000
 
 
 @dataclass(frozen=True, eq=False)
-class Stamp:
+class WindowMask:
     """The pixels of a shape within an image.
 
     Attributes
@@ -65,7 +65,7 @@ class Shape(ABC):
     ) -> npt.NDArray[np.bool_]:
         """Tell which points lie inside; `x` is a row, `y` a column, to be broadcast."""
 
-    def stamp(self, shape: tuple[int, int]) -> Stamp | None:
+    def stamp(self, shape: tuple[int, int]) -> WindowMask | None:
         """Return the pixels covered in an image of `shape` (height, width), or None outside it.
 
         A shape too small to hold the centre of a pixel covers the one nearest to its anchor.
@@ -79,10 +79,10 @@ class Shape(ABC):
             y = np.arange(row0, row1 + 1, dtype=np.float64)[:, np.newaxis]
             inside = self._inside(x, y)
             if inside.any():
-                return Stamp(slice(row0, row1 + 1), slice(col0, col1 + 1), inside)
+                return WindowMask(slice(row0, row1 + 1), slice(col0, col1 + 1), inside)
         col, row = (math.floor(value + 0.5) for value in self.anchor)
         if 0 <= row < height and 0 <= col < width:
-            return Stamp(slice(row, row + 1), slice(col, col + 1), np.ones((1, 1), np.bool_))
+            return WindowMask(slice(row, row + 1), slice(col, col + 1), np.ones((1, 1), np.bool_))
         return None
 
 
@@ -235,7 +235,7 @@ def rasterize(shapes: Iterable[Shape], shape: tuple[int, int]) -> npt.NDArray[np
     return mask
 
 
-def stamped_objects(
+def objects_of_shapes(
     shapes: Iterable[Shape], lesion: str, shape: tuple[int, int]
 ) -> list[LesionObject]:
     """Return each of `shapes` in an image of `shape` (height, width) as a lesion with score 1."""
@@ -245,6 +245,6 @@ def stamped_objects(
         if stamp is None:
             continue
         drawn = LesionObject(str(lesion), 1.0, stamp.rows.start, stamp.cols.start, stamp.inside)
-        if (kept := trimmed(drawn)) is not None:
+        if (kept := trim_box(drawn)) is not None:
             found.append(kept)
     return found

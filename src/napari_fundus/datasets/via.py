@@ -18,7 +18,7 @@ from napari_fundus.datasets.files import (
     missing,
     parse_number,
     relative,
-    split_of,
+    split_from_name,
 )
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Polyline, Rectangle, Shape
 from napari_fundus.datasets.via_files import read_via, via_files
@@ -91,7 +91,7 @@ class ViaDataset(Dataset):
             Sample(
                 path.relative_to(root).with_suffix("").as_posix(),
                 path,
-                split=split_of(path.parent.name) if path.parent != root else None,
+                split=split_from_name(path.parent.name) if path.parent != root else None,
                 annotated=classes if path in reader.listed else frozenset(),
                 truths=truths.get(path, {}),
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.datasets.files import read_table, table_header, walk
-from napari_fundus.datasets.json_files import ends_of, read_annotations
+from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
 from napari_fundus.errors import DatasetError
 
 __all__ = ["ViaRegion", "read_via", "via_files"]
@@ -51,7 +51,7 @@ def _is_table(path: Path) -> bool:
 
 def _is_json(path: Path) -> bool:
     """Tell by the words of a project, or of an export: an object of images with their regions."""
-    ends = ends_of(path)
+    ends = read_head_and_tail(path)
     export = (b'"filename"', b'"regions"', b'"file_attributes"')
     return f'"{_PROJECT}"'.encode() in ends or all(word in ends for word in export)
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
-from napari_fundus.evaluation.candidate import Contender
+from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.case import Case, Match, as_healthy, is_healthy
-from napari_fundus.evaluation.dataset_curves import SetCurves, read_curves
+from napari_fundus.evaluation.dataset_curves import DatasetCurves, read_curves
 from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.evaluation.protocols import PROTOCOLS
 from napari_fundus.evaluation.published import PUBLISHED, Published
 from napari_fundus.evaluation.results import SCHEMA_VERSION, ImageRecord, Report, Source, Trial
 from napari_fundus.evaluation.run import evaluate
 from napari_fundus.evaluation.selection import SPLITS, Selection, select_samples
-from napari_fundus.evaluation.write_report import check_folder, write_report
+from napari_fundus.evaluation.write_report import check_report_folder, write_report
 from napari_fundus.metrics.pixels import PixelHistogram
 
 __all__ = [
@@ -25,8 +31,10 @@ __all__ = [
     "SPLITS",
     "Agreement",
     "Assessment",
+    "Candidate",
     "Case",
-    "Contender",
+    "DatasetCurves",
+    "EvaluationProtocol",
     "Figure",
     "Figures",
     "ImageRecord",
@@ -36,15 +44,13 @@ __all__ = [
     "PixelHistogram",
     "Published",
     "Report",
-    "ReportCounter",
     "Selection",
-    "SetCurves",
     "Settings",
     "Source",
     "Trial",
     "as_healthy",
     "assess",
-    "check_folder",
+    "check_report_folder",
     "compare",
     "evaluate",
     "is_healthy",

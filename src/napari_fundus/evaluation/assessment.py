@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge_detections
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_detections
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import empty_instances
 
@@ -57,7 +57,7 @@ class Assessment:
     @classmethod
     def of(
         cls,
-        judgements: Sequence[Judgement],
+        judgements: Sequence[ClassMatch],
         *,
         title: str,
         thresholds: Mapping[str, float],
@@ -151,7 +151,7 @@ def assess(detections: Detections, masks: Mapping[str, npt.NDArray[Any]]) -> Ass
     for code in codes:
         probability = detections.probability[code]
         truth = TrueLesions.of(code, masks[code], probability=probability)
-        judgements.append(judge_detections(detections, truth))
+        judgements.append(match_detections(detections, truth))
         areas[code] = image_aupr(probability, truth)
     ran = detections.provenance
     return Assessment.of(
@@ -171,7 +171,7 @@ def image_aupr(probability: npt.NDArray[np.float32], truth: TrueLesions) -> floa
     return PixelHistogram((33,)).add(probability, truth.labels > 0)
 
 
-def _row(judgement: Judgement, aupr: float) -> dict[str, Any]:
+def _row(judgement: ClassMatch, aupr: float) -> dict[str, Any]:
     lesions, pixels = judgement.lesions, judgement.pixels
     return {
         "lesion": judgement.lesion,

@@ -11,11 +11,11 @@ from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.errors import OptionsError
 
-__all__ = ["Contender", "named_apart"]
+__all__ = ["Candidate", "with_unique_labels"]
 
 
 @dataclass(frozen=True, eq=False)
-class Contender:
+class Candidate:
     """One column of the comparison.
 
     Attributes
@@ -39,7 +39,7 @@ class Contender:
     @classmethod
     def of(
         cls, detector: Detector, options: DetectorOptions | Mapping[str, Any] | None = None
-    ) -> Contender:
+    ) -> Candidate:
         """Return a contender, after checking its options and weights.
 
         Raises
@@ -88,7 +88,7 @@ def _named(names: Sequence[str], samples: Sequence[Sample], card: ModelCard) -> 
     return {s.id for s in samples if s.id.rpartition("/")[2] in last}
 
 
-def named_apart(contenders: Sequence[Contender]) -> list[Contender]:
+def with_unique_labels(contenders: Sequence[Candidate]) -> list[Candidate]:
     """Return the contenders with labels that differ: the weights' name, then a number.
 
     Raises

@@ -19,7 +19,7 @@ from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap, pixel_overlap
 from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.objects import LesionObject, objects_within
+from napari_fundus.results.objects import LesionObject, clip_objects
 
 __all__ = ["Case", "Match", "as_healthy", "is_healthy"]
 
@@ -155,7 +155,7 @@ class Case:
         if lesion not in self._objects:
             drawn = self.sample.objects(lesion, self.shape)
             region = self.region
-            self._objects[lesion] = drawn if region is None else [*objects_within(drawn, region)]
+            self._objects[lesion] = drawn if region is None else [*clip_objects(drawn, region)]
         return self._objects[lesion]
 
     @cached_property
@@ -179,7 +179,7 @@ class Case:
             detections,
             probability=_cut(detections.probability, region),
             heatmap=_cut(detections.heatmap, region),
-            objects=objects_within(detections.objects, region),
+            objects=clip_objects(detections.objects, region),
             field_of_view=region if field is None else field & region,
         )
 

@@ -16,7 +16,7 @@ from napari_fundus.metrics.classification import (
     PUBLISHED_SPECIFICITY,
     BinaryScores,
 )
-from napari_fundus.metrics.confusion import Confusion
+from napari_fundus.metrics.confusion import ConfusionMatrix
 from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION, Rule, WeakLocalization
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def plot_roc(
 
 
 def plot_confusion(
-    confusion: Confusion, *, names: Sequence[str] | None = None, title: str = "Grades"
+    confusion: ConfusionMatrix, *, names: Sequence[str] | None = None, title: str = "Grades"
 ) -> Figure:
     """Return the table of true and given classes, shaded by the share of each true class.
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["crop_classes", "plot_crops"]
+__all__ = ["classes_with_crops", "plot_crops"]
 
 TRUTH_COLOUR, DETECTION_COLOUR = "#ffe119", "#6fd3ff"
 """Yellow and light blue differ for people with any colour vision; the truth is dashed too."""
@@ -35,7 +35,7 @@ _WHAT: dict[Kind, str] = {
 }
 
 
-def crop_classes(report: Report) -> list[str]:
+def classes_with_crops(report: Report) -> list[str]:
     """Return the classes of which there are crops."""
     found = {code for trial in report.trials for code in trial.crops.classes()}
     return [code for code in report.settings.lesions if code in found]

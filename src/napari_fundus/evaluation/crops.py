@@ -71,7 +71,7 @@ class _Candidate:
 
 
 @dataclass(order=True)
-class _Kept:
+class _RankedCrop:
     rank: float
     number: int
     crop: Crop = field(compare=False)
@@ -94,7 +94,7 @@ class CropCollector:
 
     def __init__(self, most: int = 16, *, per_image: int = 3) -> None:
         self.most, self.per_image = most, per_image
-        self._kept: defaultdict[tuple[str, Kind], list[_Kept]] = defaultdict(list)
+        self._kept: defaultdict[tuple[str, Kind], list[_RankedCrop]] = defaultdict(list)
         self._totals: defaultdict[tuple[str, Kind], int] = defaultdict(int)
         self._number = 0
 
@@ -117,7 +117,7 @@ class CropCollector:
         if len(kept) >= self.most and candidate.rank <= kept[0].rank:
             return
         self._number += 1
-        item = _Kept(candidate.rank, -self._number, _cut(kind, candidate, case, match))
+        item = _RankedCrop(candidate.rank, -self._number, _cut(kind, candidate, case, match))
         if len(kept) < self.most:
             heapq.heappush(kept, item)
         else:
@@ -146,7 +146,7 @@ def _candidates(match: Match, name: str) -> Iterator[tuple[Kind, list[_Candidate
         place = (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
         score = float(match.peaks[number])
         if match.found[number]:
-            hits.append(_Candidate(_chance(f"{name} {number}"), score, place))
+            hits.append(_Candidate(_hash_fraction(f"{name} {number}"), score, place))
         else:
             misses.append(_Candidate(float(_area(place)), score, place))
     table = match.table[~match.touching]
@@ -161,7 +161,7 @@ def _candidates(match: Match, name: str) -> Iterator[tuple[Kind, list[_Candidate
     yield "false", false
 
 
-def _chance(name: str) -> float:
+def _hash_fraction(name: str) -> float:
     """Return a number in [0, 1) that looks random and depends on the name alone."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
 

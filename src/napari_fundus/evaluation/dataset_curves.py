@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation.protocol import ReportCounter
-from napari_fundus.evaluation.protocols.aupr import AuprCounter
-from napari_fundus.evaluation.protocols.froc import FrocCounter
+from napari_fundus.evaluation.protocol import EvaluationProtocol
+from napari_fundus.evaluation.protocols.aupr import AuprProtocol
+from napari_fundus.evaluation.protocols.froc import FrocProtocol
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.runtime.files import read_json
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation.results import Report
 
-__all__ = ["SetCurves", "curves_as_json", "curves_of", "read_curves"]
+__all__ = ["DatasetCurves", "curves_as_json", "protocol_curves", "read_curves"]
 
 _PROTOCOLS: dict[CurveKind, str] = {"froc": "froc", "pr": "aupr"}
 
 
 @dataclass(frozen=True, eq=False)
-class SetCurves:
+class DatasetCurves:
     """What a report tells of a set, to be drawn.
 
     Attributes
@@ -46,7 +46,7 @@ class SetCurves:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, report: Report) -> SetCurves:
+    def of(cls, report: Report) -> DatasetCurves:
         """Take the curves of a report that was just made."""
         return cls(
             _named(report.source.title or report.source.name, report.source.split),
@@ -55,7 +55,7 @@ class SetCurves:
                 trial.contender.label: {
                     (curve.kind, code): curve
                     for counter in trial.counters
-                    for code, curve in curves_of(counter).items()
+                    for code, curve in protocol_curves(counter).items()
                 }
                 for trial in report.trials
             },
@@ -71,25 +71,25 @@ class SetCurves:
         }
 
 
-def curves_of(counter: ReportCounter) -> dict[str, Curve]:
+def protocol_curves(counter: EvaluationProtocol) -> dict[str, Curve]:
     """Return the curve of each class of a protocol; empty for protocols without any."""
-    if isinstance(counter, FrocCounter):
-        return {code: Curve.of_froc(code, curve) for code, curve in counter.curves().items()}
-    if isinstance(counter, AuprCounter):
+    if isinstance(counter, FrocProtocol):
+        return {code: Curve.from_froc(code, curve) for code, curve in counter.curves().items()}
+    if isinstance(counter, AuprProtocol):
         counted = [code for _, code in counter.image_rows()]
         return {
-            code: Curve.of_precision_recall(code, curve, counted.count(code))
+            code: Curve.from_precision_recall(code, curve, counted.count(code))
             for code, curve in counter.curves().items()
         }
     return {}
 
 
-def curves_as_json(counter: ReportCounter) -> dict[str, Any]:
+def curves_as_json(counter: EvaluationProtocol) -> dict[str, Any]:
     """Return the curves as plain values, by class, for ``report.json``."""
-    return {code: curve.to_json() for code, curve in curves_of(counter).items()}
+    return {code: curve.to_json() for code, curve in protocol_curves(counter).items()}
 
 
-def read_curves(path: str | Path) -> SetCurves:
+def read_curves(path: str | Path) -> DatasetCurves:
     """Read the curves of a report.
 
     Reports of before curves were kept give the points of their FROC table, without thresholds.
@@ -125,9 +125,9 @@ def read_curves(path: str | Path) -> SetCurves:
         ) from error
 
 
-def _of_report(content: Mapping[str, Any], folder: str) -> SetCurves:
+def _of_report(content: Mapping[str, Any], folder: str) -> DatasetCurves:
     data = content["data"]
-    return SetCurves(
+    return DatasetCurves(
         _named(data["title"] or data["name"], data["split"]) or folder,
         int(data["images"]),
         {str(trial["label"]): _of_trial(trial) for trial in content["detectors"]},

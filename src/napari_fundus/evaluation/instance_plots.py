@@ -14,7 +14,7 @@ from napari_fundus.evaluation.plots import (
     named,
     panels,
 )
-from napari_fundus.evaluation.protocols.instances import DRAWN, InstancesCounter
+from napari_fundus.evaluation.protocols.instances import DRAWN, InstancesProtocol
 from napari_fundus.evaluation.results import Report, Trial
 from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.instance_matching import size_names
@@ -113,12 +113,12 @@ def _reach(told: list[Interval]) -> list[list[float]]:
 
 def _counted(
     report: Report,
-) -> tuple[list[tuple[Trial, InstancesCounter]], list[str], dict[str, int]]:
+) -> tuple[list[tuple[Trial, InstancesProtocol]], list[str], dict[str, int]]:
     """Return who was counted, the classes that have lesions, and how many."""
     trials = [
         (trial, counter)
         for trial in report.trials
-        if isinstance(counter := trial.counter("instances"), InstancesCounter)
+        if isinstance(counter := trial.counter("instances"), InstancesProtocol)
     ]
     counts = {
         code: counter.counted[DRAWN].true_lesions(code)

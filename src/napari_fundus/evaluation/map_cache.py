@@ -16,17 +16,17 @@ from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import FundusError
 from napari_fundus.export.tiff import read_probability_tiff, write_probability_tiff
 from napari_fundus.image import FundusImage
-from napari_fundus.metrics.quantization import from_levels, to_levels
+from napari_fundus.metrics.quantization import dequantize_map, quantize_map
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["MapCache", "on_levels"]
+__all__ = ["MapCache", "quantize_detections"]
 
 _AFTERWARDS = frozenset({"threshold", "min_area"})
 """Options that are applied to kept maps, and need no run of their own."""
 
 
-def on_levels(detections: Detections) -> Detections:
+def quantize_detections(detections: Detections) -> Detections:
     """Return a result whose maps and scores are rounded down to multiples of 1/64000.
 
     Every result is evaluated so, fresh or kept: the figures are the same, and the files a third as
@@ -38,14 +38,14 @@ def on_levels(detections: Detections) -> Detections:
         heatmap=_rounded(detections.heatmap),
         stages={},
         objects=tuple(
-            replace(found, score=float(from_levels(to_levels(np.array(found.score)))))
+            replace(found, score=float(dequantize_map(quantize_map(np.array(found.score)))))
             for found in detections.objects
         ),
     )
 
 
 def _rounded(maps: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float32]]:
-    return {str(code): from_levels(to_levels(array)) for code, array in maps.items()}
+    return {str(code): dequantize_map(quantize_map(array)) for code, array in maps.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class MapCache:
         kept = self._read(path, image) if path is not None else None
         if kept is not None:
             return kept, True
-        found = on_levels(
+        found = quantize_detections(
             self.detector.detect(image, self.options, device=self.device, monitor=monitor)
         )
         if path is not None:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 
 from napari_fundus._version import __version__
-from napari_fundus.evaluation.protocol import Figure, ReportCounter
+from napari_fundus.evaluation.protocol import EvaluationProtocol, Figure
 from napari_fundus.evaluation.published import published_for
 from napari_fundus.evaluation.results import Report, Trial
 from napari_fundus.lesions import describe
@@ -113,7 +113,7 @@ def _weights(trial: Trial) -> str:
     )
 
 
-def _protocol(report: Report, protocol: ReportCounter) -> Iterator[str]:
+def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     yield f"## {protocol.title}"
     yield ""
     yield protocol.method
@@ -148,7 +148,7 @@ def _protocol(report: Report, protocol: ReportCounter) -> Iterator[str]:
     yield from _published(protocol.name, rows)
 
 
-def _said(trial: Trial, protocol: ReportCounter) -> Sequence[str]:
+def _said(trial: Trial, protocol: EvaluationProtocol) -> Sequence[str]:
     counter = trial.counter(protocol.name)
     return counter.remarks() if counter is not None else ()
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.evaluation.protocols.aupr import AuprCounter
-from napari_fundus.evaluation.protocols.froc import FrocCounter, point_name
+from napari_fundus.evaluation.protocols.aupr import AuprProtocol
+from napari_fundus.evaluation.protocols.froc import FrocProtocol, point_name
 from napari_fundus.evaluation.published import published_for, published_points
 from napari_fundus.evaluation.results import Report, Trial
 from napari_fundus.lesions import describe
@@ -46,7 +46,7 @@ _DOT = "Dot: the detector's own threshold. In brackets: 95 % interval."
 
 def plot_froc(report: Report) -> Figure | None:
     """Return sensitivity over false positives an image; None if FROC was not counted."""
-    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("froc"), FrocCounter)]
+    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("froc"), FrocProtocol)]
     curves = {t.contender.label: c.curves() for t, c in counters}
     points = {t.contender.label: c.operating_points() for t, c in counters}
     classes = [code for code in report.settings.lesions if any(code in c for c in curves.values())]
@@ -94,7 +94,7 @@ def plot_froc(report: Report) -> Figure | None:
 
 def plot_precision_recall(report: Report) -> Figure | None:
     """Return precision over recall of pixels; None if AUPR was not counted."""
-    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("aupr"), AuprCounter)]
+    counters = [(t, c) for t in report.trials if isinstance(c := t.counter("aupr"), AuprProtocol)]
     curves = {t.contender.label: c.curves() for t, c in counters}
     points = {t.contender.label: c.operating_points() for t, c in counters}
     classes = [code for code in report.settings.lesions if any(code in c for c in curves.values())]
@@ -244,7 +244,7 @@ def _lesions(trials: Sequence[Trial], code: str, counts: Mapping[str, int] | Non
     for trial in trials:
         counter = trial.counter("froc")
         curves: Mapping[str, FrocCurve] = (
-            counter.curves() if isinstance(counter, FrocCounter) else {}
+            counter.curves() if isinstance(counter, FrocProtocol) else {}
         )
         if code in curves:
             return f" ({curves[code].lesions:,})"

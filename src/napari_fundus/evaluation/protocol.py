@@ -17,7 +17,7 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib import figure
 
-__all__ = ["Figure", "Figures", "ImageRows", "ReportCounter", "Settings", "as_json"]
+__all__ = ["EvaluationProtocol", "Figure", "Figures", "ImageRows", "Settings", "as_json"]
 
 Figure = Interval | float | int | None
 """A figure with its interval, a number, or nothing to tell."""
@@ -56,7 +56,7 @@ class Settings:
     dilated_at: int = PAPER_WIDTH
 
 
-class ReportCounter(ABC):
+class EvaluationProtocol(ABC):
     """Counts one detector by one protocol over all images.
 
     A subclass is all that a further protocol needs: give it to `evaluate`, or list it in

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from napari_fundus._version import __version__
-from napari_fundus.evaluation.candidate import Contender
+from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.dataset_curves import curves_as_json
-from napari_fundus.evaluation.protocol import Figures, ReportCounter, Settings, as_json
+from napari_fundus.evaluation.protocol import EvaluationProtocol, Figures, Settings, as_json
 from napari_fundus.evaluation.published import published_for
 
 __all__ = ["SCHEMA_VERSION", "ImageRecord", "Report", "Source", "Trial"]
@@ -93,13 +93,13 @@ class Trial:
         One record an image.
     """
 
-    contender: Contender
-    counters: Sequence[ReportCounter]
+    contender: Candidate
+    counters: Sequence[EvaluationProtocol]
     crops: CropCollector
     seen: frozenset[str] = frozenset()
     images: list[ImageRecord] = field(default_factory=list)
 
-    def counter(self, name: str) -> ReportCounter | None:
+    def counter(self, name: str) -> EvaluationProtocol | None:
         """Return the counter of a protocol."""
         return next((c for c in self.counters if c.name == name), None)
 
@@ -138,7 +138,7 @@ class Report:
         self._figures: dict[tuple[str, str], Figures] = {}
 
     @property
-    def protocols(self) -> tuple[ReportCounter, ...]:
+    def protocols(self) -> tuple[EvaluationProtocol, ...]:
         """The counters of the first detector, which stand for the protocols."""
         return tuple(self.trials[0].counters)
 

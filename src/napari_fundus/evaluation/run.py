@@ -8,11 +8,11 @@ from pathlib import Path
 from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError, OptionsError
-from napari_fundus.evaluation.candidate import Contender, named_apart
+from napari_fundus.evaluation.candidate import Candidate, with_unique_labels
 from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.map_cache import MapCache
-from napari_fundus.evaluation.protocol import ReportCounter, Settings
+from napari_fundus.evaluation.protocol import EvaluationProtocol, Settings
 from napari_fundus.evaluation.protocols import PROTOCOLS
 from napari_fundus.evaluation.results import ImageRecord, Report, Source, Trial
 from napari_fundus.metrics.froc_curve import CPM_POINTS
@@ -26,9 +26,9 @@ __all__ = ["evaluate"]
 
 def evaluate(
     samples: Sequence[Sample],
-    detectors: Sequence[Contender | Detector],
+    detectors: Sequence[Candidate | Detector],
     *,
-    protocols: Sequence[str | type[ReportCounter]] = ("aupr", "froc", "overlap"),
+    protocols: Sequence[str | type[EvaluationProtocol]] = ("aupr", "froc", "overlap"),
     lesions: Sequence[str] | None = None,
     points: Sequence[float] = CPM_POINTS,
     steps: Sequence[int] = (33, 11, 0),
@@ -98,8 +98,8 @@ def evaluate(
     >>> report.figures("tophat", "overlap")["MA"]["lesions"]
     125
     """
-    contenders = named_apart(
-        [d if isinstance(d, Contender) else Contender.of(d) for d in detectors]
+    contenders = with_unique_labels(
+        [d if isinstance(d, Candidate) else Candidate.of(d) for d in detectors]
     )
     counters = [_counter(protocol) for protocol in protocols]
     if not counters:
@@ -127,7 +127,7 @@ def evaluate(
     return Report(trials, settings, source or Source(), problems)
 
 
-def _counter(protocol: str | type[ReportCounter]) -> type[ReportCounter]:
+def _counter(protocol: str | type[EvaluationProtocol]) -> type[EvaluationProtocol]:
     if not isinstance(protocol, str):
         return protocol
     if protocol not in PROTOCOLS:
@@ -136,7 +136,7 @@ def _counter(protocol: str | type[ReportCounter]) -> type[ReportCounter]:
 
 
 def _classes(
-    samples: Sequence[Sample], contenders: Sequence[Contender], lesions: Sequence[str] | None
+    samples: Sequence[Sample], contenders: Sequence[Candidate], lesions: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the classes to evaluate, in the detectors' order."""
     annotated = {str(code) for s in samples for code in s.annotated}
@@ -157,7 +157,7 @@ def _classes(
     return tuple(dict.fromkeys(map(str, lesions)))
 
 
-def _cache_of(contender: Contender, cache: str | Path | None, device: str) -> MapCache:
+def _cache_of(contender: Candidate, cache: str | Path | None, device: str) -> MapCache:
     detector = contender.detector
     usable = device == "auto" or device.partition(":")[0] in detector.devices
     # One device is asked for all detectors: those that run on the CPU alone do so.

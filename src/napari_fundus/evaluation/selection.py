@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation.candidate import Contender
+from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.case import as_healthy, is_healthy
 
 __all__ = ["SPLITS", "Selection", "SplitName", "select_samples"]
@@ -38,7 +38,7 @@ class Selection:
 
 def select_samples(
     dataset: Dataset,
-    contenders: Sequence[Contender] = (),
+    contenders: Sequence[Candidate] = (),
     *,
     split: SplitName | None = None,
     healthy: Dataset | None = None,
@@ -107,7 +107,7 @@ def select_samples(
 
 
 def _default(
-    dataset: Dataset, candidates: Sequence[Sample], contenders: Sequence[Contender]
+    dataset: Dataset, candidates: Sequence[Sample], contenders: Sequence[Candidate]
 ) -> SplitName:
     if any(c.held_back(candidates) for c in contenders):
         return "held-back"
@@ -117,7 +117,7 @@ def _default(
 
 
 def _held_back(
-    dataset: Dataset, candidates: Sequence[Sample], knowing: Sequence[Contender]
+    dataset: Dataset, candidates: Sequence[Sample], knowing: Sequence[Candidate]
 ) -> list[Sample]:
     """Return the images that all cards that know the data set name as held back."""
     if not knowing:

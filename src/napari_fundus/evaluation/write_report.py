@@ -7,21 +7,21 @@ import math
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.evaluation.crop_page import crop_classes, plot_crops
+from napari_fundus.evaluation.crop_page import classes_with_crops, plot_crops
 from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.evaluation.markdown import to_markdown
 from napari_fundus.evaluation.plots import plot_froc, plot_precision_recall, save_figure
 from napari_fundus.evaluation.results import Report
-from napari_fundus.runtime.files import atomic_write, refuse_existing, write_json
+from napari_fundus.runtime.files import atomic_write, raise_if_exists, write_json
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["check_folder", "write_report"]
+__all__ = ["check_report_folder", "write_report"]
 
 _JSON, _MARKDOWN, _TABLE = "report.json", "report.md", "images.csv"
 _FIRST = ("detector", "image", "split", "class", "healthy", "weights_saw_it", "seconds", "device")
 
 
-def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
+def check_report_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
     """Return the folder, if a report may be written there; call it before the work is done.
 
     Raises
@@ -31,7 +31,7 @@ def check_folder(folder: str | Path, *, overwrite: bool = False) -> Path:
     """
     path = Path(folder).expanduser()
     for name in (_JSON, _MARKDOWN, _TABLE):
-        refuse_existing(path / name, overwrite=overwrite)
+        raise_if_exists(path / name, overwrite=overwrite)
     return path
 
 
@@ -68,7 +68,7 @@ def write_report(
     OutputExistsError
         There is a report already, and `overwrite` is False.
     """
-    path = check_folder(folder, overwrite=overwrite)
+    path = check_report_folder(folder, overwrite=overwrite)
     monitor = monitor or Monitor()
     pictures: list[Path] = []
     monitor.step(0.0, "intervals and curves")
@@ -88,7 +88,7 @@ def write_report(
                 stem = name if len(report.trials) == 1 else f"{name}_{number}"
                 pictures.append(path / f"{stem}.png")
                 save_figure(draw(), pictures[-1], overwrite=True)
-    for code in monitor.track(crop_classes(report), message="pictures"):
+    for code in monitor.track(classes_with_crops(report), message="pictures"):
         pictures.append(path / f"crops_{code}.png")
         save_figure(plot_crops(report, code), pictures[-1], overwrite=True)
     _write_table(report, path / _TABLE, overwrite=overwrite)

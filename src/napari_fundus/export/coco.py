@@ -8,10 +8,10 @@ from typing import Any
 
 from napari_fundus._version import __version__
 from napari_fundus.export.polygons import instance_masks
-from napari_fundus.export.tables import known_extents, provenance_record
+from napari_fundus.export.tables import lesion_measurements, provenance_record
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.rle import encode_runs
+from napari_fundus.results.rle import encode_rle
 from napari_fundus.runtime.files import write_json
 
 __all__ = ["to_coco", "write_coco"]
@@ -45,7 +45,7 @@ def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
         origin = result.provenance
         name = Path(origin.image_path).name if origin.image_path else origin.image_name
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
-        extents = known_extents(result)
+        extents = lesion_measurements(result)
         for row, mask in instance_masks(result):
             top, left = row.bbox_row_start, row.bbox_col_start
             annotations.append(
@@ -57,7 +57,7 @@ def to_coco(detections: Sequence[Detections]) -> dict[str, Any]:
                     "area": row.area_px,
                     "segmentation": {
                         "size": [height, width],
-                        "counts": encode_runs(mask, (top, left), result.shape),
+                        "counts": encode_rle(mask, (top, left), result.shape),
                     },
                     "iscrowd": 0,
                     "score": row.score,

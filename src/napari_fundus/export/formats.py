@@ -25,7 +25,7 @@ from napari_fundus.export.tiff import (
 )
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.files import refuse_existing, replace_folder
+from napari_fundus.runtime.files import raise_if_exists, replace_folder
 
 __all__ = [
     "DEFAULT_FORMATS",
@@ -185,7 +185,7 @@ def export(
     # there are its own.
     if not staging.is_dir():
         for target in targets.values():
-            refuse_existing(target, overwrite=overwrite)
+            raise_if_exists(target, overwrite=overwrite)
     staging.mkdir(parents=True, exist_ok=True)
     try:
         for name in names:

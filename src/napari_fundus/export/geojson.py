@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from napari_fundus.export.polygons import instance_masks, pixel_polygons
-from napari_fundus.export.tables import known_extents, provenance_record
+from napari_fundus.export.tables import lesion_measurements, provenance_record
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import write_json
@@ -55,7 +55,7 @@ def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation"
     """
     image = uuid.uuid5(uuid.NAMESPACE_URL, f"sha256:{detections.provenance.image_sha256}")
     features = []
-    extents = known_extents(detections)
+    extents = lesion_measurements(detections)
     for row, mask in instance_masks(detections):
         info = describe(row.lesion)
         polygons = pixel_polygons(mask, offset=(row.bbox_row_start, row.bbox_col_start))

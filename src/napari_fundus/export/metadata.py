@@ -16,9 +16,16 @@ from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.results.rle import decode_runs, encode_runs
+from napari_fundus.results.rle import decode_rle, encode_rle
 
-__all__ = ["Head", "Page", "detections_of", "head_of", "map_pages", "title_of"]
+__all__ = [
+    "Page",
+    "ResultMetadata",
+    "detection_pages",
+    "detections_of",
+    "page_title",
+    "result_metadata",
+]
 
 _MOST_COVERED = 64
 """How many times the image's pixels the boxes of all objects may cover, in a file that is sound."""
@@ -39,7 +46,7 @@ class Entry(BaseModel):
     lesion: str
 
 
-class PackedObject(BaseModel):
+class RleObject(BaseModel):
     """A lesion as an object, its mask as run lengths within its box."""
 
     lesion: str
@@ -50,7 +57,7 @@ class PackedObject(BaseModel):
     counts: str
 
 
-class Head(BaseModel):
+class ResultMetadata(BaseModel):
     """All of a result but its pages."""
 
     provenance: Provenance
@@ -60,27 +67,27 @@ class Head(BaseModel):
     has_boxes: bool
     # Files of earlier versions do not have these two.
     given_landmarks: Landmarks = Landmarks()
-    objects: tuple[PackedObject, ...] = ()
+    objects: tuple[RleObject, ...] = ()
     pages: tuple[Entry, ...]
 
 
-def map_pages(detections: Detections) -> list[Page]:
+def detection_pages(detections: Detections) -> list[Page]:
     """Return all maps: those of probability, the heat maps, those of single stages; float32."""
     pages = [Page("probability", str(c), a) for c, a in detections.probability.items()]
     pages += [Page("heatmap", str(c), a) for c, a in detections.heatmap.items()]
     return pages + [Page("stage", title, a) for title, a in detections.stages.items()]
 
 
-def title_of(page: Page) -> str:
+def page_title(page: Page) -> str:
     """Return what people call a page."""
     title = describe(page.code).name if page.code and page.kind != "stage" else page.code
     return " ".join(part for part in (title, page.kind) if part)
 
 
-def head_of(
+def result_metadata(
     detections: Detections, pages: Iterable[Page], *, with_objects: bool = True
 ) -> dict[str, Any]:
-    """Return what `Head` reads, as JSON has it."""
+    """Return what `ResultMetadata` reads, as JSON has it."""
     objects = detections.objects if with_objects else ()
     return {
         "napari_fundus": __version__,
@@ -92,7 +99,7 @@ def head_of(
     }
 
 
-def detections_of(head: Head, pages: Iterable[Page]) -> Detections:
+def detections_of(head: ResultMetadata, pages: Iterable[Page]) -> Detections:
     """Return the result that a head and its pages are of.
 
     Raises
@@ -124,26 +131,26 @@ def detections_of(head: Head, pages: Iterable[Page]) -> Detections:
     )
 
 
-def _packed(found: LesionObject) -> PackedObject:
+def _packed(found: LesionObject) -> RleObject:
     height, width = found.mask.shape
-    return PackedObject(
+    return RleObject(
         lesion=str(found.lesion),
         score=float(found.score),
         row=int(found.row),
         col=int(found.col),
         size=(height, width),
-        counts=encode_runs(found.mask, (0, 0), (height, width)),
+        counts=encode_rle(found.mask, (0, 0), (height, width)),
     )
 
 
-def _unpacked(told: Sequence[PackedObject], shape: tuple[int, int]) -> Iterator[LesionObject]:
+def _unpacked(told: Sequence[RleObject], shape: tuple[int, int]) -> Iterator[LesionObject]:
     if sum(math.prod(one.size) for one in told) > _MOST_COVERED * math.prod(shape):
         raise ValueError("its objects would fill the memory")
     for one in told:
         (height, width), (row, col) = one.size, (one.row, one.col)
         if not (0 <= row <= shape[0] - height and 0 <= col <= shape[1] - width):
             raise ValueError(f"{height}×{width} px at {row}, {col} are not in the image")
-        box = decode_runs(one.counts, one.size)
+        box = decode_rle(one.counts, one.size)
         if box is None:
             raise ValueError("an object has no pixel")
         yield LesionObject(one.lesion, one.score, row + box[0], col + box[1], box[2])

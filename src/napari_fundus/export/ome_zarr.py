@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import FundusError, OptionsError
-from napari_fundus.export.metadata import Head, Page, detections_of, head_of, map_pages, title_of
+from napari_fundus.export.metadata import (
+    Page,
+    ResultMetadata,
+    detection_pages,
+    detections_of,
+    page_title,
+    result_metadata,
+)
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import atomic_folder, read_json
@@ -55,9 +62,9 @@ def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = Fa
     check_zarr()
     import zarr
 
-    pages = map_pages(detections)
+    pages = detection_pages(detections)
     height, width = detections.shape
-    shown = [title_of(page) for page in pages] or ["nothing"]
+    shown = [page_title(page) for page in pages] or ["nothing"]
     ome = {
         "version": "0.5",
         "multiscales": [_multiscale(detections.provenance.image_name, channels=True)],
@@ -65,7 +72,7 @@ def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = Fa
     }
     with atomic_folder(path, overwrite=overwrite) as temporary:
         root = zarr.create_group(
-            temporary, attributes={"ome": ome, _OURS: head_of(detections, pages)}
+            temporary, attributes={"ome": ome, _OURS: result_metadata(detections, pages)}
         )
         maps = _create(root, _MAPS, (len(shown), height, width), "float32")
         for number, page in enumerate(pages):
@@ -118,7 +125,7 @@ def read_zarr(path: str | Path) -> Detections:
     check_zarr()
     # What damaged stores raise is not documented; this is the boundary where all of it is caught.
     try:
-        head = Head.model_validate(read_json(path / "zarr.json")["attributes"][_OURS])
+        head = ResultMetadata.model_validate(read_json(path / "zarr.json")["attributes"][_OURS])
         shape = head.provenance.image_shape
         if len(head.pages) > _MOST_MAPS or math.prod(shape) > MAX_PIXELS:
             raise ValueError(f"{len(head.pages)} maps of shape {shape} are too many")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Line", "View", "draw_outlines", "fit_view", "text_colour"]
+__all__ = ["OutlineStyle", "Viewport", "draw_outlines", "fit_viewport", "text_colour"]
 
 Points = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -24,7 +24,7 @@ _SHIFT = 4
 
 
 @dataclass(frozen=True)
-class Line:
+class OutlineStyle:
     """How a group of lesions is outlined: hex colour, and whether the line is dashed."""
 
     colour: str
@@ -32,7 +32,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class View:
+class Viewport:
     """A window of the image, and how far it is reduced.
 
     Attributes
@@ -69,9 +69,9 @@ class View:
         return np.asarray(cv2.resize(canvas, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def fit_view(
+def fit_viewport(
     shape: tuple[int, int], field_of_view: npt.NDArray[np.bool_] | None, width: int
-) -> View:
+) -> Viewport:
     """Return the view of the illuminated disc, or of the whole image, at most `width` px wide."""
     rows, cols = (0, shape[0]), (0, shape[1])
     if field_of_view is not None and field_of_view.any():
@@ -83,7 +83,7 @@ def fit_view(
                 (np.flatnonzero(field_of_view.any(axis=0)), shape[1]),
             )
         )
-    return View(rows, cols, min(1.0, width / (cols[1] - cols[0])))
+    return Viewport(rows, cols, min(1.0, width / (cols[1] - cols[0])))
 
 
 def text_colour(ground: str) -> Literal["black", "white"]:
@@ -92,7 +92,9 @@ def text_colour(ground: str) -> Literal["black", "white"]:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
 
 
-def draw_outlines(canvas: Picture, mask: npt.NDArray[np.bool_], line: Line, view: View) -> None:
+def draw_outlines(
+    canvas: Picture, mask: npt.NDArray[np.bool_], line: OutlineStyle, view: Viewport
+) -> None:
     """Draw a line around each lesion of `mask`, a little outside of it, on `canvas`.
 
     Lesions that would be too small to be seen get a ring around them.
@@ -125,7 +127,7 @@ def _draw(
     cv2.polylines(canvas, fixed, closed, ink, thickness, cv2.LINE_AA, _SHIFT)
 
 
-def _rings(mask: npt.NDArray[np.bool_], view: View) -> Iterator[Points]:
+def _rings(mask: npt.NDArray[np.bool_], view: Viewport) -> Iterator[Points]:
     """Yield the closed outlines in pixels of the picture, with (0, 0) in its first corner."""
     window = np.ascontiguousarray(mask[slice(*view.rows), slice(*view.cols)]).view(np.uint8)
     reach = max(round(_MARGIN / view.scale), 1)

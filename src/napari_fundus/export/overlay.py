@@ -14,7 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
-from napari_fundus.export.outline_drawing import Line, View, draw_outlines, fit_view, text_colour
+from napari_fundus.export.outline_drawing import (
+    OutlineStyle,
+    Viewport,
+    draw_outlines,
+    fit_viewport,
+    text_colour,
+)
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
@@ -43,7 +49,7 @@ class _Group:
     """Lesions outlined in one way, and the line of the legend that tells of them."""
 
     mask: Mask
-    line: Line
+    line: OutlineStyle
     legend: str
 
 
@@ -126,7 +132,7 @@ def draw_overlay(
     ]
     columns = 1 if len(panels) == 1 else 2
     width = (max_width - _GAP * (columns + 1)) // columns
-    view = fit_view(image.shape, detections.field_of_view, width)
+    view = fit_viewport(image.shape, detections.field_of_view, width)
     base = view.pixels(image.rgb8)
     drawn = [_draw_panel(base, view, panel) for panel in panels]
     return _page(drawn, columns, _heading(detections), _footing(detections))
@@ -138,7 +144,7 @@ def _overview(detections: Detections) -> _Panel:
         info = describe(code)
         count = int((detections.instances["lesion"] == code).sum())
         name = info.name if count == 1 else info.plural
-        groups.append(_Group(labels > 0, Line(info.colour), f"{count} {name}"))
+        groups.append(_Group(labels > 0, OutlineStyle(info.colour), f"{count} {name}"))
     return _Panel("All detections", groups)
 
 
@@ -155,11 +161,17 @@ def _comparison(code: str, labels: npt.NDArray[np.int32], truth: Mask) -> _Panel
     return _Panel(
         f"{describe(code).plural.capitalize()}: {hits} of {count - 1} found",
         [
-            _Group(confirmed[labels], Line(HIT_COLOUR), "found"),
+            _Group(confirmed[labels], OutlineStyle(HIT_COLOUR), "found"),
             _Group(
-                ~confirmed[labels] & (labels > 0), Line(FALSE_COLOUR), f"{len(false_labels)} false"
+                ~confirmed[labels] & (labels > 0),
+                OutlineStyle(FALSE_COLOUR),
+                f"{len(false_labels)} false",
             ),
-            _Group(missed[true_labels], Line(MISS_COLOUR, dashed=True), f"{missed.sum()} missed"),
+            _Group(
+                missed[true_labels],
+                OutlineStyle(MISS_COLOUR, dashed=True),
+                f"{missed.sum()} missed",
+            ),
         ],
     )
 
@@ -172,7 +184,7 @@ def _lookup(size: int, present: npt.NDArray[np.int32]) -> Mask:
     return table
 
 
-def _draw_panel(base: Picture, view: View, panel: _Panel) -> Image.Image:
+def _draw_panel(base: Picture, view: Viewport, panel: _Panel) -> Image.Image:
     canvas = base.copy()
     for group in panel.groups:
         draw_outlines(canvas, group.mask, group.line, view)
@@ -210,7 +222,7 @@ def _with_caption(picture: Image.Image, panel: _Panel) -> Image.Image:
     return page
 
 
-def _swatch(draw: Any, line: Line, left: float, middle: float, length: float) -> None:
+def _swatch(draw: Any, line: OutlineStyle, left: float, middle: float, length: float) -> None:
     thickness = max(3, round(length / 12))
     pieces = 3 if line.dashed else 1
     step = length / (pieces * 2 - 1)

@@ -16,7 +16,7 @@ from napari_fundus.results.quantification import LESION_COLUMNS, quantify
 from napari_fundus.runtime.files import atomic_write, read_json, write_json
 
 __all__ = [
-    "known_extents",
+    "lesion_measurements",
     "provenance_record",
     "read_csv",
     "read_provenance",
@@ -67,7 +67,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise FundusError(f"{path} is not a table of lesions: {error}") from error
 
 
-def known_extents(detections: Detections) -> dict[int, dict[str, float | str]]:
+def lesion_measurements(detections: Detections) -> dict[int, dict[str, float | str]]:
     """Return, by a lesion's id, what is known of `LESION_COLUMNS`, ready for JSON."""
     table = quantify(detections).lesions
     rows = table[list(LESION_COLUMNS)].to_dict("records")

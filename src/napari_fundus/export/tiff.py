@@ -15,7 +15,14 @@ import tifffile
 
 from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
-from napari_fundus.export.metadata import Head, Page, detections_of, head_of, map_pages, title_of
+from napari_fundus.export.metadata import (
+    Page,
+    ResultMetadata,
+    detection_pages,
+    detections_of,
+    page_title,
+    result_metadata,
+)
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.runtime.files import atomic_write
@@ -47,7 +54,7 @@ def write_labels_tiff(detections: Detections, path: str | Path, *, overwrite: bo
     """
     pages = [Page("labels", str(code), array) for code, array in detections.labels.items()]
     pages = pages or [_empty_page(detections)]
-    head = head_of(detections, pages, with_objects=False)
+    head = result_metadata(detections, pages, with_objects=False)
     _write(path, pages, head, overwrite=overwrite)
 
 
@@ -65,12 +72,12 @@ def write_probability_tiff(
     OutputExistsError
         The file exists, and `overwrite` is False.
     """
-    pages = map_pages(detections)
+    pages = detection_pages(detections)
     if detections.field_of_view is not None:
         disc = detections.field_of_view.astype(np.uint8) * np.uint8(255)
         pages.append(Page("field_of_view", "", disc))
     pages = pages or [_empty_page(detections)]
-    head = head_of(detections, pages)
+    head = result_metadata(detections, pages)
     _write(path, pages, head, overwrite=overwrite)
 
 
@@ -100,7 +107,7 @@ def _write(
                 description=json.dumps(head if number == 0 else {"page": number}),
                 software=f"napari-fundus {__version__}",
                 metadata=None,
-                extratags=[(_PAGE_NAME, "s", 0, title_of(page), True)],
+                extratags=[(_PAGE_NAME, "s", 0, page_title(page), True)],
             )
 
 
@@ -159,11 +166,11 @@ def read_probability_tiff(path: str | Path) -> Detections:
         raise FundusError(f"{path} is damaged: {error}.") from error
 
 
-def _read(path: str | Path) -> tuple[Head, list[Page]]:
+def _read(path: str | Path) -> tuple[ResultMetadata, list[Page]]:
     # What damaged TIFFs raise is not documented; this is the boundary where all of it is caught.
     try:
         with tifffile.TiffFile(path) as tiff:
-            head = Head.model_validate_json(tiff.pages.first.description)
+            head = ResultMetadata.model_validate_json(tiff.pages.first.description)
             pages = [
                 Page(entry.kind, entry.lesion, _array(page, head.provenance.image_shape))
                 for entry, page in zip(head.pages, tiff.pages, strict=True)

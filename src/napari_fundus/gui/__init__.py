@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.native_libraries import keep_compilers_apart
+from napari_fundus.runtime.native_libraries import isolate_triton_llvm
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["add_detections", "open_demo"]
 
 # Whoever comes through this door has a window, or will have one, and may run a network beside it.
-keep_compilers_apart()
+isolate_triton_llvm()
 
 
 def add_detections(

@@ -26,7 +26,11 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.datasets.base import Dataset, Sample
-from napari_fundus.gui.controls.sample_list import SampleFilter, SampleList, tell_annotation
+from napari_fundus.gui.controls.sample_list import (
+    SampleFilter,
+    SampleListModel,
+    describe_annotation,
+)
 from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.build import (
@@ -37,7 +41,7 @@ from napari_fundus.gui.layers.build import (
     truth_layers,
 )
 from napari_fundus.gui.layers.event_loop import Turns
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
@@ -85,17 +89,17 @@ class BrowserWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        viewer = self._viewer = unwrapped(viewer)
+        viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
         self._job: Job | None = None
-        self._turns = Turns(self)
+        self._step_runner = Turns(self)
         self._shape: tuple[int, int] | None = None
         self.dataset: Dataset | None = None
-        self.model = SampleList()
+        self.model = SampleListModel()
         self.filter = SampleFilter()
         self.filter.setSourceModel(self.model)
         self._build()
-        when_removed(self, self.forget)
+        on_widget_removed(self, self.forget)
 
     def _build(self) -> None:
         self.setMinimumWidth(330)
@@ -217,9 +221,9 @@ class BrowserWidget(QWidget):
             lesion=self.lesion.currentData(),
             text=self.text.text(),
         )
-        self._tell_position()
+        self._update_position()
 
-    def _tell_position(self) -> None:
+    def _update_position(self) -> None:
         row, count = self.list.currentIndex().row(), self.filter.rowCount()
         self.position.setText(f"{row + 1} of {count}" if row >= 0 else _count(count))
 
@@ -243,7 +247,7 @@ class BrowserWidget(QWidget):
         return self.model.samples[index.row()] if index.isValid() else None
 
     def _on_current(self, *_: Any) -> None:
-        self._tell_position()
+        self._update_position()
         sample = self.current()
         if sample is not None:
             self._say(f"Reading {sample.id}…")
@@ -268,11 +272,11 @@ class BrowserWidget(QWidget):
 
     def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
         # The last click wins: of an earlier one, what is shown already goes with the rest.
-        self._turns.start(self._exchange(tuples), lambda: self._shown(sample))
+        self._step_runner.start(self._replace_layer_steps(tuples), lambda: self._shown(sample))
 
-    def _exchange(self, tuples: list[LayerTuple]) -> Iterator[None]:
+    def _replace_layer_steps(self, tuples: list[LayerTuple]) -> Iterator[None]:
         """Take the layers of the last sample away and show others, never two in a step."""
-        self._hide_results_of(self._layers)
+        self._hide_stale_results(self._layers)
         for layer in list(self._layers):
             self._keep(layer)
             if any(layer is present for present in self._viewer.layers):
@@ -293,14 +297,14 @@ class BrowserWidget(QWidget):
         if shape != self._shape:
             self._viewer.reset_view()
             self._shape = shape
-        self._say(tell_annotation(sample))
+        self._say(describe_annotation(sample))
         self.shown.emit(sample)
 
     def _keep(self, layer: Layer) -> None:
         """Know of a layer no more: it goes, or the user painted on it and keeps it."""
         self._layers = [own for own in self._layers if own is not layer]
 
-    def _hide_results_of(self, layers: Iterable[Layer]) -> None:
+    def _hide_stale_results(self, layers: Iterable[Layer]) -> None:
         """Hide what was found in an image that is gone: over another it would mislead."""
         gone = {id(layer) for layer in layers}
         for layer in self._viewer.layers:
@@ -314,7 +318,7 @@ class BrowserWidget(QWidget):
 
     def forget(self) -> None:
         """Stop reading: the widget was closed."""
-        self._turns.stop()
+        self._step_runner.stop()
         if self._job is not None:
             self._job.forget()
 

@@ -10,7 +10,7 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
-__all__ = ["PLUGIN", "SECTIONS", "follow_preferences"]
+__all__ = ["PLUGIN", "SECTIONS", "sync_preferences"]
 
 PLUGIN = "napari-fundus"
 
@@ -20,10 +20,10 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 """Pages of the manifest's ``configurations``, and the preferences that stand on each."""
 
-_followed: list[Any] = []
+_synced_settings: list[Any] = []
 
 
-def follow_preferences() -> None:
+def sync_preferences() -> None:
     """Keep napari's page and the file of preferences the same from now on.
 
     Every widget calls it; the first call connects. napari keeps its page in a file of its own,
@@ -31,9 +31,9 @@ def follow_preferences() -> None:
     the start, what the page has other than by default counts; the rest is as the file says.
     """
     settings = get_plugin_settings().get(PLUGIN)
-    if settings is None or any(settings is known for known in _followed):
+    if settings is None or any(settings is known for known in _synced_settings):
         return
-    _followed[:] = [settings]
+    _synced_settings[:] = [settings]
     try:
         _agree(settings)
     except OptionsError as error:

@@ -25,15 +25,15 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
 from napari_fundus.gui.layers.event_loop import Turns
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import Source, moved, source_of
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.layers.placement import Source, image_source, moved
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing import Prepared, Recipe, recipe_names
+from napari_fundus.preprocessing import Prepared, Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["PreprocessWidget", "prepared_layers", "recipe_script"]
+__all__ = ["PreprocessWidget", "preprocessed_layers", "recipe_script"]
 
 _FIRST = "local_mean"
 
-_NEEDS: dict[str, Callable[[dict[str, Any]], bool]] = {
+_FIELD_CONDITIONS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "side": lambda values: values["resize"] == "side",
     "disc_diameter": lambda values: values["resize"] == "disc",
     "clahe_clip": lambda values: values["clahe"],
@@ -68,18 +68,18 @@ class PreprocessWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        viewer = self._viewer = unwrapped(viewer)
+        viewer = self._viewer = unwrap_viewer(viewer)
         self._last: tuple[Prepared, FundusImage, str] | None = None
         self._build()
         self.choose(_FIRST)
-        when_removed(self, self.forget)
+        on_widget_removed(self, self.forget)
 
     def _build(self) -> None:
-        layout = scrolling_column(self)
+        layout = scrollable_layout(self)
 
         self.layer_choice = LayerChoice(self._viewer)
         self.recipe_choice = QComboBox()
-        self._texts = recipe_names()
+        self._texts = preset_descriptions()
         for name, text in self._texts.items():
             self.recipe_choice.addItem(name, name)
             last = self.recipe_choice.count() - 1
@@ -100,9 +100,9 @@ class PreprocessWidget(QWidget):
         steps.addWidget(self.form)
         steps.expand(animate=False)
         layout.addWidget(steps)
-        self.show_field = QCheckBox("Show the field of view as labels")
-        layout.addWidget(self.show_field)
-        self._turns = Turns(self)
+        self.field_of_view_box = QCheckBox("Show the field of view as labels")
+        layout.addWidget(self.field_of_view_box)
+        self._step_runner = Turns(self)
         self.run_bar = RunBar("Preprocess")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._finish)
@@ -138,7 +138,7 @@ class PreprocessWidget(QWidget):
 
     def _grey_out(self) -> None:
         values = self.form.values()
-        for name, needed in _NEEDS.items():
+        for name, needed in _FIELD_CONDITIONS.items():
             self.form.editors[name].setEnabled(needed(values))
 
     def run(self) -> None:
@@ -149,20 +149,20 @@ class PreprocessWidget(QWidget):
             return
         try:
             recipe = self.form.instance()
-            source = source_of(layer, self._viewer.dims.point)
+            source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
             self.run_bar.say(str(error))
             tell_error(error)
             return
         preset = self.recipe_choice.currentData()
         title = preset if recipe == Recipe.preset(preset) else f"{preset}, changed"
-        with_field = self.show_field.isChecked()
+        with_field = self.field_of_view_box.isChecked()
 
         def work(monitor: Monitor) -> tuple[Prepared, FundusImage, list[LayerTuple], Source]:
             monitor.step(0.0, "reading the image")
             image = source.load()
             prepared = recipe.apply(image, monitor.part(0.1, 1.0))
-            layers = prepared_layers(
+            layers = preprocessed_layers(
                 prepared, source=source, title=title, with_field_of_view=with_field
             )
             return prepared, image, layers, source
@@ -191,7 +191,7 @@ class PreprocessWidget(QWidget):
             self.run_bar.say(f"Prepared: {width} × {height} px.")
             self.shown.emit(added)
 
-        self._turns.start(steps(), finish)
+        self._step_runner.start(steps(), finish)
 
     def copy_python(self) -> None:
         """Put a script that does the same into the clipboard."""
@@ -205,11 +205,11 @@ class PreprocessWidget(QWidget):
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.forget()
-        self._turns.stop()
+        self._step_runner.stop()
         self.layer_choice.disconnect_viewer()
 
 
-def prepared_layers(
+def preprocessed_layers(
     prepared: Prepared, *, source: Source, title: str, with_field_of_view: bool = False
 ) -> list[LayerTuple]:
     """Return a prepared photograph as layers that lie exactly over the original.

@@ -33,11 +33,11 @@ def get_reader(path: str | list[str]) -> Reader | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    from napari_fundus.datasets import dataset_readers
+    from napari_fundus.datasets import dataset_classes
 
     if folder.suffix.lower() in (".zarr", ".n5"):
         return False
-    return any(reader.recognize(folder) is not None for reader in dataset_readers())
+    return any(reader.recognize(folder) is not None for reader in dataset_classes())
 
 
 def _is_volume(path: Path) -> bool:

@@ -15,14 +15,14 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSizePolicy, QWidget
 
-from napari_fundus.backends.multiscale import DEFAULT_CHECKPOINT, embed_places, nearest, project
+from napari_fundus.backends.multiscale import DEFAULT_CHECKPOINT, embed_points, nearest, project
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.go_to import go_to
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import Source, source_of
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.layers.placement import Source, image_source
 from napari_fundus.plugins import find_detectors
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["ResemblanceWidget", "colours_of"]
+__all__ = ["SimilarityWidget", "embedding_colours"]
 
-_REFINING = "multiscale"
+_REFINER_DETECTOR = "multiscale"
 """Name of the detector whose network looks at the lesions."""
 
-_ALIKE = 6
+_SIMILAR_SHOWN = 6
 _THUMBNAIL = 104
 _SURROUNDINGS = 1 / 40
 """Half the side of a thumbnail as a share of the picture's longer side."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _EmbeddedLesions:
     source: Source
     table: pd.DataFrame
     embeddings: npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class _Found:
     pixels: npt.NDArray[np.uint8]
 
 
-def colours_of(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def embedding_colours(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Return a colour for each point of a plane: hue by direction, paler towards the middle.
 
     Parameters
@@ -73,7 +73,7 @@ def colours_of(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.concatenate([rgb, np.ones((len(hue), 1))], axis=1)
 
 
-class ResemblanceWidget(QWidget):
+class SimilarityWidget(QWidget):
     """Shows which lesions the multi-scale detector's refiner takes for alike.
 
     A layer of points over the lesions and a plot have the same colours; a click on a point of the
@@ -98,11 +98,11 @@ class ResemblanceWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        viewer = self._viewer = unwrapped(viewer)
+        viewer = self._viewer = unwrap_viewer(viewer)
         self._checkpoint = checkpoint
-        self._found: _Found | None = None
+        self._found: _EmbeddedLesions | None = None
         self.points: Points | None = None
-        layout = scrolling_column(self)
+        layout = scrollable_layout(self)
         about = QLabel(
             "Looks at each lesion of a result with the refinement network, and colours those alike "
             "that it takes for alike: a false alarm often stands apart."
@@ -116,7 +116,7 @@ class ResemblanceWidget(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.device_choice = DeviceChoice()
-        if (refining := find_detectors().detectors.get(_REFINING)) is not None:
+        if (refining := find_detectors().detectors.get(_REFINER_DETECTOR)) is not None:
             self.device_choice.set_detector(refining)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -137,9 +137,9 @@ class ResemblanceWidget(QWidget):
         self.plot.addItem(self.dots)
         layout.addWidget(self.plot)
         self.plot.setVisible(False)
-        self.alike_title = QLabel()
-        self.alike_title.setWordWrap(True)
-        layout.addWidget(self.alike_title)
+        self.similar_title = QLabel()
+        self.similar_title.setWordWrap(True)
+        layout.addWidget(self.similar_title)
         self.gallery = QGridLayout()
         layout.addLayout(self.gallery)
         self.thumbnails: list[QLabel] = []
@@ -148,7 +148,7 @@ class ResemblanceWidget(QWidget):
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._list)
         self._list()
-        when_removed(self, self.forget)
+        on_widget_removed(self, self.forget)
 
     def _list(self, event: Any = None) -> None:
         """Offer the lesions of results, the newest first."""
@@ -188,13 +188,13 @@ class ResemblanceWidget(QWidget):
             self.run_bar.say("This layer has no lesion to compare.")
             return
         table = table[np.isfinite(table["centroid_row"])].reset_index(drop=True)
-        source = source_of(image, self._viewer.dims.point)
+        source = image_source(image, self._viewer.dims.point)
         device, weights = self.device_choice.device(), self._checkpoint
 
-        def work(monitor: Monitor) -> _Found:
+        def work(monitor: Monitor) -> _EmbeddedLesions:
             photograph = source.load()
             places = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
-            embeddings, probability = embed_places(
+            embeddings, probability = embed_points(
                 photograph,
                 places,
                 checkpoint=weights or DEFAULT_CHECKPOINT,
@@ -205,13 +205,13 @@ class ResemblanceWidget(QWidget):
             looked_at = table[["centroid_row", "centroid_col", *columns]].copy()
             looked_at["refiner"] = probability
             plane = project(embeddings)
-            return _Found(source, looked_at, embeddings, plane, photograph.rgb8)
+            return _EmbeddedLesions(source, looked_at, embeddings, plane, photograph.rgb8)
 
         self.run_bar.start(work)
 
-    def _show(self, found: _Found) -> None:
+    def _show(self, found: _EmbeddedLesions) -> None:
         self._found = found
-        colours = colours_of(found.plane)
+        colours = embedding_colours(found.plane)
         if self.points is not None and self.points in self._viewer.layers:
             self._viewer.layers.remove(self.points)
         data = found.table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
@@ -234,7 +234,7 @@ class ResemblanceWidget(QWidget):
         )
         self.plot.setVisible(True)
         self.plot.autoRange()
-        self.alike_title.setText("Click a point to see the lesion, and those most alike.")
+        self.similar_title.setText("Click a point to see the lesion, and those most alike.")
         self.run_bar.say("")
         self.shown.emit(layer)
 
@@ -250,8 +250,8 @@ class ResemblanceWidget(QWidget):
         if self.points is not None and self.points in self._viewer.layers:
             go_to(self._viewer, self.points, *place)
             self.points.selected_data = {index}
-        alike = nearest(self._found.embeddings, index, _ALIKE - 1)
-        self.alike_title.setText("This lesion, and those most alike:")
+        alike = nearest(self._found.embeddings, index, _SIMILAR_SHOWN - 1)
+        self.similar_title.setText("This lesion, and those most alike:")
         for label in self.thumbnails:
             self.gallery.removeWidget(label)
             label.deleteLater()

@@ -9,7 +9,7 @@ from typing import Any
 
 from napari_fundus.errors import FundusError
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.edits import detections_of_layer
+from napari_fundus.results.edits import detections_from_layer
 
 __all__ = [
     "FORMATS",
@@ -103,7 +103,7 @@ def write_result(
 def _write_layer(path: str, data: Any, meta: dict[str, Any], form: str) -> list[str]:
     # napari's own dialog has asked before an existing file is replaced.
     try:
-        return [write_result(detections_of_layer(data, meta), path, form, overwrite=True)]
+        return [write_result(detections_from_layer(data, meta), path, form, overwrite=True)]
     except FundusError as error:
         from napari.utils.notifications import show_warning
 

@@ -11,11 +11,13 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["heeding"]
+__all__ = ["cancel_between_layers"]
 
 
 @contextmanager
-def heeding(network: nn.Module, monitor: Monitor, message: str | None = None) -> Iterator[None]:
+def cancel_between_layers(
+    network: nn.Module, monitor: Monitor, message: str | None = None
+) -> Iterator[None]:
     """Heed cancelling before each layer, as long as the context is open.
 
     Parameters

@@ -11,10 +11,12 @@ from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.preprocessing import Recipe
 
-__all__ = ["recipe_on_card"]
+__all__ = ["preprocessing_from_card"]
 
 
-def recipe_on_card(checkpoint: Checkpoint, told: Mapping[str, Any] | None = None) -> Recipe:
+def preprocessing_from_card(
+    checkpoint: Checkpoint, told: Mapping[str, Any] | None = None
+) -> Recipe:
     """Return the preprocessing.
 
     Parameters

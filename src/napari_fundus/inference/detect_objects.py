@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.cancellation import heeding
-from napari_fundus.inference.memory import memory_limit, tile_within
-from napari_fundus.inference.merge_tiles import Part, Rect, join_parts
+from napari_fundus.inference.cancellation import cancel_between_layers
+from napari_fundus.inference.memory import fit_tile_size, memory_limit
+from napari_fundus.inference.merge_tiles import Part, Rect, merge_tile_objects
 from napari_fundus.preprocessing.geometry import Geometry
-from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.results.objects import LesionObject, trim_box
 from napari_fundus.runtime.devices import CPU, Device, release_memory
 from napari_fundus.runtime.monitor import Monitor
 
@@ -96,8 +96,8 @@ def run_objects(
 
     Memory grows with the tile and with the area of the objects' own boxes, never with their number
     times the picture. Tiles off the field of view are left out. What tiles tell of the same lesion
-    is joined as in :func:`napari_fundus.inference.merge_tiles.join_parts`. Where memory runs out,
-    the tiles are halved. Cancelling is heeded before each layer of the network.
+    is joined as in :func:`napari_fundus.inference.merge_tiles.merge_tile_objects`. Where memory
+    runs out, the tiles are halved. Cancelling is heeded before each layer of the network.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def run_objects(
     if (limit := memory_limit()) is not None:
         fixed, by_pixel = _memory(network, len(picture), device)
         room = max(limit - fixed, 1)
-        tile = tile_within(room, by_pixel, tile=tile, halo=0, multiple=_MULTIPLE)
+        tile = fit_tile_size(room, by_pixel, tile=tile, halo=0, multiple=_MULTIPLE)
     while True:
         overlap = min(overlap, tile // 2)
         tiles = [
@@ -152,7 +152,7 @@ def run_objects(
         ]
         try:
             with torch.inference_mode():
-                parts = _all_parts(network, answer, tiles, picture.shape[1:], monitor)
+                parts = _detect_in_tiles(network, answer, tiles, picture.shape[1:], monitor)
             break
         except torch.OutOfMemoryError:
             if tile <= 2 * _MULTIPLE:
@@ -161,14 +161,14 @@ def run_objects(
             release_memory(device)
             _LOG.warning("Out of memory on %s: going on with tiles of %d px", device.name, tile)
     monitor.step(0.98, "joining at the seams")
-    objects = join_parts(parts, tiles)
+    objects = merge_tile_objects(parts, tiles)
     if inside is not None:
         objects = [found for found in objects if (inside[found.window] & found.mask).any()]
     monitor.step(1.0, "tiles done")
     return Found(tuple(objects), len(tiles), tile)
 
 
-def _all_parts(
+def _detect_in_tiles(
     network: nn.Module,
     answer: Callable[[Rect], list[LesionObject]],
     tiles: list[Rect],
@@ -180,13 +180,13 @@ def _all_parts(
         part = monitor.part(0.98 * number / len(tiles), 0.98 * (number + 1) / len(tiles))
         message = f"tile {number + 1} of {len(tiles)}"
         part.step(0.0, message)
-        with heeding(network, part, message):
+        with cancel_between_layers(network, part, message):
             objects = answer(rect)
-        parts.extend(Part(found, number, _is_cut(found, rect, shape)) for found in objects)
+        parts.extend(Part(found, number, _is_truncated(found, rect, shape)) for found in objects)
     return parts
 
 
-def _is_cut(found: LesionObject, rect: Rect, shape: tuple[Any, ...]) -> bool:
+def _is_truncated(found: LesionObject, rect: Rect, shape: tuple[Any, ...]) -> bool:
     rows, cols = found.window
     return bool(
         (rect[0] > 0 and rows.start < rect[0] + _EDGE)
@@ -248,7 +248,7 @@ def paste_mask(
     )
     if not (peak := float(values.max())) > 0:
         return None
-    whole = trimmed(LesionObject("", 0, rows[0], cols[0], values >= min(0.5, peak)))
+    whole = trim_box(LesionObject("", 0, rows[0], cols[0], values >= min(0.5, peak)))
     return None if whole is None else (whole.row, whole.col, whole.mask)
 
 

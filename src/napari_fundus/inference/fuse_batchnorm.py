@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["fold_sequences"]
+__all__ = ["fuse_conv_batchnorm"]
 
 
-def fold_sequences(network: nn.Module) -> nn.Module:
+def fuse_conv_batchnorm(network: nn.Module) -> nn.Module:
     """Return a copy for inference in which no normalization follows a convolution directly.
 
     Looks at neighbours in every `torch.nn.Sequential`, where the order of the modules is that of

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-__all__ = ["Mean", "enlarge", "fuse", "judge_anew"]
+__all__ = ["Mean", "blend_log_odds", "enlarge", "fuse"]
 
 Mean = Literal["arithmetic", "geometric"]
 """How two maps become one."""
 
 Float = npt.NDArray[np.float32]
 
-_SUREST = 1e-3
+_PROBABILITY_EPSILON = 1e-3
 """Probabilities nearer to 0 or 1 are taken as this near: odds of a thousand to one."""
 
 
@@ -68,7 +68,7 @@ def fuse(first: Float, second: Float, mean: Mean = "arithmetic") -> Float:
     return (first + second) * np.float32(0.5)
 
 
-def judge_anew(
+def blend_log_odds(
     hypothesis: Float, judgement: Float, *, where: npt.NDArray[np.bool_], trust: float
 ) -> Float:
     """Return a map in which suspect places are judged by a second opinion.
@@ -93,7 +93,8 @@ def judge_anew(
         result[where] = judgement[where]
         return result
     odds, second = (
-        logit(np.clip(values[where], _SUREST, 1 - _SUREST)) for values in (hypothesis, judgement)
+        logit(np.clip(values[where], _PROBABILITY_EPSILON, 1 - _PROBABILITY_EPSILON))
+        for values in (hypothesis, judgement)
     )
     result[where] = expit(odds + np.float32(trust) * (second - odds))
     return result

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["bytes_per_pixel", "memory_limit", "tile_within"]
+__all__ = ["bytes_per_pixel", "fit_tile_size", "memory_limit"]
 
 
 def memory_limit() -> int | None:
@@ -65,7 +65,7 @@ def bytes_per_pixel(
     return (taken + piece.numel() * piece.element_size()) / side**2
 
 
-def tile_within(
+def fit_tile_size(
     limit: int,
     per_pixel: float,
     *,

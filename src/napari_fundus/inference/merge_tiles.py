@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.results.objects import LesionObject, trimmed
+from napari_fundus.results.objects import LesionObject, trim_box
 
-__all__ = ["Part", "Rect", "join_parts"]
+__all__ = ["Part", "Rect", "merge_tile_objects"]
 
 Rect = tuple[int, int, int, int]
 """Row start, column start, row stop, column stop."""
 
-_SHARE = 0.5
+_MIN_OVERLAP = 0.5
 """Part of the smaller of two masks that both must show for them to tell of the same thing."""
 
-_SAME = 0.3
+_DUPLICATE_IOU = 0.3
 """Intersection over union from which two tiles tell of one lesion that both saw whole."""
 
 
@@ -41,7 +41,7 @@ class Part:
     cut: bool
 
 
-def join_parts(parts: Sequence[Part], tiles: Sequence[Rect]) -> list[LesionObject]:
+def merge_tile_objects(parts: Sequence[Part], tiles: Sequence[Rect]) -> list[LesionObject]:
     """Return every lesion once and whole, the surest first.
 
     Only parts of one class that come from different tiles are compared:
@@ -67,32 +67,32 @@ def join_parts(parts: Sequence[Part], tiles: Sequence[Rect]) -> list[LesionObjec
     result: list[LesionObject] = []
     for lesion in dict.fromkeys(part.found.lesion for part in parts):
         mine = [part for part in parts if part.found.lesion == lesion]
-        groups = _pieces(_without_seen_whole(mine), tiles)
-        result.extend(_once(groups))
+        groups = _pieces(_drop_covered_fragments(mine), tiles)
+        result.extend(_suppress_duplicates(groups))
     return sorted(result, key=lambda found: (-found.score, found.row, found.col))
 
 
 @dataclass(frozen=True, eq=False)
-class _Whole:
+class _MergedObject:
     """A lesion that was put together, and the tiles that showed it."""
 
     found: LesionObject
     tiles: frozenset[int]
 
 
-def _without_seen_whole(parts: list[Part]) -> list[Part]:
+def _drop_covered_fragments(parts: list[Part]) -> list[Part]:
     dropped = set()
-    for a, b in _near([part.found for part in parts]):
+    for a, b in _adjacent_pairs([part.found for part in parts]):
         for one, other in ((a, b), (b, a)):
             cut, whole = parts[one], parts[other]
             if cut.cut and not whole.cut and cut.tile != whole.tile:
-                shared = _shared(cut.found, whole.found)
-                if shared >= _SHARE * np.count_nonzero(cut.found.mask):
+                shared = _intersection_area(cut.found, whole.found)
+                if shared >= _MIN_OVERLAP * np.count_nonzero(cut.found.mask):
                     dropped.add(one)
     return [part for number, part in enumerate(parts) if number not in dropped]
 
 
-def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_Whole]:
+def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_MergedObject]:
     """Unite the pieces of lesions that tiles cut."""
     group = list(range(len(parts)))
 
@@ -102,34 +102,34 @@ def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_Whole]:
             number = group[number]
         return number
 
-    for a, b in _near([part.found for part in parts]):
-        if _of_one(parts[a], parts[b], tiles):
+    for a, b in _adjacent_pairs([part.found for part in parts]):
+        if _is_same_lesion(parts[a], parts[b], tiles):
             group[root(a)] = root(b)
     members: dict[int, list[Part]] = {}
     for number, part in enumerate(parts):
         members.setdefault(root(number), []).append(part)
     return [
-        _Whole(_united([p.found for p in pieces]), frozenset(p.tile for p in pieces))
+        _MergedObject(_union([p.found for p in pieces]), frozenset(p.tile for p in pieces))
         for pieces in members.values()
     ]
 
 
-def _of_one(a: Part, b: Part, tiles: Sequence[Rect]) -> bool:
+def _is_same_lesion(a: Part, b: Part, tiles: Sequence[Rect]) -> bool:
     if a.tile == b.tile or not (a.cut or b.cut):
         return False
     common = _common(tiles[a.tile], tiles[b.tile])
     if common is None:
         return a.cut and b.cut and _touch(a.found, b.found)
-    inside = [int(np.count_nonzero(_cut_out(part.found, common))) for part in (a, b)]
-    shared = _shared(a.found, b.found)
-    return shared > 0 and shared >= _SHARE * min(inside)
+    inside = [int(np.count_nonzero(_crop_to_rect(part.found, common))) for part in (a, b)]
+    shared = _intersection_area(a.found, b.found)
+    return shared > 0 and shared >= _MIN_OVERLAP * min(inside)
 
 
-def _once(wholes: list[_Whole]) -> list[LesionObject]:
+def _suppress_duplicates(wholes: list[_MergedObject]) -> list[LesionObject]:
     """Leave out what another tile tells too, and is surer of."""
     ordered = sorted(wholes, key=lambda one: (-one.found.score, one.found.row, one.found.col))
     rivals: dict[int, list[int]] = {}
-    for a, b in _near([one.found for one in ordered]):
+    for a, b in _adjacent_pairs([one.found for one in ordered]):
         rivals.setdefault(max(a, b), []).append(min(a, b))
     kept: set[int] = set()
     for number, one in enumerate(ordered):
@@ -137,15 +137,15 @@ def _once(wholes: list[_Whole]) -> list[LesionObject]:
         for rival in rivals.get(number, []):
             other = ordered[rival]
             if rival in kept and not one.tiles & other.tiles:
-                shared = _shared(one.found, other.found)
-                if shared >= _SAME * (area + np.count_nonzero(other.found.mask) - shared):
+                shared = _intersection_area(one.found, other.found)
+                if shared >= _DUPLICATE_IOU * (area + np.count_nonzero(other.found.mask) - shared):
                     break
         else:
             kept.add(number)
     return [ordered[number].found for number in sorted(kept)]
 
 
-def _near(objects: Sequence[LesionObject]) -> Iterator[tuple[int, int]]:
+def _adjacent_pairs(objects: Sequence[LesionObject]) -> Iterator[tuple[int, int]]:
     """Yield the pairs whose boxes overlap or touch, at a corner too."""
     if not objects:
         return
@@ -170,7 +170,7 @@ def _common(a: Rect, b: Rect) -> Rect | None:
     return (top, left, bottom, right) if top < bottom and left < right else None
 
 
-def _cut_out(found: LesionObject, rect: Rect) -> npt.NDArray[np.bool_]:
+def _crop_to_rect(found: LesionObject, rect: Rect) -> npt.NDArray[np.bool_]:
     """Return the part of the mask in a rectangle that is not beside its box."""
     common = _common(_rect(found), rect)
     if common is None:
@@ -179,12 +179,12 @@ def _cut_out(found: LesionObject, rect: Rect) -> npt.NDArray[np.bool_]:
     return found.mask[top - found.row : bottom - found.row, left - found.col : right - found.col]
 
 
-def _shared(a: LesionObject, b: LesionObject) -> int:
+def _intersection_area(a: LesionObject, b: LesionObject) -> int:
     """Return how many pixels two objects have in common."""
     common = _common(_rect(a), _rect(b))
     if common is None:
         return 0
-    return int(np.count_nonzero(_cut_out(a, common) & _cut_out(b, common)))
+    return int(np.count_nonzero(_crop_to_rect(a, common) & _crop_to_rect(b, common)))
 
 
 def _touch(a: LesionObject, b: LesionObject) -> bool:
@@ -194,10 +194,10 @@ def _touch(a: LesionObject, b: LesionObject) -> bool:
     for rows in (-1, 0, 1):
         for cols in (-1, 0, 1):
             wide |= np.roll(grown, (rows, cols), (0, 1))
-    return _shared(replace(a, row=a.row - 1, col=a.col - 1, mask=wide), b) > 0
+    return _intersection_area(replace(a, row=a.row - 1, col=a.col - 1, mask=wide), b) > 0
 
 
-def _united(pieces: list[LesionObject]) -> LesionObject:
+def _union(pieces: list[LesionObject]) -> LesionObject:
     if len(pieces) == 1:
         return pieces[0]
     rects = np.array([_rect(piece) for piece in pieces])
@@ -208,6 +208,6 @@ def _united(pieces: list[LesionObject]) -> LesionObject:
         rows, cols = piece.window
         mask[rows.start - top : rows.stop - top, cols.start - left : cols.stop - left] |= piece.mask
     surest = max(pieces, key=lambda piece: piece.score)
-    whole = trimmed(replace(surest, row=top, col=left, mask=mask))
+    whole = trim_box(replace(surest, row=top, col=left, mask=mask))
     assert whole is not None  # noqa: S101  # pieces have pixels
     return whole

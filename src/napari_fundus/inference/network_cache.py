@@ -11,9 +11,9 @@ from typing import Any, TypeVar, cast
 
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256, load_checkpoint
 from napari_fundus.errors import CheckpointError
-from napari_fundus.runtime.devices import Device, call_on_release
+from napari_fundus.runtime.devices import Device, on_memory_release
 
-__all__ = ["Weights", "forget_networks", "lent_weights"]
+__all__ = ["Weights", "acquire_weights", "clear_network_cache"]
 
 _MOST = 2
 """How many files' networks are kept: the one in use, and one that is compared with it."""
@@ -72,7 +72,7 @@ class Weights:
                 )
         return self._whole
 
-    def same_as(self, detector: str, path: Path, sha256: str, device: str) -> bool:
+    def is_for(self, detector: str, path: Path, sha256: str, device: str) -> bool:
         """Whether these are the networks of a file with this content, on this device."""
         known = self.checkpoint
         return (known.card.detector, known.path, known.sha256, self.device) == (
@@ -94,7 +94,7 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def lent_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[Weights]:
+def acquire_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[Weights]:
     """Lend weights to a detection, with the networks that an earlier one made of the same file.
 
     A file is the same if its content is, so that one that was changed is read anew. Two detections
@@ -118,7 +118,7 @@ def lent_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[
         As `load_checkpoint`.
     """
     found = checkpoint_sha256(ref, detector=detector)
-    weights = _taken(detector, found.path, found.sha256, device.name)
+    weights = _pop_idle(detector, found.path, found.sha256, device.name)
     if weights is None:
         weights = Weights(load_checkpoint(found.path, detector=detector), device.name)
     yield weights
@@ -126,11 +126,11 @@ def lent_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[
     _keep(weights)
 
 
-def _taken(*wanted: str | Path) -> Weights | None:
+def _pop_idle(*wanted: str | Path) -> Weights | None:
     """Take what is kept of a file and device out of what is free."""
     with _lock:
         for weights in _kept:
-            if weights.same_as(*cast("tuple[str, Path, str, str]", wanted)):
+            if weights.is_for(*cast("tuple[str, Path, str, str]", wanted)):
                 _kept.remove(weights)
                 return weights
     return None
@@ -145,7 +145,7 @@ def _keep(weights: Weights) -> None:
         del _kept[:-_MOST]
 
 
-def forget_networks() -> None:
+def clear_network_cache() -> None:
     """Give up all networks that no detection uses at the moment, and their memory.
 
     `napari_fundus.runtime.devices.release_memory` does this for a GPU.
@@ -154,4 +154,4 @@ def forget_networks() -> None:
         _kept.clear()
 
 
-call_on_release(forget_networks)
+on_memory_release(clear_network_cache)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PlainUNet", "convolutions", "start_quiet"]
+__all__ = ["PlainUNet", "convolutions", "init_prior_bias"]
 
 
 class PlainUNet(nn.Module):
@@ -48,7 +48,7 @@ class PlainUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        start_quiet(self.head)
+        init_prior_bias(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits.
@@ -104,7 +104,7 @@ def convolutions(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def start_quiet(head: nn.Conv2d) -> None:
+def init_prior_bias(head: nn.Conv2d) -> None:
     """Let a fresh network find nothing: lesions are rare, and the first steps need not say so."""
     nn.init.normal_(head.weight, std=0.01)
     if head.bias is not None:

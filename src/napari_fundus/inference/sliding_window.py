@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.thread_pool import Crew
+from napari_fundus.inference.thread_pool import TorchThreadPool
 from napari_fundus.runtime.devices import (
     CPU,
     Device,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["centres_of", "run_patches", "slide"]
+__all__ = ["run_patches", "slide", "suspect_patch_centres"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ Places = list[list[int]]
 """Rows and columns of some patches."""
 
 
-def centres_of(suspect: Bool, stride: int) -> npt.NDArray[np.int64]:
+def suspect_patch_centres(suspect: Bool, stride: int) -> npt.NDArray[np.int64]:
     """Return where the classifier looks: places on a grid whose cell holds a suspect pixel.
 
     Parameters
@@ -125,7 +125,7 @@ def run_patches(
 
     while True:
         try:
-            found = list(_answers(answer, centres, batch, monitor, device))
+            found = list(_predict_all(answer, centres, batch, monitor, device))
             break
         except torch.OutOfMemoryError:
             if batch <= 1:
@@ -137,7 +137,7 @@ def run_patches(
     return answers
 
 
-def _answers(
+def _predict_all(
     answer: Callable[[Places], Tensor],
     centres: npt.NDArray[np.integer],
     batch: int,
@@ -146,10 +146,10 @@ def _answers(
 ) -> Iterator[Tensor]:
     """Yield what `answer` gives for all centres, in order; on a CPU each core has its own part."""
     if device.kind == "cpu":
-        with Crew() as crew:
+        with TorchThreadPool() as crew:
             yield from _told(crew.map, answer, centres, -(-batch // crew.size), monitor)
     else:
-        yield from _told(_one_by_one, answer, centres, batch, monitor)
+        yield from _told(_map_serially, answer, centres, batch, monitor)
 
 
 def _told(
@@ -168,7 +168,7 @@ def _told(
         monitor.step(done / total, f"patch {done} of {total}")
 
 
-def _one_by_one(
+def _map_serially(
     answer: Callable[[Places], Tensor], parts: Iterable[Places]
 ) -> Iterator[tuple[Places, Tensor]]:
     for places in parts:
@@ -207,7 +207,7 @@ def slide(
         float32, shape (H, W), in [0, 1].
     """
     result = np.zeros(suspect.shape, np.float32)
-    centres = centres_of(suspect, stride)
+    centres = suspect_patch_centres(suspect, stride)
     if not len(centres):
         return result
     logits = run_patches(network, picture, centres, patch=patch, **how)

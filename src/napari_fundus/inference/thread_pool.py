@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeVar
 
-__all__ = ["Crew"]
+__all__ = ["TorchThreadPool"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class Crew:
+class TorchThreadPool:
     """Threads that each compute with one core.
 
     Torch splits every operation among the cores and waits for the slowest at its end. For small

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.cancellation import heeding
-from napari_fundus.inference.memory import bytes_per_pixel, memory_limit, tile_within
+from napari_fundus.inference.cancellation import cancel_between_layers
+from napari_fundus.inference.memory import bytes_per_pixel, fit_tile_size, memory_limit
 from napari_fundus.runtime.devices import (
     CPU,
     Device,
@@ -25,7 +25,7 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Tiled", "Window", "run_tiles", "windows"]
+__all__ = ["TiledPrediction", "Window", "run_tiles", "windows"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Window:
 
 
 @dataclass(frozen=True, eq=False)
-class Tiled:
+class TiledPrediction:
     """The outcome.
 
     Attributes
@@ -122,7 +122,7 @@ def run_tiles(
     device: Device = CPU,
     precision: Precision | Literal["auto"] = "auto",
     monitor: Monitor | None = None,
-) -> Tiled:
+) -> TiledPrediction:
     """Run `network` over `picture` in tiles that overlap by a halo.
 
     With a halo as wide as the network reaches, the maps are those of one pass over the whole
@@ -178,13 +178,13 @@ def run_tiles(
         if (limit := memory_limit()) is not None:
             tried = max(4 * multiple, 64 // multiple * multiple)
             per_pixel = bytes_per_pixel(network, len(picture), tried, device=device)
-            tile = tile_within(
+            tile = fit_tile_size(
                 limit, per_pixel, tile=tile, halo=halo, multiple=multiple, shape=padded.shape[1:]
             )
-        with heeding(network, monitor):
+        with cancel_between_layers(network, monitor):
             while True:
                 try:
-                    maps, count = _all_tiles(
+                    maps, count = _predict_tiles(
                         answer,
                         padded.shape[1:],
                         outputs,
@@ -204,10 +204,10 @@ def run_tiles(
                     _LOG.warning(
                         "Out of memory on %s: going on with tiles of %d px", device.name, tile
                     )
-    return Tiled(maps[:, :height, :width], count, tile, chosen)
+    return TiledPrediction(maps[:, :height, :width], count, tile, chosen)
 
 
-def _all_tiles(
+def _predict_tiles(
     answer: Callable[[Window], Float],
     shape: tuple[Any, ...],
     outputs: int,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_fundus.errors import DeviceError
 from napari_fundus.inference.memory import bytes_per_pixel, memory_limit
 from napari_fundus.inference.patch_grid import PatchGrid
-from napari_fundus.inference.thread_pool import Crew
+from napari_fundus.inference.thread_pool import TorchThreadPool
 from napari_fundus.runtime.devices import (
     CPU,
     Device,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Votes", "vote", "vote_plain"]
+__all__ = ["Votes", "run_voting_reference", "vote"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,11 +85,11 @@ def vote(
 ) -> Votes:
     """Run `network` on every patch that touches the field of view and average what they say.
 
-    Equal to `vote_plain` up to rounding, in less time: patches off the field of view are left out;
-    the network's own form for inference is used where it has one (``network.for_inference()``);
-    patches are views of the padded picture, gathered batch by batch; on a CPU each core has a batch
-    of its own; and results are added in groups that do not overlap. Memory is that of the maps and
-    a batch a core, whatever the stride.
+    Equal to `run_voting_reference` up to rounding, in less time: patches off the field of view are
+    left out; the network's own form for inference is used where it has one
+    (``network.for_inference()``); patches are views of the padded picture, gathered batch by batch;
+    on a CPU each core has a batch of its own; and results are added in groups that do not overlap.
+    Memory is that of the maps and a batch a core, whatever the stride.
 
     Parameters
     ----------
@@ -137,8 +137,10 @@ def vote(
     dtype = getattr(torch, precision)
     with torch.inference_mode():
         ready = _prepare(network, device, dtype)
-        booth = _Booth(ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device)
-    booth.limit = batch or _fitting_batch(booth, device)
+        booth = _VoteAccumulator(
+            ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device
+        )
+    booth.limit = batch or _fit_batch_size(booth, device)
     if (limit := memory_limit()) is not None:
         with torch.inference_mode():
             per_pixel = bytes_per_pixel(ready, len(picture), patch, device=device, dtype=dtype)
@@ -148,7 +150,7 @@ def vote(
     monitor.step(0.0, f"{total:,} patches")
     done = 0
     alone = device.kind != "cpu" or torch.get_num_threads() == 1
-    with nullcontext() if alone else Crew() as crew:
+    with nullcontext() if alone else TorchThreadPool() as crew:
         batches = booth.batches(chosen)
         answers = crew.map(booth.ask, batches) if crew else ((b, booth.ask(b)) for b in batches)
         for asked, votes in answers:
@@ -160,7 +162,7 @@ def vote(
     return Votes(probability, total, booth.limit, precision)
 
 
-class _Booth:
+class _VoteAccumulator:
     """A network, the padded picture it looks at, and the sums of its votes.
 
     Parameters
@@ -268,7 +270,7 @@ class _Booth:
         return result
 
 
-def vote_plain(
+def run_voting_reference(
     network: nn.Module, picture: Float, *, patch: int, stride: int, fill: float = 0.0
 ) -> Float:
     """Do just what the paper says, patch by patch: the reference that `vote` is checked against.
@@ -331,7 +333,7 @@ def _windows(maps: Tensor, patch: int, stride: int) -> Tensor:
     return maps.unfold(1, patch, stride).unfold(2, patch, stride).permute(1, 2, 0, 3, 4)
 
 
-def _fitting_batch(booth: _Booth, device: Device) -> int:
+def _fit_batch_size(booth: _VoteAccumulator, device: Device) -> int:
     """Return how many patches of the booth's network run together on `device`."""
     import torch
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from napari_fundus.metrics.average_precision import InstanceMap
+from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from napari_fundus.metrics.calibration import (
     Reliability,
     Temperature,
     brier_score,
-    cross_fitted,
+    cross_fit_temperature,
     fit_temperature,
-    logits_of,
     reliability,
-    top_class,
+    to_logits,
+    top_class_confidence,
 )
 from napari_fundus.metrics.classification import (
     PUBLISHED_SENSITIVITY,
@@ -23,7 +23,7 @@ from napari_fundus.metrics.classification import (
     RocCurve,
     RocPoint,
 )
-from napari_fundus.metrics.confusion import Confusion
+from napari_fundus.metrics.confusion import ConfusionMatrix
 from napari_fundus.metrics.curves import Curve
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.froc_curve import (
@@ -33,7 +33,7 @@ from napari_fundus.metrics.froc_curve import (
     FrocSummary,
     OperatingPoint,
 )
-from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge, judge_detections
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, judge, match_detections
 from napari_fundus.metrics.localization import (
     LOCALIZATION_THRESHOLD,
     LOCALIZATION_THRESHOLDS,
@@ -66,18 +66,18 @@ __all__ = [
     "PUBLISHED_SPECIFICITY",
     "ROC_POINTS",
     "BinaryScores",
-    "Confusion",
+    "ClassMatch",
+    "ConfusionMatrix",
     "Curve",
     "ExactPixelCounts",
     "Froc",
     "FrocCurve",
     "FrocSummary",
     "GradedImages",
-    "InstanceMap",
     "Interval",
-    "Judgement",
     "LesionCounts",
     "LocalizationCounts",
+    "MeanAveragePrecision",
     "OperatingPoint",
     "PixelCounts",
     "PixelOverlap",
@@ -95,14 +95,14 @@ __all__ = [
     "bootstrap_intervals",
     "brier_score",
     "compare_with_truth",
-    "cross_fitted",
+    "cross_fit_temperature",
     "fit_temperature",
     "judge",
-    "judge_detections",
     "lesion_counts",
-    "logits_of",
+    "match_detections",
     "normalized",
     "pixel_overlap",
     "reliability",
-    "top_class",
+    "to_logits",
+    "top_class_confidence",
 ]

@@ -10,15 +10,20 @@ import numpy.typing as npt
 
 from napari_fundus.metrics.instance_matching import (
     IOU_LEVELS,
-    MAIN_LEVELS,
-    MOST_DETECTIONS,
+    MAIN_IOU_LEVELS,
+    MAX_DETECTIONS,
     SIZE_BOUNDS,
     MatchedObjects,
     match_objects,
 )
 from napari_fundus.results.objects import LesionObject
 
-__all__ = ["InstanceCurve", "InstanceMap", "curve_area", "interpolated"]
+__all__ = [
+    "InstanceCurve",
+    "MeanAveragePrecision",
+    "interpolated",
+    "interpolated_average_precision",
+]
 
 Weights = npt.NDArray[np.int64]
 
@@ -44,20 +49,20 @@ class InstanceCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pooled:
+class _PooledDetections:
     """One class over all images: its detections, the surest first, and where they come from."""
 
     images: npt.NDArray[np.intp]
     lesions: npt.NDArray[np.int64]
-    of_size: npt.NDArray[np.int64]
-    found_of_size: npt.NDArray[np.int64]
+    size_counts: npt.NDArray[np.int64]
+    found_size_counts: npt.NDArray[np.int64]
     precision: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float64]
     image: npt.NDArray[np.intp]
     hit: npt.NDArray[np.bool_]
 
 
-class InstanceMap:
+class MeanAveragePrecision:
     """Counts lesions found as objects over images, one image at a time.
 
     The paper's way: in each image the average precision (AP) of each class, its mean over the
@@ -81,18 +86,18 @@ class InstanceMap:
     --------
     >>> lesion = LesionObject("MA", 1.0, 4, 4, np.ones((4, 4), np.bool_))
     >>> close = LesionObject("MA", 0.9, 4, 5, np.ones((4, 4), np.bool_))
-    >>> counted = InstanceMap()
+    >>> counted = MeanAveragePrecision()
     >>> matched = counted.add({"MA": [lesion]}, [close], (16, 16))
-    >>> [counted.image_map(level) for level in (0.35, 0.5, 0.75)]
+    >>> [counted.mean_ap_over_images(level) for level in (0.35, 0.5, 0.75)]
     [1.0, 1.0, 0.0]
     """
 
     def __init__(
-        self, *, bounds: Sequence[float] = SIZE_BOUNDS, most: int = MOST_DETECTIONS
+        self, *, bounds: Sequence[float] = SIZE_BOUNDS, most: int = MAX_DETECTIONS
     ) -> None:
         self.bounds, self.most = tuple(bounds), most
         self._matched: dict[str, dict[int, MatchedObjects]] = {}
-        self._pools: dict[str, _Pooled] = {}
+        self._pools: dict[str, _PooledDetections] = {}
         self._images = 0
 
     def __len__(self) -> int:
@@ -152,7 +157,7 @@ class InstanceMap:
         """Return how many detections of a class count."""
         return sum(len(matched.scores) for matched in self._matched[lesion].values())
 
-    def image_map(
+    def mean_ap_over_images(
         self,
         iou: float,
         lesion: str | Sequence[str] | None = None,
@@ -163,7 +168,7 @@ class InstanceMap:
         Parameters
         ----------
         iou
-            One of `MAIN_LEVELS`.
+            One of `MAIN_IOU_LEVELS`.
         lesion
             A class, or those whose mean is taken in each image; None for all.
         weights
@@ -173,7 +178,7 @@ class InstanceMap:
         table = np.full((max(len(codes), 1), len(self)), np.nan)
         for row, code in zip(table, codes, strict=False):
             pooled = self._pooled(code)
-            row[pooled.images] = pooled.precision[:, MAIN_LEVELS.index(iou)]
+            row[pooled.images] = pooled.precision[:, MAIN_IOU_LEVELS.index(iou)]
         defined = ~np.isnan(table)
         per_image = np.where(defined, table, 0).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
         times = defined.any(axis=0) * (1 if weights is None else weights)
@@ -184,7 +189,7 @@ class InstanceMap:
         lesion: str | Sequence[str] | None = None,
         weights: Weights | None = None,
         *,
-        levels: Sequence[float] = MAIN_LEVELS,
+        levels: Sequence[float] = MAIN_IOU_LEVELS,
     ) -> npt.NDArray[np.float64]:
         """Return COCO's AP at each of `levels`, out of `IOU_LEVELS`.
 
@@ -204,20 +209,20 @@ class InstanceMap:
         return np.asarray(np.mean(read, axis=1), np.float64)
 
     def recall(self, iou: float, lesion: str, weights: Weights | None = None) -> float:
-        """Return the share of the true lesions that any detection is, at one of `MAIN_LEVELS`."""
-        of_size, found = self._sizes(lesion, iou, weights)
-        return float(found.sum() / of_size.sum()) if of_size.sum() else float("nan")
+        """Return the share of true lesions that a detection matches, at one of `MAIN_IOU_LEVELS`."""
+        size_counts, found = self._sizes(lesion, iou, weights)
+        return float(found.sum() / size_counts.sum()) if size_counts.sum() else float("nan")
 
     def recall_by_size(
         self, iou: float, lesion: str, weights: Weights | None = None
     ) -> npt.NDArray[np.float64]:
         """Return the recall of each size, shape (sizes,), the smallest first; NaN where none is."""
-        of_size, found = self._sizes(lesion, iou, weights)
-        return np.where(of_size > 0, found / np.maximum(of_size, 1), np.nan)
+        size_counts, found = self._sizes(lesion, iou, weights)
+        return np.where(size_counts > 0, found / np.maximum(size_counts, 1), np.nan)
 
     def lesions_by_size(self, lesion: str) -> npt.NDArray[np.int64]:
         """Return how many true lesions there are of each size, shape (sizes,)."""
-        return np.asarray(self._pooled(lesion).of_size.sum(axis=0), np.int64)
+        return np.asarray(self._pooled(lesion).size_counts.sum(axis=0), np.int64)
 
     def curve(self, iou: float, lesion: str) -> InstanceCurve:
         """Return precision over recall of all images, at one of `IOU_LEVELS`."""
@@ -233,15 +238,17 @@ class InstanceMap:
         self, lesion: str, iou: float, weights: Weights | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         pooled = self._pooled(lesion)
-        times = self._times(pooled, weights)
-        return times @ pooled.of_size, times @ pooled.found_of_size[:, MAIN_LEVELS.index(iou)]
+        times = self._pooled_weights(pooled, weights)
+        return times @ pooled.size_counts, times @ pooled.found_size_counts[
+            :, MAIN_IOU_LEVELS.index(iou)
+        ]
 
-    def _times(self, pooled: _Pooled, weights: Weights | None) -> Weights:
+    def _pooled_weights(self, pooled: _PooledDetections, weights: Weights | None) -> Weights:
         return np.ones(len(pooled.images), np.int64) if weights is None else weights[pooled.images]
 
     def _positives(self, lesion: str, weights: Weights | None) -> int:
         pooled = self._pooled(lesion)
-        return int(self._times(pooled, weights) @ pooled.lesions)
+        return int(self._pooled_weights(pooled, weights) @ pooled.lesions)
 
     def _curve(
         self, lesion: str, levels: Sequence[float], weights: Weights | None
@@ -255,7 +262,7 @@ class InstanceMap:
         recall = true / max(self._positives(lesion, weights), 1)
         return recall, true / np.maximum(all_of_them, 1)
 
-    def _pooled(self, lesion: str) -> _Pooled:
+    def _pooled(self, lesion: str) -> _PooledDetections:
         """Return a class over all images; put in order once for all the bootstrap."""
         if lesion not in self._pools:
             known = self._matched[lesion]
@@ -263,13 +270,18 @@ class InstanceMap:
             scores = np.concatenate([matched.scores for matched in each])
             order = np.argsort(-scores, kind="stable")
             image = np.repeat(list(known), [len(matched.scores) for matched in each])
-            main = [IOU_LEVELS.index(level) for level in MAIN_LEVELS]
-            self._pools[lesion] = _Pooled(
+            main = [IOU_LEVELS.index(level) for level in MAIN_IOU_LEVELS]
+            self._pools[lesion] = _PooledDetections(
                 np.array(list(known), np.intp),
                 np.array([matched.lesions for matched in each], np.int64),
-                np.stack([matched.of_size for matched in each]),
-                np.stack([matched.found_of_size for matched in each]),
-                np.array([[curve_area(m.hit[level], m.lesions) for level in main] for m in each]),
+                np.stack([matched.size_counts for matched in each]),
+                np.stack([matched.found_size_counts for matched in each]),
+                np.array(
+                    [
+                        [interpolated_average_precision(m.hit[level], m.lesions) for level in main]
+                        for m in each
+                    ]
+                ),
                 scores[order],
                 image[order].astype(np.intp),
                 np.concatenate([matched.hit for matched in each], axis=1)[:, order],
@@ -277,7 +289,7 @@ class InstanceMap:
         return self._pools[lesion]
 
 
-def curve_area(hit: npt.NDArray[np.bool_], lesions: int) -> float:
+def interpolated_average_precision(hit: npt.NDArray[np.bool_], lesions: int) -> float:
     """Return the area below a precision-recall curve, precision interpolated; NaN without lesions.
 
     Parameters
@@ -296,7 +308,7 @@ def curve_area(hit: npt.NDArray[np.bool_], lesions: int) -> float:
     --------
     Found, false, found, and a third lesion missed: 1/3 · 1 + 1/3 · 2/3.
 
-    >>> round(curve_area(np.array([True, False, True]), 3), 4)
+    >>> round(interpolated_average_precision(np.array([True, False, True]), 3), 4)
     0.5556
     """
     if not lesions:

@@ -15,16 +15,16 @@ __all__ = [
     "Reliability",
     "Temperature",
     "brier_score",
-    "cross_fitted",
+    "cross_fit_temperature",
     "fit_temperature",
-    "logits_of",
     "reliability",
-    "top_class",
+    "to_logits",
+    "top_class_confidence",
 ]
 
 Floats = npt.NDArray[np.float64]
 
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURE_BOUNDS = (0.05, 20.0)
 """Bounds of a fitted temperature; images told apart without a mistake would drive it to 0."""
 
 
@@ -74,7 +74,7 @@ def reliability(
     probability
         Values in [0, 1], shape (N,).
     truth
-        bool, shape (N,). For several classes, see `top_class`.
+        bool, shape (N,). For several classes, see `top_class_confidence`.
     bins
         Number of bins.
     strategy
@@ -145,7 +145,7 @@ def brier_score(
     return float(np.average(squares, weights=weights))
 
 
-def top_class(
+def top_class_confidence(
     probability: npt.ArrayLike, truth: npt.ArrayLike
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return how sure the likeliest class was, and whether it came true, for `reliability`.
@@ -161,7 +161,7 @@ def top_class(
     return said.max(axis=1), said.argmax(axis=1) == np.asarray(truth)
 
 
-def logits_of(probability: npt.ArrayLike) -> Floats:
+def to_logits(probability: npt.ArrayLike) -> Floats:
     """Return log-odds of yes-or-no probabilities, shape (N,); 0 and 1 become ±27.6."""
     return np.asarray(logit(np.clip(np.asarray(probability, np.float64), 1e-12, 1 - 1e-12)))
 
@@ -179,7 +179,7 @@ class Temperature:
     loss_before, loss_after
         Mean negative log-likelihood (nats an image) of the images it was fitted on.
     at_bound
-        Whether it ran into a bound of `TEMPERATURES`: these images cannot settle it.
+        Whether it ran into a bound of `TEMPERATURE_BOUNDS`: these images cannot settle it.
     """
 
     value: float
@@ -227,13 +227,13 @@ def fit_temperature(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Temperature:
         return _loss(values / np.exp(log_temperature), true)
 
     # The loss is convex in 1/T, so it has one minimum in log T as well.
-    low, high = np.log(TEMPERATURES)
+    low, high = np.log(TEMPERATURE_BOUNDS)
     best = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
     at_bound = min(best - low, high - best) < 1e-3
     return Temperature(float(np.exp(best)), loss(0.0), loss(best), at_bound)
 
 
-def cross_fitted(
+def cross_fit_temperature(
     logits: npt.ArrayLike,
     truth: npt.ArrayLike,
     *,

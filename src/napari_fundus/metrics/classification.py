@@ -15,7 +15,7 @@ from napari_fundus.metrics.bootstrap import (
     bootstrap_intervals,
     resampled_weights,
 )
-from napari_fundus.metrics.confusion import Confusion
+from napari_fundus.metrics.confusion import ConfusionMatrix
 
 __all__ = [
     "PUBLISHED_SENSITIVITY",
@@ -166,9 +166,9 @@ class BinaryScores:
             1 - no / no[-1] if no[-1] else nothing,
         )
 
-    def confusion(self, threshold: float, weights: Weights | None = None) -> Confusion:
+    def confusion(self, threshold: float, weights: Weights | None = None) -> ConfusionMatrix:
         """Return the table of images called positive at or above `threshold`."""
-        return Confusion.of(self.truth, self.score >= threshold, classes=2, weights=weights)
+        return ConfusionMatrix.of(self.truth, self.score >= threshold, classes=2, weights=weights)
 
     def interval(
         self, statistic: Callable[[Weights], float], *, resamples: int = 1000, seed: int = 0
@@ -268,9 +268,9 @@ class GradedImages:
     classes: int = 5
     groups: Sequence[Hashable] | None = None
 
-    def confusion(self, weights: Weights | None = None) -> Confusion:
+    def confusion(self, weights: Weights | None = None) -> ConfusionMatrix:
         """Return how many images of each grade were given which."""
-        return Confusion.of(self.truth, self.given, classes=self.classes, weights=weights)
+        return ConfusionMatrix.of(self.truth, self.given, classes=self.classes, weights=weights)
 
     def figures(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Return ``accuracy``, ``kappa`` (quadratic) and ``macro_f1``, each with its interval."""

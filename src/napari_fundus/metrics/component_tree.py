@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from napari_fundus.metrics.quantization import LEVELS, grid, to_levels
+from napari_fundus.metrics.quantization import LEVELS, grid, quantize_map
 
-__all__ = ["crowding_level", "false_component_events"]
+__all__ = ["false_component_events", "merging_threshold"]
 
 # The half of the eight neighbours that lies ahead in reading order, as (row, column) steps.
-_AHEAD = ((0, 1), (1, -1), (1, 0), (1, 1))
+_FORWARD_NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
 
 
 def false_component_events(
@@ -68,8 +68,8 @@ def false_component_events(
     rank = np.zeros(candidates.shape, np.int32)
     rank.ravel()[places[order]] = np.arange(1, count + 1, dtype=np.int32)
 
-    node, summits = _climb(rank, places[order])
-    low, high, level = _passes(rank, node)
+    node, summits = _label_local_maxima(rank, places[order])
+    low, high, level = _saddle_edges(rank, node)
     true_ranks, true_nodes = rank[truth], node[truth]
     hit = true_ranks > 0
     low = np.concatenate([low, np.zeros(int(hit.sum()), np.int32)])
@@ -79,7 +79,7 @@ def false_component_events(
     return values[summits], joins
 
 
-def crowding_level(
+def merging_threshold(
     probability: npt.NDArray[np.float32], largest: float, *, lowest: float = 0.0
 ) -> float:
     """Return the least threshold above which no component is absurdly large.
@@ -106,7 +106,7 @@ def crowding_level(
     candidates = probability > np.float32(lowest)
     if np.count_nonzero(candidates) <= most or _largest_component(candidates) <= most:
         return lowest
-    levels = to_levels(probability)
+    levels = quantize_map(probability)
     # above[k]: pixels of level k or higher; those of a higher level than k are above[k + 1].
     counts = np.bincount(levels.ravel(), minlength=LEVELS + 2)
     above = np.cumsum(counts[::-1])[::-1]
@@ -130,7 +130,7 @@ def _largest_component(mask: npt.NDArray[np.bool_]) -> int:
     return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
 
 
-def _climb(
+def _label_local_maxima(
     rank: npt.NDArray[np.int32], place_of_rank: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Lead each candidate to its local maximum, and number these from 1.
@@ -144,7 +144,7 @@ def _climb(
         int32: rank of each maximum, in the order of their numbers.
     """
     best = rank.copy()
-    for step in _AHEAD:
+    for step in _FORWARD_NEIGHBOURS:
         here, there = _neighbours(step)
         np.maximum(best[here], rank[there], out=best[here])
         np.maximum(best[there], rank[here], out=best[there])
@@ -167,12 +167,12 @@ def _climb(
     return node, rank.ravel()[tops]
 
 
-def _passes(
+def _saddle_edges(
     rank: npt.NDArray[np.int32], node: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return where pixels of two maxima touch: both numbers, and the lower pixel's rank."""
     found: list[tuple[Any, Any, Any]] = []
-    for step in _AHEAD:
+    for step in _FORWARD_NEIGHBOURS:
         here, there = _neighbours(step)
         a, b = node[here], node[there]
         border = (a != b) & (a > 0) & (b > 0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Confusion"]
+__all__ = ["ConfusionMatrix"]
 
 Ratios = npt.NDArray[np.float64]
 
@@ -19,7 +19,7 @@ def _over(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Ratios:
 
 
 @dataclass(frozen=True, eq=False)
-class Confusion:
+class ConfusionMatrix:
     """How many images of each class were given which class.
 
     Every ratio is NaN where it is 0/0. For two classes, class 1 is the one looked for.
@@ -46,7 +46,7 @@ class Confusion:
         *,
         classes: int,
         weights: npt.NDArray[np.int64] | None = None,
-    ) -> Confusion:
+    ) -> ConfusionMatrix:
         """Count images.
 
         Parameters
@@ -104,12 +104,12 @@ class Confusion:
     @property
     def sensitivity(self) -> float:
         """Of two classes: share of the images of class 1 that were given it."""
-        return float(self._of_two().recall[1])
+        return float(self._require_binary().recall[1])
 
     @property
     def specificity(self) -> float:
         """Of two classes: share of the images of class 0 that were given it."""
-        return float(self._of_two().recall[0])
+        return float(self._require_binary().recall[0])
 
     def kappa(self, power: int = 2) -> float:
         """Cohen's kappa: agreement beyond chance, 1 at best, 0 by chance.
@@ -139,7 +139,7 @@ class Confusion:
         seen = float((weight * self.counts).sum())
         return 1 - seen / by_chance if by_chance else float("nan")
 
-    def _of_two(self) -> Confusion:
+    def _require_binary(self) -> ConfusionMatrix:
         if len(self.counts) != 2:
             raise ValueError(f"Asked of 2 classes, but there are {len(self.counts)}.")
         return self

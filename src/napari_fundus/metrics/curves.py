@@ -58,7 +58,7 @@ class Curve:
     summary: float
 
     @classmethod
-    def of_froc(cls, lesion: str, curve: FrocCurve) -> Curve:
+    def from_froc(cls, lesion: str, curve: FrocCurve) -> Curve:
         """Take a FROC curve, whose detections lie strictly above its thresholds."""
         above = curve.thresholds
         thresholds = np.full(len(above), np.inf)
@@ -79,7 +79,7 @@ class Curve:
         return whole.thinned()
 
     @classmethod
-    def of_precision_recall(cls, lesion: str, curve: PrecisionRecallCurve, images: int) -> Curve:
+    def from_precision_recall(cls, lesion: str, curve: PrecisionRecallCurve, images: int) -> Curve:
         """Take a precision-recall curve, whose detections lie at or above its thresholds."""
         ascending = curve.thresholds
         below = np.concatenate([[-1.0], ascending[:-1]])

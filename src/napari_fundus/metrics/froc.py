@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.metrics.component_tree import crowding_level, false_component_events
+from napari_fundus.metrics.component_tree import false_component_events, merging_threshold
 from napari_fundus.metrics.froc_curve import FrocCurve
 
 __all__ = ["Froc", "disc_pixels"]
@@ -157,7 +157,7 @@ class Froc:
     ) -> None:
         lowest = self.lowest
         if self.largest < 1:
-            lowest = crowding_level(probability, self.largest, lowest=lowest)
+            lowest = merging_threshold(probability, self.largest, lowest=lowest)
         appear, vanish = false_component_events(probability, truth, lowest=lowest)
         self._events = None
         self._lesions.append(len(peaks))

@@ -17,7 +17,7 @@ CPM_POINTS: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
 ROC_POINTS: tuple[float, ...] = (1, 2, 4, 8, 12, 16, 20)
 """The points of the table of the Retinopathy Online Challenge in the voting paper."""
 
-Reach = Literal["reached", "never so low", "never so high"]
+PointStatus = Literal["reached", "never so low", "never so high"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class OperatingPoint:
     sensitivity: float
     threshold: float
     actual_fpi: float
-    reach: Reach
+    reach: PointStatus
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class FrocCurve:
             return OperatingPoint(fpi, float("nan"), float("inf"), 0.0, "reached")
         allowed = np.flatnonzero(self.fpi <= fpi)
         best = int(allowed[np.argmax(self.sensitivity[allowed])])
-        reach: Reach = "reached"
+        reach: PointStatus = "reached"
         if len(self.thresholds) > 1 and len(allowed) == 1:
             reach = "never so low"
         elif self.fpi.max() < fpi:

@@ -12,19 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.results.rle import encode_runs
+from napari_fundus.results.rle import encode_rle
 
 __all__ = [
     "IOU_LEVELS",
-    "MAIN_LEVELS",
-    "MOST_DETECTIONS",
+    "MAIN_IOU_LEVELS",
+    "MAX_DETECTIONS",
     "SIZE_BOUNDS",
     "MatchedObjects",
     "match_objects",
     "size_names",
 ]
 
-MAIN_LEVELS: tuple[float, ...] = (0.35, 0.5, 0.75)
+MAIN_IOU_LEVELS: tuple[float, ...] = (0.35, 0.5, 0.75)
 """Intersections over union at which the Mask R-CNN paper counts a lesion as found."""
 
 IOU_LEVELS: tuple[float, ...] = (0.35, *(round(0.5 + 0.05 * step, 2) for step in range(10)))
@@ -33,7 +33,7 @@ IOU_LEVELS: tuple[float, ...] = (0.35, *(round(0.5 + 0.05 * step, 2) for step in
 SIZE_BOUNDS: tuple[float, ...] = (8.0, 16.0, 32.0)
 """Equivalent diameters that part small from large lesions, in pixels of the original image."""
 
-MOST_DETECTIONS = 1000
+MAX_DETECTIONS = 1000
 """Detections of a class that count in one image, the surest first; COCO's own 100 are too few."""
 
 _EVERY_SIZE = (0.0, 1e12)
@@ -51,17 +51,17 @@ class MatchedObjects:
         float64, shape (D,), of the detections that count, the surest first.
     hit
         bool, shape (levels, D): whether a detection is a lesion, at each of `IOU_LEVELS`.
-    of_size
+    size_counts
         int64, shape (sizes,): true lesions of each size, the smallest first.
-    found_of_size
-        int64, shape (levels of `MAIN_LEVELS`, sizes): those of them that are found.
+    found_size_counts
+        int64, shape (levels of `MAIN_IOU_LEVELS`, sizes): those of them that are found.
     """
 
     lesions: int
     scores: npt.NDArray[np.float64]
     hit: npt.NDArray[np.bool_]
-    of_size: npt.NDArray[np.int64]
-    found_of_size: npt.NDArray[np.int64]
+    size_counts: npt.NDArray[np.int64]
+    found_size_counts: npt.NDArray[np.int64]
 
 
 def size_names(bounds: Sequence[float] = SIZE_BOUNDS) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def match_objects(
     shape: tuple[int, int],
     *,
     bounds: Sequence[float] = SIZE_BOUNDS,
-    most: int = MOST_DETECTIONS,
+    most: int = MAX_DETECTIONS,
 ) -> MatchedObjects:
     """Match the lesions of one class in one image.
 
@@ -114,8 +114,8 @@ def match_objects(
     hit = np.zeros((len(IOU_LEVELS), len(kept)), np.bool_)
     areas = np.array([int(item.mask.sum()) for item in truth], np.int64)
     limits = [0.0, *(math.pi / 4 * bound**2 for bound in bounds), _EVERY_SIZE[1]]
-    of_size = np.histogram(areas, limits)[0].astype(np.int64)
-    found_of_size = np.zeros((len(MAIN_LEVELS), len(of_size)), np.int64)
+    size_counts = np.histogram(areas, limits)[0].astype(np.int64)
+    found_size_counts = np.zeros((len(MAIN_IOU_LEVELS), len(size_counts)), np.int64)
     overlap = _overlap(truth, kept, shape)
     for lesions, near in _clusters(overlap):
         cluster = _Cluster(
@@ -126,8 +126,8 @@ def match_objects(
         for size in np.unique(size_of):
             # An area is a whole number and a limit is not: no lesion is of two sizes.
             area = (limits[size], limits[size + 1])
-            found_of_size[:, size] += cluster.matches(MAIN_LEVELS, area)[1]
-    return MatchedObjects(len(truth), scores, hit, of_size, found_of_size)
+            found_size_counts[:, size] += cluster.matches(MAIN_IOU_LEVELS, area)[1]
+    return MatchedObjects(len(truth), scores, hit, size_counts, found_size_counts)
 
 
 def _overlap(
@@ -144,7 +144,7 @@ def _overlap(
 
 def _encoded(objects: Sequence[LesionObject], shape: tuple[int, int]) -> list[dict[str, Any]]:
     return [
-        {"size": list(shape), "counts": encode_runs(item.mask, (item.row, item.col), shape)}
+        {"size": list(shape), "counts": encode_rle(item.mask, (item.row, item.col), shape)}
         for item in objects
     ]
 

@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject
 
-__all__ = ["IOUS", "instance_metrics", "instance_sums", "overlap"]
+__all__ = ["IOU_THRESHOLDS", "count_instances", "instance_metrics", "overlap"]
 
-IOUS = (0.35, 0.5)
+IOU_THRESHOLDS = (0.35, 0.5)
 """Intersection over union from which an object is found."""
 
 _BINS = 50
 
 
-def instance_sums(
+def count_instances(
     found: Sequence[LesionObject], truth: Sequence[LesionObject], *, weight: float = 1.0
 ) -> dict[str, float]:
     """Match the objects of one class in one picture; return counts that add up.
@@ -34,14 +34,14 @@ def instance_sums(
     Returns
     -------
     dict
-        ``lesions``, and for each of `IOUS` and each of 50 bins of the score how many objects there
-        are with a lesion of their own (``hit``) and without (``miss``).
+        ``lesions``, and for each of `IOU_THRESHOLDS` and each of 50 bins of the score how many
+        objects there are with a lesion of their own (``hit``) and without (``miss``).
     """
     sums = {"lesions": weight * len(truth)}
     ordered = sorted(found, key=lambda o: -o.score)
     table = np.array([[overlap(o, t) for t in truth] for o in ordered], np.float64)
     table = table.reshape(len(ordered), len(truth))
-    for least in IOUS:
+    for least in IOU_THRESHOLDS:
         free = np.ones(len(truth), np.bool_)
         for candidate, shared in zip(ordered, table, strict=True):
             open_shared = np.where(free, shared, 0.0)
@@ -63,7 +63,7 @@ def instance_metrics(sums: Mapping[str, float]) -> dict[str, float]:
     """
     lesions = sums.get("lesions", 0.0)
     figures = {}
-    for least in IOUS:
+    for least in IOU_THRESHOLDS:
         hits, misses = (
             np.cumsum([sums.get(_name(kind, least, b), 0.0) for b in reversed(range(_BINS))])
             for kind in ("hit", "miss")

@@ -10,7 +10,7 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 from napari_fundus.results.objects import LesionObject, objects_of_mask
 
-__all__ = ["PAPER_WIDTH", "detected_objects", "dilated_lesions", "dilation_reach"]
+__all__ = ["PAPER_WIDTH", "detected_objects", "dilated_lesions", "dilation_radius"]
 
 PAPER_WIDTH = 1024
 """Width of the field of view, in px, at which the Mask R-CNN paper dilates its masks."""
@@ -27,7 +27,7 @@ def detected_objects(detections: Detections, lesion: str) -> list[LesionObject]:
     """
     own = detections.objects_of(lesion)
     if own:
-        # As `sure_enough` has it for the table: scores are compared as 32-bit floats.
+        # As `passes_thresholds` has it for the table: scores are compared as 32-bit floats.
         least = np.float32(detections.thresholds[lesion])
         return [
             item
@@ -45,7 +45,7 @@ def detected_objects(detections: Detections, lesion: str) -> list[LesionObject]:
     return found
 
 
-def dilation_reach(field_of_view: npt.NDArray[np.bool_], *, width: int = PAPER_WIDTH) -> int:
+def dilation_radius(field_of_view: npt.NDArray[np.bool_], *, width: int = PAPER_WIDTH) -> int:
     """Return by how many pixels of this image two dilations with 5×5 thicken, done at a `width`.
 
     Parameters
@@ -58,7 +58,7 @@ def dilation_reach(field_of_view: npt.NDArray[np.bool_], *, width: int = PAPER_W
 
     Examples
     --------
-    >>> dilation_reach(np.ones((2000, 2048), np.bool_))
+    >>> dilation_radius(np.ones((2000, 2048), np.bool_))
     8
     """
     columns = np.flatnonzero(field_of_view.any(axis=0))

@@ -13,7 +13,7 @@ import pandas as pd
 from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
 
-__all__ = ["Judgement", "TrueLesions", "judge", "judge_detections"]
+__all__ = ["ClassMatch", "TrueLesions", "judge", "match_detections"]
 
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -95,7 +95,7 @@ class TrueLesions:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class ClassMatch:
     """What a result gets right and wrong of one class, by the rules of `lesion_counts`.
 
     Attributes
@@ -125,7 +125,7 @@ class Judgement:
 
 def judge(
     truth: TrueLesions, pixels: Index, ids: npt.NDArray[np.integer[Any]], table: pd.DataFrame
-) -> Judgement:
+) -> ClassMatch:
     """Compare the detections of a class with the truth.
 
     The counts are those of `pixel_overlap` and `lesion_counts`; only pixels that are lesions in
@@ -154,7 +154,7 @@ def judge(
     found = covered > 0
     everything = truth.labels.size
     missed = len(truth.pixels) - len(hit)
-    return Judgement(
+    return ClassMatch(
         truth.lesion,
         PixelOverlap(len(hit), len(wrong), missed, everything - len(given) - missed),
         LesionCounts(len(found), int(found.sum()), len(table), int((~touching).sum())),
@@ -166,7 +166,7 @@ def judge(
     )
 
 
-def judge_detections(detections: Detections, truth: TrueLesions) -> Judgement:
+def match_detections(detections: Detections, truth: TrueLesions) -> ClassMatch:
     """Compare one class of a result, at its own threshold and minimum area, with the truth.
 
     Raises

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.metrics.froc_curve import FrocCurve
-from napari_fundus.metrics.regions import Lesions, normalized, propose
+from napari_fundus.metrics.regions import Lesions, find_regions, normalized
 
 __all__ = [
     "LOCALIZATION_THRESHOLD",
@@ -101,7 +101,7 @@ class LocalizationCounts:
         return _ratio(self.false_regions, self.images)
 
     @property
-    def astray_per_image(self) -> float:
+    def unmatched_per_image(self) -> float:
         """Regions that touch no lesion, an image."""
         return _ratio(self.astray, self.images)
 
@@ -111,7 +111,7 @@ def _ratio(part: int, whole: int) -> float:
 
 
 @dataclass(eq=False)
-class _Class:
+class _ClassRecord:
     """What images leave behind for one class: a row of numbers each."""
 
     image: list[int] = field(default_factory=list)
@@ -183,7 +183,7 @@ class WeakLocalization:
         rising = bool((np.diff(self.thresholds) > 0).all())
         if not rising or not all(0 < t <= 1 for t in (threshold, *self.thresholds)):
             raise ValueError("Thresholds of heat maps lie in (0, 1] and ascend.")
-        self._classes = {code: _Class() for code in self.lesions}
+        self._classes = {code: _ClassRecord() for code in self.lesions}
         self._images = 0
 
     def __len__(self) -> int:
@@ -222,7 +222,7 @@ class WeakLocalization:
                 raise ValueError(
                     f"The heat map has shape {values.shape}, the truth of {code} {lesions.shape}."
                 )
-        regions = propose(values, self.threshold)
+        regions = find_regions(values, self.threshold)
         false_at = self._false_at(values, known)
         for code, lesions in known.items():
             match = lesions.match(regions)
@@ -347,6 +347,6 @@ class WeakLocalization:
             float(thresholds[end - 1]) if end < len(fpi) else None,
         )
 
-    def _weights(self, record: _Class, weights: Weights | None) -> Weights:
+    def _weights(self, record: _ClassRecord, weights: Weights | None) -> Weights:
         everyone = np.ones(len(self), np.int64) if weights is None else weights
         return np.asarray(everyone[record.image], np.int64)

@@ -10,13 +10,13 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["STEPS", "pixel_metrics", "pixel_sums"]
+__all__ = ["THRESHOLD_COUNT", "count_pixels", "pixel_metrics"]
 
-STEPS = 33
+THRESHOLD_COUNT = 33
 """Thresholds 0, 1/32, …, 1, as in the IDRiD challenge."""
 
 
-def pixel_sums(
+def count_pixels(
     probability: Tensor, target: Tensor, weight: Tensor | None = None
 ) -> dict[str, Tensor]:
     """Return the pixels at or above each threshold, as figures that add up over batches.
@@ -40,10 +40,10 @@ def pixel_sums(
     weight = torch.ones_like(probability, dtype=torch.float32) if weight is None else weight.float()
     # Times 32 is exact in binary, so that the level tells all thresholds that are reached. Sums
     # of comparisons, since a weighted histogram is not repeatable on a GPU.
-    levels = (probability.float() * (STEPS - 1)).floor()
+    levels = (probability.float() * (THRESHOLD_COUNT - 1)).floor()
     hit = weight * target.float()
     sums: dict[str, Tensor] = {}
-    for number in range(STEPS):
+    for number in range(THRESHOLD_COUNT):
         reached = (levels >= number).float()
         sums[f"found_{number:02}"] = (reached * weight).sum()
         sums[f"hits_{number:02}"] = (reached * hit).sum()
@@ -56,7 +56,7 @@ def pixel_metrics(sums: Mapping[str, float], *, threshold: float = 0.5) -> dict[
     Parameters
     ----------
     sums
-        Of :func:`pixel_sums`, added up.
+        Of :func:`count_pixels`, added up.
     threshold
         Of the last three; the next lower of the thresholds is taken.
 
@@ -76,16 +76,16 @@ def pixel_metrics(sums: Mapping[str, float], *, threshold: float = 0.5) -> dict[
     Examples
     --------
     >>> import torch
-    >>> sums = pixel_sums(torch.tensor([0.9, 0.6, 0.1]), torch.tensor([1, 1, 0]))
+    >>> sums = count_pixels(torch.tensor([0.9, 0.6, 0.1]), torch.tensor([1, 1, 0]))
     >>> {name: round(value, 3) for name, value in pixel_metrics(sums).items()}
     {'aupr': 1.0, 'average_precision': 1.0, 'dice': 1.0, 'precision': 1.0, 'recall': 1.0}
     """
-    found = np.array([float(sums[f"found_{number:02}"]) for number in range(STEPS)])
-    hits = np.array([float(sums[f"hits_{number:02}"]) for number in range(STEPS)])
+    found = np.array([float(sums[f"found_{number:02}"]) for number in range(THRESHOLD_COUNT)])
+    hits = np.array([float(sums[f"hits_{number:02}"]) for number in range(THRESHOLD_COUNT)])
     lesion = hits[0]
-    precision = np.divide(hits, found, out=np.ones(STEPS), where=found > 0)
-    recall = hits / lesion if lesion > 0 else np.full(STEPS, np.nan)
-    at = int(threshold * (STEPS - 1))
+    precision = np.divide(hits, found, out=np.ones(THRESHOLD_COUNT), where=found > 0)
+    recall = hits / lesion if lesion > 0 else np.full(THRESHOLD_COUNT, np.nan)
+    at = int(threshold * (THRESHOLD_COUNT - 1))
     dice = 2 * hits[at] / (found[at] + lesion) if found[at] + lesion > 0 else 1.0
     return {
         "aupr": float(np.trapezoid(precision[::-1], recall[::-1])),

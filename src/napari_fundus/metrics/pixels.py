@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
-from napari_fundus.metrics.quantization import LEVELS, grid, to_levels
+from napari_fundus.metrics.quantization import LEVELS, grid, quantize_map
 
 __all__ = ["PixelHistogram"]
 
@@ -59,7 +59,7 @@ class PixelHistogram:
         truth
             bool, shape (H, W).
         """
-        levels = to_levels(probability)
+        levels = quantize_map(probability)
         everything = np.bincount(levels.ravel(), minlength=LEVELS + 1)
         positive = np.bincount(levels[truth], minlength=LEVELS + 1)
         self._pooled += np.stack([positive, everything - positive])

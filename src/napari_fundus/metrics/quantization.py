@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEVELS", "from_levels", "grid", "to_levels"]
+__all__ = ["LEVELS", "dequantize_map", "grid", "quantize_map"]
 
 LEVELS = 64_000
 """Levels are 0, 1/64000, …, 1: multiples of 1/32 (the challenge's thresholds) and of 1/1000."""
@@ -22,7 +22,7 @@ def grid() -> npt.NDArray[np.float32]:
     return values
 
 
-def to_levels(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+def quantize_map(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     """Round a map down to the grid.
 
     Rounding down leaves each pixel on its side of every threshold that is a level: ``p >= t``
@@ -36,7 +36,7 @@ def to_levels(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
 
     Examples
     --------
-    >>> to_levels(np.array([0, 0.3, 0.99999, 1], np.float32)).tolist()
+    >>> quantize_map(np.array([0, 0.3, 0.99999, 1], np.float32)).tolist()
     [0, 19200, 63999, 64000]
     """
     values = np.asarray(probability, np.float32)
@@ -48,6 +48,6 @@ def to_levels(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     return highest
 
 
-def from_levels(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+def dequantize_map(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Return the values of `levels`: float32, the same shape."""
     return grid()[levels]

@@ -9,12 +9,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEAST_COVER", "LEAST_IOU", "Lesions", "Match", "Regions", "normalized", "propose"]
+__all__ = [
+    "MIN_COVERAGE",
+    "MIN_MEAN_IOU",
+    "Lesions",
+    "Match",
+    "Regions",
+    "find_regions",
+    "normalized",
+]
 
-LEAST_COVER = 0.5
+MIN_COVERAGE = 0.5
 """Share of a true lesion that must be covered for it to be found by the strict rule."""
 
-LEAST_IOU = 0.5
+MIN_MEAN_IOU = 0.5
 """Mean overlap (intersection over union) below which a region is false."""
 
 Labels = npt.NDArray[np.int32]
@@ -75,7 +83,7 @@ class Regions:
         return len(self.areas)
 
 
-def propose(heatmap: Floats, threshold: float) -> Regions:
+def find_regions(heatmap: Floats, threshold: float) -> Regions:
     """Return the regions of a `heatmap`, shape (H, W), at or above `threshold` (above 0)."""
     if not threshold > 0:
         raise ValueError(f"A threshold of regions lies above 0, not at {threshold}.")
@@ -111,8 +119,8 @@ class Match:
 
     @property
     def false(self) -> npt.NDArray[np.bool_]:
-        """Whether each region is false: a mean overlap below `LEAST_IOU`; shape (R,)."""
-        return self.mean_iou < LEAST_IOU
+        """Whether each region is false: a mean overlap below `MIN_MEAN_IOU`; shape (R,)."""
+        return self.mean_iou < MIN_MEAN_IOU
 
 
 class Lesions:
@@ -151,7 +159,7 @@ class Lesions:
         # Highest first within each lesion.
         order = np.lexsort((-values, self.lesion))
         first = np.cumsum(self.areas) - self.areas
-        half = np.ceil(self.areas * LEAST_COVER).astype(np.int64)
+        half = np.ceil(self.areas * MIN_COVERAGE).astype(np.int64)
         ranked = values[order]
         return ranked[first + half - 1], ranked[first]
 
@@ -168,7 +176,7 @@ class Lesions:
             covered = np.cumsum(overlap[order])
             start = np.searchsorted(lesion[order], lesion[order], side="left")
             covered -= np.append(0, covered)[start]
-            enough = covered >= self.areas[lesion[order]] * LEAST_COVER
+            enough = covered >= self.areas[lesion[order]] * MIN_COVERAGE
             np.maximum.at(strict, lesion[order][enough], score[order][enough])
         return Match(strict, loose, mean_iou, astray)
 
@@ -177,7 +185,7 @@ class Lesions:
     ) -> tuple[int, int]:
         """Return how many of the labelled regions are false, and how many of these astray."""
         mean_iou, astray = _mean_iou(*self._overlaps(labels), areas, self.areas)
-        return int((mean_iou < LEAST_IOU).sum()), int(astray.sum())
+        return int((mean_iou < MIN_MEAN_IOU).sum()), int(astray.sum())
 
     def _overlaps(
         self, labels: npt.NDArray[Any]

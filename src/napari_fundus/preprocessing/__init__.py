@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from napari_fundus.preprocessing.enhance import enhance, enhance_exact
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_disc
+from napari_fundus.preprocessing.fov_circle import Disc, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry
-from napari_fundus.preprocessing.recipe import Prepared, Recipe, recipe_names
+from napari_fundus.preprocessing.recipe import Prepared, Recipe, preset_descriptions
 
 __all__ = [
     "Disc",
@@ -16,6 +16,6 @@ __all__ = [
     "enhance",
     "enhance_exact",
     "find_field_of_view",
-    "fit_disc",
-    "recipe_names",
+    "fit_fov_circle",
+    "preset_descriptions",
 ]

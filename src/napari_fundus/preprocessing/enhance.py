@@ -85,7 +85,7 @@ def enhance(
         mixed = cv2.addWeighted(pixels[rows], alpha, band, 1.0, 0.0, dtype=depth)
         cv2.copyTo(mixed, mask[rows], result[rows])
 
-    mean.visit(mix, gain=beta, offset=_offset(pixels, gamma))
+    mean.for_each_band(mix, gain=beta, offset=_offset(pixels, gamma))
     return result
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing.fov_circle import fit_disc
+from napari_fundus.preprocessing.fov_circle import fit_fov_circle
 
 __all__ = ["find_field_of_view"]
 
@@ -78,7 +78,7 @@ def find_field_of_view(image: FundusImage) -> npt.NDArray[np.bool_]:
         cv2.resize(pixels[::skip, ::skip].copy(), size, interpolation=cv2.INTER_AREA), np.uint8
     )
     planes = (small[..., 1], small.max(axis=2))
-    _refuse_empty(planes[1], image.name)
+    _raise_if_empty(planes[1], image.name)
     candidates = [c for index, plane in enumerate(planes) for c in _candidates(plane, index)]
     best = _choose(candidates)
     if best is None:
@@ -86,7 +86,7 @@ def find_field_of_view(image: FundusImage) -> npt.NDArray[np.bool_]:
     return _refine(pixels, best, factor)
 
 
-def _merit(candidate: _Candidate) -> float:
+def _disc_score(candidate: _Candidate) -> float:
     # A glow's rim is nearly as sharp as the disc's own, but ragged.
     return candidate.edge - 5 * (1 - candidate.shape)
 
@@ -94,7 +94,7 @@ def _merit(candidate: _Candidate) -> float:
 def _choose(candidates: list[_Candidate]) -> _Candidate | None:
     """Return the region most like a camera's disc, or None where the picture has no dark rim."""
     usable = [c for c in candidates if c.edge >= _LEAST_EDGE and c.shape >= _LEAST_SHAPE]
-    best = max(usable, key=_merit, default=None)
+    best = max(usable, key=_disc_score, default=None)
     if best is None:
         return None
     # A region that is much larger and as round is the retina of which the best is the lit part;
@@ -104,10 +104,10 @@ def _choose(candidates: list[_Candidate]) -> _Candidate | None:
         for c in usable
         if c.mask.mean() > _MUCH_LARGER * best.mask.mean() and c.shape > best.shape - 0.03
     ]
-    return max(larger, key=_merit, default=best)
+    return max(larger, key=_disc_score, default=best)
 
 
-def _refuse_empty(plane: npt.NDArray[np.uint8], name: str) -> None:
+def _raise_if_empty(plane: npt.NDArray[np.uint8], name: str) -> None:
     """Raise where the reduced picture has no structure that a retina could be."""
     low, high = np.percentile(plane, (1, 99))
     if high < 6:
@@ -174,7 +174,7 @@ def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
 def _likeness_to_disc(mask: npt.NDArray[np.bool_]) -> float:
     """Return the IoU of `mask` with its fitted disc, both within the mask's bounding box."""
     box = _bounding_box(mask)
-    disc = fit_disc(mask).mask(mask.shape)[box]
+    disc = fit_fov_circle(mask).mask(mask.shape)[box]
     return float((mask[box] & disc).sum() / (mask[box] | disc).sum())
 
 
@@ -221,7 +221,7 @@ def _refine(
     if coarse.shape > 0.97:
         # The disc's own circle, a little shrunk, closes bites where the retina is black.
         box = _bounding_box(mask)
-        disc = fit_disc(mask)
+        disc = fit_fov_circle(mask)
         shrunk = type(disc)(disc.centre_row, disc.centre_col, 0.985 * disc.radius)
         mask[box] |= shrunk.mask((height, width))[box]
     return mask

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 
-__all__ = ["Disc", "fit_aspect", "fit_disc"]
+__all__ = ["Disc", "fit_aspect", "fit_fov_circle"]
 
 _TRIPLETS = 160
 _SAMPLES = 300
@@ -49,7 +49,7 @@ class Disc:
         return inside
 
 
-def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
+def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> Disc:
     """Fit a circle to the field of view, right also where the frame or a black bar cuts the disc.
 
     Only boundary pixels off the straight sides of the mask's bounding box count, so that a disc
@@ -70,7 +70,7 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
 
     Examples
     --------
-    >>> disc = fit_disc(Disc(10, 60, 50).mask((100, 120)))
+    >>> disc = fit_fov_circle(Disc(10, 60, 50).mask((100, 120)))
     >>> round(disc.centre_row), round(disc.centre_col), round(disc.radius)
     (10, 60, 50)
     """
@@ -82,7 +82,7 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
     if len(arc) < max(12, 0.02 * len(points)):
         return around
     sides = high - low + 1
-    found = _vote(arc, least=0.45 * float(sides.min()), most=2.0 * around.radius)
+    found = _ransac_circle(arc, least=0.45 * float(sides.min()), most=2.0 * around.radius)
     if found is None:
         return around
     for _ in range(4):
@@ -96,9 +96,9 @@ def fit_disc(mask: npt.NDArray[np.bool_]) -> Disc:
 def fit_aspect(mask: npt.NDArray[np.bool_]) -> float:
     """Return the height of the disc over its width: 1 for a circle, else the picture is stretched.
 
-    An ellipse along the axes is fitted to the same boundary points as in :func:`fit_disc`. It is
-    believed only where it differs from a circle by more than 2 %, runs through nearly all points,
-    and the points surround it, so that a cut disc is not taken for a stretched one.
+    An ellipse along the axes is fitted to the same boundary points as in :func:`fit_fov_circle`. It
+    is believed only where it differs from a circle by more than 2 %, runs through nearly all
+    points, and the points surround it, so that a cut disc is not taken for a stretched one.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def _arc(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(points[inner])
 
 
-def _vote(arc: npt.NDArray[np.float64], *, least: float, most: float) -> Disc | None:
+def _ransac_circle(arc: npt.NDArray[np.float64], *, least: float, most: float) -> Disc | None:
     """Return the circle through three points of `arc` on which most of its points lie."""
     rng = np.random.default_rng(0)
     arc = arc[np.linspace(0, len(arc) - 1, min(len(arc), _SAMPLES)).astype(np.intp)]

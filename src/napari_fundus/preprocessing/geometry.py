@@ -91,7 +91,7 @@ class Geometry(BaseModel):
             target_shape=(max(bottom - top, 0), max(right - left, 0)),
         )
 
-    def crop_to(self, field_of_view: npt.NDArray[np.bool_]) -> Geometry:
+    def crop_to_mask(self, field_of_view: npt.NDArray[np.bool_]) -> Geometry:
         """Return this geometry cropped to the bounding box of a field of view."""
         rows = np.flatnonzero(field_of_view.any(axis=1))
         cols = np.flatnonzero(field_of_view.any(axis=0))

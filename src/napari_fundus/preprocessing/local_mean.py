@@ -234,7 +234,7 @@ class LocalMean:
             result[:, start:stop] = part.transpose(0, 2, 1)
         return result.reshape(nodes, -1)
 
-    def visit(
+    def for_each_band(
         self, visitor: Callable[[slice, Float], None], *, gain: float = 1.0, offset: float = 0.0
     ) -> None:
         """Call `visitor` with the rows of each band and ``gain · mean + offset`` there.

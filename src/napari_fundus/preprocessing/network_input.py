@@ -12,19 +12,26 @@ from napari_fundus.preprocessing.recipe import Prepared
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FILL", "GREY", "SPREAD", "as_input", "as_levels", "to_planes"]
+__all__ = [
+    "INPUT_FILL",
+    "PIXEL_MEAN",
+    "PIXEL_STD",
+    "as_input",
+    "denormalize_pixels",
+    "to_network_input",
+]
 
-FILL = 0.0
+INPUT_FILL = 0.0
 """What lies outside the field of view, and outside the picture, in the network's units."""
 
-GREY = 128
+PIXEL_MEAN = 128
 """Grey level that becomes 0."""
 
-SPREAD = 64
+PIXEL_STD = 64
 """Grey levels that become 1."""
 
 
-def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
+def to_network_input(prepared: Prepared) -> npt.NDArray[np.float32]:
     """Return the network's input: float32, shape (P, h, w).
 
     Grey levels v become (v − 128)/64, since an enhanced picture lies around 128; standardized ones
@@ -34,16 +41,16 @@ def to_planes(prepared: Prepared) -> npt.NDArray[np.float32]:
     pixels = prepared.pixels
     planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
     if pixels.dtype == np.uint8:
-        planes = (planes - np.float32(GREY)) / np.float32(SPREAD)
-    planes[:, ~prepared.field_of_view] = FILL
+        planes = (planes - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    planes[:, ~prepared.field_of_view] = INPUT_FILL
     return np.ascontiguousarray(planes)
 
 
 def as_input(pixels: Tensor) -> Tensor:
-    """Return grey levels in the network's units, as :func:`to_planes` does: float32."""
-    return (pixels.float() - GREY) / SPREAD
+    """Return grey levels in the network's units, as :func:`to_network_input` does: float32."""
+    return (pixels.float() - PIXEL_MEAN) / PIXEL_STD
 
 
-def as_levels(planes: Tensor) -> Tensor:
+def denormalize_pixels(planes: Tensor) -> Tensor:
     """Return the network's units as grey levels again, to be looked at: uint8."""
-    return (planes * SPREAD + GREY).round().clamp(0, 255).byte()
+    return (planes * PIXEL_STD + PIXEL_MEAN).round().clamp(0, 255).byte()

@@ -13,11 +13,11 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_aspect, fit_disc
+from napari_fundus.preprocessing.fov_circle import Disc, fit_aspect, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["Prepared", "Recipe", "recipe_names"]
+__all__ = ["Prepared", "Recipe", "preset_descriptions"]
 
 
 class Recipe(BaseModel):
@@ -135,15 +135,15 @@ class Recipe(BaseModel):
         monitor = monitor or Monitor()
         original = find_field_of_view(image)
         monitor.step(0.2, "field of view")
-        disc = fit_disc(original)
+        disc = fit_fov_circle(original)
         geometry = self._geometry(original, disc)
         inside = geometry.forward_mask(original)
-        pixels = _blacken(geometry.forward_image(image.rgb8), inside)
+        pixels = _zero_outside(geometry.forward_image(image.rgb8), inside)
         monitor.step(0.4, "geometry")
         if self.channel == "green":
             pixels = np.ascontiguousarray(pixels[..., 1])
         if self.clahe:
-            pixels = _blacken(_equalize(pixels, self.clahe_clip), inside)
+            pixels = _zero_outside(_equalize(pixels, self.clahe_clip), inside)
             monitor.step(0.6, "contrast")
         if self.enhance:
             pixels = enhance(
@@ -163,7 +163,7 @@ class Recipe(BaseModel):
     def _geometry(self, field_of_view: npt.NDArray[np.bool_], disc: Disc) -> Geometry:
         geometry = Geometry.identity((field_of_view.shape[0], field_of_view.shape[1]))
         if self.crop == "disc":
-            geometry = geometry.crop_to(field_of_view)
+            geometry = geometry.crop_to_mask(field_of_view)
         elif self.crop == "circle":
             aspect = fit_aspect(field_of_view)
             bounds = _bounding_disc(field_of_view) if aspect != 1 else disc
@@ -225,7 +225,7 @@ class Prepared:
         return result
 
 
-def _blacken(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def _zero_outside(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """Return a copy that is 0 outside the field of view: burnt-in text is gone."""
     import cv2
 
@@ -298,6 +298,6 @@ _PRESETS: dict[str, tuple[Recipe, str]] = {
 }
 
 
-def recipe_names() -> dict[str, str]:
+def preset_descriptions() -> dict[str, str]:
     """Return the names of the presets, each with what it is."""
     return {name: text for name, (_, text) in _PRESETS.items()}

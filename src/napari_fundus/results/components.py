@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Parts", "connected_parts"]
+__all__ = ["Parts", "find_components"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ class _Runs:
     start: Int
 
 
-def connected_parts(mask: npt.NDArray[np.bool_]) -> Parts:
+def find_components(mask: npt.NDArray[np.bool_]) -> Parts:
     """Find the 8-connected parts of `mask`.
 
     A mask is read once; after that the time goes with the number of its horizontal runs, not with

@@ -142,7 +142,7 @@ class Detections:
                 threshold=self.thresholds[Lesion.OD],
                 field_of_view=self.field_of_view,
             )
-        return given.completed_by(Landmarks(disc=found))
+        return given.combine_first(Landmarks(disc=found))
 
     @cached_property
     def _labelled(self) -> tuple[dict[str, npt.NDArray[np.int32]], pd.DataFrame]:
@@ -257,7 +257,7 @@ class Detections:
         return replace(self, thresholds={**self.thresholds, **given}, min_area=area)
 
 
-_SOUND: WeakValueDictionary[int, Map] = WeakValueDictionary()
+_VALIDATED_MAPS: WeakValueDictionary[int, Map] = WeakValueDictionary()
 """Maps looked through before: a moved slider makes a new result of the same ones, at once."""
 
 
@@ -265,12 +265,12 @@ def _check_map(array: Any, shape: tuple[int, int], name: str) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
         what = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array)
         raise DetectorError(f"{name} must be a float32 array of shape {shape}, not {what}.")
-    if _SOUND.get(id(array)) is array:
+    if _VALIDATED_MAPS.get(id(array)) is array:
         return
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # also true for NaN
         raise DetectorError(f"{name} must lie in [0, 1], but spans {low:g} to {high:g}.")
-    _SOUND[id(array)] = array
+    _VALIDATED_MAPS[id(array)] = array
 
 
 def _check_object(found: LesionObject, result: Detections) -> None:

@@ -15,10 +15,12 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
 
-__all__ = ["detections_of_layer", "with_labels"]
+__all__ = ["apply_edited_labels", "detections_from_layer"]
 
 
-def with_labels(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> Detections:
+def apply_edited_labels(
+    detections: Detections, edited: Mapping[str, npt.NDArray[Any]]
+) -> Detections:
     """Return `detections` with the labels of some classes replaced by those that a person made.
 
     The maps are moved just across their thresholds where the person disagrees with them, so that
@@ -75,7 +77,7 @@ def _objects(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> 
     return objects
 
 
-def _same_parts(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
+def _same_components(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
     """Tell whether two label images cut the same pixels into the same parts."""
     pixels = np.flatnonzero(labels)
     if not np.array_equal(pixels, np.flatnonzero(others)):
@@ -84,7 +86,7 @@ def _same_parts(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
     return len(np.unique(ids, axis=1).T) == len(np.unique(ids[0])) == len(np.unique(ids[1]))
 
 
-def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
+def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
     """Return the lesions of one layer as a result, for a writer.
 
     Parameters
@@ -117,10 +119,14 @@ def detections_of_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
         labels = as_array(data)
         shown = one.labels[code]
         # Objects may touch, so that which pixels belong to which counts as well.
-        same = _same_parts(labels, shown) if one.objects else np.array_equal(labels > 0, shown > 0)
+        same = (
+            _same_components(labels, shown)
+            if one.objects
+            else np.array_equal(labels > 0, shown > 0)
+        )
         if same:
             return one
-        return with_labels(one, {code: labels})
+        return apply_edited_labels(one, {code: labels})
     labels = as_array(data)
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise FundusError(

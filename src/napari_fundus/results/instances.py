@@ -9,17 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.results.components import Parts, connected_parts
-from napari_fundus.results.objects import LesionObject, Painted, paint
+from napari_fundus.results.components import Parts, find_components
+from napari_fundus.results.objects import LesionObject, RasterizedObjects, paint
 
 __all__ = [
     "INSTANCE_COLUMNS",
     "empty_instances",
     "label_map",
     "label_objects",
-    "label_pixels",
-    "painted_table",
-    "sure_enough",
+    "map_components",
+    "passes_thresholds",
+    "rasterized_table",
 ]
 
 INSTANCE_COLUMNS: dict[str, str] = {
@@ -75,7 +75,7 @@ def label_map(
         One row a lesion, with the columns `INSTANCE_COLUMNS`. The score is the largest probability
         inside.
     """
-    parts, whole = label_pixels(probability, lesion=lesion, threshold=threshold)
+    parts, whole = map_components(probability, lesion=lesion, threshold=threshold)
     keep = parts.area >= min_area
     table = whole[keep].reset_index(drop=True)
     table["id"] = np.arange(first_id, first_id + len(table))
@@ -86,7 +86,7 @@ def label_map(
     return labels, table
 
 
-def label_pixels(
+def map_components(
     probability: npt.NDArray[np.float32], *, lesion: str, threshold: float
 ) -> tuple[Parts, pd.DataFrame]:
     """Return what :func:`label_map` makes labels and table of, small lesions included.
@@ -104,7 +104,7 @@ def label_pixels(
         One row a part, in their order; ids count from 1.
     """
     smallest = float(np.finfo(np.float32).tiny)
-    parts = connected_parts(probability >= np.float32(max(threshold, smallest)))
+    parts = find_components(probability >= np.float32(max(threshold, smallest)))
     values = probability.ravel()[parts.pixels]
     count = len(parts.area)
     peak = np.zeros(count, np.float32)
@@ -128,7 +128,9 @@ def label_pixels(
     return parts, table.astype(INSTANCE_COLUMNS)
 
 
-def painted_table(painted: Painted, *, lesion: str, shape: tuple[int, int]) -> pd.DataFrame:
+def rasterized_table(
+    painted: RasterizedObjects, *, lesion: str, shape: tuple[int, int]
+) -> pd.DataFrame:
     """Return a row for each of the painted objects, measured on the pixels that it owns.
 
     Ids count from 1, the surest first. An object that surer ones cover wholly has area 0.
@@ -167,7 +169,7 @@ def painted_table(painted: Painted, *, lesion: str, shape: tuple[int, int]) -> p
     return table.astype(INSTANCE_COLUMNS)
 
 
-def sure_enough(
+def passes_thresholds(
     table: pd.DataFrame, *, threshold: float, min_area: int = 1
 ) -> npt.NDArray[np.bool_]:
     """Tell which rows of a table of lesions are shown at a threshold and a least area.
@@ -206,8 +208,8 @@ def label_objects(
         As of :func:`label_map`; the threshold is one of the score.
     """
     painted = paint(objects, shape)
-    table = painted_table(painted, lesion=lesion, shape=shape)
-    keep = sure_enough(table, threshold=threshold, min_area=min_area)
+    table = rasterized_table(painted, lesion=lesion, shape=shape)
+    keep = passes_thresholds(table, threshold=threshold, min_area=min_area)
     ids = np.zeros(len(keep), np.int32)
     ids[keep] = np.arange(first_id, first_id + int(keep.sum()))
     labels = np.zeros(shape, np.int32)

@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 __all__ = [
     "LesionObject",
-    "Painted",
+    "RasterizedObjects",
+    "clip_objects",
     "objects_of_labels",
     "objects_of_mask",
-    "objects_within",
     "paint",
     "score_maps",
-    "trimmed",
+    "trim_box",
 ]
 
 _DILATION = np.ones((5, 5), np.uint8)
@@ -54,7 +54,7 @@ class LesionObject:
 
 
 @dataclass(frozen=True, eq=False)
-class Painted:
+class RasterizedObjects:
     """Objects of one class painted into one picture, where the surest lies above the others.
 
     Which object owns a pixel does not depend on a threshold of the score: whatever covers it below
@@ -143,7 +143,7 @@ def objects_of_labels(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionOb
     return objects
 
 
-def trimmed(found: LesionObject) -> LesionObject | None:
+def trim_box(found: LesionObject) -> LesionObject | None:
     """Return the object with its box as small as its mask allows; None where no pixel is set."""
     rows, cols = (np.flatnonzero(found.mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
@@ -155,7 +155,7 @@ def trimmed(found: LesionObject) -> LesionObject | None:
     return replace(found, row=row, col=col, mask=found.mask[box].copy())
 
 
-def objects_within(
+def clip_objects(
     objects: Iterable[LesionObject], region: npt.NDArray[np.bool_]
 ) -> tuple[LesionObject, ...]:
     """Return what of the objects lies in `region`, bool of shape (H, W); empty ones are gone."""
@@ -164,7 +164,7 @@ def objects_within(
         inside = region[found.window]
         if inside.all():
             kept.append(found)
-        elif (rest := trimmed(replace(found, mask=found.mask & inside))) is not None:
+        elif (rest := trim_box(replace(found, mask=found.mask & inside))) is not None:
             kept.append(rest)
     return tuple(kept)
 
@@ -183,7 +183,7 @@ def score_maps(
     return maps
 
 
-def paint(objects: Sequence[LesionObject], shape: tuple[int, int]) -> Painted:
+def paint(objects: Sequence[LesionObject], shape: tuple[int, int]) -> RasterizedObjects:
     """Paint objects of one class into a picture of `shape`, the surest last."""
     ordered = sorted(objects, key=lambda found: (-found.score, found.row, found.col))
     canvas = np.zeros(shape, np.int32)
@@ -197,4 +197,4 @@ def paint(objects: Sequence[LesionObject], shape: tuple[int, int]) -> Painted:
     at, cols = np.nonzero(canvas[busy])
     pixels = busy[at] * shape[1] + cols
     owner = canvas.reshape(-1)[pixels].astype(np.int64) - 1
-    return Painted(tuple(ordered), pixels.astype(np.int64), owner)
+    return RasterizedObjects(tuple(ordered), pixels.astype(np.int64), owner)

@@ -20,10 +20,10 @@ __all__ = [
     "NEAR_FOVEA_DD",
     "QUADRANTS",
     "SUMMARY_COLUMNS",
-    "Quantities",
-    "is_counted",
+    "Quantification",
+    "format_percent",
+    "is_lesion_class",
     "quantify",
-    "tell_percent",
 ]
 
 NEAR_FOVEA_DD = 1.0
@@ -61,7 +61,7 @@ it tells where the nose is. In pictures centred on the macula it is about 0.25."
 
 
 @dataclass(frozen=True, eq=False)
-class Quantities:
+class Quantification:
     """Measurements of one result; none of them is a diagnosis.
 
     Attributes
@@ -105,21 +105,21 @@ class Quantities:
         }
 
 
-_measured: WeakKeyDictionary[Detections, Quantities] = WeakKeyDictionary()
+_measured: WeakKeyDictionary[Detections, Quantification] = WeakKeyDictionary()
 """What was measured of results that are still in use: every file of an export asks for it."""
 
 
-def is_counted(code: str) -> bool:
+def is_lesion_class(code: str) -> bool:
     """Say whether a class counts as a lesion: healthy anatomy, such as the optic disc, does not."""
     return describe(code).kind != "structure"
 
 
-def tell_percent(percent: float) -> str:
+def format_percent(percent: float) -> str:
     """Return a share of the field of view for people, two digits long.
 
     Examples
     --------
-    >>> tell_percent(0.8167), tell_percent(0.0000213), tell_percent(0)
+    >>> format_percent(0.8167), format_percent(0.0000213), format_percent(0)
     ('0.82 %', '< 0.001 %', '0 %')
     """
     return "< 0.001 %" if 0 < percent < 0.001 else f"{percent:.2g} %"
@@ -130,7 +130,7 @@ def quantify(
     landmarks: Landmarks | None = None,
     *,
     near_dd: float = NEAR_FOVEA_DD,
-) -> Quantities:
+) -> Quantification:
     """Measure the extent of each class of lesion, in the original image's pixels.
 
     Parameters
@@ -165,14 +165,14 @@ def quantify(
     ['MA', 'HE', 'EX']
     """
     if landmarks is not None or near_dd != NEAR_FOVEA_DD:
-        known = (landmarks or Landmarks()).completed_by(detections.landmarks)
+        known = (landmarks or Landmarks()).combine_first(detections.landmarks)
         return _quantify(detections, known, near_dd)
     if detections not in _measured:
         _measured[detections] = _quantify(detections, detections.landmarks, near_dd)
     return _measured[detections]
 
 
-def _quantify(detections: Detections, known: Landmarks, near_dd: float) -> Quantities:
+def _quantify(detections: Detections, known: Landmarks, near_dd: float) -> Quantification:
     field = detections.field_of_view
     field_px = None if field is None else int(np.count_nonzero(field))
     measures = [
@@ -182,7 +182,7 @@ def _quantify(detections: Detections, known: Landmarks, near_dd: float) -> Quant
     lesions = _lesion_table(detections, measures, known, field_px)
     sided = _temporal_side(known, field) != 0
     summary = _summary(lesions, measures, field_px, sided=sided)
-    return Quantities(lesions, summary, known, field_px, near_dd)
+    return Quantification(lesions, summary, known, field_px, near_dd)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,7 +289,7 @@ def _summary(
 ) -> pd.DataFrame:
     rows: list[Mapping[str, Any]] = []
     for measure in measures:
-        if not is_counted(measure.code):
+        if not is_lesion_class(measure.code):
             continue
         mine = lesions[lesions["lesion"] == measure.code]
         area = int(mine["area_px"].sum())

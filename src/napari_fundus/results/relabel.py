@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.instances import label_pixels, painted_table, sure_enough
+from napari_fundus.results.instances import map_components, passes_thresholds, rasterized_table
 from napari_fundus.results.objects import LesionObject, paint
 
-__all__ = ["Components", "components", "components_of", "label_image", "object_components"]
+__all__ = ["Components", "class_components", "components", "components_from_objects", "label_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Components:
         first_id
             Id of the first lesion.
         """
-        keep = sure_enough(self.table, threshold=threshold, min_area=min_area)
+        keep = passes_thresholds(self.table, threshold=threshold, min_area=min_area)
         ids = np.zeros(len(keep), np.int64)
         ids[keep] = np.arange(first_id, first_id + int(keep.sum()))
         table = self.table[keep].reset_index(drop=True)
@@ -81,15 +81,15 @@ def label_image(
     return labels
 
 
-def components_of(detections: Detections, lesion: str, *, threshold: float) -> Components:
+def class_components(detections: Detections, lesion: str, *, threshold: float) -> Components:
     """Return the lesions of a class: its objects at any threshold, else components of its map."""
     objects = detections.objects_of(lesion)
     if objects:
-        return object_components(objects, lesion=lesion, shape=detections.shape)
+        return components_from_objects(objects, lesion=lesion, shape=detections.shape)
     return components(detections.probability[lesion], lesion=lesion, threshold=threshold)
 
 
-def object_components(
+def components_from_objects(
     objects: Sequence[LesionObject], *, lesion: str, shape: tuple[int, int]
 ) -> Components:
     """Return all objects of a class as :func:`~.instances.label_objects` paints them.
@@ -97,7 +97,7 @@ def object_components(
     They serve every threshold: `Components.at_least` chooses among them.
     """
     painted = paint(objects, shape)
-    table = painted_table(painted, lesion=lesion, shape=shape)
+    table = rasterized_table(painted, lesion=lesion, shape=shape)
     return Components(lesion, shape, painted.pixels, painted.owner, table)
 
 
@@ -119,5 +119,5 @@ def components(
         In [0, 1]; pixels of probability 0 never belong to a lesion.
     """
     height, width = probability.shape
-    parts, table = label_pixels(probability, lesion=lesion, threshold=threshold)
+    parts, table = map_components(probability, lesion=lesion, threshold=threshold)
     return Components(lesion, (height, width), parts.pixels, parts.part, table)

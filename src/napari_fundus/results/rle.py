@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decode_runs", "encode_runs", "unpack_runs"]
+__all__ = ["decode_rle", "decompress_rle_counts", "encode_rle"]
 
 _FIRST, _LAST = 48, 48 + 63
 """Characters of compressed run lengths: each holds six bits above 48."""
@@ -17,9 +17,7 @@ _WIDEST = 8
 """Characters of one number; COCO's own counts, of 32 bits, need at most seven."""
 
 
-def encode_runs(
-    mask: npt.NDArray[np.bool_], offset: tuple[int, int], shape: tuple[int, int]
-) -> str:
+def encode_rle(mask: npt.NDArray[np.bool_], offset: tuple[int, int], shape: tuple[int, int]) -> str:
     """Return the run lengths of a mask in an image, as COCO compresses them.
 
     Parameters
@@ -57,8 +55,8 @@ def encode_runs(
     )
 
 
-def unpack_runs(text: str) -> list[int]:
-    """Return the run lengths that a compressed text holds; see :func:`encode_runs`.
+def decompress_rle_counts(text: str) -> list[int]:
+    """Return the run lengths that a compressed text holds; see :func:`encode_rle`.
 
     Raises
     ------
@@ -67,7 +65,7 @@ def unpack_runs(text: str) -> list[int]:
 
     Examples
     --------
-    >>> unpack_runs(encode_runs(np.ones((2, 3), np.bool_), (1, 0), (4, 4)))
+    >>> decompress_rle_counts(encode_rle(np.ones((2, 3), np.bool_), (1, 0), (4, 4)))
     [1, 2, 2, 2, 2, 2, 5]
     """
     runs: list[int] = []
@@ -92,7 +90,7 @@ def unpack_runs(text: str) -> list[int]:
     return runs
 
 
-def decode_runs(
+def decode_rle(
     runs: str | Sequence[int], shape: tuple[int, int]
 ) -> tuple[int, int, npt.NDArray[np.bool_]] | None:
     """Return the pixels that run lengths stand for, in their box alone.
@@ -118,12 +116,12 @@ def decode_runs(
 
     Examples
     --------
-    >>> row, col, mask = decode_runs([5, 2, 2, 2, 5], (4, 4))
+    >>> row, col, mask = decode_rle([5, 2, 2, 2, 5], (4, 4))
     >>> row, col, mask.shape, int(mask.sum())
     (1, 1, (2, 2), 4)
     """
     height, width = shape
-    counts = unpack_runs(runs) if isinstance(runs, str) else list(runs)
+    counts = decompress_rle_counts(runs) if isinstance(runs, str) else list(runs)
     # Numbers of any size are added up by Python before NumPy's of 64 bits see them.
     if any(not 0 <= count <= height * width for count in counts):
         raise ValueError("a run length is negative or larger than the picture")

@@ -18,7 +18,7 @@ import pandas as pd
 
 from napari_fundus.errors import FundusError
 from napari_fundus.review.commands import Command
-from napari_fundus.review.history import latest, pack_commands, unpack_commands
+from napari_fundus.review.history import pack_commands, trim_history, unpack_commands
 from napari_fundus.review.lesion import Lesion
 from napari_fundus.review.serialization import (
     pack_lesions,
@@ -28,11 +28,11 @@ from napari_fundus.review.serialization import (
 )
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["Saved", "discard", "read_saved", "reviews_folder", "saved_path", "write_saved"]
+__all__ = ["Saved", "autosave_path", "discard", "read_autosave", "reviews_folder", "write_autosave"]
 
 _VERSION = 1
 
-_DAMAGED = (
+_READ_ERRORS = (
     EOFError,
     IndexError,
     KeyError,
@@ -86,7 +86,7 @@ def reviews_folder() -> Path:
     return user_data_path("napari-fundus", appauthor=False) / "reviews"
 
 
-def saved_path(sha256: str, folder: Path | None = None) -> Path:
+def autosave_path(sha256: str, folder: Path | None = None) -> Path:
     """Return the file of an image's unfinished review, by the SHA-256 of its pixels."""
     return (folder or reviews_folder()) / f"{sha256[:24]}.npz"
 
@@ -96,7 +96,7 @@ def discard(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_saved(saved: Saved, path: Path) -> None:
+def write_autosave(saved: Saved, path: Path) -> None:
     """Write an unfinished review, whole or not at all; labels as their pixels that are not 0."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     kinds: dict[str, str] = {}
@@ -107,7 +107,7 @@ def write_saved(saved: Saved, path: Path) -> None:
         arrays[f"pixels {code}"], arrays[f"values {code}"] = pixels, flat[pixels]
         kinds[code], shape = labels.dtype.str, labels.shape
     lesions, arrays["away"] = pack_lesions(saved.lesions)
-    history, more = pack_commands(latest(saved.history))
+    history, more = pack_commands(trim_history(saved.history))
     arrays.update(more)
     head = {
         "version": _VERSION,
@@ -124,7 +124,7 @@ def write_saved(saved: Saved, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_saved(path: Path) -> Saved | None:
+def read_autosave(path: Path) -> Saved | None:
     """Read an unfinished review; None if there is none.
 
     Raises
@@ -148,5 +148,5 @@ def read_saved(path: Path) -> Saved | None:
             history = unpack_commands(head["history"], file) if "history" in head else ()
         tables = {code: unpack_table(packed) for code, packed in head["tables"].items()}
         return Saved(labels, tables, lesions, head["settings"], head["time"], history)
-    except _DAMAGED as error:
+    except _READ_ERRORS as error:
         raise FundusError(f"The unfinished review {path} is damaged: {error}") from error

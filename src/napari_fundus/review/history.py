@@ -18,14 +18,14 @@ from napari_fundus.review.serialization import (
     unpack_table,
 )
 
-__all__ = ["latest", "pack_commands", "unpack_commands"]
+__all__ = ["pack_commands", "trim_history", "unpack_commands"]
 
 _COMMANDS = 200
 _PIXELS = 2_000_000
 """Most that is kept: a file is written every few seconds, and a stroke may paint a whole image."""
 
 
-def latest(commands: Sequence[Command]) -> list[Command]:
+def trim_history(commands: Sequence[Command]) -> list[Command]:
     """Return the last commands, the newest last: as many as a file keeps."""
     newest = list(reversed(commands[-_COMMANDS:]))
     sizes = accumulate(sum(len(c.pixels) for c in command.pixels) for command in newest)

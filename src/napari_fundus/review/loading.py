@@ -13,7 +13,7 @@ import pandas as pd
 from napari_fundus.errors import FundusError
 from napari_fundus.review.lesion import Lesion, lesions_of, measurements, pixels_in_box
 
-__all__ = ["Loaded", "Part", "load", "plain_table"]
+__all__ = ["Loaded", "Part", "load", "measurement_table"]
 
 _ROOM = 8192
 """Ids for lesions yet to be drawn: where 16 bits would not hold them, labels get 32."""
@@ -92,7 +92,7 @@ def load(
                 arrays[code], tables[code], mine, max(taken)
             )
         if "index" not in tables[code].columns:
-            tables[code] = plain_table(mine)
+            tables[code] = measurement_table(mine)
         taken |= {x.id for x in mine}
         found[code] = mine
     largest = max(taken, default=0)
@@ -121,7 +121,7 @@ def load(
     return Loaded(arrays, tables, [*lesions, *candidates])
 
 
-def plain_table(lesions: list[Lesion]) -> pd.DataFrame:
+def measurement_table(lesions: list[Lesion]) -> pd.DataFrame:
     """Return a table of what can be measured, for labels that come without one."""
     rows = [{"index": x.id, "lesion": x.lesion, **measurements(x)} for x in lesions]
     kinds = {

@@ -8,7 +8,7 @@ from typing import Any
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.review.lesion import Lesion
 
-__all__ = ["ORDERS", "Queue", "ordered"]
+__all__ = ["ORDERS", "ReviewQueue", "ordered"]
 
 ORDERS: Mapping[str, str] = {
     "highest": "highest score",
@@ -53,7 +53,7 @@ def ordered(lesions: Iterable[Lesion], order: str) -> list[int]:
     return [lesion.id for lesion in sorted(lesions, key=_KEYS[order])]
 
 
-class Queue:
+class ReviewQueue:
     """The lesions in their order, and a place in it.
 
     Parameters
@@ -70,7 +70,7 @@ class Queue:
         self.lesion: str | None = None
         self.ids: list[int] = []
         self.position = 0
-        self.arrange(order)
+        self.set_order(order)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,7 +80,7 @@ class Queue:
         """The lesion that is looked at."""
         return self._lesions.get(self.ids[self.position]) if self.ids else None
 
-    def arrange(self, order: str, lesion: str | None = None) -> None:
+    def set_order(self, order: str, lesion: str | None = None) -> None:
         """Put the lesions in another order, or only those of one class; the place stays."""
         current = self.ids[self.position] if self.ids else None
         self.order, self.lesion = order, lesion
@@ -118,7 +118,7 @@ class Queue:
         if self.ids:
             self.position = (self.position + count) % len(self.ids)
 
-    def next_open(self) -> bool:
+    def go_to_next_unjudged(self) -> bool:
         """Go to the next lesion without a verdict; whether there is one."""
         for count in range(1, len(self.ids) + 1):
             place = (self.position + count) % len(self.ids)

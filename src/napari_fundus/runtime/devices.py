@@ -17,9 +17,9 @@ __all__ = [
     "DeviceStatus",
     "Precision",
     "available_devices",
-    "call_on_release",
     "choose_device",
     "is_lost",
+    "on_memory_release",
     "preferred_precision",
     "release_memory",
 ]
@@ -212,18 +212,18 @@ def is_lost(device: Device, error: BaseException) -> bool:
     return True
 
 
-_on_release: list[Callable[[], None]] = []
+_release_callbacks: list[Callable[[], None]] = []
 
 
-def call_on_release(give_up: Callable[[], None]) -> None:
+def on_memory_release(give_up: Callable[[], None]) -> None:
     """Let `give_up`, which must not fail, be called whenever a GPU's memory is asked back."""
-    _on_release.append(give_up)
+    _release_callbacks.append(give_up)
 
 
 def release_memory(device: Device | str) -> None:
     """Give the memory that torch caches on `device`, or on any GPU for "auto", back to the system.
 
-    What is kept for later use is given up first, see :func:`call_on_release`. It never fails: it
+    What is kept for later use is given up first, see :func:`on_memory_release`. It never fails: it
     is called where something else has failed already.
     """
     name = device if isinstance(device, str) else device.name
@@ -234,7 +234,7 @@ def release_memory(device: Device | str) -> None:
 
     import torch
 
-    for give_up in _on_release:
+    for give_up in _release_callbacks:
         give_up()
     gc.collect()
     if kind != "mps":

@@ -16,9 +16,9 @@ from napari_fundus.errors import OutputExistsError
 __all__ = [
     "atomic_folder",
     "atomic_write",
+    "raise_if_exists",
     "read_json",
-    "refuse_existing",
-    "remove_leftovers",
+    "remove_temporary_files",
     "replace_folder",
     "write_json",
 ]
@@ -26,7 +26,7 @@ __all__ = [
 _TEMPORARY = ".napari-fundus-"
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def raise_if_exists(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` if `path` exists and may not be overwritten."""
     if not overwrite and os.path.lexists(path):
         raise OutputExistsError(
@@ -36,7 +36,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 def _beside(path: Path, *, overwrite: bool) -> Path:
     """Return a hidden path in the folder of `path`, which is made; refuse what must not go."""
-    refuse_existing(path, overwrite=overwrite)
+    raise_if_exists(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile.mkstemp: its files can be read by their owner alone, and stay so when renamed.
     return path.parent / f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
@@ -73,7 +73,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        refuse_existing(path, overwrite=overwrite)
+        raise_if_exists(path, overwrite=overwrite)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -109,7 +109,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
             if file.is_file():
                 with file.open("rb+") as written:
                     os.fsync(written.fileno())
-        refuse_existing(path, overwrite=overwrite)
+        raise_if_exists(path, overwrite=overwrite)
         replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -132,7 +132,7 @@ def replace_folder(source: Path, target: Path) -> None:
         aside.unlink()
 
 
-def remove_leftovers(folder: str | Path) -> None:
+def remove_temporary_files(folder: str | Path) -> None:
     """Remove what writers that were killed have left in `folder`, in which nobody writes now."""
     for path in Path(folder).glob(f"{_TEMPORARY}*"):
         if path.is_dir() and not path.is_symlink():

@@ -15,11 +15,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["keep_compilers_apart"]
+__all__ = ["isolate_triton_llvm"]
 
 
 @cache
-def keep_compilers_apart() -> bool:
+def isolate_triton_llvm() -> bool:
     """Load Triton's library so that it uses its own LLVM, whatever was or will be drawn.
 
     The library is opened with ``RTLD_DEEPBIND``; Python's import of it later gets that very copy.

@@ -14,30 +14,35 @@ from napari_fundus.training.loop.events import (
     TrainingEvent,
 )
 from napari_fundus.training.loop.loop import train
-from napari_fundus.training.loop.preflight import DataFacts, PartFacts, Preflight, SampleFacts
+from napari_fundus.training.loop.preflight import (
+    DataSummary,
+    Preflight,
+    SampleSummary,
+    SplitSummary,
+)
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
 from napari_fundus.training.search.cross_validation import (
-    CrossValidated,
+    CrossValidationFinished,
     FoldStarted,
     cross_validate,
 )
-from napari_fundus.training.search.fold_summary import CrossValidation
+from napari_fundus.training.search.fold_summary import CrossValidationSummary
 
 __all__ = [
     "Best",
     "CheckpointSaved",
-    "CrossValidated",
-    "CrossValidation",
-    "DataFacts",
+    "CrossValidationFinished",
+    "CrossValidationSummary",
+    "DataSummary",
     "EpochEnd",
     "Finished",
     "FoldStarted",
-    "PartFacts",
     "Patches",
     "Preflight",
     "Preview",
-    "SampleFacts",
+    "SampleSummary",
+    "SplitSummary",
     "Started",
     "Step",
     "Task",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["bce_dice_loss", "binary_cross_entropy", "dice_coefficient", "dice_loss"]
+__all__ = ["bce_dice_loss", "dice_coefficient", "dice_loss", "masked_bce_with_logits"]
 
 
 def dice_coefficient(
@@ -82,7 +82,7 @@ def dice_loss(
     )
 
 
-def binary_cross_entropy(
+def masked_bce_with_logits(
     logits: Tensor,
     target: Tensor,
     annotated: Tensor | None = None,
@@ -145,7 +145,7 @@ def bce_dice_loss(
     positive_weights: Sequence[float] | None = None,
     delta: float = 1.0,
 ) -> Tensor:
-    """Return the weighted sum of :func:`binary_cross_entropy` and :func:`dice_loss`.
+    """Return the weighted sum of :func:`masked_bce_with_logits` and :func:`dice_loss`.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def bce_dice_loss(
     logits, target, annotated, unknown, class_weights, positive_weights, delta
         As there.
     """
-    entropy = binary_cross_entropy(
+    entropy = masked_bce_with_logits(
         logits,
         target,
         annotated,

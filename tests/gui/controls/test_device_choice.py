@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from napari_fundus.detector import Support
+from napari_fundus.detector import DeviceSupport
 from napari_fundus.gui.controls import device_choice
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
@@ -48,7 +48,7 @@ class ForGpus:
 
     def supports(self, device):
         refused = bool(self.refusal) and device.kind == "cuda"
-        return Support(not refused, self.refusal if refused else "")
+        return DeviceSupport(not refused, self.refusal if refused else "")
 
 
 def offered(choice) -> list[str]:

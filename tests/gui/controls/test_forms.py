@@ -167,7 +167,7 @@ def test_fields_can_be_left_out_and_hidden(qtbot):
     form = ModelForm(TrainingSettings, {"batch_size": 7}, leave_out={"scheme"})
     qtbot.addWidget(form)
     assert "scheme" not in form.editors
-    form.set_shown({"batch_size", "scheme"}, shown=False)
+    form.set_fields_visible({"batch_size", "scheme"}, shown=False)
     assert form.editors["batch_size"].isHidden()
     assert form.instance().batch_size == 7
     form.reset()

@@ -11,12 +11,12 @@ from napari.components import ViewerModel
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import detection_layers, image_layer
-from napari_fundus.gui.layers.landmarks import landmarks_of, read_landmarks
+from napari_fundus.gui.layers.landmarks import read_landmarks, stored_landmarks
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY
-from napari_fundus.results.quantification import tell_percent
+from napari_fundus.results.quantification import format_percent
 
 pytestmark = pytest.mark.gui
 
@@ -111,7 +111,7 @@ def test_what_is_near_the_fovea_is_told(make) -> None:
     assert "fovea annotated" in panel.extent.text.text()
     text = panel.extent.near.text()
     assert "Within 1 disc diameter of the fovea" in text
-    assert f">{tell_percent(100 * circle(100, 80, 10).sum() / np.prod(SHAPE))}<" in text
+    assert f">{format_percent(100 * circle(100, 80, 10).sum() / np.prod(SHAPE))}<" in text
 
 
 def test_a_click_marks_the_fovea_and_the_photograph_remembers(make, wait) -> None:
@@ -126,7 +126,7 @@ def test_a_click_marks_the_fovea_and_the_photograph_remembers(make, wait) -> Non
     assert str(layer.mode) == "pan_zoom"
     assert panel.detections().landmarks.fovea == FOVEA
     assert panel.detections().landmarks.disc.source == "detected"
-    assert landmarks_of(photograph) == Landmarks(fovea=FOVEA)
+    assert stored_landmarks(photograph) == Landmarks(fovea=FOVEA)
     layer.add([30.0, 200.0])
     wait(lambda: panel.detections().landmarks.fovea == Fovea(row=30, col=200))
     wait(lambda: not panel.extent.busy)
@@ -185,8 +185,8 @@ def test_a_photograph_knows_the_landmarks_of_its_data_set() -> None:
     image = FundusImage(np.zeros((*SHAPE, 3), np.uint8), name="eye")
     viewer = ViewerModel()
     data, meta, _ = image_layer(image, known)
-    assert landmarks_of(viewer.add_image(data, **meta)) == known
-    assert not landmarks_of(viewer.add_image(np.zeros(SHAPE)))
+    assert stored_landmarks(viewer.add_image(data, **meta)) == known
+    assert not stored_landmarks(viewer.add_image(np.zeros(SHAPE)))
 
 
 def test_edits_by_hand_count_near_the_fovea(make, wait) -> None:

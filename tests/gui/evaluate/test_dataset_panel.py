@@ -48,7 +48,7 @@ def widget(qtbot, retina, wait, tmp_path, monkeypatch):
 def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     widget, folder, wait, tmp_path, qtbot
 ) -> None:
-    panel = widget.view.set_panel
+    panel = widget.view.dataset_panel
     panel.run()
     assert "data set first" in panel.run_bar.message.text()
     panel.set_folder(folder)
@@ -85,7 +85,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
             monitor.step(0.5, "looking")
 
     monkeypatch.setattr(dataset, "measure", endless)
-    panel = widget.view.set_panel
+    panel = widget.view.dataset_panel
     panel.set_folder(folder)
     panel.run()
     wait(lambda: bool(asked))
@@ -98,7 +98,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
 def test_a_folder_without_a_report_is_told(widget, wait, tmp_path, monkeypatch) -> None:
     told = []
     monkeypatch.setattr(dataset, "tell_error", told.append)
-    panel = widget.view.set_panel
+    panel = widget.view.dataset_panel
     panel.open_report(tmp_path)
     wait(lambda: bool(told))
     assert isinstance(told[0], DatasetError)

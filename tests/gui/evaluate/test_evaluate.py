@@ -11,12 +11,12 @@ from napari.components import ViewerModel
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation import assess
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.detect.results import ResultsPanel, panel_of
+from napari_fundus.gui.detect.results import ResultsPanel, find_results_panel
 from napari_fundus.gui.evaluate import EvaluateWidget
-from napari_fundus.gui.evaluate.error_map import AGREEMENT, TRUTH
-from napari_fundus.gui.evaluate.layer_groups import results_in, truths_in
+from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ERROR_CATEGORIES
+from napari_fundus.gui.evaluate.layer_groups import list_results, list_truths
 from napari_fundus.gui.layers.build import add_layers, detection_layers, image_layer, truth_layers
-from napari_fundus.gui.layers.napari_compat import camera_of
+from napari_fundus.gui.layers.napari_compat import get_camera
 from napari_fundus.gui.layers.update import fill
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
@@ -231,8 +231,8 @@ def test_rows_of_the_list_lead_to_the_lesion(scene, retina):
     frame = widget.view.list.frame
     (place,) = np.flatnonzero(frame["outcome"] == "false positive")
     widget.go_to(int(place))
-    np.testing.assert_allclose(camera_of(viewer).center[-2:], (21.5, 101.5))
-    assert camera_of(viewer).zoom == pytest.approx(min(viewer.canvas.size) / 160)
+    np.testing.assert_allclose(get_camera(viewer).center[-2:], (21.5, 101.5))
+    assert get_camera(viewer).zoom == pytest.approx(min(viewer.canvas.size) / 160)
 
 
 def test_the_list_leads_to_the_right_place_of_a_scaled_picture(qtbot, retina, found, wait):
@@ -245,7 +245,7 @@ def test_the_list_leads_to_the_right_place_of_a_scaled_picture(qtbot, retina, fo
     wait(lambda: widget.figures is not None and not widget.busy)
     widget.view.listed.setCurrentText("false positives")
     widget.go_to(0)
-    np.testing.assert_allclose(camera_of(viewer).center[-2:], (10 + 21.5 / 2, 20 + 101.5 / 2))
+    np.testing.assert_allclose(get_camera(viewer).center[-2:], (10 + 21.5 / 2, 20 + 101.5 / 2))
     np.testing.assert_allclose(widget.layers[0].scale, (0.5, 0.5))
     widget.forget()
 
@@ -267,7 +267,7 @@ def test_a_click_in_the_picture_chooses_the_row(scene, retina):
         next(steps)
     assert widget.view.list.currentIndex().row() == 0
     assert widget.view.list.frame.iloc[0]["outcome"] == "false positive"
-    np.testing.assert_allclose(camera_of(viewer).center[-2:], (21.5, 101.5))
+    np.testing.assert_allclose(get_camera(viewer).center[-2:], (21.5, 101.5))
 
 
 def test_curves_of_the_image_are_drawn_with_the_operating_point(scene, retina, wait):
@@ -331,7 +331,7 @@ def test_drawn_labels_named_after_a_class_are_a_truth(retina):
     viewer.add_labels(retina.masks["MA"].astype(int), name="my microaneurysms")
     viewer.add_labels(retina.masks["EX"].astype(int), name="hard exudates")
     viewer.add_labels(retina.masks["HE"].astype(int), name="Labels")
-    (choice,) = truths_in(viewer)
+    (choice,) = list_truths(viewer)
     assert set(choice.labels) == {"MA", "EX"}
 
 
@@ -340,7 +340,7 @@ def test_two_results_of_one_detector_are_told_apart(retina, found):
     add_detections(viewer, found)
     later = found.provenance.model_copy(update={"seconds": 2.0})
     add_detections(viewer, Detections(later, found.probability, found.thresholds))
-    titles = [choice.title for choice in results_in(viewer)]
+    titles = [choice.title for choice in list_results(viewer)]
     assert titles == ["guess · eye", "guess · eye #2"]
 
 
@@ -367,7 +367,7 @@ def test_a_result_that_is_removed_takes_its_colours_along(scene, wait):
     wait(lambda: widget.figures is None)
     assert not widget.layers
     assert not any(layer.name.startswith("outcome") for layer in viewer.layers)
-    assert panel_of(layers) is None
+    assert find_results_panel(layers) is None
 
 
 def test_choosing_layers_of_no_result_is_refused(scene):
@@ -390,7 +390,7 @@ def as_seen(colour: str, *, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["all", "protan", "deutan"])
-@pytest.mark.parametrize("kinds", [TRUTH, AGREEMENT])
+@pytest.mark.parametrize("kinds", [ERROR_CATEGORIES, AGREEMENT_CATEGORIES])
 def test_colours_are_told_apart_with_any_colour_vision(kind, kinds):
     seen = [as_seen(colour, kind=kind) for _, colour in kinds]
     for i, one in enumerate(seen):

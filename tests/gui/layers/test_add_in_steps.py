@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_fundus.gui.layers.add_in_steps import Arrivals, come
+from napari_fundus.gui.layers.add_in_steps import LayerAddQueue, come
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_a_tool_taken_meanwhile_stays_in_hand(viewer) -> None:
 
 
 @pytest.fixture
-def arrivals(viewer, qtbot) -> Arrivals:
-    return Arrivals(viewer)
+def arrivals(viewer, qtbot) -> LayerAddQueue:
+    return LayerAddQueue(viewer)
 
 
 def layers(count: int) -> list[Labels]:

@@ -19,7 +19,7 @@ from napari_fundus.gui.layers.boxes import outline_vectors
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.rethreshold import Settings, relabelled, show_labels
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.edits import detections_of_layer, with_labels
+from napari_fundus.results.edits import apply_edited_labels, detections_from_layer
 from napari_fundus.results.instances import label_objects
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.objects import LesionObject, score_maps
@@ -118,7 +118,7 @@ def test_hovering_tells_class_and_score() -> None:
 def test_the_slider_shows_what_the_headless_path_gives(shown, qtbot) -> None:
     found = result()
     layers, panel = shown(found)
-    panel.move_to("MA", 0.7)
+    panel.set_slider("MA", 0.7)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     expected = found.threshold({"MA": 0.7})
     for code, layer in kinds(layers, "labels").items():
@@ -132,7 +132,7 @@ def test_the_slider_shows_what_the_headless_path_gives(shown, qtbot) -> None:
 def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot) -> None:
     found = result()
     layers, panel = shown(found)
-    panel.move_to("MA", 0.05)
+    panel.set_slider("MA", 0.05)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     assert len(kinds(layers, "labels")["MA"].features) > found._counts()["MA"]
 
@@ -140,12 +140,12 @@ def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot)
 def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
     layers, panel = shown(result().threshold({"MA": 0.999, "EX": 0.5}))
     assert set(kinds(layers, "boxes")) == {"EX"}
-    panel.move_to("MA", 0.4)
+    panel.set_slider("MA", 0.4)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     added = panel._boxes.layers["MA"]
     expected = result().threshold({"MA": 0.4}).instances
     assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
-    panel.move_to("MA", 0.999)
+    panel.set_slider("MA", 0.999)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     assert len(added.data) == 0
 
@@ -154,7 +154,7 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
 @pytest.mark.parametrize("min_area", [1, 90])
 def test_what_is_exported_is_what_is_shown(shown, qtbot, tmp_path, value, min_area) -> None:
     layers, panel = shown(result())
-    panel.move_to("MA", value)
+    panel.set_slider("MA", value)
     panel.set_min_area(min_area)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     labels = kinds(layers, "labels")
@@ -181,7 +181,7 @@ def test_beyond_so_many_lesions_outlines_stand_for_boxes(monkeypatch, shown, qtb
     layers, panel = shown(result())
     lines = kinds(layers, "boxes")["MA"]
     assert isinstance(lines, Vectors)
-    panel.move_to("MA", 0.9)
+    panel.set_slider("MA", 0.9)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     labels = kinds(layers, "labels")["MA"].data
     assert outlined(lines.data, labels.shape) == edges(labels)
@@ -229,7 +229,7 @@ def test_a_person_s_strokes_keep_objects_apart_and_their_scores() -> None:
     first, second = found.instances["id"].iloc[:2]
     drawn[drawn == first] = 0
     drawn[0:3, 0:3] = 4000
-    now = with_labels(found, {"MA": drawn})
+    now = apply_edited_labels(found, {"MA": drawn})
     assert now.provenance.edited == ("MA",)
     table = now.instances[now.instances["lesion"] == "MA"]
     before = found.instances[found.instances["lesion"] == "MA"]
@@ -244,10 +244,10 @@ def test_a_person_s_strokes_keep_objects_apart_and_their_scores() -> None:
 def test_an_untouched_layer_is_written_as_found_and_a_split_one_as_edited() -> None:
     found = result()
     layer = kinds(add_layers(ViewerModel(), detection_layers(found)), "labels")["MA"]
-    assert detections_of_layer(*layer.as_layer_data_tuple()[:2]).provenance.edited == ()
+    assert detections_from_layer(*layer.as_layer_data_tuple()[:2]).provenance.edited == ()
     place = np.argwhere(layer.data)[0]
     layer.data[tuple(place)] = 5000
-    now = detections_of_layer(*layer.as_layer_data_tuple()[:2])
+    now = detections_from_layer(*layer.as_layer_data_tuple()[:2])
     assert now.provenance.edited == ("MA",)
     assert len(now.instances) == len(layer.features) + 1
 

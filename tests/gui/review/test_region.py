@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Labels, Shapes
 
-from napari_fundus.gui.review.region import outlines_of, polygons_mask
+from napari_fundus.gui.review.region import polygons_mask, shapes_to_polygons
 
 SHAPE = (40, 60)
 
@@ -37,7 +37,7 @@ def test_shapes_are_read_in_the_pixels_of_the_labels_whatever_their_scale(scale)
     labels = Labels(np.zeros(SHAPE, np.uint8), scale=scale, translate=(3, 4))
     box = corners(5, 8, 10, 20) * np.array(scale) + np.array((3, 4))
     shapes = Shapes([box], shape_type="polygon")
-    (outline,) = outlines_of(shapes, labels)
+    (outline,) = shapes_to_polygons(shapes, labels)
     np.testing.assert_allclose(outline, corners(5, 8, 10, 20))
 
 
@@ -46,7 +46,7 @@ def test_ellipses_enclose_and_lines_do_not() -> None:
     shapes = Shapes(
         [corners(5, 10, 25, 50), np.array([[0, 0], [30, 30]])], shape_type=["ellipse", "line"]
     )
-    outlines = outlines_of(shapes, labels)
+    outlines = shapes_to_polygons(shapes, labels)
     assert len(outlines) == 1
     mask = polygons_mask(outlines, SHAPE)
     assert mask[15, 30]

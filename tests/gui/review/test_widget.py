@@ -429,7 +429,7 @@ def crash(widget: ReviewWidget) -> None:
     """Drop a widget without any farewell."""
     widget._keys.release()
     widget.desk._sheets.release()
-    widget.desk._keeper._rest()
+    widget.desk._autosaver._rest()
     widget.gone = True
 
 
@@ -562,7 +562,7 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
         widget.desk.bench.settle()
 
     def autosave() -> None:
-        widget.desk._keeper.flush()
+        widget.desk._autosaver.flush()
 
     actions = {
         "accept": widget.accept,
@@ -584,6 +584,6 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
             start = time.thread_time()
             action()
             times.append(time.thread_time() - start)
-            wait(lambda: not widget.desk._keeper._job)
+            wait(lambda: not widget.desk._autosaver._job)
         best[name] = sorted(times)[1]
     assert max(best.values()) < 0.2, best

@@ -70,7 +70,7 @@ def make(qtbot):
         found = Discovery({"voting": Voting()}, {"voting": "us"}, ())
         widget = TrainWidget(viewer or ViewerModel(), discovery=found)
         qtbot.addWidget(widget)
-        widget.order_form.own_process.setChecked(in_process)
+        widget.order_form.subprocess_box.setChecked(in_process)
         widget.order_form.device_choice.choose("cpu")
         made.append(widget)
         return widget

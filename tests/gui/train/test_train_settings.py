@@ -72,7 +72,7 @@ def cases() -> list[Any]:
     """Return each field of each method's form: the shared ones, and its own."""
     found = []
     for method in METHODS:
-        form = get_detector(method).training_form()
+        form = get_detector(method).training_spec()
         assert form is not None
         for model in (TrainingSettings, form.options):
             found += [
@@ -111,7 +111,7 @@ def trained(monkeypatch):
 def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
     method, model, name, folder, trained, qtbot, tmp_path
 ) -> None:
-    told = get_detector(method).training_form()
+    told = get_detector(method).training_spec()
     form = SettingsForm(told)
     qtbot.addWidget(form)
     shared = model is TrainingSettings
@@ -152,7 +152,7 @@ def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
 def test_an_untouched_form_trains_as_the_method_does_by_itself(
     method, folder, trained, qtbot, tmp_path
 ) -> None:
-    form = SettingsForm(get_detector(method).training_form())
+    form = SettingsForm(get_detector(method).training_spec())
     qtbot.addWidget(form)
     assert form.settings() == {"preview_every": 1}
     train = get_detector(method).train
@@ -164,7 +164,7 @@ def test_an_untouched_form_trains_as_the_method_does_by_itself(
 
 
 def test_what_a_run_was_told_is_shown_again(qtbot) -> None:
-    told = get_detector("unet").training_form()
+    told = get_detector("unet").training_spec()
     form, again = SettingsForm(told), SettingsForm(told)
     for part in (form, again):
         qtbot.addWidget(part)
@@ -188,7 +188,7 @@ def test_what_a_run_was_told_is_shown_again(qtbot) -> None:
 
 
 def test_of_weights_to_start_from_the_form_neither_shows_nor_sends_what_is_theirs(qtbot) -> None:
-    told = get_detector("voting").training_form()
+    told = get_detector("voting").training_spec()
     form = SettingsForm(told)
     qtbot.addWidget(form)
     form.options.editors["width"].set_value(8)
@@ -202,7 +202,7 @@ def test_of_weights_to_start_from_the_form_neither_shows_nor_sends_what_is_their
 
 
 def test_a_side_that_comes_with_the_weights_is_shown_and_sent_only_if_changed(qtbot) -> None:
-    told = get_detector("cam").training_form()
+    told = get_detector("cam").training_spec()
     form = SettingsForm(told)
     qtbot.addWidget(form)
     card = ModelCard(
@@ -220,7 +220,7 @@ def test_a_side_that_comes_with_the_weights_is_shown_and_sent_only_if_changed(qt
 
 
 def test_a_value_that_does_not_fit_is_named_as_the_form_names_it(qtbot) -> None:
-    form = SettingsForm(get_detector("unet").training_form())
+    form = SettingsForm(get_detector("unet").training_spec())
     qtbot.addWidget(form)
     form.options.editors["filters"].control.setText("[1]")
     with pytest.raises(OptionsError, match=re.escape("Filters")):

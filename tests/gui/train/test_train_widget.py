@@ -17,12 +17,12 @@ from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import list_checkpoints, load_checkpoint, read_card
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.train import session as sessions
-from napari_fundus.gui.train.data import lesion_of
-from napari_fundus.gui.train.session import Session
+from napari_fundus.gui.train.data import lesion_from_layer
+from napari_fundus.gui.train.session import TrainingSession
 from napari_fundus.training.jobs import process
-from napari_fundus.training.jobs.config import read_order
+from napari_fundus.training.jobs.config import read_training_config
 from napari_fundus.training.loop import run
-from napari_fundus.training.loop.state import LAST
+from napari_fundus.training.loop.state import LAST_FILE
 from napari_fundus.training.patches.task import PatchTask
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -124,7 +124,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     assert widget.curves.losses[-1][0] == pytest.approx(2.0), "steps and epochs share an axis"
     previews = [x for x in widget._viewer.layers if x.name.startswith("Training preview")]
     assert [x.name for x in previews] == ["Training preview, epoch 2"]
-    assert read_order(tmp_path / "runs" / name).settings["momentum"] == 0.5
+    assert read_training_config(tmp_path / "runs" / name).settings["momentum"] == 0.5
 
 
 def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, until):
@@ -139,7 +139,7 @@ def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small,
     load_checkpoint(ends[0].name, detector="voting")
     folder = ends[0].folder
     assert widget.order_form.target.folder() == folder, "going on is what is offered next"
-    made = len(read_card(folder / LAST).recipe["training_state"]["history"])
+    made = len(read_card(folder / LAST_FILE).recipe["training_state"]["history"])
     assert made < 300
 
     again = make(in_process=True)
@@ -182,7 +182,7 @@ def test_a_killed_training_is_reported_and_the_window_goes_on(
     ends = listen(widget)
     widget.start()
     folder = widget.order_form.target.folder()
-    until(lambda: widget.curves.figures and (folder / LAST).exists())
+    until(lambda: widget.curves.figures and (folder / LAST_FILE).exists())
     children[0].send_signal(signal.SIGKILL)
     until(lambda: ends)
     assert "SIGKILL" in str(ends[0])
@@ -230,7 +230,7 @@ def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_p
     widget.start()
     until(lambda: len(ends) == 2)
     assert ends[1].finished.epochs == 2
-    assert read_order(ends[1].folder).data == str((ends[1].folder / "data").resolve())
+    assert read_training_config(ends[1].folder).data == str((ends[1].folder / "data").resolve())
 
 
 def test_fine_tuning_begins_with_interleaved_freezing(make):
@@ -290,13 +290,13 @@ def test_a_closed_widget_stops_its_training_which_can_be_resumed(
     widget = ready(make(), data, small, tmp_path / "runs", max_epochs=500)
     widget.start()
     running = widget.session
-    assert isinstance(running, Session)
+    assert isinstance(running, TrainingSession)
     folder = running.plan.folder
     until(lambda: widget.curves.figures)
     widget.forget()
     assert running.monitor.cancelled
     until(lambda: not running._job._worker.is_running)
-    assert (folder / LAST).exists()
+    assert (folder / LAST_FILE).exists()
 
 
 @pytest.mark.parametrize(
@@ -310,4 +310,4 @@ def test_a_closed_widget_stops_its_training_which_can_be_resumed(
     ],
 )
 def test_the_class_of_labels_is_told_by_the_end_of_their_name(name, lesion):
-    assert lesion_of(Labels(np.zeros((4, 4), int), name=name)) == lesion
+    assert lesion_from_layer(Labels(np.zeros((4, 4), int), name=name)) == lesion

@@ -22,15 +22,15 @@ from napari_fundus.training.loop.events import (
     Started,
     Step,
 )
-from napari_fundus.training.loop.preflight import PartReport, Preflight
+from napari_fundus.training.loop.preflight import Preflight, SplitReport
 
 REPORT = Preflight(
     task="toy",
     device="cpu",
     precision="float32",
     scheme="interleaved",
-    train=PartReport(images=3, lesions={"MA": 4}, patches={"with lesion": 12}),
-    validation=PartReport(images=1, lesions={"MA": 0}, patches={}),
+    train=SplitReport(images=3, lesions={"MA": 4}, patches={"with lesion": 12}),
+    validation=SplitReport(images=1, lesions={"MA": 0}, patches={}),
     leaks=("a shows the same eye as b",),
     warnings=("few",),
     parameters=10,

@@ -17,9 +17,9 @@ from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
 from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.training import EpochEnd, Finished, Started, Step
 from napari_fundus.training.jobs import process
-from napari_fundus.training.jobs.config import Order, read_order
-from napari_fundus.training.jobs.process import LOG, follow_in_process
-from napari_fundus.training.loop.state import BEST, LAST
+from napari_fundus.training.jobs.config import Order, read_training_config
+from napari_fundus.training.jobs.process import LOG_FILE, run_training_in_subprocess
+from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,9 @@ def data(tmp_path: Path, draw) -> Path:
 def toy(folder: Path, monitor: Monitor, *, resume: bool = False, **settings: object):
     """Start the toy task in a process."""
     order = Order(detector="toy", data="none", settings=settings)
-    return follow_in_process(order, folder, monitor=monitor, resume=resume, program=TOY_CHILD)
+    return run_training_in_subprocess(
+        order, folder, monitor=monitor, resume=resume, program=TOY_CHILD
+    )
 
 
 def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_path) -> None:
@@ -62,7 +64,7 @@ def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_pa
     seen = []
 
     def stop_after_an_epoch() -> None:
-        for event in follow_in_process(order, run, monitor=monitor):
+        for event in run_training_in_subprocess(order, run, monitor=monitor):
             seen.append(event)
             if isinstance(event, EpochEnd):
                 monitor.cancel()
@@ -71,13 +73,13 @@ def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_pa
         stop_after_an_epoch()
     assert isinstance(seen[0], Started)
     assert seen[0].report.train.images == 1
-    assert (run / BEST).exists(), "stopping keeps the best weights"
-    assert read_order(run) == order.model_copy(
+    assert (run / BEST_FILE).exists(), "stopping keeps the best weights"
+    assert read_training_config(run) == order.model_copy(
         update={"settings": {name: str(value) for name, value in SMALL.items()}}
     )
     with pytest.raises(OutputExistsError):
-        list(follow_in_process(order, run, monitor=Monitor()))
-    rest = list(follow_in_process(order, run, monitor=Monitor(), resume=True))
+        list(run_training_in_subprocess(order, run, monitor=Monitor()))
+    rest = list(run_training_in_subprocess(order, run, monitor=Monitor(), resume=True))
     assert (rest[0].epoch, rest[0].step) > (0, 0)
     assert isinstance(rest[-1], Finished)
     assert rest[-1].epochs == 3
@@ -88,7 +90,9 @@ def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_pa
 
 def test_a_check_tells_and_leaves_nothing(data, tmp_path) -> None:
     order = Order(detector="voting", data=str(data), settings={**SMALL, "show_patches": 4})
-    patches, started = follow_in_process(order, tmp_path / "run", monitor=Monitor(), check=True)
+    patches, started = run_training_in_subprocess(
+        order, tmp_path / "run", monitor=Monitor(), check=True
+    )
     assert patches.images.shape == (4, 16, 16, 3)
     assert set(patches.masks.ravel().tolist()) == {0, 1}
     assert started.report.validation.lesions == {"MA": 3}
@@ -121,14 +125,14 @@ def test_a_child_that_never_begins_is_reported_with_its_words(tmp_path) -> None:
     program = (sys.executable, "-c", "import sys; sys.exit('no such thing as torch')")
     order = Order(detector="toy", data="none")
     with pytest.raises(TrainingError, match=r"status 1.*start it again(?s:.*)no such thing"):
-        list(follow_in_process(order, tmp_path, monitor=Monitor(), program=program))
+        list(run_training_in_subprocess(order, tmp_path, monitor=Monitor(), program=program))
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path) -> None:
     program = (sys.executable, "-c", "import time; time.sleep(600)")
     monitor = Monitor()
     monitor.cancel()
-    events = follow_in_process(
+    events = run_training_in_subprocess(
         Order(detector="toy", data="none"),
         tmp_path,
         monitor=monitor,
@@ -161,7 +165,7 @@ def test_a_paused_child_does_nothing_until_it_may_go_on(tmp_path) -> None:
         time.sleep(0.01)
     monitor.pause()
     assert held.wait(60)
-    assert (tmp_path / LAST).exists(), "a paused run survives the machine being turned off"
+    assert (tmp_path / LAST_FILE).exists(), "a paused run survives the machine being turned off"
     before = len(counted)
     time.sleep(1)
     assert len(counted) == before
@@ -178,10 +182,11 @@ from pathlib import Path
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import Step
 from napari_fundus.training.order import Order
-from napari_fundus.training.process import follow_in_process
+from napari_fundus.training.process import run_training_in_subprocess
 
 order = Order(detector="toy", data="none", settings={"max_epochs": 100000})
-for event in follow_in_process(order, sys.argv[1], monitor=Monitor(), program=sys.argv[2:]):
+for event in run_training_in_subprocess(order, sys.argv[1], monitor=Monitor(),
+program=sys.argv[2:]):
     if isinstance(event, Step):
         os._exit(9)
 """
@@ -192,16 +197,16 @@ def test_a_child_whose_parent_dies_stops_and_leaves_a_run_to_go_on_with(tmp_path
     code = subprocess.run([sys.executable, "-c", PARENT, str(run), *TOY_CHILD], check=False)
     assert code.returncode == 9
     limit = time.monotonic() + 60
-    while not (run / LAST).exists() and time.monotonic() < limit:
+    while not (run / LAST_FILE).exists() and time.monotonic() < limit:
         time.sleep(0.05)
     # The child's own log is open until it is gone.
-    while _is_open(run / LOG) and time.monotonic() < limit:
+    while _is_open(run / LOG_FILE) and time.monotonic() < limit:
         time.sleep(0.05)
-    assert not _is_open(run / LOG)
-    stopped_at = (run / LAST).stat().st_mtime_ns
+    assert not _is_open(run / LOG_FILE)
+    stopped_at = (run / LAST_FILE).stat().st_mtime_ns
     rest = list(toy(run, Monitor(), resume=True, max_epochs=2))
     assert (rest[0].epoch, rest[0].step) > (0, 0)
-    assert (run / LAST).stat().st_mtime_ns > stopped_at
+    assert (run / LAST_FILE).stat().st_mtime_ns > stopped_at
 
 
 def _is_open(path: Path) -> bool:

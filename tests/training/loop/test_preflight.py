@@ -8,17 +8,17 @@ import sys
 import pytest
 
 from napari_fundus.errors import LeakageError, TrainingError
-from napari_fundus.training import DataFacts, PartFacts, Preflight, SampleFacts
-from napari_fundus.training.loop.preflight import check_data, find_leaks, part_report
+from napari_fundus.training import DataSummary, Preflight, SampleSummary, SplitSummary
+from napari_fundus.training.loop.preflight import check_data, find_leaks, split_report
 
 
-def part(*samples: tuple[str, str | None], lesions: int = 3) -> PartFacts:
-    return PartFacts(
-        [SampleFacts(i, g, {"MA": lesions}) for i, g in samples], {"with lesion": 1234567}
+def part(*samples: tuple[str, str | None], lesions: int = 3) -> SplitSummary:
+    return SplitSummary(
+        [SampleSummary(i, g, {"MA": lesions}) for i, g in samples], {"with lesion": 1234567}
     )
 
 
-CLEAN = DataFacts(part(("a", "1"), ("b", "1"), ("c", "2")), part(("d", "3")))
+CLEAN = DataSummary(part(("a", "1"), ("b", "1"), ("c", "2")), part(("d", "3")))
 
 
 def test_groups_within_one_part_are_no_leak() -> None:
@@ -27,12 +27,12 @@ def test_groups_within_one_part_are_no_leak() -> None:
 
 
 def test_an_image_in_both_parts_is_a_leak_even_without_groups() -> None:
-    facts = DataFacts(part(("a", None)), part(("a", None), ("b", None)))
+    facts = DataSummary(part(("a", None)), part(("a", None), ("b", None)))
     assert find_leaks(facts) == ("a is in training and validation.",)
 
 
 def test_two_images_of_one_eye_in_both_parts_are_a_leak() -> None:
-    facts = DataFacts(part(("a", "1")), part(("b", "1"), ("c", "2")))
+    facts = DataSummary(part(("a", "1")), part(("b", "1"), ("c", "2")))
     with pytest.raises(
         LeakageError, match=r"b \(validation\) shows the same eye as a \(training\)"
     ):
@@ -42,7 +42,7 @@ def test_two_images_of_one_eye_in_both_parts_are_a_leak() -> None:
 
 
 def test_an_id_that_equals_a_groups_name_is_no_leak() -> None:
-    assert find_leaks(DataFacts(part(("x", "1")), part(("y", "x")))) == ()
+    assert find_leaks(DataSummary(part(("x", "1")), part(("y", "x")))) == ()
 
 
 def test_validating_on_what_the_starting_weights_have_seen_is_a_leak() -> None:
@@ -50,14 +50,16 @@ def test_validating_on_what_the_starting_weights_have_seen_is_a_leak() -> None:
         check_data(CLEAN, allow_leakage=False, seen_before=["d"])
 
 
-@pytest.mark.parametrize("facts", [DataFacts(CLEAN.train, part()), DataFacts(part(), CLEAN.train)])
-def test_an_empty_part_is_refused(facts: DataFacts) -> None:
+@pytest.mark.parametrize(
+    "facts", [DataSummary(CLEAN.train, part()), DataSummary(part(), CLEAN.train)]
+)
+def test_an_empty_part_is_refused(facts: DataSummary) -> None:
     with pytest.raises(TrainingError, match="no image"):
         check_data(facts, allow_leakage=True)
 
 
 def test_classes_without_lesions_and_unknown_groups_are_told() -> None:
-    facts = DataFacts(CLEAN.train, part(("d", None), lesions=0))
+    facts = DataSummary(CLEAN.train, part(("d", None), lesions=0))
     _, warnings = check_data(facts, allow_leakage=False)
     assert "validation part holds no lesion of class MA" in warnings[0]
     assert "1 of 4 images" in warnings[1]
@@ -69,8 +71,8 @@ def test_text_and_json_tell_the_figures() -> None:
         device="cpu",
         precision="float32",
         scheme="interleaved",
-        train=part_report(CLEAN.train),
-        validation=part_report(CLEAN.validation),
+        train=split_report(CLEAN.train),
+        validation=split_report(CLEAN.validation),
         warnings=("Something is odd.",),
         parameters=200,
         trainable=100,

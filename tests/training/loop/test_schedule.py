@@ -21,7 +21,7 @@ def test_the_rate_falls_to_three_tenths_after_ten_epochs_without_improvement() -
     factors = []
     for epoch in range(22):
         factors.append(plan.factor(epoch, 0, 0))
-        plan.end_epoch(epoch, 1.0)
+        plan.record_epoch(epoch, 1.0)
     assert factors[:11] == [1.0] * 11
     assert factors[11:21] == pytest.approx([0.3] * 10)
     assert factors[21] == pytest.approx(0.09)
@@ -29,19 +29,19 @@ def test_the_rate_falls_to_three_tenths_after_ten_epochs_without_improvement() -
 
 def test_the_run_stops_after_twenty_epochs_without_improvement() -> None:
     plan = schedule()
-    assert plan.end_epoch(0, 1.0)
+    assert plan.record_epoch(0, 1.0)
     for epoch in range(1, 20):
-        assert not plan.end_epoch(epoch, 1.0)
-        assert not plan.exhausted
-    plan.end_epoch(20, 1.0)
-    assert plan.exhausted
+        assert not plan.record_epoch(epoch, 1.0)
+        assert not plan.should_stop
+    plan.record_epoch(20, 1.0)
+    assert plan.should_stop
     assert plan.best_epoch == 0
 
 
 def test_an_improvement_starts_the_count_anew() -> None:
     plan = schedule(higher=True, early_stopping=3)
     values = [0.1, 0.0, 0.0, 0.2, 0.1, 0.1]
-    assert [plan.end_epoch(n, v) for n, v in enumerate(values)] == [
+    assert [plan.record_epoch(n, v) for n, v in enumerate(values)] == [
         True,
         False,
         False,
@@ -49,14 +49,14 @@ def test_an_improvement_starts_the_count_anew() -> None:
         False,
         False,
     ]
-    assert not plan.exhausted
+    assert not plan.should_stop
 
 
 def test_early_stopping_zero_never_stops() -> None:
     plan = schedule(early_stopping=0)
     for epoch in range(100):
-        plan.end_epoch(epoch, 1.0)
-    assert not plan.exhausted
+        plan.record_epoch(epoch, 1.0)
+    assert not plan.should_stop
 
 
 def test_cosine_ends_at_zero_after_the_last_step_and_is_half_in_the_middle() -> None:
@@ -89,10 +89,10 @@ def test_milestones_and_exponential_decay() -> None:
 def test_the_state_survives_json_exactly() -> None:
     plan = schedule()
     for epoch in range(15):
-        plan.end_epoch(epoch, 1 / 3 + (epoch > 0) * math.pi)
+        plan.record_epoch(epoch, 1 / 3 + (epoch > 0) * math.pi)
     other = schedule()
     other.load_state(json.loads(json.dumps(plan.state())))
     for epoch in range(15, 30):
-        assert plan.end_epoch(epoch, 0.4) == other.end_epoch(epoch, 0.4)
+        assert plan.record_epoch(epoch, 0.4) == other.record_epoch(epoch, 0.4)
         assert plan.factor(epoch, 3, 0) == other.factor(epoch, 3, 0)
     assert plan.state() == other.state()

@@ -8,7 +8,7 @@ import pytest
 
 from napari_fundus.datasets.base import Sample
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.folds import folds, hold_back
+from napari_fundus.training.patches.folds import folds, split_holdout
 
 EYES = [Sample(f"s{n}", Path(f"{n}.png"), group=f"eye{n // 3}") for n in range(30)]
 
@@ -33,7 +33,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_a_share_is_held_back_without_parting_an_eye() -> None:
-    train, validation = hold_back(EYES, 0.2)
+    train, validation = split_holdout(EYES, 0.2)
     assert (len(train), len(validation)) == (24, 6)
     assert not {s.group for s in train} & {s.group for s in validation}
 
@@ -44,4 +44,4 @@ def test_too_few_eyes_and_too_few_folds_are_refused() -> None:
     with pytest.raises(TrainingError, match="2 or more"):
         list(folds(EYES, 1))
     with pytest.raises(TrainingError, match="held back"):
-        hold_back(EYES[:3], 0.2)
+        split_holdout(EYES[:3], 0.2)

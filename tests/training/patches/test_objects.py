@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_fundus.backends.mask_rcnn.targets import objects_of_planes, target_of
+from napari_fundus.backends.mask_rcnn.targets import detection_target, objects_from_masks
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask
 from napari_fundus.backends.mask_rcnn.training_options import MaskRCNNTrainingOptions
 from napari_fundus.backends.unet.training import UNetTask
@@ -26,9 +26,9 @@ from napari_fundus.training.loop.fabric import seeded
 from napari_fundus.training.patches.objects import (
     at_scale,
     clipped,
-    components_suffice,
+    components_match_objects,
+    label_planes_to_objects,
     numbered,
-    read_numbered,
 )
 from napari_fundus.training.patches.split_image import halves
 
@@ -162,7 +162,7 @@ def test_touching_lesions_are_two_in_the_validation(drawn_set) -> None:
 
         lesions += float(task.validate(blind, batch)["HE_lesions"])
     whole = sum(
-        len(objects_of_planes(planes, ("HE",)))
+        len(objects_from_masks(planes, ("HE",)))
         for step in range(task.validation_steps(SETTINGS))
         for planes in task.validation_batch(SETTINGS, step)["masks"].numpy()
     )
@@ -203,7 +203,7 @@ def test_overlapping_lesions_keep_all_their_pixels() -> None:
     given = [square(4, 4, 8), square(8, 8, 8), square(0, 0, 20, "HE"), square(20, 20, 3)]
     planes = np.stack(numbered(given, LESIONS, (32, 32)))
     assert len(planes) == 3
-    found, covered = read_numbered(planes, LESIONS)
+    found, covered = label_planes_to_objects(planes, LESIONS)
     told = {(o.lesion, o.row, o.col, int(o.mask.sum())) for o in found}
     assert told == {(o.lesion, o.row, o.col, int(o.mask.sum())) for o in given}
     assert covered[0].sum() == 64 + 64 - 16 + 9
@@ -218,7 +218,7 @@ def test_a_lesion_in_two_parts_is_one_target_beside_a_mask_without_objects() -> 
     masks[0][torn.window] |= torn.mask
     masks[1, 2:8, 2:8] = 1
     drawn = np.stack(numbered([torn], LESIONS, (32, 32)))
-    target = target_of(masks, torch.ones(2, dtype=torch.bool), LESIONS, drawn=drawn)
+    target = detection_target(masks, torch.ones(2, dtype=torch.bool), LESIONS, drawn=drawn)
     assert target["labels"].tolist() == [1, 2]
     assert target["boxes"].tolist() == [[4, 10, 24, 15], [2, 2, 8, 8]]
     assert target["masks"][0].sum() == 50
@@ -229,7 +229,7 @@ def test_each_lesion_is_thickened_by_itself_and_ends_at_the_border() -> None:
     drawn = np.stack(numbered(given, LESIONS, (24, 32)))
     masks = np.zeros((2, 24, 32), np.uint8)
     masks[0, :4, 10:18] = 1
-    found = objects_of_planes(masks, LESIONS, drawn=drawn, dilations=2)
+    found = objects_from_masks(masks, LESIONS, drawn=drawn, dilations=2)
     assert [(o.row, o.col, o.mask.shape) for o in found] == [(0, 6, (8, 12)), (0, 10, (8, 12))]
 
 
@@ -253,7 +253,7 @@ def test_scaled_lesions_together_are_the_scaled_mask() -> None:
 @pytest.mark.parametrize(("gap", "suffice"), [(0, False), (4, False), (5, True), (9, True)])
 def test_components_suffice_where_lesions_do_not_come_near(gap, suffice) -> None:
     pair = [square(10, 10, 6), square(10, 16 + gap, 6)]
-    assert components_suffice(pair, (40, 40), reach=2) is suffice
+    assert components_match_objects(pair, (40, 40), reach=2) is suffice
 
 
 def test_what_a_patch_cuts_is_trimmed() -> None:

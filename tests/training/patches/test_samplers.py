@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.lesion_pixel_sampler import LesionSet
-from napari_fundus.training.patches.samplers import BalancedSampler, CentreSampler, PositionSet
+from napari_fundus.training.patches.lesion_pixel_sampler import LesionPixelSampler
+from napari_fundus.training.patches.samplers import (
+    BalancedSampler,
+    LesionCentredSampler,
+    PackedPositions,
+)
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
 SIZE = 16
@@ -67,7 +71,7 @@ def store() -> PatchStore:
 def test_the_packed_set_holds_just_the_places_of_the_grids_in_order(shapes, share, seed) -> None:
     rng = np.random.default_rng(seed)
     grids = [rng.random(shape) < share for shape in shapes]
-    places = PositionSet(grids, stride=2)
+    places = PackedPositions(grids, stride=2)
     plain = [(n, 2 * r, 2 * c) for n, grid in enumerate(grids) for r, c in np.argwhere(grid)]
     assert len(places) == len(plain)
     found = places.at(np.arange(len(plain)))
@@ -75,7 +79,7 @@ def test_the_packed_set_holds_just_the_places_of_the_grids_in_order(shapes, shar
 
 
 def test_a_stride_two_index_of_large_images_takes_one_bit_a_place() -> None:
-    places = PositionSet([np.ones((700, 700), np.bool_)] * 10, stride=2)
+    places = PackedPositions([np.ones((700, 700), np.bool_)] * 10, stride=2)
     assert len(places) == 4_900_000
     assert places.nbytes < len(places) / 8 * 1.4
 
@@ -110,7 +114,7 @@ def test_batches_hold_the_share_of_lesion_patches_asked_for(
 
 
 def test_patches_without_lesions_come_only_from_where_they_may(store: PatchStore) -> None:
-    sampler = BalancedSampler(store, SIZE, negatives_from=[1])
+    sampler = BalancedSampler(store, SIZE, negative_image_indices=[1])
     assert set(sampler.negative.draw(np.random.default_rng(0), 200)[0]) == {1}
     sampler = BalancedSampler(store, SIZE)
     assert set(sampler.negative.draw(np.random.default_rng(0), 200)[0]) == {0, 1}
@@ -139,7 +143,7 @@ def test_pixels_and_masks_of_a_patch_belong_together(store: PatchStore) -> None:
 
 
 def test_centres_lie_near_lesions_of_the_class_drawn(store: PatchStore) -> None:
-    sampler = CentreSampler(store, 32, class_shares={"MA": 0.5, "EX": 0.5}, jitter=0.25)
+    sampler = LesionCentredSampler(store, 32, class_shares={"MA": 0.5, "EX": 0.5}, jitter=0.25)
     batch = sampler.batch(400, 0)
     seen = batch.planes().any(axis=(2, 3))
     assert seen.any(axis=1).all()
@@ -149,14 +153,14 @@ def test_centres_lie_near_lesions_of_the_class_drawn(store: PatchStore) -> None:
 
 def test_the_share_of_an_absent_class_goes_to_the_others(store: PatchStore) -> None:
     empty = PatchStore([store[2]], ["MA", "EX"])
-    sampler = CentreSampler(empty, 32, class_shares={"MA": 0.3, "EX": 0.6})
+    sampler = LesionCentredSampler(empty, 32, class_shares={"MA": 0.3, "EX": 0.6})
     assert sampler.counts["EX"] == 0
     near = sampler.batch(1000, 0).masks.any(axis=(1, 2)).mean()
     assert near > 0.85
 
 
 def test_patches_drawn_anywhere_stay_within_the_image(store: PatchStore) -> None:
-    sampler = CentreSampler(store, 64, class_shares={})
+    sampler = LesionCentredSampler(store, 64, class_shares={})
     images, rows, cols = sampler.positions(np.random.default_rng(0), 500)
     for number, row, col in zip(images, rows, cols, strict=True):
         height, width = store[number].bits.shape
@@ -165,10 +169,12 @@ def test_patches_drawn_anywhere_stay_within_the_image(store: PatchStore) -> None
 
 
 def test_images_smaller_than_a_patch_are_padded_or_refused(store: PatchStore) -> None:
-    with pytest.raises(TrainingError, match="least_side=128"):
+    with pytest.raises(TrainingError, match="minimum_side=128"):
         BalancedSampler(store, 128)
-    padded = PatchStore(list(store), ["MA", "EX"], least_side=128)
-    assert CentreSampler(padded, 128, class_shares={"MA": 1}).batch(4, 0).images.shape[1] == 128
+    padded = PatchStore(list(store), ["MA", "EX"], minimum_side=128)
+    assert (
+        LesionCentredSampler(padded, 128, class_shares={"MA": 1}).batch(4, 0).images.shape[1] == 128
+    )
 
 
 def test_data_without_any_lesion_are_refused(store: PatchStore) -> None:
@@ -179,7 +185,7 @@ def test_data_without_any_lesion_are_refused(store: PatchStore) -> None:
 @pytest.mark.parametrize("shares", [{"MA": 0.7, "EX": 0.7}, {"HE": 0.1}, {"MA": -0.1}])
 def test_impossible_shares_are_refused(store: PatchStore, shares: dict[str, float]) -> None:
     with pytest.raises(TrainingError):
-        CentreSampler(store, 32, class_shares=shares)
+        LesionCentredSampler(store, 32, class_shares=shares)
 
 
 @pytest.mark.parametrize("kind", ["balanced", "centre"])
@@ -196,7 +202,7 @@ def test_no_patch_is_centred_outside_the_reviewed_region(kind) -> None:
         assert (cols + SIZE // 2 < 50).all()
     else:
         shares = {"MA": 0.5, "EX": 0.3}
-        sampler = CentreSampler(store, SIZE, class_shares=shares, jitter=0)
+        sampler = LesionCentredSampler(store, SIZE, class_shares=shares, jitter=0)
         _, _, cols = sampler.positions(np.random.default_rng(0), 500)
         assert (cols + SIZE // 2 < 50).all()
     batch = sampler.batch(64, 1)
@@ -214,10 +220,10 @@ def test_lesions_are_drawn_by_the_power_of_their_area() -> None:
     first[:20, :20] = True  # 400 px
     second[5:7, 5:7] = second[30, 50] = True  # 4 px and 1 px
     for power, expected in ((0, (1, 1, 1)), (0.5, (20, 2, 1)), (1, (400, 4, 1))):
-        found = LesionSet([first, second], power=power)
+        found = LesionPixelSampler([first, second], power=power)
         assert (found.lesions, len(found)) == (3, 405)
         images, rows, cols = found.draw(np.random.default_rng(0), 60_000)
         assert np.stack([first, second])[images, rows, cols].all()
         shares = np.array([(images == 0).mean(), ((images == 1) & (rows < 9)).mean()])
         np.testing.assert_allclose(shares, np.array(expected[:2]) / sum(expected), atol=0.01)
-    assert not len(LesionSet([np.zeros((4, 4), np.bool_)]))
+    assert not len(LesionPixelSampler([np.zeros((4, 4), np.bool_)]))

@@ -16,13 +16,13 @@ import pytest
 from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import (
-    CrossValidated,
-    CrossValidation,
-    DataFacts,
+    CrossValidationFinished,
+    CrossValidationSummary,
+    DataSummary,
     EpochEnd,
     Finished,
     FoldStarted,
-    PartFacts,
+    SplitSummary,
     cross_validate,
     train,
 )
@@ -41,12 +41,12 @@ class Folds:
         task = self.toy.ToyTask()
         prepare = task.prepare
 
-        def named(*about: Any) -> DataFacts:
+        def named(*about: Any) -> DataSummary:
             """Give the image that is held back another name in each fold."""
             facts = prepare(*about)
             (image,) = facts.validation.samples
             return replace(
-                facts, validation=PartFacts([replace(image, id=f"s{9 + fold * self.heeded}")])
+                facts, validation=SplitSummary([replace(image, id=f"s{9 + fold * self.heeded}")])
             )
 
         task.prepare = named
@@ -65,13 +65,15 @@ def test_each_fold_is_trained_once_and_summed_up(folds: Folds, tmp_path: Path) -
     assert [e.fold for e in events if isinstance(e, FoldStarted)] == [1, 2, 3]
     ends = [e for e in events if isinstance(e, Finished)]
     assert [e.best.path.parent.name for e in ends] == ["fold_1", "fold_2", "fold_3"]
-    assert isinstance(events[-1], CrossValidated)
+    assert isinstance(events[-1], CrossValidationFinished)
     dice = [e.best.metrics["dice"] for e in ends]
     found = events[-1].summary.spread()["dice"]
     assert found.mean == pytest.approx(np.mean(dice))
     assert found.deviation == pytest.approx(np.std(dice, ddof=1))
     assert (found.lowest, found.highest, found.count) == (min(dice), max(dice), 3)
-    kept = CrossValidation.model_validate_json((tmp_path / "cross-validation.json").read_text())
+    kept = CrossValidationSummary.model_validate_json(
+        (tmp_path / "cross-validation.json").read_text()
+    )
     assert kept == events[-1].summary
     assert kept.results[0].train == ("s0", "s1", "s2")
     assert [result.test for result in kept.results] == [("s10",), ("s11",), ("s12",)]
@@ -135,7 +137,9 @@ def test_a_training_that_knows_nothing_of_folds_is_found_out_early(
     events = cross_validate(Folds(toy, heeded=False), 2, tmp_path)
     with pytest.raises(TrainingError, match="Fold 2 holds back s9, as fold 1 did"):
         list(events)
-    kept = CrossValidation.model_validate_json((tmp_path / "cross-validation.json").read_text())
+    kept = CrossValidationSummary.model_validate_json(
+        (tmp_path / "cross-validation.json").read_text()
+    )
     assert [result.fold for result in kept.results] == [1]
 
 
@@ -154,7 +158,7 @@ def result(fold: int, **metrics: float | None) -> FoldResult:
 
 
 def test_a_figure_that_a_fold_does_not_have_is_left_out_of_the_mean(tmp_path: Path) -> None:
-    summary = CrossValidation(
+    summary = CrossValidationSummary(
         folds=3, results=(result(1, recall=None, dice=0.2), result(3, recall=0.5, dice=0.4))
     )
     recall = summary.spread()["recall"]
@@ -166,4 +170,4 @@ def test_a_figure_that_a_fold_does_not_have_is_left_out_of_the_mean(tmp_path: Pa
     assert "| recall | 0.5000 | – | – | 0.5000 |" in text
     kept = json.loads((tmp_path / "cross-validation.json").read_text())
     assert kept["results"][0]["metrics"]["recall"] is None
-    assert CrossValidation.model_validate(kept) == summary
+    assert CrossValidationSummary.model_validate(kept) == summary

@@ -14,9 +14,9 @@ from napari_fundus.plugins import get_detector
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Best, EpochEnd, Finished, TrainingEvent
 from napari_fundus.training.search import search
-from napari_fundus.training.search.ranges import Range
+from napari_fundus.training.search.ranges import SearchRange
 
-RANGES = {"rate": Range.parse("1e-4:1e-1:log"), "kind": Range.parse("good|bad")}
+RANGES = {"rate": SearchRange.parse("1e-4:1e-1:log"), "kind": SearchRange.parse("good|bad")}
 
 
 def pretend(
@@ -105,21 +105,21 @@ def test_a_training_that_diverges_is_a_bad_trial(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1:8", Range(low=1, high=8, whole=True)),
-        ("0.5:8", Range(low=0.5, high=8)),
-        ("1e-3:1:log", Range(low=1e-3, high=1, log=True)),
-        ("adam|sgd", Range(choices=("adam", "sgd"))),
-        ("[8, 16]|[4, 8]", Range(choices=([8, 16], [4, 8]))),
+        ("1:8", SearchRange(low=1, high=8, whole=True)),
+        ("0.5:8", SearchRange(low=0.5, high=8)),
+        ("1e-3:1:log", SearchRange(low=1e-3, high=1, log=True)),
+        ("adam|sgd", SearchRange(choices=("adam", "sgd"))),
+        ("[8, 16]|[4, 8]", SearchRange(choices=([8, 16], [4, 8]))),
     ],
 )
 def test_ranges_are_read(text, expected) -> None:
-    assert Range.parse(text) == expected
+    assert SearchRange.parse(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "3", "8:1", "0:1:log", "1:2:lin", "a:b"])
 def test_what_is_no_range_is_refused(text) -> None:
     with pytest.raises(OptionsError, match="range"):
-        Range.parse(text)
+        SearchRange.parse(text)
 
 
 def test_a_setting_cannot_be_fixed_and_searched(tmp_path) -> None:
@@ -134,7 +134,7 @@ def test_what_a_detector_suggests_are_settings_of_its_training(name, tmp_path) -
     detector = get_detector(name)
     given = {}
     for field, text in detector.search_ranges.items():
-        values = Range.parse(text)
+        values = SearchRange.parse(text)
         given[field] = values.choices[0] if values.choices else values.low
     with pytest.raises(DatasetError):
         detector.train(data=tmp_path, output=tmp_path / "run", settings=given)

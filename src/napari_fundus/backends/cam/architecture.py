@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GRADES", "OO", "Architecture", "Target"]
+__all__ = ["GRADES", "OO_NETWORK", "Architecture", "Target"]
 
 GRADES = 5
 """Grades of diabetic retinopathy: none, mild, moderate, severe, proliferative."""
 
-OO = "o_O"
+OO_NETWORK = "o_O"
 """Name of the network whose maps come in the forward pass."""
 
 Target = Literal["referable", "any", "grades", "ordinal"]
@@ -41,7 +41,7 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: Annotated[str, Field(pattern=r"^(o_O|(torchvision|timm):[\w./-]+)$")] = OO
+    network: Annotated[str, Field(pattern=r"^(o_O|(torchvision|timm):[\w./-]+)$")] = OO_NETWORK
     target: Target = "referable"
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     first_stride: Annotated[int, Field(ge=1, le=2)] = 1

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from napari_fundus.backends.cam.architecture import OO, Architecture
+from napari_fundus.backends.cam.architecture import OO_NETWORK, Architecture
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.errors import OptionsError
 
@@ -29,7 +29,7 @@ def build_network(architecture: Architecture, *, pretrained: bool = False) -> nn
         There is no classifier of that name, the package that has it is not installed, or its
         weights could not be fetched.
     """
-    if architecture.network == OO:
+    if architecture.network == OO_NETWORK:
         return OoNetwork(architecture)
     source, _, name = architecture.network.partition(":")
     make = _from_torchvision if source == "torchvision" else _from_timm
@@ -53,7 +53,7 @@ def _from_torchvision(name: str, outputs: int, *, pretrained: bool) -> nn.Module
         )
     except OSError as error:
         raise OptionsError(_NOT_FETCHED.format(name=name, error=error)) from error
-    _take_over(network, tensors)
+    _load_matching_weights(network, tensors)
     return network
 
 
@@ -80,7 +80,7 @@ _NOT_FETCHED = (
 )
 
 
-def _take_over(network: nn.Module, tensors: dict[str, Any]) -> None:
+def _load_matching_weights(network: nn.Module, tensors: dict[str, Any]) -> None:
     """Load all weights whose shape fits: all but the last layer's."""
     own = network.state_dict()
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from napari_fundus.backends.cam.architecture import OO
-from napari_fundus.backends.cam.network_input import as_input, at_side, to_bytes
+from napari_fundus.backends.cam.architecture import OO_NETWORK
+from napari_fundus.backends.cam.network_input import as_input, quantize_input, resize_recipe
 from napari_fundus.backends.cam.options import DEFAULT_CHECKPOINT, CamOptions
 from napari_fundus.backends.cam.weights import (
     load_architecture,
@@ -17,10 +17,10 @@ from napari_fundus.backends.cam.weights import (
     load_temperature,
 )
 from napari_fundus.checkpoints import bundled_folder, checkpoint_sha256, models_folder
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.network_cache import Weights, lent_weights
+from napari_fundus.inference.network_cache import Weights, acquire_weights
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.preprocessing import Prepared, Recipe
 from napari_fundus.runtime.devices import Device
@@ -59,14 +59,14 @@ class Cam(Detector):
     ) -> Prediction:
         """Return score and maps of `image`; see `Detector.predict`."""
         ref = self._present(options.checkpoint)
-        with lent_weights(ref, detector=self.name, device=device) as weights:
+        with acquire_weights(ref, detector=self.name, device=device) as weights:
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
         self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
     ) -> Prediction:
         from napari_fundus.backends.cam import maps
-        from napari_fundus.backends.cam.targets import image_scores, main_level
+        from napari_fundus.backends.cam.targets import image_scores, positive_grade
 
         checkpoint = weights.checkpoint
         recipe = load_recipe(checkpoint)
@@ -74,20 +74,20 @@ class Cam(Detector):
         method = maps.resolve_method(options.method, network)
         architecture = load_architecture(checkpoint)
         target = architecture.target
-        if options.multi_resolution and architecture.network != OO:
+        if options.multi_resolution and architecture.network != OO_NETWORK:
             raise OptionsError(
                 "Option 'multi_resolution' is for weights of the o_O network; these are of "
                 f"{architecture.network}."
             )
         temperature = load_temperature(checkpoint)
-        odds = maps.LogOdds(network, target, temperature, monitor.check)
+        odds = maps.LogOddsClassifier(network, target, temperature, monitor.check)
         sides = [recipe.side] + ([2 * recipe.side] if options.multi_resolution else [])
         found: list[Tensor] = []
         scores: dict[str, float] = {}
         prepared = recipe.apply(image, monitor.part(0.0, 0.3))
         for number, side in enumerate(sides):
             if number:
-                prepared = at_side(recipe, side).apply(image, monitor.part(0.6, 0.8))
+                prepared = resize_recipe(recipe, side).apply(image, monitor.part(0.6, 0.8))
             images = _tensor(prepared, recipe, device)
             logits, values = maps.look(odds, images, method, layer=options.layer)
             if number == 0:
@@ -99,7 +99,7 @@ class Cam(Detector):
         network.zero_grad(set_to_none=True)
         whole = prepared.to_original(maps.average(found, sides[-1]).numpy())
         heat = np.clip(whole / max(float(whole.max()), _TINY), 0, 1).astype(np.float32)
-        name = "any DR" if main_level(target) == 1 else "referable DR"
+        name = "any DR" if positive_grade(target) == 1 else "referable DR"
         regions = heat * np.float32(scores[name] if options.scale == "probability" else 1)
         return Prediction(
             probability={DR_EVIDENCE: regions},
@@ -129,21 +129,23 @@ class Cam(Detector):
             )
         return ref
 
-    def training_form(self) -> TrainingForm:
+    def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
         from napari_fundus.backends.cam.training_options import (
-            FROM_THE_WEIGHTS,
-            LOOP_DEFAULTS,
-            OF_THE_WEIGHTS,
+            DEFAULTS_FROM_CHECKPOINT,
+            FIXED_BY_CHECKPOINT,
+            TRAINING_DEFAULTS,
             CamTrainingOptions,
         )
 
-        return TrainingForm(
+        return TrainingSpec(
             options=CamTrainingOptions,
-            defaults=LOOP_DEFAULTS,
-            of_the_weights=OF_THE_WEIGHTS,
-            from_the_weights=FROM_THE_WEIGHTS,
-            why_no_schemes="A classifier has no way back up: all its convolutions are trained.",
+            defaults=TRAINING_DEFAULTS,
+            of_the_weights=FIXED_BY_CHECKPOINT,
+            defaults_from_checkpoint=DEFAULTS_FROM_CHECKPOINT,
+            schemes_unsupported_reason=(
+                "A classifier has no way back up: all its convolutions are trained."
+            ),
             needs="grades",
         )
 
@@ -158,5 +160,5 @@ def _tensor(prepared: Prepared, recipe: Recipe, device: Device) -> Tensor:
     """Return the network's input, shape (1, 3, S, S), channels last in memory."""
     import torch
 
-    pixels = torch.from_numpy(np.ascontiguousarray(to_bytes(prepared))[np.newaxis])
+    pixels = torch.from_numpy(np.ascontiguousarray(quantize_input(prepared))[np.newaxis])
     return as_input(pixels.permute(0, 3, 1, 2).to(device.name), recipe)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from napari_fundus.backends.cam.architecture import Target
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.cam.options import Method
-from napari_fundus.backends.cam.targets import log_odds, main_level
+from napari_fundus.backends.cam.targets import log_odds, positive_grade
 from napari_fundus.errors import OptionsError
 
 if TYPE_CHECKING:
     from torchcam.methods.core import _CAM
 
-__all__ = ["LogOdds", "average", "look", "resolve_method"]
+__all__ = ["LogOddsClassifier", "average", "look", "resolve_method"]
 
 _TORCHCAM = {
     "gradcam": "GradCAM",
@@ -33,7 +33,7 @@ _MASKS_AT_ONCE = 8
 """Masked images that Score-CAM puts through the network together; it asks the monitor between."""
 
 
-class LogOdds(nn.Module):
+class LogOddsClassifier(nn.Module):
     """A classifier of one output: the log-odds of disease, whatever the outputs of `network`.
 
     What a heat map shows is then the same for all targets; the maps of five classes, for one, are
@@ -69,7 +69,7 @@ class LogOdds(nn.Module):
 
     def odds(self, logits: Tensor) -> Tensor:
         """Return the log-odds of logits, shape (N,)."""
-        return log_odds(self.target, logits / self.temperature, main_level(self.target))
+        return log_odds(self.target, logits / self.temperature, positive_grade(self.target))
 
 
 def resolve_method(method: Method, network: nn.Module) -> Method:
@@ -92,7 +92,7 @@ def resolve_method(method: Method, network: nn.Module) -> Method:
 
 
 def look(
-    odds: LogOdds, images: Tensor, method: Method, *, layer: str | None = None
+    odds: LogOddsClassifier, images: Tensor, method: Method, *, layer: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the logits, and the map of what raised the log-odds of disease.
 
@@ -127,7 +127,7 @@ def look(
         raise OptionsError("Plain class activation maps are those of the o_O network alone.")
     odds.on_batch()
     with torch.inference_mode():
-        logits, maps = network.with_maps(images)
+        logits, maps = network.forward_with_maps(images)
     # Maps and logits are linear in the features: the gradient of the log-odds weighs them alike.
     leaf = logits.clone().requires_grad_()
     with torch.enable_grad():
@@ -136,14 +136,14 @@ def look(
 
 
 def _torchcam(
-    odds: LogOdds, images: Tensor, method: Method, layer: str | None
+    odds: LogOddsClassifier, images: Tensor, method: Method, layer: str | None
 ) -> tuple[Tensor, Tensor]:
     kept: list[Tensor] = []
     shape = tuple(images.shape[1:])
     with (
         _quiet(),
         _without_in_place(odds),
-        _recorded(odds.network, kept),
+        _record_outputs(odds.network, kept),
         _extractor(odds, method, layer, shape) as extractor,
         torch.enable_grad(),
     ):
@@ -160,7 +160,7 @@ def _torchcam(
 
 @contextmanager
 def _extractor(
-    odds: LogOdds, method: Method, layer: str | None, shape: tuple[int, ...]
+    odds: LogOddsClassifier, method: Method, layer: str | None, shape: tuple[int, ...]
 ) -> Iterator[_CAM]:
     """Keep torchcam's extractor on the network while the block runs."""
     try:
@@ -184,7 +184,7 @@ def _extractor(
 
 
 @contextmanager
-def _recorded(network: nn.Module, kept: list[Tensor]) -> Iterator[None]:
+def _record_outputs(network: nn.Module, kept: list[Tensor]) -> Iterator[None]:
     """Note the first outputs of `network` while the block runs."""
     handle = network.register_forward_hook(lambda _module, _input, output: kept.append(output))
     try:
@@ -228,13 +228,13 @@ def average(maps: list[Tensor], side: int) -> Tensor:
     interpolation and divided by its largest value, and so is their mean.
     """
     scaled = [
-        _to_one(F.interpolate(m[:, None], (side, side), mode="bilinear", align_corners=False))
+        _normalize(F.interpolate(m[:, None], (side, side), mode="bilinear", align_corners=False))
         for m in maps
     ]
-    return _to_one(torch.stack(scaled).mean(dim=0))[0, 0]
+    return _normalize(torch.stack(scaled).mean(dim=0))[0, 0]
 
 
-def _to_one(values: Tensor) -> Tensor:
+def _normalize(values: Tensor) -> Tensor:
     values = values.clamp(min=0)
     peak = values.max()
     return values / peak if float(peak) > 0 else values

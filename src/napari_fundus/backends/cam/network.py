@@ -47,7 +47,7 @@ class OoNetwork(nn.Module):
     --------
     >>> import torch
     >>> network = OoNetwork(Architecture(width=0.25)).eval()
-    >>> logits, maps = network.with_maps(torch.zeros(1, 3, 64, 64))
+    >>> logits, maps = network.forward_with_maps(torch.zeros(1, 3, 64, 64))
     >>> logits.shape, maps.shape
     (torch.Size([1, 1]), torch.Size([1, 1, 4, 4]))
     """
@@ -90,7 +90,7 @@ class OoNetwork(nn.Module):
         # Not `adaptive_avg_pool2d`, whose gradient is not repeatable on a GPU.
         return cast("Tensor", self.classifier(self.features(x).mean(dim=(2, 3))))
 
-    def with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N, K) and class activation maps Σ_k w_k^c A^k, shape (N, K, h, w).
 
         The mean of a map and the classifier's bias are the logit.

@@ -12,7 +12,13 @@ from napari_fundus.preprocessing import Prepared, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DEFAULT_RECIPE", "as_bytes", "as_input", "at_side", "to_bytes"]
+__all__ = [
+    "DEFAULT_RECIPE",
+    "as_input",
+    "dequantize_for_display",
+    "quantize_input",
+    "resize_recipe",
+]
 
 DEFAULT_RECIPE = Recipe(
     crop="circle",
@@ -37,7 +43,7 @@ _SPREAD = 64
 """Grey levels that become 1, where the recipe does not standardize."""
 
 
-def to_bytes(prepared: Prepared) -> npt.NDArray[np.uint8]:
+def quantize_input(prepared: Prepared) -> npt.NDArray[np.uint8]:
     """Return what the network is shown, in bytes: uint8, shape (h, w, 3), 128 outside the disc.
 
     Standardized values are kept in steps of 1/20, from −6.4 to 6.35, in detection too: so that
@@ -56,14 +62,14 @@ def as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
     return (pixels.float() - _GREY) / (_STEPS if recipe.standardize else _SPREAD)
 
 
-def as_bytes(images: Tensor, recipe: Recipe) -> Tensor:
+def dequantize_for_display(images: Tensor, recipe: Recipe) -> Tensor:
     """Return the network's units as bytes again, to be looked at."""
     return (
         (images * (_STEPS if recipe.standardize else _SPREAD) + _GREY).round().clamp(0, 255).byte()
     )
 
 
-def at_side(recipe: Recipe, side: int) -> Recipe:
+def resize_recipe(recipe: Recipe, side: int) -> Recipe:
     """Return the recipe at another side; its blur keeps its size in relation to the disc."""
     scale = side / recipe.side
     return recipe.model_copy(update={"side": side, "sigma": recipe.sigma * scale})

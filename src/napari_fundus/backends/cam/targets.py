@@ -11,30 +11,30 @@ from napari_fundus.errors import OptionsError
 
 __all__ = [
     "LEVELS",
-    "classes_of",
+    "classification_loss",
     "grade_probability",
     "image_scores",
     "log_odds",
-    "loss_of",
-    "main_level",
+    "positive_grade",
     "predicted",
+    "target_classes",
 ]
 
 LEVELS = {"any": 1, "referable": 2}
 """Least grade of any, and of referable, diabetic retinopathy."""
 
 
-def main_level(target: Target) -> int:
+def positive_grade(target: Target) -> int:
     """Return the least grade that counts as diseased: what score and heat map speak of."""
     return LEVELS["any"] if target == "any" else LEVELS["referable"]
 
 
-def classes_of(target: Target, grades: Tensor) -> Tensor:
+def target_classes(target: Target, grades: Tensor) -> Tensor:
     """Return what is told apart: 0 and 1, or the grades themselves; int64, shape (N,)."""
     return (grades >= LEVELS[target]).long() if target in LEVELS else grades.long()
 
 
-def loss_of(
+def classification_loss(
     target: Target, logits: Tensor, grades: Tensor, weights: Tensor | None = None
 ) -> Tensor:
     """Return the mean cross-entropy.
@@ -50,7 +50,7 @@ def loss_of(
     weights
         Of each class that is told apart: the mean is a weighted one; None: all alike.
     """
-    classes = classes_of(target, grades)
+    classes = target_classes(target, grades)
     if target == "grades":
         each = F.cross_entropy(logits, classes, reduction="none")
     else:

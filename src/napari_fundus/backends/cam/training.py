@@ -10,22 +10,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_fundus.backends.cam.architecture import GRADES, OO
+from napari_fundus.backends.cam.architecture import GRADES, OO_NETWORK
 from napari_fundus.backends.cam.augmentation import vary
 from napari_fundus.backends.cam.classifiers import build_network
-from napari_fundus.backends.cam.network_input import as_bytes, as_input, at_side
+from napari_fundus.backends.cam.network_input import as_input, dequantize_for_display, resize_recipe
 from napari_fundus.backends.cam.targets import (
     LEVELS,
-    classes_of,
+    classification_loss,
     log_odds,
-    loss_of,
-    main_level,
+    positive_grade,
     predicted,
+    target_classes,
 )
 from napari_fundus.backends.cam.training_data import GradedImages, divide, fill, order
 from napari_fundus.backends.cam.training_options import (
-    LOOP_DEFAULTS,
-    OF_THE_WEIGHTS,
+    FIXED_BY_CHECKPOINT,
+    TRAINING_DEFAULTS,
     CamTrainingOptions,
 )
 from napari_fundus.backends.cam.weights import load_architecture, load_recipe
@@ -41,10 +41,10 @@ from napari_fundus.metrics.class_metrics import (
 )
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
-from napari_fundus.training.loop.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
-from napari_fundus.training.loop.trainer import Trainer, refuse_given
+from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 
 __all__ = ["CamTask", "GradingTask", "train_cam"]
 
@@ -96,19 +96,19 @@ class CamTask(Task):
     def _start_from(self, initial: Checkpoint) -> None:
         given = self.options.model_fields_set
         weights = f"the weights {initial.card.name!r} to start from"
-        refuse_given(self.options, OF_THE_WEIGHTS, of=weights)
+        reject_set_options(self.options, FIXED_BY_CHECKPOINT, of=weights)
         self.recipe = load_recipe(initial)
         if "side" in given:
-            self.recipe = at_side(self.recipe, self.options.side)
+            self.recipe = resize_recipe(self.recipe, self.options.side)
         self.architecture = load_architecture(initial)
         strides = {"first_stride", "third_stride", "poolings"} & given
-        if strides and self.architecture.network != OO:
+        if strides and self.architecture.network != OO_NETWORK:
             raise OptionsError(f"{', '.join(sorted(strides))} are of the o_O network alone.")
         self.architecture = self.architecture.model_copy(
             update={name: getattr(self.options, name) for name in strides}
         )
 
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory."""
         train_part, validation = divide(
             self.data, self.healthy, settings, hold_back_drawn=self.options.hold_back_drawn
@@ -116,24 +116,24 @@ class CamTask(Task):
         share = 0.01 * len(train_part) / (len(train_part) + len(validation))
         self.shown = fill(train_part, self.recipe, monitor.part(0.0, share))
         self.checked = fill(validation, self.recipe, monitor.part(share, 0.01))
-        self._classes = self._of_classes(self.shown.grades)
-        self._need_both("training", self._classes)
-        self._need_both("validation", self._of_classes(self.checked.grades))
+        self._classes = self._target_classes(self.shown.grades)
+        self._require_two_classes("training", self._classes)
+        self._require_two_classes("validation", self._target_classes(self.checked.grades))
         self._weights = self._class_weights()
         self._order: tuple[tuple[int, ...], npt.NDArray[np.int64]] | None = None
-        return DataFacts(
+        return DataSummary(
             _facts(self.shown),
             _facts(self.checked),
             self.shown.pixels.nbytes + self.checked.pixels.nbytes,
         )
 
-    def _of_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        found: npt.NDArray[np.int64] = classes_of(
+    def _target_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        found: npt.NDArray[np.int64] = target_classes(
             self.architecture.target, torch.from_numpy(grades)
         ).numpy()
         return found
 
-    def _need_both(self, part: str, classes: npt.NDArray[np.int64]) -> None:
+    def _require_two_classes(self, part: str, classes: npt.NDArray[np.int64]) -> None:
         if len(np.unique(classes)) < 2:
             raise TrainingError(
                 f"All images of the {part} part are of one class: give more images, or change "
@@ -169,10 +169,10 @@ class CamTask(Task):
         # An epoch longer than the data goes through them several times, each in another order.
         for turn in np.unique(places // count):
             mask = places // count == turn
-            chosen[mask] = self._ordered((seed, epoch, rank, int(turn)))[places[mask] % count]
+            chosen[mask] = self._epoch_order((seed, epoch, rank, int(turn)))[places[mask] % count]
         return self._tensors(self.shown, chosen)
 
-    def _ordered(self, key: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    def _epoch_order(self, key: tuple[int, ...]) -> npt.NDArray[np.int64]:
         kept = self._order
         if kept is None or kept[0] != key:
             kept = key, order(self._classes, key, oversample=self.options.oversample)
@@ -195,12 +195,16 @@ class CamTask(Task):
         """Return images of the first step, varied."""
         chosen = settings.model_copy(update={"batch_size": settings.show_patches})
         images = self.augment(self.batch(chosen, (settings.seed, 0, 0, 0)))["images"]
-        return Patches(as_bytes(images, self.recipe).permute(0, 2, 3, 1).contiguous().numpy())
+        return Patches(
+            dequantize_for_display(images, self.recipe).permute(0, 2, 3, 1).contiguous().numpy()
+        )
 
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Return the cross-entropy, weighed by class."""
         logits = network(batch["images"])
-        return loss_of(self.architecture.target, logits.float(), batch["grades"], self._weights)
+        return classification_loss(
+            self.architecture.target, logits.float(), batch["grades"], self._weights
+        )
 
     def validation_steps(self, settings: TrainingSettings) -> int:
         """Return how many batches hold all images."""
@@ -236,17 +240,17 @@ class CamTask(Task):
             raise TrainingError("The network gives logits that are not finite: it diverged.")
 
         def loss(temperature: float) -> float:
-            return float(loss_of(target, logits / temperature, grades))
+            return float(classification_loss(target, logits / temperature, grades))
 
         self._temperature = fit_temperature(loss)
-        level = main_level(target)
+        level = positive_grade(target)
         diseased = (grades >= level).numpy()
         score = log_odds(target, logits, level).numpy()
         return {
             "auc": auc(score, diseased),
             **binary_metrics(diseased, score >= 0),
             "kappa": quadratic_kappa(
-                classes_of(target, grades), predicted(target, logits), max(outputs, 2)
+                target_classes(target, grades), predicted(target, logits), max(outputs, 2)
             )
             if target != "ordinal"
             else quadratic_kappa(grades, predicted(target, logits), GRADES),
@@ -286,10 +290,10 @@ class GradingTask(CamTask):
     best_metric: ClassVar[str] = "kappa"
 
 
-def _facts(images: GradedImages) -> PartFacts:
+def _facts(images: GradedImages) -> SplitSummary:
     names, counts = np.unique(images.grades, return_counts=True)
-    return PartFacts(
-        [SampleFacts(s.id, s.group) for s in images.samples],
+    return SplitSummary(
+        [SampleSummary(s.id, s.group) for s in images.samples],
         {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
     )
 
@@ -310,5 +314,5 @@ train_cam = Trainer(
     data="grades of retinopathy",
     checkpoint="""Weights to start from, by name or path; network and enhancement are then theirs,
     side and strides too unless they are set.""",
-    defaults=LOOP_DEFAULTS,
+    defaults=TRAINING_DEFAULTS,
 )

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.backends.cam.network_input import to_bytes
+from napari_fundus.backends.cam.network_input import quantize_input
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.patches.folds import two_parts
+from napari_fundus.training.patches.folds import split_train_validation
 
 __all__ = ["GradedImages", "divide", "fill", "order"]
 
@@ -68,11 +68,11 @@ def divide(
         raise TrainingError(
             f"{data.root} has no image with a grade of retinopathy: nothing to train on."
         )
-    drawn = _drawn_eyes(data) if hold_back_drawn else set()
+    drawn = _annotated_eyes(data) if hold_back_drawn else set()
     if drawn and settings.folds:
         raise OptionsError("Drawn eyes cannot be held back in every fold: leave out one of both.")
     aside = [s for s in known if s.id in drawn or s.group in drawn]
-    train, validation = two_parts([s for s in known if s not in aside], settings)
+    train, validation = split_train_validation([s for s in known if s not in aside], settings)
     validation = sorted([*validation, *aside], key=lambda s: s.id)
     held = {s.group for s in validation} - {None}
     names = {s.image_path.name for s in data}
@@ -84,7 +84,7 @@ def divide(
     return [*train, *clean], validation
 
 
-def _drawn_eyes(data: Dataset) -> set[str]:
+def _annotated_eyes(data: Dataset) -> set[str]:
     """Return ids and groups of the samples in which an expert drew lesions."""
     drawn = [s for s in data if set(DR_LESIONS) & set(s.annotated)]
     return {s.id for s in drawn} | {s.group for s in drawn if s.group is not None}
@@ -107,7 +107,7 @@ def fill(samples: Sequence[Sample], recipe: Recipe, monitor: Monitor) -> GradedI
     else:
         pixels = np.empty(shape, np.uint8)
     for index, sample in enumerate(monitor.track(samples, message="preparing the images")):
-        pixels[index] = to_bytes(recipe.apply(sample.image()))
+        pixels[index] = quantize_input(recipe.apply(sample.image()))
     grades = np.array([s.grades["dr"] for s in samples], np.int64)
     return GradedImages(tuple(samples), pixels, grades)
 

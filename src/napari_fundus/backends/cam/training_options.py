@@ -6,23 +6,28 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_fundus.backends.cam.architecture import OO, Architecture, Target
-from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, at_side
+from napari_fundus.backends.cam.architecture import OO_NETWORK, Architecture, Target
+from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, resize_recipe
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 
-__all__ = ["FROM_THE_WEIGHTS", "LOOP_DEFAULTS", "OF_THE_WEIGHTS", "CamTrainingOptions"]
+__all__ = [
+    "DEFAULTS_FROM_CHECKPOINT",
+    "FIXED_BY_CHECKPOINT",
+    "TRAINING_DEFAULTS",
+    "CamTrainingOptions",
+]
 
-OF_THE_WEIGHTS = frozenset({"network", "target", "width", "enhance", "standardize"})
+FIXED_BY_CHECKPOINT = frozenset({"network", "target", "width", "enhance", "standardize"})
 """Options that come with the weights where a training starts from some.
 
 Side and strides do not: the network is fully convolutional, and may go on at a finer scale.
 """
 
-FROM_THE_WEIGHTS = frozenset({"side", "first_stride", "third_stride", "poolings"})
+DEFAULTS_FROM_CHECKPOINT = frozenset({"side", "first_stride", "third_stride", "poolings"})
 """Options that are those of the weights unless they are set."""
 
-LOOP_DEFAULTS = {
+TRAINING_DEFAULTS = {
     "batch_size": 16,
     "optimizer": "sgd",
     "learning_rate": 0.01,
@@ -50,7 +55,7 @@ class CamTrainingOptions(BaseModel):
         ),
     )
     network: Annotated[str, Field(pattern=r"^(o_O|(torchvision|timm):[\w./-]+)$")] = Field(
-        OO,
+        OO_NETWORK,
         title="Network",
         description="o_O, or another classifier as torchvision:resnet50 or timm:resnet18.",
     )
@@ -130,13 +135,13 @@ class CamTrainingOptions(BaseModel):
 
     def architecture(self) -> Architecture:
         """Return the definition of the network."""
-        if self.pretrained and self.network == OO:
+        if self.pretrained and self.network == OO_NETWORK:
             raise OptionsError("There are no ImageNet weights of the o_O network.")
         own = {"first_stride", "third_stride", "poolings", "width"}
-        names = {"network", "target"} | (own if self.network == OO else set())
+        names = {"network", "target"} | (own if self.network == OO_NETWORK else set())
         return Architecture.model_validate(self.model_dump(include=names))
 
     def recipe(self) -> Recipe:
         """Return the preprocessing."""
         changes = {"enhance": self.enhance, "standardize": self.standardize}
-        return at_side(DEFAULT_RECIPE.model_copy(update=changes), self.side)
+        return resize_recipe(DEFAULT_RECIPE.model_copy(update=changes), self.side)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from napari_fundus.backends.cam.architecture import Architecture
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def load_recipe(checkpoint: Checkpoint) -> Recipe:
     CheckpointError
         The card does not tell it, or the result would not be a square.
     """
-    recipe = recipe_on_card(checkpoint)
+    recipe = preprocessing_from_card(checkpoint)
     if recipe.resize != "side" or not (recipe.square or recipe.crop == "circle"):
         raise CheckpointError(
             f"{checkpoint.path}: the preprocessing on its card does not give squares of one size."

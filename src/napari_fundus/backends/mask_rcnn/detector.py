@@ -9,16 +9,16 @@ import numpy as np
 
 from napari_fundus.backends.mask_rcnn.options import MaskRCNNOptions
 from napari_fundus.checkpoints import checkpoint_sha256
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.inference.detect_objects import objects_to_original, run_objects
-from napari_fundus.inference.network_cache import Weights, lent_weights
+from napari_fundus.inference.network_cache import Weights, acquire_weights
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import to_planes
-from napari_fundus.results.objects import objects_within, score_maps
+from napari_fundus.preprocessing.network_input import to_network_input
+from napari_fundus.results.objects import clip_objects, score_maps
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -44,7 +44,7 @@ class MaskRCNN(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the lesions of `image` as objects, and as maps; see `Detector.predict`."""
-        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
@@ -59,9 +59,9 @@ class MaskRCNN(Detector):
         heads.nms_thresh = options.nms
         heads.detections_per_img = options.max_detections
         prepared = _prepared(
-            recipe_on_card(checkpoint), image, options.working_size, monitor.part(0.0, 0.1)
+            preprocessing_from_card(checkpoint), image, options.working_size, monitor.part(0.0, 0.1)
         )
-        planes = to_planes(prepared)
+        planes = to_network_input(prepared)
         if len(planes) != architecture.planes:
             raise CheckpointError(
                 f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
@@ -80,9 +80,7 @@ class MaskRCNN(Detector):
             monitor=monitor.part(0.1, 0.95),
         )
         field_of_view = prepared.original_field_of_view
-        objects = objects_within(
-            objects_to_original(found.objects, prepared.geometry), field_of_view
-        )
+        objects = clip_objects(objects_to_original(found.objects, prepared.geometry), field_of_view)
         return Prediction(
             probability=score_maps(objects, lesions, image.shape),
             field_of_view=field_of_view,
@@ -96,19 +94,19 @@ class MaskRCNN(Detector):
         """Return the hash of the file of weights."""
         return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
-    def training_form(self) -> TrainingForm:
+    def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
         from napari_fundus.backends.mask_rcnn.training_options import (
-            LOOP_DEFAULTS,
-            OF_THE_WEIGHTS,
+            FIXED_BY_CHECKPOINT,
+            TRAINING_DEFAULTS,
             MaskRCNNTrainingOptions,
         )
 
-        return TrainingForm(
+        return TrainingSpec(
             options=MaskRCNNTrainingOptions,
-            defaults=LOOP_DEFAULTS,
-            of_the_weights=OF_THE_WEIGHTS,
-            why_no_schemes="A Mask R-CNN does not tell its convolutions in order.",
+            defaults=TRAINING_DEFAULTS,
+            of_the_weights=FIXED_BY_CHECKPOINT,
+            schemes_unsupported_reason="A Mask R-CNN does not tell its convolutions in order.",
         )
 
     def train(self, **settings: Any) -> Iterator[Any]:

@@ -13,17 +13,17 @@ from torch.nn import functional
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
-__all__ = ["InstanceHeads", "Proposals", "mask_targets"]
+__all__ = ["LesionRPN", "LesionRoIHeads", "mask_targets"]
 
 _COVERED = 0.5
 """A box covered so far by what is ignored is neither a lesion nor background."""
 
 _LEAST_BACKGROUND = 8
-_NEVER = -1e4
+_MASKED_LOGIT = -1e4
 """Logit of a class that cannot be told wrong; its exponential is 0 in half precision too."""
 
 
-class Proposals(RegionProposalNetwork):  # type: ignore[misc]
+class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
     """torchvision's proposals; what a patch's border cut to slivers is neither wanted nor wrong.
 
     Where a class was not looked for, background cannot be told from it. There no more background
@@ -62,7 +62,7 @@ class Proposals(RegionProposalNetwork):  # type: ignore[misc]
         return labels, boxes
 
 
-class InstanceHeads(RoIHeads):  # type: ignore[misc]
+class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
     """torchvision's heads, whose losses leave out classes that were not looked for in a picture.
 
     The targets of a picture are a dict: ``boxes`` float (N, 4); ``labels`` int64 (N,) from 1 on;
@@ -96,7 +96,7 @@ class InstanceHeads(RoIHeads):  # type: ignore[misc]
             functional.pad(target["annotated"], (1, 0), value=True).expand(len(boxes), -1)
             for target, boxes in zip(targets, proposals, strict=True)
         ]
-        logits = logits.float().masked_fill(~torch.cat(known).to(logits.device), _NEVER)
+        logits = logits.float().masked_fill(~torch.cat(known).to(logits.device), _MASKED_LOGIT)
         by_class, by_box = fastrcnn_loss(logits, regression.float(), labels, shifts)
         by_mask = self._mask_loss(features, proposals, matched, labels, image_shapes, targets)
         return [], {"loss_classifier": by_class, "loss_box_reg": by_box, "loss_mask": by_mask}

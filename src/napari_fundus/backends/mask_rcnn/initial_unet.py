@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_fundus.checkpoints import Parent, load_checkpoint
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import CheckpointError, LeakageError
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.data import divide
@@ -76,7 +76,7 @@ class Start:
             Parent(name=card.name, sha256=checkpoint.sha256),
             tensors,
             filters,
-            recipe_on_card(checkpoint),
+            preprocessing_from_card(checkpoint),
             frozenset(card.split.train),
             seed if isinstance(seed, int) else None,
         )

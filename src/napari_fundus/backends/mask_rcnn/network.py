@@ -16,9 +16,9 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from napari_fundus.backends.mask_rcnn.heads import InstanceHeads, Proposals
-from napari_fundus.backends.mask_rcnn.resnet_fpn import residual_pyramid, start_from_coco
-from napari_fundus.backends.mask_rcnn.unet_pyramid import LevelPool, LightPyramid
+from napari_fundus.backends.mask_rcnn.heads import LesionRoIHeads, LesionRPN
+from napari_fundus.backends.mask_rcnn.resnet_fpn import load_coco_weights, resnet_fpn
+from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
 from napari_fundus.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Architecture(BaseModel):
         return cls.model_validate({"kind": kind, **paper, **changes})
 
 
-class _AsTheyAre(nn.Module):
+class _NoTransform(nn.Module):
     """Pictures stay as the recipe made them, and masks stay in their boxes.
 
     Stands where torchvision resizes, normalizes, and pastes each mask into a map of its own: 500
@@ -158,18 +158,18 @@ def build_network(architecture: Architecture, *, pretrained: bool = False) -> Ge
     """
     levels = ["0", "1", "2", "3"]
     if architecture.kind == "light":
-        pyramid: nn.Module = LightPyramid(
+        pyramid: nn.Module = UNetPyramid(
             planes=architecture.planes,
             filters=architecture.filters,
             stem=architecture.stem,
             channels=architecture.channels,
         )
         channels, width = architecture.channels, architecture.hidden
-        box_pool: nn.Module = LevelPool(7, samples=2)
-        mask_pool: nn.Module = LevelPool(14, samples=1)
+        box_pool: nn.Module = PyramidRoIAlign(7, samples=2)
+        mask_pool: nn.Module = PyramidRoIAlign(14, samples=1)
         mask_channels = architecture.mask_channels
     else:
-        pyramid = residual_pyramid(
+        pyramid = resnet_fpn(
             architecture.kind,
             planes=architecture.planes,
             frozen_norm=architecture.norm == "frozen",
@@ -182,7 +182,7 @@ def build_network(architecture: Architecture, *, pretrained: bool = False) -> Ge
     network = GeneralizedRCNN(
         pyramid,
         _proposals(architecture, channels),
-        InstanceHeads(
+        LesionRoIHeads(
             box_pool,
             TwoMLPHead(channels * 49, width),
             FastRCNNPredictor(width, outputs),
@@ -198,18 +198,18 @@ def build_network(architecture: Architecture, *, pretrained: bool = False) -> Ge
             mask_head=MaskRCNNHeads(channels, (mask_channels,) * 4, 1),
             mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, outputs),
         ),
-        _AsTheyAre(),
+        _NoTransform(),
     )
     if pretrained and architecture.kind == "resnet50":
-        start_from_coco(network)
+        load_coco_weights(network)
     return network
 
 
-def _proposals(architecture: Architecture, channels: int) -> Proposals:
+def _proposals(architecture: Architecture, channels: int) -> LesionRPN:
     count = len(architecture.anchors[0]) * len(architecture.ratios)
     light = architecture.kind == "light"
     training, testing = architecture.proposals
-    return Proposals(
+    return LesionRPN(
         AnchorGenerator(architecture.anchors, (architecture.ratios,) * len(architecture.anchors)),
         RPNHead(channels, count),
         fg_iou_thresh=0.5 if light else 0.7,
@@ -220,7 +220,7 @@ def _proposals(architecture: Architecture, channels: int) -> Proposals:
         post_nms_top_n={"training": training, "testing": testing},
         nms_thresh=0.7,
         # The finest level, of 2 px, serves the heads alone: to search it costs more than the rest.
-        left_out=LightPyramid.FINEST if light else "",
+        left_out=UNetPyramid.FINEST if light else "",
     )
 
 

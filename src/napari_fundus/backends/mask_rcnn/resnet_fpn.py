@@ -17,13 +17,13 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from napari_fundus.errors import CheckpointError
 
-__all__ = ["residual_pyramid", "start_from_coco", "take_over"]
+__all__ = ["load_coco_weights", "load_pretrained", "resnet_fpn"]
 
 _OF_CLASSES = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
 _FIRST = "backbone.body.conv1.weight"
 
 
-def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: bool) -> nn.Module:
+def resnet_fpn(kind: str, *, planes: int, frozen_norm: bool, imagenet: bool) -> nn.Module:
     """Return a ResNet with five levels of 256 channels.
 
     Parameters
@@ -51,7 +51,7 @@ def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: boo
         trainable_layers=5,
     )
     if imagenet:
-        known = _downloaded(ResNet101_Weights.DEFAULT, "ImageNet")
+        known = _download_weights(ResNet101_Weights.DEFAULT, "ImageNet")
         _load(pyramid.body, {n: t for n, t in known.items() if not n.startswith("fc.")}, set())
     if planes != 3:
         first = pyramid.body.conv1
@@ -59,7 +59,7 @@ def residual_pyramid(kind: str, *, planes: int, frozen_norm: bool, imagenet: boo
     return pyramid  # type: ignore[no-any-return]
 
 
-def start_from_coco(network: nn.Module) -> None:
+def load_coco_weights(network: nn.Module) -> None:
     """Give `network` the weights of torchvision's Mask R-CNN on COCO, downloaded.
 
     Raises
@@ -67,10 +67,10 @@ def start_from_coco(network: nn.Module) -> None:
     CheckpointError
         They could not be downloaded, or are of another network.
     """
-    take_over(network, _downloaded(MaskRCNN_ResNet50_FPN_Weights.DEFAULT, "COCO"))
+    load_pretrained(network, _download_weights(MaskRCNN_ResNet50_FPN_Weights.DEFAULT, "COCO"))
 
 
-def take_over(network: nn.Module, known: Mapping[str, Tensor]) -> None:
+def load_pretrained(network: nn.Module, known: Mapping[str, Tensor]) -> None:
     """Give `network` the weights of torchvision's Mask R-CNN, but for what tells classes apart.
 
     That starts anew, and so does the first layer of a network that sees other than three planes.
@@ -112,7 +112,7 @@ def _load(network: nn.Module, wanted: dict[str, Tensor], fresh: set[str]) -> Non
         )
 
 
-def _downloaded(weights: Any, taught_by: str) -> Mapping[str, Tensor]:
+def _download_weights(weights: Any, dataset_name: str) -> Mapping[str, Tensor]:
     """Return torchvision's weights, read without unpickling anything but tensors.
 
     Raises
@@ -130,8 +130,8 @@ def _downloaded(weights: Any, taught_by: str) -> Mapping[str, Tensor]:
         damaged = isinstance(error, UnpicklingError | EOFError)
         reason = "what lies here is damaged" if damaged else " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"The weights from {taught_by} could not be fetched from {weights.url}: {reason}. Look "
-            f"at the connection and start again; or get the file elsewhere and put it at {place}; "
+            f"The weights from {dataset_name} could not be fetched from {weights.url}: {reason}. "
+            f"Look at the connection and start again; or get the file elsewhere and put it at {place}; "
             "or train without them (--set pretrained=false)."
         ) from error
     return known

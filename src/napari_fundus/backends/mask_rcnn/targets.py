@@ -13,16 +13,16 @@ from torch import Tensor
 
 from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
-from napari_fundus.training.patches.objects import clipped, read_numbered
+from napari_fundus.training.patches.objects import clipped, label_planes_to_objects
 
-__all__ = ["objects_found", "objects_of_planes", "target_of"]
+__all__ = ["detection_target", "objects_from_masks", "predicted_objects"]
 
 _LEAST_AREA = 4
 _LEAST_CUT_AREA = 12
 """A patch's border leaves slivers of lesions; smaller ones tell nothing of what they are."""
 
 
-def objects_of_planes(
+def objects_from_masks(
     planes: npt.NDArray[np.uint8],
     lesions: Sequence[str],
     *,
@@ -47,15 +47,15 @@ def objects_of_planes(
     masks = planes > 0
     objects: list[LesionObject] = []
     if drawn is not None:
-        given, covered = read_numbered(drawn, lesions)
+        given, covered = label_planes_to_objects(drawn, lesions)
         masks &= ~covered
-        objects = [_thickened(found, planes.shape[1:], dilations) for found in given]
+        objects = [_dilated(found, planes.shape[1:], dilations) for found in given]
     for mask, code in zip(masks, lesions, strict=True):
         objects += objects_of_mask(mask, lesion=code, dilations=dilations)
     return objects
 
 
-def _thickened(found: LesionObject, shape: tuple[int, ...], dilations: int) -> LesionObject:
+def _dilated(found: LesionObject, shape: tuple[int, ...], dilations: int) -> LesionObject:
     if not dilations:
         return found
     margin = 2 * dilations
@@ -69,7 +69,7 @@ def _thickened(found: LesionObject, shape: tuple[int, ...], dilations: int) -> L
     return inside
 
 
-def target_of(
+def detection_target(
     planes: npt.NDArray[np.uint8],
     annotated: Tensor,
     lesions: Sequence[str],
@@ -77,7 +77,7 @@ def target_of(
     drawn: npt.NDArray[np.int32] | None = None,
     dilations: int = 0,
 ) -> dict[str, Any]:
-    """Return the network's target, as `heads.InstanceHeads` takes it.
+    """Return the network's target, as `heads.LesionRoIHeads` takes it.
 
     Boxes come from the masks as they are after all variation. Specks of less than 4 px, and
     slivers of less than 12 px at the patch's border, are ignored.
@@ -85,13 +85,13 @@ def target_of(
     Parameters
     ----------
     planes, lesions, drawn, dilations
-        As in :func:`objects_of_planes`.
+        As in :func:`objects_from_masks`.
     annotated
         bool, shape (K,): the classes that an expert looked for.
     """
     kept: list[LesionObject] = []
     ignored: list[LesionObject] = []
-    for found in objects_of_planes(planes, lesions, drawn=drawn, dilations=dilations):
+    for found in objects_from_masks(planes, lesions, drawn=drawn, dilations=dilations):
         least = _LEAST_CUT_AREA if _at_border(found, planes.shape[1:]) else _LEAST_AREA
         (kept if int(found.mask.sum()) >= least else ignored).append(found)
     order = list(lesions)
@@ -119,7 +119,7 @@ def _at_border(found: LesionObject, shape: tuple[int, ...]) -> bool:
     )
 
 
-def objects_found(
+def predicted_objects(
     result: Mapping[str, Tensor], lesions: Sequence[str], shape: tuple[int, int]
 ) -> list[LesionObject]:
     """Return what the network found in a picture, each mask in its own box; the surest first.

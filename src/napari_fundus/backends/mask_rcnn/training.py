@@ -13,29 +13,29 @@ from torch import Tensor, nn
 from napari_fundus.backends.mask_rcnn.initial_unet import Start
 from napari_fundus.backends.mask_rcnn.network import Architecture, build_network, load_network
 from napari_fundus.backends.mask_rcnn.targets import (
-    objects_found,
-    objects_of_planes,
-    target_of,
+    detection_target,
+    objects_from_masks,
+    predicted_objects,
 )
 from napari_fundus.backends.mask_rcnn.training_options import (
-    LOOP_DEFAULTS,
-    OF_THE_START,
-    OF_THE_WEIGHTS,
+    FIXED_BY_CHECKPOINT,
+    FIXED_BY_UNET,
+    TRAINING_DEFAULTS,
     MaskRCNNTrainingOptions,
 )
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.inference.card_preprocessing import recipe_on_card
-from napari_fundus.metrics.instance_metrics import instance_metrics, instance_sums
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics
 from napari_fundus.preprocessing.network_input import as_input
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.loop.trainer import Trainer, refuse_given
+from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 from napari_fundus.training.patches.augment import AugmentationSettings
-from napari_fundus.training.patches.data import drawn_classes
+from napari_fundus.training.patches.data import annotated_classes
 from napari_fundus.training.patches.options import PatchTrainingOptions
-from napari_fundus.training.patches.sampling_tasks import CentredPatchTask
+from napari_fundus.training.patches.sampling_tasks import LesionCentredTask
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]
@@ -44,7 +44,7 @@ _MARGIN = 2
 """Pixels by which lesions may come nearer to each other when patches are warped."""
 
 
-class MaskRCNNTask(CentredPatchTask):
+class MaskRCNNTask(LesionCentredTask):
     """Patches in which a Mask R-CNN finds lesions, each with box, class and mask; see `PatchTask`.
 
     Attributes
@@ -64,16 +64,16 @@ class MaskRCNNTask(CentredPatchTask):
         """Return what the training is of; reads the U-Net to begin with."""
         options, initial = self.options, self.initial
         if initial is None:
-            lesions = options.lesions or drawn_classes(self.data, options.default_lesions)
+            lesions = options.lesions or annotated_classes(self.data, options.default_lesions)
             if options.kind == "light" and options.start:
-                refuse_given(options, OF_THE_START, of="the U-Net to begin with")
+                reject_set_options(options, FIXED_BY_UNET, of="the U-Net to begin with")
                 self.start = Start.of(options.start)
             recipe = options.recipe() if self.start is None else self.start.recipe
-            architecture = self._planned(len(lesions), recipe.channel)
+            architecture = self._make_architecture(len(lesions), recipe.channel)
         else:
             weights = f"the weights {initial.card.name!r} to start from"
-            refuse_given(options, OF_THE_WEIGHTS, of=weights)
-            lesions, recipe = initial.card.lesions, recipe_on_card(initial)
+            reject_set_options(options, FIXED_BY_CHECKPOINT, of=weights)
+            lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
         return Plan(lesions, recipe, architecture, options.patch)
 
@@ -86,7 +86,7 @@ class MaskRCNNTask(CentredPatchTask):
         """Pixels within which lesions drawn one by one are kept apart: thickened and zoomed."""
         return _MARGIN + 2 * self.options.dilations
 
-    def _planned(self, classes: int, channel: str) -> Architecture:
+    def _make_architecture(self, classes: int, channel: str) -> Architecture:
         options = self.options
         planes = 1 if channel == "green" else 3
         if options.kind != "light":
@@ -105,7 +105,7 @@ class MaskRCNNTask(CentredPatchTask):
             mask_channels=options.mask_channels,
         )
 
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory; what the U-Net has seen cannot be held back."""
         if self.start is not None and not settings.allow_leakage:
             self.start.check(self.data, self.healthy, settings, self.recipe, self.lesions)
@@ -158,7 +158,7 @@ class MaskRCNNTask(CentredPatchTask):
         for own, drawn, annotated in zip(
             planes.cpu().numpy(), _drawn(batch), batch["annotated"], strict=True
         ):
-            target = target_of(
+            target = detection_target(
                 own, annotated, self.lesions, drawn=drawn, dilations=self.options.dilations
             )
             targets.append(
@@ -182,15 +182,15 @@ class MaskRCNNTask(CentredPatchTask):
         for result, own, drawn, weight in zip(
             network(list(images)), masks, _drawn(batch), weights, strict=True
         ):
-            truth = objects_of_planes(
+            truth = objects_from_masks(
                 own, self.lesions, drawn=drawn, dilations=self.options.dilations
             )
-            found = objects_found(result, self.lesions, shape)
+            found = predicted_objects(result, self.lesions, shape)
             for code, counts in zip(self.lesions, weight.tolist(), strict=True):
                 if not counts:
                     continue
                 pair = ([o for o in part if o.lesion == code] for part in (found, truth))
-                for name, value in instance_sums(*pair, weight=counts).items():
+                for name, value in count_instances(*pair, weight=counts).items():
                     sums[f"{code}_{name}"] = sums.get(f"{code}_{name}", 0.0) + value
         return sums
 
@@ -223,7 +223,7 @@ class MaskRCNNTask(CentredPatchTask):
         shape = (int(images.shape[-2]), int(images.shape[-1]))
         maps = torch.zeros(len(images), len(self.lesions), *shape)
         for own, result in zip(maps.numpy(), network(list(images)), strict=True):
-            for found in reversed(objects_found(result, self.lesions, shape)):
+            for found in reversed(predicted_objects(result, self.lesions, shape)):
                 _paint(own[self.lesions.index(found.lesion)], found)
         return maps
 
@@ -249,5 +249,5 @@ train_mask_rcnn = Trainer(
     MaskRCNNTrainingOptions,
     detector=MaskRCNNTask.name,
     what="a Mask R-CNN",
-    defaults=LOOP_DEFAULTS,
+    defaults=TRAINING_DEFAULTS,
 )

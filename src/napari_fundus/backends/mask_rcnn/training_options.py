@@ -19,12 +19,12 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = ["LOOP_DEFAULTS", "OF_THE_START", "OF_THE_WEIGHTS", "MaskRCNNTrainingOptions"]
+__all__ = ["FIXED_BY_CHECKPOINT", "FIXED_BY_UNET", "TRAINING_DEFAULTS", "MaskRCNNTrainingOptions"]
 
-OF_THE_START = frozenset({"filters", "disc_diameter", "channel"})
+FIXED_BY_UNET = frozenset({"filters", "disc_diameter", "channel"})
 """Options that come with the U-Net that a light network begins with."""
 
-OF_THE_WEIGHTS = OF_THE_START | {
+FIXED_BY_CHECKPOINT = FIXED_BY_UNET | {
     "lesions",
     "kind",
     "start",
@@ -36,7 +36,7 @@ OF_THE_WEIGHTS = OF_THE_START | {
 }
 """Options that come with the weights where a training starts from some."""
 
-LOOP_DEFAULTS: dict[str, Any] = {
+TRAINING_DEFAULTS: dict[str, Any] = {
     "batch_size": 4,
     "optimizer": "adamw",
     "learning_rate": 1e-3,

@@ -13,10 +13,10 @@ from torchvision.ops import roi_align
 
 from napari_fundus.inference.plain_unet import PlainUNet
 
-__all__ = ["LevelPool", "LightPyramid"]
+__all__ = ["PyramidRoIAlign", "UNetPyramid"]
 
 
-class LightPyramid(nn.Module):
+class UNetPyramid(nn.Module):
     """Features of a plain U-Net with stem 2, of all levels on the way up, brought to one width.
 
     A U-Net that was trained to mark lesions knows on its finest level where they are. So that those
@@ -53,7 +53,7 @@ class LightPyramid(nn.Module):
         self.out_channels = channels
         self.frozen = False
 
-    def train(self, mode: bool = True) -> LightPyramid:  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> UNetPyramid:  # noqa: FBT001, FBT002
         """Set the mode; the U-Net's normalizations keep the statistics that they came with.
 
         Four patches drawn near lesions tell less of a picture than its own training did.
@@ -80,7 +80,7 @@ class LightPyramid(nn.Module):
         )
 
 
-class LevelPool(nn.Module):
+class PyramidRoIAlign(nn.Module):
     """What a box holds, read from the level on which it spans 7 to 14 cells.
 
     torchvision's own lets every box below 112 px read the finest level, and reads half a cell aside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from napari_fundus.backends.multiscale.detector import Multiscale
-from napari_fundus.backends.multiscale.embedding import embed_places, nearest, project
+from napari_fundus.backends.multiscale.embedding import embed_points, nearest, project
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT, MultiscaleOptions
 from napari_fundus.detector import Detector, hookimpl
 
@@ -11,7 +11,7 @@ __all__ = [
     "DEFAULT_CHECKPOINT",
     "Multiscale",
     "MultiscaleOptions",
-    "embed_places",
+    "embed_points",
     "napari_fundus_detectors",
     "nearest",
     "project",

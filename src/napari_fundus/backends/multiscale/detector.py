@@ -12,22 +12,22 @@ import numpy.typing as npt
 from napari_fundus.backends.multiscale.options import MultiscaleOptions
 from napari_fundus.backends.multiscale.stages import (
     Stage,
+    checkpoint_stages,
     load_hypothesis,
     load_refiner,
-    recipe_of,
-    stages_of,
+    stage_recipe,
 )
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.fuse_maps import enlarge, fuse, judge_anew
-from napari_fundus.inference.network_cache import Weights, lent_weights
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
+from napari_fundus.inference.fuse_maps import blend_log_odds, enlarge, fuse
+from napari_fundus.inference.network_cache import Weights, acquire_weights
 from napari_fundus.inference.sliding_window import slide
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing.network_input import FILL, to_planes
+from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -67,7 +67,7 @@ class Multiscale(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the map of `image`; see `Detector.predict`."""
-        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
@@ -99,17 +99,17 @@ class Multiscale(Detector):
         """Return the hash of the file of weights."""
         return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
-    def training_form(self) -> TrainingForm:
+    def training_spec(self) -> TrainingSpec:
         """Return the options of the training; later stages have defaults of their own."""
         from napari_fundus.backends.multiscale.training_options import (
-            LOOP_DEFAULTS,
+            TRAINING_DEFAULTS,
             MultiscaleTrainingOptions,
         )
 
-        return TrainingForm(
+        return TrainingSpec(
             options=MultiscaleTrainingOptions,
-            defaults=LOOP_DEFAULTS["fine"],
-            why_no_schemes="These networks do not tell their convolutions in order.",
+            defaults=TRAINING_DEFAULTS["fine"],
+            schemes_unsupported_reason="These networks do not tell their convolutions in order.",
         )
 
     def train(self, **settings: Any) -> Iterator[Any]:
@@ -154,8 +154,8 @@ class Work:
         self.precision = "float32"
         self._prepared: dict[float, Prepared] = {}
         self._maps: dict[str, Float] = {}
-        present = stages_of(checkpoint)
-        self._scale = {s: recipe_of(checkpoint, s).disc_diameter for s in present}
+        present = checkpoint_stages(checkpoint)
+        self._scale = {s: stage_recipe(checkpoint, s).disc_diameter for s in present}
         self._titles = stage_titles(
             {s: d for s, d in self._scale.items() if s in ("fine", "coarse")}
         )
@@ -163,7 +163,7 @@ class Work:
     def prepared(self, stage: Stage) -> Prepared:
         """Return the photograph as a stage sees it; stages of one scale share it."""
         stage = stage if stage in self._scale else next(iter(self._scale))
-        recipe = recipe_of(self.checkpoint, stage)
+        recipe = stage_recipe(self.checkpoint, stage)
         if recipe.disc_diameter not in self._prepared:
             self._prepared[recipe.disc_diameter] = recipe.apply(self.image)
         return self._prepared[recipe.disc_diameter]
@@ -176,7 +176,7 @@ class Work:
         CheckpointError
             Its network takes another number of planes.
         """
-        found = to_planes(self.prepared(stage))
+        found = to_network_input(self.prepared(stage))
         if len(found) != planes:
             raise CheckpointError(
                 f"{self.checkpoint.path}: the network of stage {stage!r} takes {planes} planes, "
@@ -196,7 +196,7 @@ class Work:
                 halo=architecture.reach,
                 multiple=architecture.multiple,
                 inside=self.prepared(stage).field_of_view,
-                fill=FILL,
+                fill=INPUT_FILL,
                 device=self.device,
                 monitor=monitor,
             )
@@ -235,7 +235,7 @@ class Work:
             bound = np.float32(self.options.suspect)
             judged = self._judged(stage, (fine > bound) | (coarse > bound), monitor.part(0.02, 1.0))
             first, second = (
-                judge_anew(h, judged, where=h > bound, trust=trust) for h in (fine, coarse)
+                blend_log_odds(h, judged, where=h > bound, trust=trust) for h in (fine, coarse)
             )
             self._maps[key] = fuse(first, second, mean)
         return self._maps[key]
@@ -251,7 +251,7 @@ class Work:
                 patch=architecture.patch,
                 stride=self.options.stride,
                 batch=self.options.batch,
-                fill=FILL,
+                fill=INPUT_FILL,
                 device=self.device,
                 monitor=monitor,
             )
@@ -275,7 +275,7 @@ def _hypothesis(checkpoint: Checkpoint, stage: Stage) -> tuple[nn.Module, FRRNAr
     from torch import nn
 
     network = load_hypothesis(checkpoint, stage)
-    return nn.Sequential(fold_sequences(network), nn.Sigmoid()), network.architecture
+    return nn.Sequential(fuse_conv_batchnorm(network), nn.Sigmoid()), network.architecture
 
 
 def _refiner(checkpoint: Checkpoint, stage: Stage) -> tuple[nn.Module, RefinerArchitecture]:
@@ -284,13 +284,13 @@ def _refiner(checkpoint: Checkpoint, stage: Stage) -> tuple[nn.Module, RefinerAr
 
     refiner = load_refiner(checkpoint, stage)
 
-    class Answer(nn.Module):
+    class LogitsOnly(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.refiner = fold_sequences(refiner)
+            self.refiner = fuse_conv_batchnorm(refiner)
 
         def forward(self, patches: Tensor) -> Tensor:
             found: Tensor = self.refiner(patches)[0]
             return found
 
-    return Answer(), refiner.architecture
+    return LogitsOnly(), refiner.architecture

@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.multiscale.stages import load_refiner, recipe_of
+from napari_fundus.backends.multiscale.stages import load_refiner, stage_recipe
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.sliding_window import run_patches
-from napari_fundus.preprocessing.network_input import FILL, to_planes
+from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["embed_places", "nearest", "project"]
+__all__ = ["embed_points", "nearest", "project"]
 
 Float = npt.NDArray[np.float32]
 
 
-def embed_places(
+def embed_points(
     image: FundusImage,
     places: npt.NDArray[Any],
     *,
@@ -62,7 +62,7 @@ def embed_places(
     monitor = monitor or Monitor()
     known = load_checkpoint(checkpoint, detector="multiscale")
     refiner = load_refiner(known, "refine")
-    prepared = recipe_of(known, "refine").apply(image, monitor.part(0.0, 0.3))
+    prepared = stage_recipe(known, "refine").apply(image, monitor.part(0.0, 0.3))
     if not len(places):
         return np.zeros((0, refiner.embedding_length), np.float32), np.zeros(0, np.float32)
     shape = prepared.field_of_view.shape
@@ -76,10 +76,10 @@ def embed_places(
 
     found = run_patches(
         Both(),
-        to_planes(prepared),
+        to_network_input(prepared),
         centres,
         patch=refiner.architecture.patch,
-        fill=FILL,
+        fill=INPUT_FILL,
         device=choose_device(device, supported=("cpu", "cuda", "mps")),
         monitor=monitor.part(0.3, 1.0),
     )

@@ -14,7 +14,7 @@ __all__ = ["FRRN", "FRRNArchitecture"]
 _DOWN = ((2, 96, 3), (4, 192, 4), (8, 384, 2), (16, 384, 2))
 _UP = ((8, 192, 2), (4, 192, 2), (2, 96, 2))
 """Scale, channels and number of units of each stage of FRRN-A."""
-_STEM, _LANE, _RESIDUAL_UNITS = 48, 32, 3
+_STEM, _STREAM_CHANNELS, _RESIDUAL_UNITS = 48, 32, 3
 _KERNEL = 5
 
 
@@ -80,7 +80,7 @@ class FRRN(nn.Module):
     def __init__(self, architecture: FRRNArchitecture) -> None:
         super().__init__()
         self.architecture = architecture
-        stem, lane = architecture.channels(_STEM), architecture.channels(_LANE)
+        stem, lane = architecture.channels(_STEM), architecture.channels(_STREAM_CHANNELS)
         block = architecture.stem**2
         self.first = nn.Sequential(
             nn.Conv2d(architecture.planes * block, stem, _KERNEL, padding=_KERNEL // 2, bias=False),
@@ -94,7 +94,9 @@ class FRRN(nn.Module):
         for scale, wanted, count in (*_DOWN, *_UP):
             units = nn.ModuleList()
             for _ in range(count):
-                units.append(_LaneUnit(channels, architecture.channels(wanted), lane, scale))
+                units.append(
+                    _FullResolutionUnit(channels, architecture.channels(wanted), lane, scale)
+                )
                 channels = architecture.channels(wanted)
             stages.append(units)
         self.down = nn.ModuleList(stages[: len(_DOWN)])
@@ -148,10 +150,10 @@ class FRRN(nn.Module):
             for unit in cast("nn.ModuleList", stage):
                 y, z = unit(y, z)
         for stage in self.up:
-            y = _risen(y)
+            y = _upsample(y)
             for unit in cast("nn.ModuleList", stage):
                 y, z = unit(y, z)
-        y = self.merge(torch.cat([_risen(y), z], dim=1))
+        y = self.merge(torch.cat([_upsample(y), z], dim=1))
         for unit in self.after:
             y = unit(y)
         return functional.pixel_shuffle(self.head(y), self.architecture.stem)
@@ -174,7 +176,7 @@ class _ResidualUnit(nn.Module):
         return cast("Tensor", y + self.work(y))
 
 
-class _LaneUnit(nn.Module):
+class _FullResolutionUnit(nn.Module):
     """A full-resolution residual unit: reads the pooled lane, and adds to it what it found."""
 
     def __init__(self, before: int, after: int, lane: int, scale: int) -> None:
@@ -197,5 +199,5 @@ class _LaneUnit(nn.Module):
         return y, z + added
 
 
-def _risen(y: Tensor) -> Tensor:
+def _upsample(y: Tensor) -> Tensor:
     return functional.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -7,18 +7,22 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from napari_fundus.backends.multiscale.frrn import FRRN, FRRNArchitecture
-from napari_fundus.backends.multiscale.stage_task import JoinedStages
-from napari_fundus.backends.multiscale.stages import architecture_of, recipe_of, stages_of
+from napari_fundus.backends.multiscale.stage_task import StageTask
+from napari_fundus.backends.multiscale.stages import (
+    checkpoint_stages,
+    stage_architecture,
+    stage_recipe,
+)
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.lesions import Lesion
 from napari_fundus.training.losses import bce_dice_loss
-from napari_fundus.training.patches.sampling_tasks import BalancedPatchTask, check_patch
+from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask, check_patch_size
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["HypothesisTask"]
 
 
-class HypothesisTask(JoinedStages, BalancedPatchTask):
+class HypothesisTask(StageTask, BalancedSamplingTask):
     """Patches in which a network of one scale marks the microaneurysms; see `PatchTask`."""
 
     options: MultiscaleTrainingOptions
@@ -27,19 +31,19 @@ class HypothesisTask(JoinedStages, BalancedPatchTask):
     def plan(self) -> Plan:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
-        if known is not None and self.stage in stages_of(known):
-            recipe = recipe_of(known, self.stage)
-            architecture = FRRNArchitecture.model_validate(architecture_of(known, self.stage))
+        if known is not None and self.stage in checkpoint_stages(known):
+            recipe = stage_recipe(known, self.stage)
+            architecture = FRRNArchitecture.model_validate(stage_architecture(known, self.stage))
         else:
             recipe = options.recipe()
             architecture = FRRNArchitecture(
                 width=options.width, stem=options.stem, planes=options.planes
             )
-        check_patch(options.patch, architecture.multiple)
+        check_patch_size(options.patch, architecture.multiple)
         return Plan((Lesion.MA,), recipe, architecture, options.patch)
 
     @property
-    def lesion_tiles(self) -> int:
+    def lesion_tile_limit(self) -> int:
         """How many validation tiles with a lesion are drawn; 0 for all."""
         return 4 * self.options.validation_tiles
 

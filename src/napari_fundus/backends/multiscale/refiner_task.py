@@ -13,28 +13,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
-from napari_fundus.backends.multiscale.stage_task import JoinedStages
+from napari_fundus.backends.multiscale.stage_task import StageTask
 from napari_fundus.backends.multiscale.stages import (
-    architecture_of,
+    checkpoint_stages,
     load_hypothesis,
-    recipe_of,
-    stages_of,
+    stage_architecture,
+    stage_recipe,
 )
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.backends.multiscale.triplets import TripletSampler
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.inference.fuse_maps import enlarge
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
-from napari_fundus.preprocessing.network_input import FILL, GREY, SPREAD, as_input
+from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
+from napari_fundus.preprocessing.network_input import INPUT_FILL, PIXEL_MEAN, PIXEL_STD, as_input
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.metric_losses import triplet_loss
 from napari_fundus.training.patches.data import Parts
-from napari_fundus.training.patches.hard_negatives import HardPool
+from napari_fundus.training.patches.hard_negatives import HardNegativePool
 from napari_fundus.training.patches.sampling_tasks import healthy_indices
 from napari_fundus.training.patches.store import PatchStore, StoredImage
 from napari_fundus.training.patches.task import PatchTask, Plan
@@ -43,13 +43,13 @@ __all__ = ["RefinerTask"]
 
 _SUSPECT = 0.05
 """What the coarse hypothesis finds above this may be mined: the refiner is asked about more."""
-_APART = 1 / 440
+_MIN_LESION_DISTANCE = 1 / 440
 """Share of the disc's diameter that centres without a lesion keep from any: 8 px at 1×."""
 _SCORED_AT_ONCE = 256
 _TILE = 1024
 
 
-class RefinerTask(JoinedStages, PatchTask):
+class RefinerTask(StageTask, PatchTask):
     """Triplets of patches from which a network learns what resembles a microaneurysm.
 
     Arguments are those of `PatchTask`; the coarse hypothesis of the stages trained before, where
@@ -62,9 +62,9 @@ class RefinerTask(JoinedStages, PatchTask):
     def plan(self) -> Plan:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
-        if known is not None and self.stage in stages_of(known):
-            recipe = recipe_of(known, self.stage)
-            architecture = RefinerArchitecture.model_validate(architecture_of(known, self.stage))
+        if known is not None and self.stage in checkpoint_stages(known):
+            recipe = stage_recipe(known, self.stage)
+            architecture = RefinerArchitecture.model_validate(stage_architecture(known, self.stage))
         else:
             recipe = options.recipe()
             architecture = RefinerArchitecture(
@@ -74,13 +74,15 @@ class RefinerTask(JoinedStages, PatchTask):
             )
         return Plan((Lesion.MA,), recipe, architecture, architecture.patch)
 
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts; look where the coarse hypothesis is mistaken; draw what to check on."""
         self._monitor = monitor
         facts = super().prepare(settings, monitor)
         self.triplets = cast("TripletSampler", self.sampler)
         suspects = self._suspects(self.checked)
-        held_back = TripletSampler(self.checked, self.patch, suspects=suspects, apart=self._apart)
+        held_back = TripletSampler(
+            self.checked, self.patch, suspects=suspects, apart=self._min_lesion_distance
+        )
         count = 10 * max(self.options.validation_tiles, 1)
         rng = np.random.default_rng(settings.seed)
         self._held_back = np.concatenate(
@@ -89,8 +91,8 @@ class RefinerTask(JoinedStages, PatchTask):
                 held_back.draw_pool(rng, count, mined=self.options.mining).places,
             ]
         )
-        self._held_back_lesions = count
-        self._checker = held_back
+        self._validation_lesion_count = count
+        self._validation_sampler = held_back
         self.pool = self._new_pool(settings.seed, 0)
         return facts
 
@@ -100,14 +102,14 @@ class RefinerTask(JoinedStages, PatchTask):
         return TripletSampler(
             store,
             self.patch,
-            negatives_from=healthy,
+            negative_image_indices=healthy,
             suspects=self._suspects(store, healthy),
-            apart=self._apart,
+            apart=self._min_lesion_distance,
         )
 
     @property
-    def _apart(self) -> int:
-        return max(round(_APART * self.recipe.disc_diameter), 1)
+    def _min_lesion_distance(self) -> int:
+        return max(round(_MIN_LESION_DISTANCE * self.recipe.disc_diameter), 1)
 
     def _suspects(
         self, store: PatchStore, chosen: range | None = None
@@ -115,13 +117,13 @@ class RefinerTask(JoinedStages, PatchTask):
         """Return, by image, where the coarse hypothesis finds something; nothing without it."""
         if (
             self.initial is None
-            or "coarse" not in stages_of(self.initial)
+            or "coarse" not in checkpoint_stages(self.initial)
             or not self.options.mining
         ):
             return {}
         network = load_hypothesis(self.initial, "coarse")
-        ratio = recipe_of(self.initial, "coarse").disc_diameter / self.recipe.disc_diameter
-        whole = nn.Sequential(fold_sequences(network), nn.Sigmoid())
+        ratio = stage_recipe(self.initial, "coarse").disc_diameter / self.recipe.disc_diameter
+        whole = nn.Sequential(fuse_conv_batchnorm(network), nn.Sigmoid())
         device = choose_device("auto", supported=("cpu", "cuda", "mps"))
         found = {}
         indices = list(chosen or range(len(store)))
@@ -136,7 +138,7 @@ class RefinerTask(JoinedStages, PatchTask):
                 tile=_TILE,
                 halo=network.architecture.reach,
                 multiple=network.architecture.multiple,
-                fill=FILL,
+                fill=INPUT_FILL,
                 device=device,
                 monitor=Monitor(),
             )
@@ -144,7 +146,7 @@ class RefinerTask(JoinedStages, PatchTask):
             found[index] = enlarge(done.maps[0], shape) > _SUSPECT
         return found
 
-    def _new_pool(self, *key: int) -> HardPool:
+    def _new_pool(self, *key: int) -> HardNegativePool:
         return self.triplets.draw_pool(
             np.random.default_rng(key), self.options.pool, mined=self.options.mining
         )
@@ -165,7 +167,7 @@ class RefinerTask(JoinedStages, PatchTask):
                 # The cross-entropy of a patch without a lesion.
                 losses.append(functional.softplus(logits.float()).cpu())
         network.train(was_training)
-        self.pool = HardPool(pool.places, torch.cat(losses).numpy())
+        self.pool = HardNegativePool(pool.places, torch.cat(losses).numpy())
 
     def state(self) -> Mapping[str, Tensor]:
         """Return the pool: a resumed training draws from the same one."""
@@ -173,7 +175,7 @@ class RefinerTask(JoinedStages, PatchTask):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back the pool."""
-        self.pool = HardPool(state["places"].numpy(), state["losses"].numpy())
+        self.pool = HardNegativePool(state["places"].numpy(), state["losses"].numpy())
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
         """Return anchors, positives and negatives, one after the other: uint8 (3·B, P, S, S)."""
@@ -229,13 +231,13 @@ class RefinerTask(JoinedStages, PatchTask):
         chosen = self._held_back[first : first + _SCORED_AT_ONCE]
         ranks = first + np.arange(len(chosen))
         return {
-            "images": self._cut(self._checker, chosen),
-            "lesion": torch.from_numpy(ranks < self._held_back_lesions),
+            "images": self._cut(self._validation_sampler, chosen),
+            "lesion": torch.from_numpy(ranks < self._validation_lesion_count),
         }
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the patches above each threshold."""
-        return pixel_sums(self.probability(network, as_input(batch["images"])), batch["lesion"])
+        return count_pixels(self.probability(network, as_input(batch["images"])), batch["lesion"])
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Return figures of patches, as many with a lesion as without."""
@@ -251,4 +253,4 @@ def _planes_at(image: StoredImage, ratio: float) -> npt.NDArray[np.float32]:
     height, width = (max(round(n * ratio), 1) for n in image.bits.shape)
     pixels = cv2.resize(image.pixels, (width, height), interpolation=cv2.INTER_AREA)
     planes = np.atleast_3d(pixels).transpose(2, 0, 1).astype(np.float32)
-    return np.ascontiguousarray((planes - np.float32(GREY)) / np.float32(SPREAD))
+    return np.ascontiguousarray((planes - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD))

@@ -7,17 +7,17 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from napari_fundus.backends.multiscale.stages import Stage, alone, named, stages_of
+from napari_fundus.backends.multiscale.stages import Stage, alone, checkpoint_stages, named
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.task import PatchTask
 
-__all__ = ["JoinedStages", "joined_card", "joined_tensors"]
+__all__ = ["StageTask", "merge_stage_card", "merge_stage_tensors"]
 
 
-class JoinedStages(PatchTask):
+class StageTask(PatchTask):
     """The training of one stage, whose file holds it beside those of the file it starts from."""
 
     name: ClassVar[str] = "multiscale"
@@ -31,25 +31,25 @@ class JoinedStages(PatchTask):
 
     def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the new file's tensors: this stage's beside those trained before."""
-        return joined_tensors(self.stage, tensors, self.initial)
+        return merge_stage_tensors(self.stage, tensors, self.initial)
 
     def card(self, settings: TrainingSettings) -> ModelCard:
         """Return the card of all stages."""
-        return joined_card(self.stage, super().card(settings), self.initial)
+        return merge_stage_card(self.stage, super().card(settings), self.initial)
 
 
-def joined_tensors(
+def merge_stage_tensors(
     stage: Stage, own: Mapping[str, Tensor], known: Checkpoint | None
 ) -> dict[str, Tensor]:
     """Return the tensors of a new file: the stage's, and those of all others in `known`."""
     joined: dict[str, Tensor] = {}
-    for other in stages_of(known) if known else ():
+    for other in checkpoint_stages(known) if known else ():
         if known and other != stage:
             joined.update(named(other, alone(known, other).tensors))
     return {**joined, **named(stage, own)}
 
 
-def joined_card(stage: Stage, card: ModelCard, known: Checkpoint | None) -> ModelCard:
+def merge_stage_card(stage: Stage, card: ModelCard, known: Checkpoint | None) -> ModelCard:
     """Return the card of a new file.
 
     Parameters

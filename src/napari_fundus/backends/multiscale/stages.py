@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError, OptionsError
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ __all__ = [
     "REFINERS",
     "Stage",
     "alone",
-    "architecture_of",
+    "checkpoint_stages",
     "load_hypothesis",
     "load_refiner",
     "named",
-    "recipe_of",
-    "stages_of",
+    "stage_architecture",
+    "stage_recipe",
 ]
 
 Stage = Literal["fine", "coarse", "refine", "classify"]
@@ -43,7 +43,7 @@ HYPOTHESES: tuple[Stage, ...] = ("fine", "coarse")
 REFINERS: tuple[Stage, ...] = ("refine", "classify")
 
 
-def stages_of(checkpoint: Checkpoint) -> tuple[Stage, ...]:
+def checkpoint_stages(checkpoint: Checkpoint) -> tuple[Stage, ...]:
     """Return the stages that the file holds, in the order of the work."""
     return tuple(stage for stage in get_args(Stage) if stage in checkpoint.card.architecture)
 
@@ -62,7 +62,7 @@ def alone(checkpoint: Checkpoint, stage: Stage) -> Checkpoint:
     return replace(checkpoint, tensors=tensors)
 
 
-def recipe_of(checkpoint: Checkpoint, stage: Stage) -> Recipe:
+def stage_recipe(checkpoint: Checkpoint, stage: Stage) -> Recipe:
     """Return the preprocessing that a stage was trained with.
 
     Raises
@@ -72,10 +72,10 @@ def recipe_of(checkpoint: Checkpoint, stage: Stage) -> Recipe:
     """
     stages = checkpoint.card.recipe.get("stages")
     told = stages.get(stage) if isinstance(stages, dict) else None
-    return recipe_on_card(checkpoint, told or {})
+    return preprocessing_from_card(checkpoint, told or {})
 
 
-def architecture_of(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
+def stage_architecture(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
     """Return what the card tells of a stage's network.
 
     Raises
@@ -86,8 +86,8 @@ def architecture_of(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
     if stage not in checkpoint.card.architecture:
         raise OptionsError(
             f"The weights {checkpoint.card.name!r} have no stage {stage!r}; they have "
-            f"{', '.join(stages_of(checkpoint)) or 'none'}. Choose another result, or train it: "
-            f"napari-fundus train multiscale --set stage={stage} --checkpoint {checkpoint.path}."
+            f"{', '.join(checkpoint_stages(checkpoint)) or 'none'}. Choose another result, or train "
+            f"it: napari-fundus train multiscale --set stage={stage} --checkpoint {checkpoint.path}."
         )
     told: dict[str, Any] = checkpoint.card.architecture[stage]
     return told
@@ -126,7 +126,7 @@ def load_refiner(checkpoint: Checkpoint, stage: Stage) -> Refiner:
 def _loaded(
     checkpoint: Checkpoint, stage: Stage, model: type[BaseModel], build: type[nn.Module]
 ) -> nn.Module:
-    told = architecture_of(checkpoint, stage)
+    told = stage_architecture(checkpoint, stage)
     try:
         network = build(model.model_validate(told))
         network.load_state_dict(dict(alone(checkpoint, stage).tensors))

@@ -7,9 +7,9 @@ from typing import Any
 
 from napari_fundus.backends.multiscale.hypothesis_task import HypothesisTask
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
-from napari_fundus.backends.multiscale.stages import HYPOTHESES, alone, stages_of
+from napari_fundus.backends.multiscale.stages import HYPOTHESES, alone, checkpoint_stages
 from napari_fundus.backends.multiscale.training_options import (
-    LOOP_DEFAULTS,
+    TRAINING_DEFAULTS,
     MultiscaleTrainingOptions,
 )
 from napari_fundus.checkpoints import Checkpoint
@@ -27,11 +27,11 @@ class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
     def defaults_for(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the loop's defaults for the stage."""
         stage = settings.get("stage", "fine")
-        if stage not in LOOP_DEFAULTS:
+        if stage not in TRAINING_DEFAULTS:
             raise OptionsError(
-                f"There is no stage {stage!r}; there are {', '.join(LOOP_DEFAULTS)}."
+                f"There is no stage {stage!r}; there are {', '.join(TRAINING_DEFAULTS)}."
             )
-        return LOOP_DEFAULTS[stage]
+        return TRAINING_DEFAULTS[stage]
 
     def initial(
         self,
@@ -41,7 +41,7 @@ class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
     ) -> Checkpoint | None:
         """Return the stage's own weights, where the file has some."""
         known = super().initial(known, settings, options)
-        if known is not None and options.stage in stages_of(known):
+        if known is not None and options.stage in checkpoint_stages(known):
             return alone(known, options.stage)
         if settings.scheme != "full":
             raise OptionsError(

@@ -16,7 +16,7 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["LOOP_DEFAULTS", "MultiscaleTrainingOptions"]
+__all__ = ["TRAINING_DEFAULTS", "MultiscaleTrainingOptions"]
 
 _COMMON: dict[str, Any] = {
     "optimizer": "adamw",
@@ -41,7 +41,7 @@ _REFINER = {
     "max_epochs": 30,
     "steps_per_epoch": 50,
 }
-LOOP_DEFAULTS: dict[str, dict[str, Any]] = {
+TRAINING_DEFAULTS: dict[str, dict[str, Any]] = {
     "fine": _HYPOTHESIS,
     "coarse": _HYPOTHESIS,
     "refine": _REFINER,

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.hard_negatives import HardPool
-from napari_fundus.training.patches.samplers import PatchSampler, PositionSet
+from napari_fundus.training.patches.hard_negatives import HardNegativePool
+from napari_fundus.training.patches.samplers import PackedPositions, PatchSampler
 from napari_fundus.training.patches.store import PatchStore
 
 __all__ = ["TripletSampler"]
@@ -31,7 +31,7 @@ class TripletSampler(PatchSampler):
         The images at the fine scale.
     size
         Side of the patches, odd: they are known by their centres.
-    negatives_from
+    negative_image_indices
         Indices of the images that patches without a lesion may come from; None for all.
     suspects
         For each image the pixels, bool (H, W), where a hypothesis found something; None without.
@@ -49,7 +49,7 @@ class TripletSampler(PatchSampler):
         store: PatchStore,
         size: int,
         *,
-        negatives_from: Collection[int] | None = None,
+        negative_image_indices: Collection[int] | None = None,
         suspects: dict[int, Bool] | None = None,
         apart: int = 8,
     ) -> None:
@@ -57,17 +57,19 @@ class TripletSampler(PatchSampler):
         lesions, others, mined = [], [], []
         for index, image in enumerate(store):
             fits = self._fits(image.bits.shape[0], image.bits.shape[1])
-            allowed = image.annotated.all() and (negatives_from is None or index in negatives_from)
+            allowed = image.annotated.all() and (
+                negative_image_indices is None or index in negative_image_indices
+            )
             lesion = image.bits != 0
             lesions.append(lesion & fits)
-            clear = image.usable & fits & ~_grown(lesion, apart) & allowed
+            clear = image.usable & fits & ~_dilate(lesion, apart) & allowed
             others.append(clear[::_GRID, ::_GRID])
             suspect = (suspects or {}).get(index)
             nothing = np.zeros_like(clear)
             mined.append((nothing if suspect is None else clear & suspect)[::_GRID, ::_GRID])
-        self.lesions = PositionSet(lesions)
-        self.others = PositionSet(others, stride=_GRID)
-        self.mined = PositionSet(mined, stride=_GRID)
+        self.lesions = PackedPositions(lesions)
+        self.others = PackedPositions(others, stride=_GRID)
+        self.mined = PackedPositions(mined, stride=_GRID)
         if not len(self.lesions) or not len(self.others):
             raise TrainingError(
                 "The refiner needs patches with and without a lesion: choose images that have "
@@ -89,13 +91,13 @@ class TripletSampler(PatchSampler):
             "suspect without lesion": len(self.mined),
         }
 
-    def draw_pool(self, rng: np.random.Generator, count: int, *, mined: float) -> HardPool:
+    def draw_pool(self, rng: np.random.Generator, count: int, *, mined: float) -> HardNegativePool:
         """Return a pool of centres without a lesion, a share of them suspect where any are."""
         wanted = round(mined * count) if len(self.mined) else 0
         parts = [self.others.draw(rng, count - wanted)]
         if wanted:
             parts.append(self.mined.draw(rng, wanted))
-        return HardPool(np.concatenate([np.stack(part, axis=1) for part in parts]))
+        return HardNegativePool(np.concatenate([np.stack(part, axis=1) for part in parts]))
 
     def draw_lesions(self, rng: np.random.Generator, count: int) -> Ints:
         """Return centres on lesions: int64, shape (count, 3), image, row and column."""
@@ -111,7 +113,7 @@ class TripletSampler(PatchSampler):
         return centres[:, 0], centres[:, 1] - half, centres[:, 2] - half
 
 
-def _grown(mask: Bool, radius: int) -> Bool:
+def _dilate(mask: Bool, radius: int) -> Bool:
     if not mask.any():
         return mask
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

@@ -13,8 +13,8 @@ from napari_fundus.backends.tophat.filters import (
     Plane,
     ellipse,
     local_contrast,
-    longest_line,
     opening,
+    rotating_line_opening,
     smooth,
 )
 from napari_fundus.backends.tophat.options import TopHatOptions
@@ -72,7 +72,9 @@ def microaneurysm_contrast(
     dark = np.maximum(-work.local(4.5 * size).relative(), 0)
     dark = smooth(dark, _DOT_SIGMA * work.diameter)
     monitor.step(0.2, "background")
-    lines = longest_line(dark, size, angles=12, inside=work.inside, monitor=monitor.part(0.2, 1.0))
+    lines = rotating_line_opening(
+        dark, size, angles=12, inside=work.inside, monitor=monitor.part(0.2, 1.0)
+    )
     dots = np.maximum(dark - lines, 0)
     return np.asarray(dots * dots / np.maximum(dark, 0.05), np.float32)
 
@@ -95,7 +97,9 @@ def haemorrhage_contrast(work: WorkingPlane, options: TopHatOptions, *, monitor:
 
     length = options.haemorrhage_size * work.diameter * share
     width = options.haemorrhage_width * work.diameter * share
-    lines = longest_line(small, length, angles=16, inside=inside, monitor=monitor.part(0.2, 0.9))
+    lines = rotating_line_opening(
+        small, length, angles=16, inside=inside, monitor=monitor.part(0.2, 0.9)
+    )
     blobs = np.maximum(small - lines, 0)
     wide = cv2.morphologyEx(blobs, cv2.MORPH_OPEN, ellipse(width))
     narrow = cv2.morphologyEx(blobs, cv2.MORPH_OPEN, ellipse(width / 2))

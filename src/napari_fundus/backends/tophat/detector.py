@@ -14,14 +14,14 @@ from napari_fundus.backends.tophat.contrast import (
     haemorrhage_contrast,
     microaneurysm_contrast,
 )
-from napari_fundus.backends.tophat.filters import Mask, Plane, fill_surround
+from napari_fundus.backends.tophat.filters import Mask, Plane, fill_outside
 from napari_fundus.backends.tophat.optic_disc import find_optic_disc
 from napari_fundus.backends.tophat.options import TopHatOptions
 from napari_fundus.backends.tophat.score import score
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing import find_field_of_view, fit_disc
+from napari_fundus.preprocessing import find_field_of_view, fit_fov_circle
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -118,7 +118,7 @@ def contrasts(
     """
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(inside).view(np.uint8))
     box = np.s_[top : top + height, left : left + width]
-    full_diameter = fit_disc(inside).diameter
+    full_diameter = fit_fov_circle(inside).diameter
     scale = min(_LARGEST_SCALE, options.working_diameter / full_diameter)
     diameter = scale * full_diameter
     size = max(round(width * scale), 8), max(round(height * scale), 8)
@@ -127,7 +127,7 @@ def contrasts(
     )
     monitor.step(0.1, "resizing")
     core = _without_rim(cv2.resize(inside[box].view(np.uint8), size), _RIM * diameter)
-    green = fill_surround(rgb[..., 1].astype(np.float32), core, 0.02 * diameter)
+    green = fill_outside(rgb[..., 1].astype(np.float32), core, 0.02 * diameter)
     if options.optic_disc_size > 0:
         row, col = find_optic_disc(rgb, core, diameter)
         place, radius = (round(col), round(row)), round(options.optic_disc_size * diameter / 2)

@@ -14,10 +14,10 @@ from napari_fundus.runtime.monitor import Monitor
 __all__ = [
     "LocalContrast",
     "ellipse",
-    "fill_surround",
+    "fill_outside",
     "local_contrast",
-    "longest_line",
     "opening",
+    "rotating_line_opening",
     "smooth",
 ]
 
@@ -61,7 +61,7 @@ class LocalContrast:
         return np.asarray(self.difference / unit, np.float32)
 
 
-def fill_surround(plane: Plane, inside: Mask, sigma: float) -> Plane:
+def fill_outside(plane: Plane, inside: Mask, sigma: float) -> Plane:
     """Return `plane` with the outside of the field of view replaced by the mean of the near inside.
 
     Without it the dark surround makes a bright rim at the edge of everything that is smoothed.
@@ -107,7 +107,7 @@ def local_contrast(plane: Plane, inside: Mask, *, window: float, reach: float) -
     return LocalContrast(difference, background, noise.astype(np.float32))
 
 
-def longest_line(
+def rotating_line_opening(
     plane: npt.NDArray[Any],
     length: float,
     *,
@@ -118,7 +118,8 @@ def longest_line(
     """Return the largest opening of `plane` with a line of `length` pixels at any of `angles`.
 
     What remains of a bright structure is what such a line fits into: all of a vessel, nothing of a
-    spot shorter than the line. ``plane - longest_line(plane, …)`` is the top-hat that keeps spots.
+    spot shorter than the line. ``plane - rotating_line_opening(plane, …)`` is the top-hat that
+    keeps spots.
 
     Parameters
     ----------

@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.backends.tophat.filters import Mask, Plane, ellipse, longest_line, smooth
+from napari_fundus.backends.tophat.filters import (
+    Mask,
+    Plane,
+    ellipse,
+    rotating_line_opening,
+    smooth,
+)
 
 __all__ = ["find_optic_disc"]
 
@@ -47,7 +53,7 @@ def find_optic_disc(rgb: npt.NDArray[Any], inside: Mask, diameter: float) -> tup
     contrast = np.maximum(near - wide, 0) / np.maximum(wide, 10)
     green = smooth(small[..., 1], 0.8)
     dark = np.maximum(cv2.morphologyEx(green, cv2.MORPH_CLOSE, ellipse(0.035 * across)) - green, 0)
-    vessels = longest_line(dark, 0.05 * across, angles=12) / np.maximum(wide, 10)
+    vessels = rotating_line_opening(dark, 0.05 * across, angles=12) / np.maximum(wide, 10)
     meeting = smooth(np.asarray(vessels * weight, np.float32), 0.9 * radius)
     # The field of view's rim is bright by reflexes in many cameras, and never holds the centre.
     margin = cv2.erode((weight > 0.5).astype(np.uint8), ellipse(0.04 * across), borderValue=0)

@@ -9,19 +9,19 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from napari_fundus.backends.unet.optic_disc import settle_disc
+from napari_fundus.backends.unet.optic_disc import apply_optic_disc
 from napari_fundus.backends.unet.options import UNetOptions
 from napari_fundus.backends.unet.tiled_inference import logits
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.card_preprocessing import recipe_on_card
-from napari_fundus.inference.fuse_batchnorm import fold_sequences
-from napari_fundus.inference.network_cache import Weights, lent_weights
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
+from napari_fundus.inference.network_cache import Weights, acquire_weights
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import to_planes
+from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -60,17 +60,17 @@ class UNet(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the maps of `image`; see `Detector.predict`."""
-        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
         self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
     ) -> Prediction:
         checkpoint = weights.checkpoint
-        network, architecture = weights.made("network", _ready_network)
-        recipe = _scaled(recipe_on_card(checkpoint), options.scale)
+        network, architecture = weights.made("network", _load_fused_network)
+        recipe = _scaled(preprocessing_from_card(checkpoint), options.scale)
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
-        planes = to_planes(prepared)
+        planes = to_network_input(prepared)
         if len(planes) != architecture.planes:
             raise CheckpointError(
                 f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
@@ -96,7 +96,7 @@ class UNet(Detector):
             total = turned if total is None else total + turned
         assert total is not None  # noqa: S101  # there is always the picture itself
         mean = dict(zip(checkpoint.card.lesions, total / len(flips), strict=True))
-        found = settle_disc(mean, prepared.field_of_view, exclude=options.exclude_disc)
+        found = apply_optic_disc(mean, prepared.field_of_view, exclude=options.exclude_disc)
         if not options.optic_disc:
             found.pop(Lesion.OD, None)
         return Prediction(
@@ -113,19 +113,21 @@ class UNet(Detector):
         """Return the hash of the file of weights."""
         return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
-    def training_form(self) -> TrainingForm:
+    def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
         from napari_fundus.backends.unet.training_options import (
-            LOOP_DEFAULTS,
-            OF_THE_WEIGHTS,
+            FIXED_BY_CHECKPOINT,
+            TRAINING_DEFAULTS,
             UNetTrainingOptions,
         )
 
-        return TrainingForm(
+        return TrainingSpec(
             options=UNetTrainingOptions,
-            defaults=LOOP_DEFAULTS,
-            of_the_weights=OF_THE_WEIGHTS,
-            why_no_schemes="A U-Net does not tell its convolutions in order: all are trained.",
+            defaults=TRAINING_DEFAULTS,
+            of_the_weights=FIXED_BY_CHECKPOINT,
+            schemes_unsupported_reason=(
+                "A U-Net does not tell its convolutions in order: all are trained."
+            ),
         )
 
     def train(self, **settings: Any) -> Iterator[Any]:
@@ -162,10 +164,10 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
     return network.eval(), architecture
 
 
-def _ready_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
+def _load_fused_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
     """Return the network as it runs: with normalizations folded."""
     network, architecture = load_network(checkpoint)
-    return fold_sequences(network), architecture
+    return fuse_conv_batchnorm(network), architecture
 
 
 def _scaled(recipe: Recipe, scale: float) -> Recipe:

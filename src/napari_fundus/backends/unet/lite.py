@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.inference.plain_unet import convolutions, start_quiet
+from napari_fundus.inference.plain_unet import convolutions, init_prior_bias
 
 __all__ = ["MULTIPLE", "REACH", "LiteEncoder", "LiteUNet"]
 
@@ -118,7 +118,7 @@ class LiteUNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        start_quiet(self.head)
+        init_prior_bias(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits.

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.errors import CheckpointError, OptionsError
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["COARSE", "FINE", "join_scales"]
+__all__ = ["COARSE", "FINE", "merge_scales"]
 
 FINE, COARSE = "fine", "coarse"
 """Names of the two networks in the file; those of its tensors begin with them."""
 
 
-def join_scales(
+def merge_scales(
     fine: Checkpoint,
     coarse: Checkpoint,
     *,
@@ -47,7 +47,7 @@ def join_scales(
     OptionsError
         A share or an offset is of an unknown class, or out of its range.
     """
-    recipe, other = recipe_on_card(fine), recipe_on_card(coarse)
+    recipe, other = preprocessing_from_card(fine), preprocessing_from_card(coarse)
     halved = recipe.model_copy(
         update={"disc_diameter": recipe.disc_diameter / 2, "sigma": recipe.sigma / 2}
     )

@@ -10,9 +10,9 @@ from torch import nn
 
 from napari_fundus.backends.unet import lite
 from napari_fundus.backends.unet.imagenet import load_imagenet
-from napari_fundus.backends.unet.two_scales import TwoScales
+from napari_fundus.backends.unet.two_scales import TwoScaleUNet
 from napari_fundus.errors import OptionsError
-from napari_fundus.inference.plain_unet import PlainUNet, start_quiet
+from napari_fundus.inference.plain_unet import PlainUNet, init_prior_bias
 
 __all__ = ["Architecture", "build_network"]
 
@@ -116,7 +116,7 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
         lite one is not to be had.
     """
     if architecture.coarse is not None:
-        return TwoScales(
+        return TwoScaleUNet(
             build_network(architecture.alone, encoder_weights=encoder_weights),
             build_network(architecture.coarse, encoder_weights=encoder_weights),
             coarse_share=architecture.coarse_share or (0.5,) * architecture.outputs,
@@ -154,5 +154,5 @@ def build_network(architecture: Architecture, *, encoder_weights: str | None = N
         in_channels=architecture.planes,
         classes=architecture.outputs,
     )
-    start_quiet(named.segmentation_head[0])  # type: ignore[arg-type, index]
+    init_prior_bias(named.segmentation_head[0])  # type: ignore[arg-type, index]
     return named

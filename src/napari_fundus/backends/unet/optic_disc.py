@@ -9,9 +9,9 @@ import numpy.typing as npt
 from napari_fundus.landmarks import disc_of_map
 from napari_fundus.lesions import Lesion
 
-__all__ = ["BRIGHT", "settle_disc"]
+__all__ = ["BRIGHT_LESIONS", "apply_optic_disc"]
 
-BRIGHT: tuple[str, ...] = (Lesion.EX, Lesion.SE)
+BRIGHT_LESIONS: tuple[str, ...] = (Lesion.EX, Lesion.SE)
 """Classes that the bright disc is taken for."""
 
 _THRESHOLDS = (0.5, 0.3, 0.15)
@@ -22,7 +22,7 @@ _MARGIN = 1.1
 Maps = dict[str, npt.NDArray[np.float32]]
 
 
-def settle_disc(maps: Maps, field_of_view: npt.NDArray[np.bool_], *, exclude: bool) -> Maps:
+def apply_optic_disc(maps: Maps, field_of_view: npt.NDArray[np.bool_], *, exclude: bool) -> Maps:
     """Return the maps with one whole optic disc, or none, and no bright lesion in it.
 
     Parameters
@@ -54,7 +54,7 @@ def settle_disc(maps: Maps, field_of_view: npt.NDArray[np.bool_], *, exclude: bo
     settled = {**maps, str(Lesion.OD): np.where(circle, sure, np.float32(0))}
     if exclude:
         wide = _circle(seen.shape, disc.row, disc.col, _MARGIN * radius)
-        for code in BRIGHT:
+        for code in BRIGHT_LESIONS:
             if code in settled:
                 settled[code] = np.where(wide, np.float32(0), settled[code])
     return settled

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.unet.merge_scales import COARSE, FINE
-from napari_fundus.inference.tiles import Tiled, run_tiles
-from napari_fundus.preprocessing.network_input import FILL
+from napari_fundus.inference.tiles import TiledPrediction, run_tiles
+from napari_fundus.preprocessing.network_input import INPUT_FILL
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -25,10 +25,10 @@ __all__ = ["Logits", "logits"]
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 
-_NOTHING = -30.0
+_EMPTY_LOGIT = -30.0
 """Logit of what no tile was needed for."""
 
-_FINE_WORK = 0.8
+_FINE_TIME_SHARE = 0.8
 """Share of the time of two scales that the finer one takes, about."""
 
 
@@ -83,7 +83,7 @@ def logits(
     device: Device,
     monitor: Monitor | None = None,
 ) -> Logits:
-    """Run a network, or the two of a `TwoScales`, over a picture.
+    """Run a network, or the two of a `TwoScaleUNet`, over a picture.
 
     The answers are those of one pass of each over the whole, padded as it needs: its tiles have a
     halo as wide as it reaches. A coarse network reaches far, but has a fourth of the pixels.
@@ -114,7 +114,7 @@ def logits(
 
     def run(
         part: nn.Module, of: Architecture, picture: Float, field: Bool, side: int, told: Monitor
-    ) -> Tiled:
+    ) -> TiledPrediction:
         return run_tiles(
             part,
             picture,
@@ -123,8 +123,8 @@ def logits(
             halo=of.reach,
             multiple=of.multiple,
             inside=field,
-            fill=FILL,
-            blank=_NOTHING,
+            fill=INPUT_FILL,
+            blank=_EMPTY_LOGIT,
             device=device,
             monitor=told,
         )
@@ -133,9 +133,9 @@ def logits(
         done = run(network, architecture, planes, inside, tile, monitor)
         return Logits(done.maps, None, done.precision)
     fine, coarse = network.get_submodule(FINE), network.get_submodule(COARSE)
-    near = run(fine, architecture.alone, planes, inside, tile, monitor.part(0.0, _FINE_WORK))
+    near = run(fine, architecture.alone, planes, inside, tile, monitor.part(0.0, _FINE_TIME_SHARE))
     halved, field = _halved(planes, inside)
-    rest = monitor.part(_FINE_WORK, 1.0)
+    rest = monitor.part(_FINE_TIME_SHARE, 1.0)
     far = run(coarse, architecture.coarse, halved, field, tile // 2, rest)
     return Logits(near.maps, _doubled(far.maps, inside.shape), near.precision)
 
@@ -147,7 +147,7 @@ def _halved(planes: Float, inside: Bool) -> tuple[Float, Bool]:
 
     height, width = inside.shape
     more = (0, width % 2, 0, height % 2)
-    padded = functional.pad(torch.from_numpy(np.ascontiguousarray(planes)), more, value=FILL)
+    padded = functional.pad(torch.from_numpy(np.ascontiguousarray(planes)), more, value=INPUT_FILL)
     field = functional.pad(torch.from_numpy(inside.astype(np.float32)), more)[None, None]
     # Up-sampling asks a neighbour, too.
     near = functional.max_pool2d(functional.max_pool2d(field, 2), 3, stride=1, padding=1)
@@ -155,7 +155,7 @@ def _halved(planes: Float, inside: Bool) -> tuple[Float, Bool]:
 
 
 def _doubled(maps: Float, shape: tuple[int, ...]) -> Float:
-    """Return `maps` at twice the size, as `TwoScales` does it, cut to `shape`."""
+    """Return `maps` at twice the size, as `TwoScaleUNet` does it, cut to `shape`."""
     import torch
     from torch.nn import functional
 

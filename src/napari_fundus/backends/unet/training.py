@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.network import Architecture, build_network
 from napari_fundus.backends.unet.training_options import (
-    LOOP_DEFAULTS,
-    OF_THE_WEIGHTS,
+    FIXED_BY_CHECKPOINT,
+    TRAINING_DEFAULTS,
     UNetTrainingOptions,
 )
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.loop.trainer import Trainer, refuse_given
+from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 from napari_fundus.training.losses import bce_dice_loss
-from napari_fundus.training.patches.data import drawn_classes
+from napari_fundus.training.patches.data import annotated_classes
 from napari_fundus.training.patches.options import PatchTrainingOptions
-from napari_fundus.training.patches.sampling_tasks import CentredPatchTask, check_patch
+from napari_fundus.training.patches.sampling_tasks import LesionCentredTask, check_patch_size
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["UNetTask", "train_unet"]
 
 
-class UNetTask(CentredPatchTask):
+class UNetTask(LesionCentredTask):
     """Patches in which a U-Net marks the pixels of each class; see `PatchTask`."""
 
     name: ClassVar[str] = "unet"
@@ -38,7 +38,7 @@ class UNetTask(CentredPatchTask):
         """Return what the training is of."""
         options, initial = self.options, self.initial
         if initial is None:
-            lesions = options.lesions or drawn_classes(self.data, options.default_lesions)
+            lesions = options.lesions or annotated_classes(self.data, options.default_lesions)
             recipe = options.recipe()
             architecture = Architecture(
                 kind=options.kind,
@@ -50,10 +50,12 @@ class UNetTask(CentredPatchTask):
             )
         else:
             weights = f"the weights {initial.card.name!r} to start from"
-            refuse_given(options, OF_THE_WEIGHTS, what="network, classes and scale", of=weights)
-            lesions, recipe = initial.card.lesions, recipe_on_card(initial)
+            reject_set_options(
+                options, FIXED_BY_CHECKPOINT, what="network, classes and scale", of=weights
+            )
+            lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
-        check_patch(options.patch, architecture.multiple)
+        check_patch_size(options.patch, architecture.multiple)
         return Plan(lesions, recipe, architecture, options.patch)
 
     def build(self) -> nn.Module:
@@ -94,5 +96,5 @@ train_unet = Trainer(
     detector=UNetTask.name,
     what="a U-Net",
     data="lesions drawn, be it as rectangles of the VGG Image Annotator",
-    defaults=LOOP_DEFAULTS,
+    defaults=TRAINING_DEFAULTS,
 )

@@ -18,14 +18,14 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = ["LOOP_DEFAULTS", "OF_THE_WEIGHTS", "UNetTrainingOptions"]
+__all__ = ["FIXED_BY_CHECKPOINT", "TRAINING_DEFAULTS", "UNetTrainingOptions"]
 
-OF_THE_WEIGHTS = frozenset(
+FIXED_BY_CHECKPOINT = frozenset(
     {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
 )
 """Options that come with the weights where a training starts from some."""
 
-LOOP_DEFAULTS: dict[str, Any] = {
+TRAINING_DEFAULTS: dict[str, Any] = {
     "batch_size": 24,
     "optimizer": "adamw",
     "learning_rate": 1.5e-3,

@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 
-__all__ = ["TwoScales"]
+__all__ = ["TwoScaleUNet"]
 
 
-class TwoScales(nn.Module):
+class TwoScaleUNet(nn.Module):
     """A mean of the logits of two networks, one of which sees twice as far and half as fine.
 
     Vessels and large haemorrhages are told by what surrounds them, microaneurysms by their few

@@ -10,14 +10,14 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingForm
+from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.card_preprocessing import recipe_on_card
-from napari_fundus.inference.network_cache import Weights, lent_weights
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.inference.network_cache import Weights, acquire_weights
 from napari_fundus.inference.voting import vote
 from napari_fundus.lesions import Lesion
-from napari_fundus.preprocessing.network_input import FILL, to_planes
+from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -48,7 +48,7 @@ class Voting(Detector):
         self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
     ) -> Prediction:
         """Return the map of `image`; see `Detector.predict`."""
-        with lent_weights(options.checkpoint, detector=self.name, device=device) as weights:
+        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
@@ -56,7 +56,7 @@ class Voting(Detector):
     ) -> Prediction:
         checkpoint = weights.checkpoint
         network = weights.made("network", load_network)
-        recipe = recipe_on_card(checkpoint)
+        recipe = preprocessing_from_card(checkpoint)
         patch = network.architecture.patch
         stride = options.stride or max(patch // 4, 1)
         if stride > patch:
@@ -65,7 +65,7 @@ class Voting(Detector):
                 f"longer stride leaves gaps. Choose 1 to {patch}."
             )
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
-        planes = to_planes(prepared)
+        planes = to_network_input(prepared)
         if len(planes) != network.architecture.planes:
             raise CheckpointError(
                 f"{checkpoint.path}: its network takes {network.architecture.planes} planes, its "
@@ -77,7 +77,7 @@ class Voting(Detector):
             patch=patch,
             stride=stride,
             inside=prepared.field_of_view,
-            fill=FILL,
+            fill=INPUT_FILL,
             device=device,
             batch=options.batch,
             monitor=monitor.part(0.1, 0.97),
@@ -97,14 +97,14 @@ class Voting(Detector):
         """Return the hash of the file of weights."""
         return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
 
-    def training_form(self) -> TrainingForm:
+    def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
         from napari_fundus.backends.voting.training_options import (
-            OF_THE_WEIGHTS,
+            FIXED_BY_CHECKPOINT,
             VotingTrainingOptions,
         )
 
-        return TrainingForm(options=VotingTrainingOptions, of_the_weights=OF_THE_WEIGHTS)
+        return TrainingSpec(options=VotingTrainingOptions, of_the_weights=FIXED_BY_CHECKPOINT)
 
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on a data set; the arguments are those of `training.train_voting`."""

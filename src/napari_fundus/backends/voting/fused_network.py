@@ -12,10 +12,10 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from napari_fundus.backends.voting.network import PatchNetwork
 
-__all__ = ["FoldedNetwork", "fold_norm", "phase_kernels"]
+__all__ = ["FusedPatchNetwork", "fuse_conv_bn", "phase_kernels"]
 
 
-def fold_norm(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def fuse_conv_bn(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return weight and bias of the one convolution that does both, as float64.
 
     Exact but for rounding: ``norm(conv(x)) = (γ/σ)·conv(x) + (β − γμ/σ)``, zero padding included,
@@ -62,7 +62,7 @@ def phase_kernels(weight: Tensor) -> dict[tuple[int, int], Tensor]:
     }
 
 
-class FoldedNetwork(nn.Module):
+class FusedPatchNetwork(nn.Module):
     """The function of a trained `PatchNetwork` in evaluation mode, for inference alone.
 
     Normalizations are folded into the convolutions; projections of an up-sampled map are done
@@ -86,7 +86,9 @@ class FoldedNetwork(nn.Module):
             zip(network.convolutions, network.norms, strict=True)
         ):
             number = index + 1
-            weight, bias = fold_norm(cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", norm))
+            weight, bias = fuse_conv_bn(
+                cast("nn.Conv2d", convolution), cast("nn.BatchNorm2d", norm)
+            )
             self._keep(f"bias_{number}", bias)
             if self._skips.get(number) == "output":
                 for (row, column), kernel in phase_kernels(weight).items():
@@ -94,7 +96,7 @@ class FoldedNetwork(nn.Module):
             else:
                 self._keep(f"weight_{number}", weight)
         for name, pair in network.projections.items():
-            weight, bias = fold_norm(*cast("nn.Sequential", pair))
+            weight, bias = fuse_conv_bn(*cast("nn.Sequential", pair))
             below = widths[int(name) - 1]
             self._keep(f"project_up_{name}", weight[:, :below])
             self._keep(f"project_skip_{name}", weight[:, below:])

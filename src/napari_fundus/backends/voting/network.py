@@ -202,10 +202,10 @@ class PatchNetwork(nn.Module):
         return logits if as_logits else torch.sigmoid(logits)
 
     def for_inference(self) -> nn.Module:
-        """Return the same function in fewer operations: see `FoldedNetwork`."""
-        from napari_fundus.backends.voting.fused_network import FoldedNetwork
+        """Return the same function in fewer operations: see `FusedPatchNetwork`."""
+        from napari_fundus.backends.voting.fused_network import FusedPatchNetwork
 
-        return FoldedNetwork(self)
+        return FusedPatchNetwork(self)
 
     @classmethod
     def from_card(cls, architecture: dict[str, Any]) -> PatchNetwork:

@@ -8,20 +8,23 @@ from torch import Tensor, nn
 
 from napari_fundus.backends.voting.detector import load_network
 from napari_fundus.backends.voting.network import Architecture, PatchNetwork
-from napari_fundus.backends.voting.training_options import OF_THE_WEIGHTS, VotingTrainingOptions
+from napari_fundus.backends.voting.training_options import (
+    FIXED_BY_CHECKPOINT,
+    VotingTrainingOptions,
+)
 from napari_fundus.errors import CheckpointError
-from napari_fundus.inference.card_preprocessing import recipe_on_card
+from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.lesions import Lesion
-from napari_fundus.training.loop.trainer import Trainer, refuse_given
+from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 from napari_fundus.training.losses import bce_dice_loss, dice_loss
 from napari_fundus.training.patches.options import PatchTrainingOptions
-from napari_fundus.training.patches.sampling_tasks import BalancedPatchTask
+from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask
 from napari_fundus.training.patches.task import Plan
 
 __all__ = ["VotingTask", "train_voting"]
 
 
-class VotingTask(BalancedPatchTask):
+class VotingTask(BalancedSamplingTask):
     """Patches in which a small network marks the microaneurysms; see `PatchTask`."""
 
     name: ClassVar[str] = "voting"
@@ -39,10 +42,13 @@ class VotingTask(BalancedPatchTask):
             )
         else:
             weights = f"the weights {initial.card.name!r} to start from"
-            refuse_given(options, OF_THE_WEIGHTS, what="network and scale", of=weights)
+            reject_set_options(options, FIXED_BY_CHECKPOINT, what="network and scale", of=weights)
             if initial.card.lesions != (Lesion.MA,):
                 raise CheckpointError(f"{initial.path} does not find microaneurysms alone.")
-            recipe, architecture = recipe_on_card(initial), load_network(initial).architecture
+            recipe, architecture = (
+                preprocessing_from_card(initial),
+                load_network(initial).architecture,
+            )
         return Plan((Lesion.MA,), recipe, architecture, architecture.patch)
 
     @property

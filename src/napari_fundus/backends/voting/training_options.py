@@ -13,9 +13,9 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["OF_THE_WEIGHTS", "VotingTrainingOptions"]
+__all__ = ["FIXED_BY_CHECKPOINT", "VotingTrainingOptions"]
 
-OF_THE_WEIGHTS = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
+FIXED_BY_CHECKPOINT = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
 """Options that come with the weights where a training starts from some."""
 
 

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from napari_fundus.evaluation.protocol import ReportCounter
-from napari_fundus.evaluation.protocols.aupr import AuprCounter
-from napari_fundus.evaluation.protocols.classification import ClassificationCounter
-from napari_fundus.evaluation.protocols.froc import FrocCounter
-from napari_fundus.evaluation.protocols.image import ImageCounter
-from napari_fundus.evaluation.protocols.instances import InstancesCounter
-from napari_fundus.evaluation.protocols.localization import LocalizationCounter
-from napari_fundus.evaluation.protocols.overlap import OverlapCounter
+from napari_fundus.evaluation.protocol import EvaluationProtocol
+from napari_fundus.evaluation.protocols.aupr import AuprProtocol
+from napari_fundus.evaluation.protocols.classification import ClassificationProtocol
+from napari_fundus.evaluation.protocols.froc import FrocProtocol
+from napari_fundus.evaluation.protocols.image import ImageProtocol
+from napari_fundus.evaluation.protocols.instances import InstancesProtocol
+from napari_fundus.evaluation.protocols.localization import LocalizationProtocol
+from napari_fundus.evaluation.protocols.overlap import OverlapProtocol
 
 __all__ = [
     "PROTOCOLS",
-    "AuprCounter",
-    "ClassificationCounter",
-    "FrocCounter",
-    "ImageCounter",
-    "InstancesCounter",
-    "LocalizationCounter",
-    "OverlapCounter",
+    "AuprProtocol",
+    "ClassificationProtocol",
+    "FrocProtocol",
+    "ImageProtocol",
+    "InstancesProtocol",
+    "LocalizationProtocol",
+    "OverlapProtocol",
 ]
 
-PROTOCOLS: Mapping[str, type[ReportCounter]] = {
+PROTOCOLS: Mapping[str, type[EvaluationProtocol]] = {
     counter.name: counter
     for counter in (
-        AuprCounter,
-        FrocCounter,
-        OverlapCounter,
-        InstancesCounter,
-        ImageCounter,
-        ClassificationCounter,
-        LocalizationCounter,
+        AuprProtocol,
+        FrocProtocol,
+        OverlapProtocol,
+        InstancesProtocol,
+        ImageProtocol,
+        ClassificationProtocol,
+        LocalizationProtocol,
     )
 }
 """Name on the command line to counter, in the order of the report."""

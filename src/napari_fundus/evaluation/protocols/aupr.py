@@ -12,17 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.overlap import PixelOverlap
 from napari_fundus.metrics.pixels import PixelHistogram
 from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
 from napari_fundus.results.detections import Detections
 
-__all__ = ["AuprCounter"]
+__all__ = ["AuprProtocol"]
 
 
-class AuprCounter(ReportCounter):
+class AuprProtocol(EvaluationProtocol):
     """Area below the precision-recall curve of all pixels."""
 
     name: ClassVar[str] = "aupr"

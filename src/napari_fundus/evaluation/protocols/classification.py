@@ -11,9 +11,20 @@ import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
-from napari_fundus.metrics.calibration import brier_score, cross_fitted, logits_of, reliability
+from napari_fundus.metrics.calibration import (
+    brier_score,
+    cross_fit_temperature,
+    reliability,
+    to_logits,
+)
 from napari_fundus.metrics.classification import (
     PUBLISHED_SENSITIVITY,
     PUBLISHED_SPECIFICITY,
@@ -25,7 +36,7 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib import figure
 
-__all__ = ["ClassificationCounter"]
+__all__ = ["ClassificationProtocol"]
 
 Weights = npt.NDArray[np.int64]
 
@@ -37,7 +48,7 @@ _THRESHOLD = 0.5
 _FOLDS = 5
 
 
-class ClassificationCounter(ReportCounter):
+class ClassificationProtocol(EvaluationProtocol):
     """Scores of whole images against the grade of retinopathy."""
 
     name: ClassVar[str] = "classification"
@@ -185,4 +196,6 @@ def _scaled(scores: BinaryScores) -> npt.NDArray[np.float64] | None:
     alone = 0 if scores.groups is None else sum(group is None for group in scores.groups)
     if eyes + alone < _FOLDS:
         return None
-    return cross_fitted(logits_of(scores.score), scores.truth, groups=scores.groups, folds=_FOLDS)
+    return cross_fit_temperature(
+        to_logits(scores.score), scores.truth, groups=scores.groups, folds=_FOLDS
+    )

@@ -12,14 +12,14 @@ import numpy.typing as npt
 from napari_fundus.datasets import Sample
 from napari_fundus.datasets.annotations import PointsTruth
 from napari_fundus.evaluation.case import Case, is_healthy
-from napari_fundus.evaluation.protocol import Figure, Figures, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import EvaluationProtocol, Figure, Figures, Settings
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve
 from napari_fundus.metrics.overlap import LesionCounts
 from napari_fundus.results.detections import Detections
 
-__all__ = ["FrocCounter", "point_name"]
+__all__ = ["FrocProtocol", "point_name"]
 
 Weights = npt.NDArray[np.int64]
 
@@ -29,7 +29,7 @@ def point_name(fpi: float) -> str:
     return f"{fpi:g}" if fpi >= 1 else f"1/{1 / fpi:g}"
 
 
-class FrocCounter(ReportCounter):
+class FrocProtocol(EvaluationProtocol):
     """Lesions found against false positives an image; healthy images count."""
 
     name: ClassVar[str] = "froc"

@@ -11,17 +11,23 @@ import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.case import Case, is_healthy
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.classification import BinaryScores
 from napari_fundus.results.detections import Detections
 
-__all__ = ["ImageCounter"]
+__all__ = ["ImageProtocol"]
 
 Weights = npt.NDArray[np.int64]
 
 
-class ImageCounter(ReportCounter):
+class ImageProtocol(EvaluationProtocol):
     """Whether an image has lesions of a class at all; healthy images count."""
 
     name: ClassVar[str] = "image"

@@ -9,22 +9,35 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.lesions import describe
-from napari_fundus.metrics.average_precision import InstanceMap, curve_area
+from napari_fundus.metrics.average_precision import (
+    MeanAveragePrecision,
+    interpolated_average_precision,
+)
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
 from napari_fundus.metrics.instance_matching import (
     IOU_LEVELS,
-    MAIN_LEVELS,
-    MOST_DETECTIONS,
+    MAIN_IOU_LEVELS,
+    MAX_DETECTIONS,
     SIZE_BOUNDS,
     MatchedObjects,
     size_names,
 )
-from napari_fundus.metrics.instance_objects import detected_objects, dilated_lesions, dilation_reach
+from napari_fundus.metrics.instance_objects import (
+    detected_objects,
+    dilated_lesions,
+    dilation_radius,
+)
 from napari_fundus.results.detections import Detections
 
-__all__ = ["ALL", "InstancesCounter"]
+__all__ = ["ALL", "InstancesProtocol"]
 
 ALL = "all"
 """Row of the mean over the classes of lesions; the optic disc is none."""
@@ -35,7 +48,7 @@ DRAWN, DILATED = "", ", dilated"
 Weights = npt.NDArray[np.int64]
 
 
-class InstancesCounter(ReportCounter):
+class InstancesProtocol(EvaluationProtocol):
     """Mean average precision of lesions as objects, and their recall by size."""
 
     name: ClassVar[str] = "instances"
@@ -58,7 +71,7 @@ class InstancesCounter(ReportCounter):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.counted = {DRAWN: InstanceMap(), DILATED: InstanceMap()}
+        self.counted = {DRAWN: MeanAveragePrecision(), DILATED: MeanAveragePrecision()}
         self.groups: list[str | None] = []
         self.reaches: set[int] = set()
         self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
@@ -70,7 +83,7 @@ class InstancesCounter(ReportCounter):
         if not codes:
             return
         found = [item for code in codes for item in detected_objects(detections, code)]
-        reach = dilation_reach(case.field_of_view, width=self.settings.dilated_at)
+        reach = dilation_radius(case.field_of_view, width=self.settings.dilated_at)
         drawn = {code: case.objects(code) for code in codes}
         thick = {
             code: dilated_lesions(case.truth(code), lesion=code, reach=reach) for code in codes
@@ -133,14 +146,16 @@ class InstancesCounter(ReportCounter):
             )
         return self._kept[kind]
 
-    def _read(self, counted: InstanceMap, weights: Weights) -> dict[str, float]:
+    def _read(self, counted: MeanAveragePrecision, weights: Weights) -> dict[str, float]:
         found: dict[str, float] = {}
         for row in self._row_names():
             lesion = self._classes() if row == ALL else row
-            for level in MAIN_LEVELS:
-                found[f"{row}|mAP{_percent(level)}"] = counted.image_map(level, lesion, weights)
+            for level in MAIN_IOU_LEVELS:
+                found[f"{row}|mAP{_percent(level)}"] = counted.mean_ap_over_images(
+                    level, lesion, weights
+                )
             precision = counted.average_precision(lesion, weights)
-            for level, value in zip(MAIN_LEVELS, precision, strict=True):
+            for level, value in zip(MAIN_IOU_LEVELS, precision, strict=True):
                 found[f"{row}|COCO AP{_percent(level)}"] = float(value)
             if row == ALL:
                 continue
@@ -160,7 +175,7 @@ class InstancesCounter(ReportCounter):
             **super().parameters(),
             "levels": list(IOU_LEVELS),
             "size_bounds_px": list(SIZE_BOUNDS),
-            "most_detections": MOST_DETECTIONS,
+            "most_detections": MAX_DETECTIONS,
             "dilated_at_px": self.settings.dilated_at,
             "dilated_by_px": sorted(self.reaches),
         }
@@ -186,10 +201,10 @@ def _image_row(matched: MatchedObjects, prefix: str) -> dict[str, float | int]:
         f"{prefix}objects": matched.lesions,
         f"{prefix}objects_detected": len(matched.scores),
     }
-    for level in MAIN_LEVELS:
+    for level in MAIN_IOU_LEVELS:
         hit = matched.hit[IOU_LEVELS.index(level)]
         row[f"{prefix}hits{_percent(level)}"] = int(hit.sum())
-        row[f"{prefix}ap{_percent(level)}"] = curve_area(hit, matched.lesions)
+        row[f"{prefix}ap{_percent(level)}"] = interpolated_average_precision(hit, matched.lesions)
     return row
 
 

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.localization import LOCALIZATION_THRESHOLD, WeakLocalization
@@ -19,7 +25,7 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib import figure
 
-__all__ = ["ANY", "LocalizationCounter"]
+__all__ = ["ANY", "LocalizationProtocol"]
 
 ANY = "any"
 """Row of all classes of retinopathy together."""
@@ -27,7 +33,7 @@ ANY = "any"
 Weights = npt.NDArray[np.int64]
 
 
-class LocalizationCounter(ReportCounter):
+class LocalizationProtocol(EvaluationProtocol):
     """Lesions that a heat map points at, by the published rules."""
 
     name: ClassVar[str] = "localization"
@@ -99,7 +105,7 @@ class LocalizationCounter(ReportCounter):
                 "strict": counts.sensitivity("strict"),
                 "loose": counts.sensitivity("loose"),
                 "fpi": counts.fpi,
-                "astray": counts.astray_per_image,
+                "astray": counts.unmatched_per_image,
                 "images strict": counts.image_sensitivity("strict"),
                 "images loose": counts.image_sensitivity("loose"),
             }

@@ -10,17 +10,23 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import Figure, Figures, ImageRows, ReportCounter, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    Figure,
+    Figures,
+    ImageRows,
+    Settings,
+)
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
 
-__all__ = ["OverlapCounter"]
+__all__ = ["OverlapProtocol"]
 
 Weights = npt.NDArray[np.int64]
 
 
-class OverlapCounter(ReportCounter):
+class OverlapProtocol(EvaluationProtocol):
     """What the detector's own threshold gives: pixels and lesions."""
 
     name: ClassVar[str] = "overlap"

@@ -55,7 +55,7 @@ class PairGrid:
         self._before = [(layer, layer.visible) for layer in viewer.layers]
         left, right = list(a.labels.values()), list(b.labels.values())
         if photograph is not None and any(photograph is x for x in viewer.layers):
-            twin = _twin(photograph)
+            twin = _copy_layer(photograph)
             yield from self._add(twin)
             left, right = [photograph, *left], [twin, *right]
         shown = [*left, *right]
@@ -64,7 +64,7 @@ class PairGrid:
         others = [x for x in viewer.layers if not any(x is mine for mine in shown)]
         fill = [side - len(left), side - len(right)]
         while len(others) < sum(fill):
-            others.append(_filler(shown[0]))
+            others.append(_empty_layer(shown[0]))
             yield from self._add(others[-1])
         for layer in viewer.layers:
             layer.visible = any(layer is mine for mine in shown)
@@ -108,14 +108,14 @@ class PairGrid:
         return any(layer is present for present in self._viewer.layers)
 
 
-def _filler(like: Layer) -> Layer:
+def _empty_layer(like: Layer) -> Layer:
     """Return an empty layer."""
     from napari.layers import Points
 
     return Points(ndim=like.ndim, name="(space)")
 
 
-def _twin(photograph: Layer) -> Layer:
+def _copy_layer(photograph: Layer) -> Layer:
     """Return a second layer of the same pixels, which are not copied."""
     from napari.layers import Layer as AnyLayer
 

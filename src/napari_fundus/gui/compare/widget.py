@@ -15,24 +15,24 @@ from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import Job, tell_error
-from napari_fundus.gui.detect.results import panel_of
-from napari_fundus.gui.evaluate.error_map import AGREEMENT, Legend, OutcomeLayers
+from napari_fundus.gui.detect.results import find_results_panel
+from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
 from napari_fundus.gui.evaluate.layer_groups import (
     Choice,
-    ChoiceBox,
+    LayerGroupCombo,
     lesion_layers,
-    results_in,
-    truths_in,
+    list_results,
+    list_truths,
 )
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.preferences import follow_preferences
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.edits import with_labels
+from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.layer_metadata import as_array
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareWidget"]
 
-_REST_MS = 300
+_IDLE_MS = 300
 """Time without slider events after which two results are compared anew."""
 
 
@@ -59,28 +59,28 @@ class CompareWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        follow_preferences()
-        viewer = self._viewer = unwrapped(viewer)
+        sync_preferences()
+        viewer = self._viewer = unwrap_viewer(viewer)
         self._job: Job | None = None
         self._watched: list[tuple[Any, Any]] = []
-        self._outcome = OutcomeLayers(viewer, AGREEMENT, title="agreement")
+        self._outcome = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
-        self._turns, self._sides = Turns(self), Turns(self)
+        self._step_runner, self._grid_runner = Turns(self), Turns(self)
         self.agreement: Agreement | None = None
         """What was found; None before the first comparison."""
         self._later = QTimer(self)
         self._later.setSingleShot(True)
-        self._later.setInterval(_REST_MS)
+        self._later.setInterval(_IDLE_MS)
         self._later.timeout.connect(self._compare)
         self._build()
-        when_removed(self, self.forget)
+        on_widget_removed(self, self.forget)
         self._begin()
 
     def _build(self) -> None:
-        column = scrolling_column(self)
-        self.a_box = ChoiceBox(self._viewer, results_in, preferred=1)
-        self.b_box = ChoiceBox(self._viewer, results_in)
-        self.truth_box = ChoiceBox(self._viewer, truths_in)
+        column = scrollable_layout(self)
+        self.a_box = LayerGroupCombo(self._viewer, list_results, preferred=1)
+        self.b_box = LayerGroupCombo(self._viewer, list_results)
+        self.truth_box = LayerGroupCombo(self._viewer, list_truths)
         for box in (self.a_box, self.b_box, self.truth_box):
             box.chosen.connect(self._begin)
         form = QFormLayout()
@@ -102,7 +102,7 @@ class CompareWidget(QWidget):
         self.side_button.setToolTip("Show A on the left and B on the right, moved together")
         self.side_button.toggled.connect(self.show_side_by_side)
         body.addWidget(self.side_button)
-        self.legend = Legend(AGREEMENT)
+        self.legend = Legend(AGREEMENT_CATEGORIES)
         body.addWidget(self.legend)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
@@ -133,7 +133,7 @@ class CompareWidget(QWidget):
     @property
     def busy(self) -> bool:
         """Whether a comparison is on its way."""
-        moving = self._turns.busy or self._sides.busy
+        moving = self._step_runner.busy or self._grid_runner.busy
         return self._job is not None or self._later.isActive() or moving
 
     @property
@@ -181,13 +181,15 @@ class CompareWidget(QWidget):
             steps = self._grid.show(a, b, a.source or b.source or self._photograph(a))
         else:
             steps = self._grid.hide()
-        self._sides.start(self._at_rest(steps), self._tell_sides, at_once=True)
+        self._grid_runner.start(
+            self._with_visibility_paused(steps), self._update_side_button, at_once=True
+        )
 
-    def _at_rest(self, steps: Iterator[None]) -> Iterator[None]:
+    def _with_visibility_paused(self, steps: Iterator[None]) -> Iterator[None]:
         with self._outcome.cover.at_rest():
             yield from steps
 
-    def _tell_sides(self) -> None:
+    def _update_side_button(self) -> None:
         if not self._grid.shown:
             self._outcome.cover.look()
         self.side_button.blockSignals(True)
@@ -210,13 +212,13 @@ class CompareWidget(QWidget):
     def _begin(self) -> None:
         self._drop()
         a, b = self.a_box.choice(), self.b_box.choice()
-        reason = _why_not(a, b)
+        reason = _incompatibility(a, b)
         self._say(reason)
         if a is None or b is None or reason:
             self._outcome.clear()
             return
         for choice in (a, b):
-            panel = panel_of(choice.layers)
+            panel = find_results_panel(choice.layers)
             if panel is not None:
                 self._watch(panel.updated, self._schedule)
             for layer in choice.labels.values():
@@ -228,13 +230,13 @@ class CompareWidget(QWidget):
         self._watched.append((signal, slot))
 
     def _schedule(self, event: Any = None) -> None:
-        self._later.start(_REST_MS)
+        self._later.start(_IDLE_MS)
 
     def _compare(self) -> None:
         a, b, truth = self.a_box.choice(), self.b_box.choice(), self.truth_box.choice()
-        if a is None or b is None or _why_not(a, b):
+        if a is None or b is None or _incompatibility(a, b):
             return
-        results = _Pending(a), _Pending(b)
+        results = _ResultSnapshot(a), _ResultSnapshot(b)
         masks = {}
         if truth is not None and truth.shape == a.shape:
             masks = {code: layer.data for code, layer in truth.labels.items()}
@@ -266,7 +268,7 @@ class CompareWidget(QWidget):
             return
         over = next(iter(a.labels.values()))
         steps = self._outcome.prepare(agreement.pixels, over, per_class=False)
-        self._turns.start(steps, lambda: self._tell(agreement, over), at_once=True)
+        self._step_runner.start(steps, lambda: self._tell(agreement, over), at_once=True)
 
     def _tell(self, agreement: Agreement, over: Layer) -> None:
         """Show colours, counts and list."""
@@ -295,7 +297,7 @@ class CompareWidget(QWidget):
         if (code := self.class_box.currentData()) is not None:
             table = table[table["lesion"] == code]
         largest = table[["area_a", "area_b"]].max(axis=1).sort_values(ascending=False)
-        self.list.set_frame(table.loc[largest.index])
+        self.list.set_data_frame(table.loc[largest.index])
 
     def _go(self, row: dict[str, Any]) -> None:
         a = self.a_box.choice()
@@ -316,7 +318,7 @@ class CompareWidget(QWidget):
         if self._job is not None:
             self._job.forget()
             self._job = None
-        self._turns.stop()
+        self._step_runner.stop()
         self.show_side_by_side(False)
         self.agreement = None
         self._outcome.rest()
@@ -327,15 +329,15 @@ class CompareWidget(QWidget):
         for box in (self.a_box, self.b_box, self.truth_box):
             box.disconnect_viewer()
         self._drop()
-        self._sides.finish()
+        self._grid_runner.finish()
         self._outcome.clear()
 
 
-class _Pending:
+class _ResultSnapshot:
     """A result as it now stands, taken in the main thread and made in another."""
 
     def __init__(self, choice: Choice) -> None:
-        panel, found = panel_of(choice.layers), choice.detections
+        panel, found = find_results_panel(choice.layers), choice.detections
         if found is None:
             raise OptionsError(f"{choice.title} keeps no maps: it cannot be compared.")
         self._found = found
@@ -348,10 +350,10 @@ class _Pending:
 
     def make(self) -> Detections:
         """Return the result; for a thread."""
-        return with_labels(self._found, self._drawn) if self._drawn else self._found
+        return apply_edited_labels(self._found, self._drawn) if self._drawn else self._found
 
 
-def _why_not(a: Choice | None, b: Choice | None) -> str:
+def _incompatibility(a: Choice | None, b: Choice | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if a is None or b is None or a.key == b.key:
         return (

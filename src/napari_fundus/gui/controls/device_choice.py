@@ -71,17 +71,17 @@ class DeviceChoice(QWidget):
     def _look(self) -> None:
         if self._job is None:
             self._job = Job(lambda _: available_devices(), self)
-            self._job.returned.connect(self._looked)
+            self._job.returned.connect(self._on_devices_found)
             self._job.failed.connect(self._not_found)
             self._job.start()
 
-    def _looked(self, status: DeviceStatus) -> None:
+    def _on_devices_found(self, status: DeviceStatus) -> None:
         global _status
         _status = status
         self._found(status)
 
     def _not_found(self, error: Exception) -> None:
-        self._looked(DeviceStatus((CPU,), f"PyTorch cannot be used: {error}"))
+        self._on_devices_found(DeviceStatus((CPU,), f"PyTorch cannot be used: {error}"))
 
     def _found(self, status: DeviceStatus) -> None:
         detector = self._detector

@@ -12,10 +12,10 @@ from pydantic_core import PydanticUndefined
 __all__ = [
     "field_bounds",
     "field_extra",
+    "field_special_value_text",
     "field_title",
     "field_tooltip",
     "field_unit",
-    "field_zero",
     "model_defaults",
 ]
 
@@ -36,7 +36,7 @@ def field_unit(field: FieldInfo) -> str:
     return str(field_extra(field).get("unit", ""))
 
 
-def field_zero(field: FieldInfo) -> str:
+def field_special_value_text(field: FieldInfo) -> str:
     """Return what a field's least value is shown as, such as ``"no limit"``; nothing for itself."""
     return str(field_extra(field).get("zero", ""))
 

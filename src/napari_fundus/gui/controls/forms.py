@@ -31,10 +31,10 @@ from napari_fundus.gui.controls.checkpoint_choice import CheckpointCombo
 from napari_fundus.gui.controls.fields import (
     field_bounds,
     field_extra,
+    field_special_value_text,
     field_title,
     field_tooltip,
     field_unit,
-    field_zero,
     model_defaults,
 )
 from napari_fundus.gui.controls.spin import FloatSpinBox
@@ -129,7 +129,7 @@ class ModelForm(QWidget):
         defaults = model_defaults(self.model)
         return {name: value for name, value in defaults.items() if name in self.editors}
 
-    def set_shown(self, names: Collection[str], *, shown: bool) -> None:
+    def set_fields_visible(self, names: Collection[str], *, shown: bool) -> None:
         """Show or hide fields; hidden ones keep their values."""
         for name in names:
             if name in self.editors:
@@ -201,7 +201,7 @@ class FloatEditor(Editor):
         )
         if unit := field_unit(field):
             self.control.setSuffix(f" {unit}")
-        self.control.setSpecialValueText(field_zero(field))
+        self.control.setSpecialValueText(field_special_value_text(field))
         self.control.valueChanged.connect(lambda _: self.changed.emit())
         self._put(self.control)
 

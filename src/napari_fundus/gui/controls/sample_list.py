@@ -10,12 +10,12 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QSortFilterProxyModel, 
 from napari_fundus.datasets.base import Dataset, Sample
 from napari_fundus.lesions import describe
 
-__all__ = ["SampleFilter", "SampleList", "tell_annotation"]
+__all__ = ["SampleFilter", "SampleListModel", "describe_annotation"]
 
-_ANY = None
+_NO_FILTER = None
 
 
-class SampleList(QAbstractListModel):
+class SampleListModel(QAbstractListModel):
     """One row a sample; nothing is read but what the data set's lists say."""
 
     def __init__(self, dataset: Dataset | None = None) -> None:
@@ -43,7 +43,7 @@ class SampleList(QAbstractListModel):
                 parts.append(" ".join(sorted(sample.truths)))
             return "   ".join(parts)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{sample.image_path}\n{tell_annotation(sample)}"
+            return f"{sample.image_path}\n{describe_annotation(sample)}"
         return None
 
 
@@ -52,9 +52,9 @@ class SampleFilter(QSortFilterProxyModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.split: str | None = _ANY
-        self.grade: int | None = _ANY
-        self.lesion: str | None = _ANY
+        self.split: str | None = _NO_FILTER
+        self.grade: int | None = _NO_FILTER
+        self.lesion: str | None = _NO_FILTER
         self.text = ""
 
     def choose(
@@ -80,7 +80,7 @@ class SampleFilter(QSortFilterProxyModel):
         )
 
 
-def tell_annotation(sample: Sample) -> str:
+def describe_annotation(sample: Sample) -> str:
     """Say which classes experts looked for in a sample, and that the others are unknown."""
     drawn = [describe(code).plural for code in sorted(sample.truths)]
     absent = [describe(code).plural for code in sorted(sample.annotated - set(sample.truths))]

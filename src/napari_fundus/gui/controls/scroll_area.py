@@ -5,13 +5,13 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-__all__ = ["scrolling_column"]
+__all__ = ["scrollable_layout"]
 
 _WIDTH = 345
 """Least width in pixels at which no control is cut off in napari's theme."""
 
 
-def scrolling_column(widget: QWidget) -> QVBoxLayout:
+def scrollable_layout(widget: QWidget) -> QVBoxLayout:
     """Give `widget` a column that scrolls vertically, and return the layout to fill."""
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)

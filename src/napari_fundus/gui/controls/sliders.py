@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlide
 
 from napari_fundus.gui.controls.spin import FloatSpinBox
 from napari_fundus.lesions import describe
-from napari_fundus.results.quantification import is_counted, tell_percent
+from napari_fundus.results.quantification import format_percent, is_lesion_class
 
 __all__ = ["AreaRow", "ClassRow"]
 
@@ -33,7 +33,7 @@ class ClassRow(QWidget):
         chip = QLabel()
         chip.setFixedSize(12, 12)
         chip.setStyleSheet(f"background: {info.colour}; border-radius: 3px;")
-        title = info.plural if is_counted(code) else info.name
+        title = info.plural if is_lesion_class(code) else info.name
         self.name = QLabel(title[:1].upper() + title[1:])
         self.name.setToolTip(f"{info.code}: {info.name}")
         self.count = QLabel()
@@ -73,10 +73,10 @@ class ClassRow(QWidget):
 
     def set_count(self, count: int, percent: float | None = None) -> None:
         """Say how many lesions there are, and how much of the field of view they cover."""
-        if not is_counted(self.code):
+        if not is_lesion_class(self.code):
             self.count.setText("found" if count else "not found")
             return
-        share = "" if percent is None else f" · {tell_percent(percent)} of field"
+        share = "" if percent is None else f" · {format_percent(percent)} of field"
         self.count.setText(f"<b>{count}</b>{share}")
         self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
 

@@ -19,14 +19,14 @@ from napari_fundus.runtime.monitor import Monitor, Progress
 __all__ = ["Job", "tell_error"]
 
 _INTERVAL = 0.05
-_PATIENCE_MS = 20_000
+_EXIT_TIMEOUT_MS = 20_000
 """That the end of Python waits for threads; importing torch, which nothing can stop, takes long."""
 
 _jobs: WeakSet[Job] = WeakSet()
 
 
 @atexit.register
-def _let_jobs_end() -> None:
+def _wait_for_jobs_at_exit() -> None:
     """Let threads end before Python is taken down around them, which they would tell loudly.
 
     A script that closes its viewer without an event loop comes here with jobs under way.
@@ -34,7 +34,7 @@ def _let_jobs_end() -> None:
     for job in list(_jobs):
         job.forget()
     if _jobs and (pool := QThreadPool.globalInstance()) is not None:
-        pool.waitForDone(_PATIENCE_MS)
+        pool.waitForDone(_EXIT_TIMEOUT_MS)
 
 
 class Job(QObject):

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-__all__ = ["ResultBoxes"]
+__all__ = ["BoundingBoxLayers"]
 
 
-class ResultBoxes:
+class BoundingBoxLayers:
     """Keeps a layer of boxes for each class of which any lesion is shown.
 
     Parameters

@@ -15,26 +15,26 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_fundus.gui.controls.thread_job import Job, tell_error
 from napari_fundus.gui.layers.landmarks import (
-    LOOKS,
+    POINT_STYLE_KEYS,
     landmark_layer,
     read_landmarks,
-    remember_landmarks,
+    store_landmarks,
 )
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY
-from napari_fundus.results.quantification import quantify, tell_percent
+from napari_fundus.results.quantification import format_percent, quantify
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer, Points
 
-__all__ = ["ExtentRow"]
+__all__ = ["FoveaRow"]
 
 
-class ExtentRow(QWidget):
+class FoveaRow(QWidget):
     """Tells of the landmarks and of what lies near the fovea, and lets a person mark the fovea.
 
     Parameters
@@ -131,8 +131,8 @@ class ExtentRow(QWidget):
 
     def _show(self, measured: tuple[Landmarks, pd.DataFrame]) -> None:
         known, summary = measured
-        self.text.setText(_tell_known(known))
-        near = _tell_near(summary)
+        self.text.setText(_landmarks_text(known))
+        near = _near_fovea_html(summary)
         self.near.setText(near)
         self.near.setVisible(bool(near))
         self._known = known
@@ -151,7 +151,7 @@ class ExtentRow(QWidget):
             return
         layer.data = data
         layer.features = meta["features"]
-        for key in LOOKS:
+        for key in POINT_STYLE_KEYS:
             if key in meta:
                 setattr(layer, key, meta[key])
 
@@ -210,7 +210,7 @@ class ExtentRow(QWidget):
         )
         photograph = layer.metadata[METADATA_KEY].get("source")
         if photograph is not None:
-            remember_landmarks(photograph, given)
+            store_landmarks(photograph, given)
         self.given.emit(given)
 
 
@@ -222,7 +222,7 @@ def _measured(detections: Detections) -> tuple[Landmarks, pd.DataFrame]:
     return known, quantify(replace(detections)).summary
 
 
-def _tell_known(known: Landmarks) -> str:
+def _landmarks_text(known: Landmarks) -> str:
     if not known:
         return "Optic disc and fovea are not known."
     disc = "Optic disc not known"
@@ -233,7 +233,7 @@ def _tell_known(known: Landmarks) -> str:
     return f"{disc}; {fovea}."
 
 
-def _tell_near(summary: pd.DataFrame) -> str:
+def _near_fovea_html(summary: pd.DataFrame) -> str:
     """Return a small table of what lies near the fovea; empty where that is not known."""
     if summary.empty:
         return ""
@@ -242,7 +242,7 @@ def _tell_near(summary: pd.DataFrame) -> str:
         number, share = int(row["near_fovea_count"]), row["near_fovea_percent"]
         info = describe(str(row["lesion"]))
         if number:
-            area = "" if pd.isna(share) else tell_percent(share)
+            area = "" if pd.isna(share) else format_percent(share)
             name = info.name if number == 1 else info.plural
             lines.append(
                 f"<tr><td align=right><b>{number}</b></td><td>&nbsp;{name}&nbsp;</td>"

@@ -26,8 +26,8 @@ from qtpy.QtWidgets import (
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
 from napari_fundus.gui.controls.thread_job import Job, tell_error
-from napari_fundus.gui.detect.bounding_box_layers import ResultBoxes
-from napari_fundus.gui.detect.fovea_row import ExtentRow
+from napari_fundus.gui.detect.bounding_box_layers import BoundingBoxLayers
+from napari_fundus.gui.detect.fovea_row import FoveaRow
 from napari_fundus.gui.layers.boxes import features_of
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.napari_compat import dock_below
@@ -36,16 +36,16 @@ from napari_fundus.gui.writers import FORMATS, write_result
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.edits import with_labels
+from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.layer_metadata import METADATA_KEY
-from napari_fundus.results.quantification import is_counted
+from napari_fundus.results.quantification import is_lesion_class
 from napari_fundus.snippets import as_command, as_python
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ResultsPanel", "panel_of"]
+__all__ = ["ResultsPanel", "find_results_panel"]
 
 _panels: WeakSet[ResultsPanel] = WeakSet()
 """Those that are in use, so that other widgets move the same thresholds."""
@@ -53,10 +53,10 @@ _panels: WeakSet[ResultsPanel] = WeakSet()
 _TABLE_HEIGHT = 230
 """Pixels."""
 
-_GATHER_MS = 10
+_THROTTLE_MS = 10
 """Slider events within this time are answered together."""
 
-_REST_MS = 250
+_IDLE_MS = 250
 """Time without slider events after which ids are made consecutive over all classes again."""
 
 
@@ -98,18 +98,18 @@ class ResultsPanel(QWidget):
         self._field_px = None if field is None else int(np.count_nonzero(field)) or None
         self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
         boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
-        self._boxes = ResultBoxes(viewer, detections, self._labels, boxes)
-        self._turns = Turns(self)
+        self._boxes = BoundingBoxLayers(viewer, detections, self._labels, boxes)
+        self._step_runner = Turns(self)
         self._edited: set[str] = set()
         self._settings = Settings(dict(detections.thresholds), detections.min_area)
         self._shown: dict[str, Shown] = {}
         self._job: Job | None = None
         self._stale = False
-        self._gather = self._timer(_GATHER_MS, self._compute)
-        self._rest = self._timer(_REST_MS, lambda: self._compute(renumber=True))
+        self._throttle_timer = self._timer(_THROTTLE_MS, self._compute)
+        self._rest = self._timer(_IDLE_MS, lambda: self._compute(renumber=True))
         self._build()
         _panels.add(self)
-        self.extent.measure(self._pending(), detections.shape)
+        self.extent.measure(self._make_detections_later(), detections.shape)
         # The components at the first thresholds, so that the first move is as quick as the others.
         first = self._settings
         self._start(lambda: relabelled(detections, first, {}, renumber=True), self._keep)
@@ -150,7 +150,7 @@ class ResultsPanel(QWidget):
         self.area.changed.connect(self.set_min_area)
         self.area.setVisible(bool(self.rows))
         layout.addWidget(self.area)
-        self.extent = ExtentRow(self._viewer, self._layers, adds=not self._quiet)
+        self.extent = FoveaRow(self._viewer, self._layers, adds=not self._quiet)
         self.extent.setVisible(bool(self.rows))
         self.extent.given.connect(self._on_landmarks)
         layout.addWidget(self.extent)
@@ -175,8 +175,8 @@ class ResultsPanel(QWidget):
     @property
     def busy(self) -> bool:
         """Whether a slider's answer is still on its way."""
-        waiting = self._gather.isActive() or self._rest.isActive()
-        working = self._job is not None or self._turns.busy
+        waiting = self._throttle_timer.isActive() or self._rest.isActive()
+        working = self._job is not None or self._step_runner.busy
         return waiting or working or self.extent.busy
 
     @property
@@ -194,7 +194,7 @@ class ResultsPanel(QWidget):
         """Classes that a person painted in, whose sliders are at rest."""
         return frozenset(self._edited)
 
-    def move_to(self, code: str, value: float) -> None:
+    def set_slider(self, code: str, value: float) -> None:
         """Move the slider of one class, as a person would, to just this value."""
         self.rows[code].spin.set_exact(value)
 
@@ -211,8 +211,8 @@ class ResultsPanel(QWidget):
 
     def _schedule(self) -> None:
         self._rest.stop()
-        if not self._gather.isActive():
-            self._gather.start()
+        if not self._throttle_timer.isActive():
+            self._throttle_timer.start()
 
     def _compute(self, *, renumber: bool = False) -> None:
         if self._job is not None:
@@ -220,11 +220,11 @@ class ResultsPanel(QWidget):
             return
         run, settings, before = self._run, self._settings, dict(self._shown)
         self._start(
-            lambda: self._relabelled(run, settings, before, renumber=renumber),
+            lambda: self._apply_thresholds(run, settings, before, renumber=renumber),
             lambda shown: self._show(shown, renumber=renumber),
         )
 
-    def _relabelled(
+    def _apply_thresholds(
         self, run: Detections, settings: Settings, before: Mapping[str, Shown], *, renumber: bool
     ) -> dict[str, Shown]:
         """Return what is to be shown, with the outlines that follow at rest; for a thread."""
@@ -264,7 +264,7 @@ class ResultsPanel(QWidget):
                 layer.features = features_of(now.table)
         if renumber:
             self._stamp()
-            self._turns.start(self._boxes.steps(self._shown, self._edited), lambda: None)
+            self._step_runner.start(self._boxes.steps(self._shown, self._edited), lambda: None)
         else:
             self._rest.start()
         self.updated.emit()
@@ -272,7 +272,7 @@ class ResultsPanel(QWidget):
     def _stamp(self) -> None:
         """Write where the sliders now stand into the layers' metadata."""
         now = self.detections(edits=False)
-        self.extent.measure(self._pending(), self._run.shape)
+        self.extent.measure(self._make_detections_later(), self._run.shape)
         for layer in (*self._labels.values(), *self._boxes.layers.values()):
             known = _known(layer)
             known["threshold"] = now.thresholds[known["lesion"]]
@@ -295,16 +295,16 @@ class ResultsPanel(QWidget):
 
     def detections(self, *, edits: bool = True) -> Detections:
         """Return the result as it now stands: sliders, and what was drawn by hand."""
-        return self._pending(edits=edits)()
+        return self._make_detections_later(edits=edits)()
 
-    def _pending(self, *, edits: bool = True) -> Callable[[], Detections]:
+    def _make_detections_later(self, *, edits: bool = True) -> Callable[[], Detections]:
         """Take from sliders and layers what :meth:`detections` is made of; a thread may make it."""
         settings = self._settings
         now = self._run.threshold(dict(settings.thresholds), min_area=settings.min_area)
         if not (edits and self._edited):
             return lambda: now
         drawn = {code: np.array(self._labels[code].data) for code in sorted(self._edited)}
-        return lambda: with_labels(now, drawn)
+        return lambda: apply_edited_labels(now, drawn)
 
     def edited_layers(self) -> list[Layer]:
         """Return the layers that a person changed."""
@@ -364,9 +364,9 @@ class ResultsPanel(QWidget):
     def forget(self) -> None:
         """Stop all work and let go of the layers: they may show the result of another run."""
         _panels.discard(self)
-        self._gather.stop()
+        self._throttle_timer.stop()
         self._rest.stop()
-        self._turns.stop()
+        self._step_runner.stop()
         self.extent.release()
         for code, heard in self._painted.items():
             self._labels[code].events.paint.disconnect(heard)
@@ -375,7 +375,7 @@ class ResultsPanel(QWidget):
             self._job.forget()
 
 
-def panel_of(layers: Iterable[Layer]) -> ResultsPanel | None:
+def find_results_panel(layers: Iterable[Layer]) -> ResultsPanel | None:
     """Return the panel whose sliders move these layers, if there is one."""
     wanted = set(map(id, layers))
     return next((p for p in _panels if wanted & {id(x) for x in p._labels.values()}), None)
@@ -387,7 +387,7 @@ def _known(layer: Layer) -> dict[str, Any]:
 
 
 def _headline(detections: Detections) -> str:
-    count = int(detections.instances["lesion"].map(is_counted).sum())
+    count = int(detections.instances["lesion"].map(is_lesion_class).sum())
     ran = detections.provenance
     # A classifier's regions speak for disease; they are no lesions.
     thing = "region" if set(detections.lesions) == {DR_EVIDENCE} else "lesion"

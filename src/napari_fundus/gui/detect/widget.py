@@ -26,15 +26,15 @@ from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import tell_error
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import LayerTuple, detection_layers
 from napari_fundus.gui.layers.event_loop import Turns
-from napari_fundus.gui.layers.landmarks import landmarks_of
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.layers.placement import Source, source_of
-from napari_fundus.gui.layers.update import Exchange
+from napari_fundus.gui.layers.landmarks import stored_landmarks
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.layers.placement import Source, image_source
+from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
@@ -71,23 +71,23 @@ class DetectWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        viewer = self._viewer = unwrapped(viewer)
+        viewer = self._viewer = unwrap_viewer(viewer)
         self._found = discovery or find_detectors()
         self._form: ModelForm | None = None
-        self._entered: dict[str, dict[str, Any]] = {}
+        self._entered_options: dict[str, dict[str, Any]] = {}
         self._detector: Detector | None = None
         self.results: ResultsPanel | None = None
-        self._turns = Turns(self)
+        self._step_runner = Turns(self)
         self._build()
         self._choose_detector()
-        when_removed(self, self.forget)
+        on_widget_removed(self, self.forget)
 
     def _build(self) -> None:
-        layout = scrolling_column(self)
+        layout = scrollable_layout(self)
         self._layout = layout
 
         self.layer_choice = LayerChoice(self._viewer)
-        self.layer_choice.layer_changed.connect(self._tell_slice)
+        self.layer_choice.layer_changed.connect(self._update_slice_message)
         self.detector_choice = QComboBox()
         for name, detector in self._found.detectors.items():
             self.detector_choice.addItem(detector.title, name)
@@ -128,7 +128,7 @@ class DetectWidget(QWidget):
         self.run_bar.returned.connect(self._finish)
         layout.addWidget(self.run_bar)
         layout.addStretch(1)
-        self._tell_slice()
+        self._update_slice_message()
 
     def _problems_button(self) -> QToolButton:
         """Return the warning that lists plugins which could not be used, hidden if all could."""
@@ -152,13 +152,13 @@ class DetectWidget(QWidget):
             self.about.setText("No detector is installed.")
             return
         if self._detector is not None and self._form is not None:
-            self._entered[self._detector.name] = self._form.values()
+            self._entered_options[self._detector.name] = self._form.values()
         self._detector = self._found.detectors[name]
         self.about.setText(_about(self._detector))
         if self._form is not None:
             self.options_box.removeWidget(self._form)
             self._form.deleteLater()
-        self._form = ModelForm(self._detector.Options, self._entered.get(name))
+        self._form = ModelForm(self._detector.Options, self._entered_options.get(name))
         self.options_box.addWidget(self._form)
         self.options_box.expand(animate=False)
         self.device_choice.set_detector(self._detector)
@@ -174,7 +174,7 @@ class DetectWidget(QWidget):
         """Choose a detector by name."""
         self.detector_choice.setCurrentIndex(self.detector_choice.findData(detector))
 
-    def _tell_slice(self, _: object = None) -> None:
+    def _update_slice_message(self, _: object = None) -> None:
         layer = self.layer_choice.layer()
         if layer is None:
             self.run_bar.say("Open a fundus photograph first.")
@@ -187,17 +187,17 @@ class DetectWidget(QWidget):
         """Start the chosen detector on the chosen layer."""
         layer = self.layer_choice.layer()
         if layer is None or self._detector is None or self.run_bar.running:
-            self._tell_slice()
+            self._update_slice_message()
             return
         try:
             options = self.form.instance()
-            source = source_of(layer, self._viewer.dims.point)
+            source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
             self.run_bar.say(str(error))
             tell_error(error)
             return
         detector, device = self._detector, self.device_choice.device()
-        landmarks = landmarks_of(layer) if not source.index else Landmarks()
+        landmarks = stored_landmarks(layer) if not source.index else Landmarks()
 
         def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
             monitor.step(0.0, "reading the image")
@@ -227,7 +227,7 @@ class DetectWidget(QWidget):
 
     def show_detections(self, detections: Detections, layer: Image) -> None:
         """Show a result that was found elsewhere, over `layer`."""
-        source = source_of(layer, self._viewer.dims.point)
+        source = image_source(layer, self._viewer.dims.point)
         tuples = detection_layers(detections, placement=source.placement, name=layer.name)
         self._show(detections, tuples, source)
 
@@ -235,9 +235,9 @@ class DetectWidget(QWidget):
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
         # What was on its way is there before the exchange looks at what there is.
-        self._turns.stop()
+        self._step_runner.stop()
         edited = self.results.edited_layers() if self.results is not None else []
-        exchange = Exchange(self._viewer, tuples, detections.provenance, source, keep=edited)
+        exchange = LayerUpdate(self._viewer, tuples, detections.provenance, source, keep=edited)
         if self.results is not None and self.results.shows(exchange.outdated):
             # Its sliders would write what was found before over what is found now.
             self.results.forget()
@@ -253,7 +253,7 @@ class DetectWidget(QWidget):
             self._set_results(detections, added, source)
             self.shown.emit(added)
 
-        self._turns.start(exchange.steps(), finish)
+        self._step_runner.start(exchange.steps(), finish)
 
     def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
         if self.results is not None:
@@ -270,7 +270,7 @@ class DetectWidget(QWidget):
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.forget()
-        self._turns.stop()
+        self._step_runner.stop()
         self.device_choice.forget()
         if self.results is not None:
             self.results.forget()

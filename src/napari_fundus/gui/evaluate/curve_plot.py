@@ -24,7 +24,7 @@ _DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 _LEAST = {True: 0.5, False: 1 / 16}
 """False positives at which the logarithmic axis begins: of one image, of many."""
 
-_NEAR = 40
+_CLICK_RADIUS_PX = 40
 """Pixels of the screen within which a click belongs to a curve."""
 
 _HEIGHT = 210
@@ -42,7 +42,7 @@ class CurvePlot(QWidget):
         ``"froc"`` or ``"pr"``.
     """
 
-    picked = Signal(float)
+    threshold_picked = Signal(float)
     """The threshold of the point that was clicked."""
 
     def __init__(self, kind: CurveKind, parent: QWidget | None = None) -> None:
@@ -162,7 +162,7 @@ class CurvePlot(QWidget):
 
     def _on_click(self, event: Any) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self._pick(event.scenePos(), near=_NEAR)
+            self._pick(event.scenePos(), near=_CLICK_RADIUS_PX)
 
     def _pick(self, place: QPointF, *, near: float) -> None:
         """Emit the threshold of the nearest point, those of the first curve before others."""
@@ -177,7 +177,7 @@ class CurvePlot(QWidget):
             away = [math.hypot(p.x() - place.x(), p.y() - place.y()) for p in points]
             best = int(np.argmin(away))
             if away[best] <= near:
-                self.picked.emit(float(curve.thresholds[usable[best]]))
+                self.threshold_picked.emit(float(curve.thresholds[usable[best]]))
                 return
 
 

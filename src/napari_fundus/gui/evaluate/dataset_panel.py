@@ -27,9 +27,9 @@ from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.preferences import cache_folder
 
 if TYPE_CHECKING:
-    from napari_fundus.evaluation import Report, SetCurves
+    from napari_fundus.evaluation import DatasetCurves, Report
 
-__all__ = ["SetPanel", "measure"]
+__all__ = ["DatasetPanel", "measure"]
 
 _RESAMPLES = 1000
 
@@ -38,7 +38,7 @@ _RESAMPLES = 1000
 class Measured:
     """What a run over a set gives: its curves, and the report they are of."""
 
-    curves: SetCurves
+    curves: DatasetCurves
     report: Report
 
 
@@ -69,13 +69,13 @@ def measure(
         Takes progress; may cancel.
     """
     from napari_fundus.datasets import open_dataset
-    from napari_fundus.evaluation import Contender, SetCurves, Source, evaluate, select_samples
+    from napari_fundus.evaluation import Candidate, DatasetCurves, Source, evaluate, select_samples
     from napari_fundus.plugins import get_detector
 
     monitor.step(0.0, "reading the lists")
     dataset = open_dataset(folder)
     told = run.provenance
-    contender = Contender.of(get_detector(told.detector), told.options)
+    contender = Candidate.of(get_detector(told.detector), told.options)
     chosen: Any = split
     selection = select_samples(dataset, [contender], split=chosen)
     report = evaluate(
@@ -96,14 +96,14 @@ def measure(
         known=dataset,
     )
     monitor.step(0.96, "curves")
-    return Measured(SetCurves.of(report), report)
+    return Measured(DatasetCurves.of(report), report)
 
 
-class SetPanel(QWidget):
+class DatasetPanel(QWidget):
     """Chooses a data set and a part of it, runs, and tells of the curves."""
 
     loaded = Signal(object)
-    """The curves of a set, as `SetCurves`."""
+    """The curves of a set, as `DatasetCurves`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -156,7 +156,7 @@ class SetPanel(QWidget):
         """Whether a run or a report is under way."""
         return self.run_bar.running or self._reading is not None
 
-    def set_run(self, run: Detections | None) -> None:
+    def set_result(self, run: Detections | None) -> None:
         """Say which result's detector is measured."""
         self._run = run
 
@@ -204,12 +204,12 @@ class SetPanel(QWidget):
 
         self._work(lambda _: read_curves(path), self._opened)
 
-    def _opened(self, curves: SetCurves) -> None:
+    def _opened(self, curves: DatasetCurves) -> None:
         self._report = None
         self.save_button.setEnabled(False)
         self._show(curves)
 
-    def _show(self, curves: SetCurves) -> None:
+    def _show(self, curves: DatasetCurves) -> None:
         warnings = "".join(f"<br>⚠ {warning}" for warning in curves.warnings)
         images = f"{curves.images} image{'s' * (curves.images != 1)}"
         self.about.setText(f"<b>{curves.title}</b> · {images}{warnings}")

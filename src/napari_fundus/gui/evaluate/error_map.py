@@ -14,7 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
-from napari_fundus.gui.evaluate.layer_visibility import Cover
+from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
 from napari_fundus.gui.layers.add_in_steps import come
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["AGREEMENT", "TRUTH", "Legend", "OutcomeLayers", "Parts"]
+__all__ = ["AGREEMENT_CATEGORIES", "ERROR_CATEGORIES", "ErrorMapLayers", "Legend", "Parts"]
 
 Index = npt.NDArray[np.int64]
 Parts = tuple[Index, Index, Index]
 """Flat indices of the pixels of each kind."""
 
-TRUTH: tuple[tuple[str, str], ...] = (
+ERROR_CATEGORIES: tuple[tuple[str, str], ...] = (
     ("found", "#2f9bff"),
     ("false positive", "#ffee33"),
     ("missed", "#d6006c"),
 )
 """Blue, yellow and magenta: apart from each other with any colour vision, and from the retina."""
 
-AGREEMENT: tuple[tuple[str, str], ...] = (
+AGREEMENT_CATEGORIES: tuple[tuple[str, str], ...] = (
     ("both", "#2f9bff"),
     ("only A", "#ffee33"),
     ("only B", "#d6006c"),
 )
 
 
-class OutcomeLayers:
+class ErrorMapLayers:
     """Labels layers with three values, one for all classes or one a class, updated in place.
 
     What they are made of is hidden beneath them, see `cover`. They are kept, empty and hidden, when
@@ -65,8 +65,8 @@ class OutcomeLayers:
         self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
         self._layers: dict[str, Labels] = {}
         self._written: dict[str, list[Index]] = {}
-        self._resting: list[Labels] = []
-        self.cover = Cover(viewer)
+        self._hidden_layers: list[Labels] = []
+        self.cover = LayerVisibility(viewer)
         """Hides what lies beneath."""
 
     @property
@@ -98,7 +98,7 @@ class OutcomeLayers:
         for name in names:
             if name not in self._layers:
                 layer = self._layers[name] = self._made(name, over)
-                self._resting.append(layer)
+                self._hidden_layers.append(layer)
                 yield
                 yield from come(self._viewer, layer)
 
@@ -146,8 +146,8 @@ class OutcomeLayers:
             self._written[name] = written
             # Setting the data anew would make napari look at all layers' extents again; a thumbnail
             # at each move of a slider would have the list of layers painted anew.
-            if any(layer is other for other in self._resting):
-                self._resting = [other for other in self._resting if other is not layer]
+            if any(layer is other for other in self._hidden_layers):
+                self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
                 with self.cover.at_rest():
                     layer.visible = True
             layer.refresh(extent=False, thumbnail=False, highlight=False)
@@ -162,7 +162,7 @@ class OutcomeLayers:
             if layer.visible:
                 with self.cover.at_rest():
                     layer.visible = False
-                self._resting.append(layer)
+                self._hidden_layers.append(layer)
 
     def clear(self) -> None:
         """Take the layers out of the viewer."""
@@ -173,7 +173,7 @@ class OutcomeLayers:
     def _drop(self, name: str) -> None:
         layer = self._layers.pop(name)
         self._written.pop(name, None)
-        self._resting = [other for other in self._resting if other is not layer]
+        self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
         if any(layer is present for present in self._viewer.layers):
             self._viewer.layers.remove(layer)
 

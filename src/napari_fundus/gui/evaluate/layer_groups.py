@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Choice", "ChoiceBox", "known_of", "lesion_layers", "results_in", "truths_in"]
+__all__ = [
+    "Choice",
+    "LayerGroupCombo",
+    "fundus_metadata",
+    "lesion_layers",
+    "list_results",
+    "list_truths",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,7 @@ class Choice:
     def detections(self) -> Detections | None:
         """The result itself, where its maps are kept."""
         for layer in self.labels.values():
-            found = known_of(layer).get("detections")
+            found = fundus_metadata(layer).get("detections")
             if isinstance(found, Detections):
                 return found
         return None
@@ -60,7 +67,9 @@ class Choice:
     @property
     def source(self) -> Any:
         """The image layer that it was found in; None where that is not known."""
-        return next((s for x in self.labels.values() if (s := known_of(x).get("source"))), None)
+        return next(
+            (s for x in self.labels.values() if (s := fundus_metadata(x).get("source"))), None
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -68,17 +77,17 @@ class Choice:
         return tuple(next(iter(self.labels.values())).data.shape)
 
 
-def known_of(layer: Layer) -> dict[str, Any]:
+def fundus_metadata(layer: Layer) -> dict[str, Any]:
     """Return what this package has written into a layer's metadata."""
     known = layer.metadata.get(METADATA_KEY)
     return known if isinstance(known, dict) else {}
 
 
-def results_in(viewer: ViewerModel) -> list[Choice]:
+def list_results(viewer: ViewerModel) -> list[Choice]:
     """Return the results among the layers, the uppermost first."""
     groups: dict[tuple[Any, ...], list[Layer]] = {}
     for layer in reversed(viewer.layers):
-        known = known_of(layer)
+        known = fundus_metadata(layer)
         if "provenance" in known:
             groups.setdefault(_result_key(known), []).append(layer)
     choices = []
@@ -87,17 +96,17 @@ def results_in(viewer: ViewerModel) -> list[Choice]:
         if labels:
             others = tuple(x for x in layers if not any(x is y for y in labels.values()))
             choices.append(Choice(key, _result_title(layers[0]), labels, others))
-    return _told_apart(choices)
+    return _with_unique_titles(choices)
 
 
-def truths_in(viewer: ViewerModel) -> list[Choice]:
+def list_truths(viewer: ViewerModel) -> list[Choice]:
     """Return the truths among the layers: the experts' masks, and labels that a person drew.
 
     Labels of no known origin count if they are named after a class, as in "my MA" or "exudates".
     """
     groups: dict[tuple[Any, ...], dict[str, Labels]] = {}
     for layer in reversed(viewer.layers):
-        known = known_of(layer)
+        known = fundus_metadata(layer)
         if not isinstance(layer, Labels) or layer.ndim != 2:
             continue
         prefix, _, rest = layer.name.rpartition(": ")
@@ -115,13 +124,13 @@ def truths_in(viewer: ViewerModel) -> list[Choice]:
 
 def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
     """Return the layers that show lesions on the same picture as `over`: found, boxed or true."""
-    drawn = [layer for choice in truths_in(viewer) for layer in choice.labels.values()]
+    drawn = [layer for choice in list_truths(viewer) for layer in choice.labels.values()]
     shape = tuple(over.data.shape)
     return [
         layer
         for layer in viewer.layers
         if any(layer is mine for mine in drawn)
-        or known_of(layer).get("kind") in ("labels", "boxes", "heatmap")
+        or fundus_metadata(layer).get("kind") in ("labels", "boxes", "heatmap")
         if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
     ]
 
@@ -129,7 +138,7 @@ def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
 def _by_class(layers: Iterable[Layer]) -> dict[str, Labels]:
     found: dict[str, Labels] = {}
     for layer in layers:
-        known = known_of(layer)
+        known = fundus_metadata(layer)
         if isinstance(layer, Labels) and known.get("kind") == "labels":
             found.setdefault(str(known["lesion"]), layer)
     return dict(reversed(found.items()))
@@ -142,18 +151,18 @@ def _result_key(known: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _result_title(layer: Layer) -> str:
-    told = known_of(layer)["provenance"]
+    told = fundus_metadata(layer)["provenance"]
     weights = told.get("checkpoint")
     return f"{told['detector']}{f' ({weights})' if weights else ''} · {told['image_name']}"
 
 
-def _told_apart(choices: Sequence[Choice]) -> list[Choice]:
+def _with_unique_titles(choices: Sequence[Choice]) -> list[Choice]:
     """Add the time where titles are the same, and a number where that is the same too."""
     result: list[Choice] = []
     for choice in choices:
         title = choice.title
         if sum(other.title == choice.title for other in choices) > 1:
-            created = known_of(choice.layers[0])["provenance"].get("created", "")
+            created = fundus_metadata(choice.layers[0])["provenance"].get("created", "")
             title += f" · {created[11:19]}" if created else ""
         same = sum(other.title.split(" #")[0] == title for other in result)
         if same:
@@ -170,7 +179,7 @@ def _class_in(name: str) -> str | None:
     return None
 
 
-class ChoiceBox(QComboBox):
+class LayerGroupCombo(QComboBox):
     """A list of choices that follows the viewer's layers and keeps what was chosen.
 
     Parameters
@@ -219,9 +228,9 @@ class ChoiceBox(QComboBox):
         self._later.stop()
         for emitter in self._emitters():
             emitter.disconnect(self._schedule)
-        self._hear([])
+        self._watch_layers([])
 
-    def _hear(self, layers: list[Layer]) -> None:
+    def _watch_layers(self, layers: list[Layer]) -> None:
         """Listen to layers, which may come to show another result."""
         for layer in self._heard:
             layer.events.metadata.disconnect(self._schedule)
@@ -251,7 +260,7 @@ class ChoiceBox(QComboBox):
         """List the choices again; `chosen` tells if another, or other layers, now stand there."""
         before, known = self.choice(), _told(self.choice())
         self._choices = self._find(self._viewer)
-        self._hear([layer for choice in self._choices for layer in choice.labels.values()])
+        self._watch_layers([layer for choice in self._choices for layer in choice.labels.values()])
         self.blockSignals(True)
         self.clear()
         for choice in self._choices:

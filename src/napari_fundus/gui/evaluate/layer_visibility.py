@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Cover"]
+__all__ = ["LayerVisibility"]
 
 
-class Cover:
+class LayerVisibility:
     """Lets either some layers be seen, or those that they cover.
 
     The eye of a covering layer in napari's list switches between the two; so does its removal. What
@@ -39,19 +39,19 @@ class Cover:
             return
         if not _same(above, self._above):
             for layer in self._above:
-                layer.events.visible.disconnect(self._on_eye)
+                layer.events.visible.disconnect(self._on_visibility_changed)
             for layer in above:
-                layer.events.visible.connect(self._on_eye)
+                layer.events.visible.connect(self._on_visibility_changed)
         removed = self._viewer.layers.events.removed
         if above and not self._above:
-            removed.connect(self._on_eye)
+            removed.connect(self._on_visibility_changed)
         elif self._above and not above:
-            removed.disconnect(self._on_eye)
+            removed.disconnect(self._on_visibility_changed)
         self._above, self._below = above, below
         bare = [x for x in self._hidden if not any(x is y for y in below)]
         self._hidden = [x for x in self._hidden if not any(x is y for y in bare)]
         self._show(bare)
-        self._on_eye()
+        self._on_visibility_changed()
 
     def lift(self) -> None:
         """Show again what was hidden, and let go of all layers."""
@@ -59,7 +59,7 @@ class Cover:
 
     def look(self) -> None:
         """Show or hide by what is seen now: something else had the say before."""
-        self._on_eye()
+        self._on_visibility_changed()
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -70,7 +70,7 @@ class Cover:
         finally:
             self._own = before
 
-    def _on_eye(self, event: Any = None) -> None:
+    def _on_visibility_changed(self, event: Any = None) -> None:
         if self._own:
             return
         if any(layer.visible for layer in self._present(self._above)):

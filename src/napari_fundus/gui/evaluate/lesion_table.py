@@ -8,9 +8,16 @@ import pandas as pd
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.layers.go_to import Column
 
-__all__ = ["COLUMNS", "FALSE", "FOUND", "MISSED", "lesion_list", "nearest_lesion"]
+__all__ = [
+    "COLUMNS",
+    "FALSE_NEGATIVE",
+    "FALSE_POSITIVE",
+    "TRUE_POSITIVE",
+    "lesion_table",
+    "nearest_lesion",
+]
 
-MISSED, FALSE, FOUND = "missed", "false positive", "found"
+FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE = "missed", "false positive", "found"
 
 COLUMNS: tuple[Column, ...] = (
     ("Outcome", "outcome", str),
@@ -26,7 +33,7 @@ _KEPT = [
 ]  # fmt: skip
 
 
-def lesion_list(
+def lesion_table(
     figures: Assessment, *, lesion: str | None = None, outcomes: frozenset[str] | None = None
 ) -> pd.DataFrame:
     """Return one row a lesion: those missed, the largest first; made up, the surest first; found.
@@ -38,19 +45,19 @@ def lesion_list(
     lesion
         Class; None for all.
     outcomes
-        Which of `MISSED`, `FALSE` and `FOUND`; None for all.
+        Which of `FALSE_NEGATIVE`, `FALSE_POSITIVE` and `TRUE_POSITIVE`; None for all.
     """
     true = figures.lesions
     true = true.assign(
-        outcome=np.where(true["found"].astype(bool), FOUND, MISSED),
+        outcome=np.where(true["found"].astype(bool), TRUE_POSITIVE, FALSE_NEGATIVE),
         covered=true["covered_px"] / np.maximum(true["area_px"], 1),
     )
     false = figures.false_positives
-    false = false.assign(outcome=FALSE, covered=np.nan, peak=false["score"])
+    false = false.assign(outcome=FALSE_POSITIVE, covered=np.nan, peak=false["score"])
     parts = [
-        true[true["outcome"] == MISSED].sort_values("area_px", ascending=False),
+        true[true["outcome"] == FALSE_NEGATIVE].sort_values("area_px", ascending=False),
         false.sort_values("peak", ascending=False),
-        true[true["outcome"] == FOUND].sort_values("area_px", ascending=False),
+        true[true["outcome"] == TRUE_POSITIVE].sort_values("area_px", ascending=False),
     ]
     # Empty parts would turn the columns' types into objects.
     filled = [part[_KEPT] for part in parts if len(part)]

@@ -12,21 +12,21 @@ import numpy.typing as npt
 import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
-from napari_fundus.gui.detect.results import ResultsPanel, panel_of
+from napari_fundus.gui.detect.results import ResultsPanel, find_results_panel
 from napari_fundus.gui.evaluate.layer_groups import Choice
-from napari_fundus.metrics.lesion_matching import Judgement, TrueLesions, judge
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, judge
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
-from napari_fundus.results.relabel import Components, components, components_of
+from napari_fundus.results.relabel import Components, class_components, components
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["Following", "Standing", "judge_all"]
+__all__ = ["ClassSnapshot", "ResultObserver", "match_all"]
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class ClassSnapshot:
     """What a thread needs to know of one class; arrays that may change are copies.
 
     Attributes
@@ -58,12 +58,12 @@ class Standing:
             return found.pixels, ids, table
         if found is None:
             assert self.run is not None  # noqa: S101  # one of the three is given
-            found = components_of(self.run, code, threshold=self.threshold)
+            found = class_components(self.run, code, threshold=self.threshold)
         ids, table = found.at_least(self.min_area, threshold=self.threshold)
         return found.pixels, ids, table
 
 
-class Following(QObject):
+class ResultObserver(QObject):
     """Follows one result of the viewer.
 
     Its sliders are those of the results panel that shows it. Where none does, as for a result that
@@ -84,7 +84,7 @@ class Following(QObject):
         super().__init__(parent)
         self.choice = choice
         detections = choice.detections
-        panel = panel_of(choice.layers)
+        panel = find_results_panel(choice.layers)
         self._own: ResultsPanel | None = None
         if panel is None and detections is not None:
             panel = self._own = ResultsPanel(viewer, detections, choice.layers, quiet=True)
@@ -130,24 +130,24 @@ class Following(QObject):
         """Least area of a lesion, px."""
         return 1 if self._panel is None else self._panel.settings.min_area
 
-    def can_move(self, code: str) -> bool:
+    def has_threshold(self, code: str) -> bool:
         """Tell whether a class has a threshold that may be moved."""
         # A class that a reviewer added has labels and no map.
         return self._panel is not None and code in self.thresholds.keys() - self._panel.edited
 
     def set_threshold(self, code: str, value: float) -> None:
         """Move the threshold of a class, wherever it is shown."""
-        if self.can_move(code) and self._panel is not None:
-            self._panel.move_to(code, value)
+        if self.has_threshold(code) and self._panel is not None:
+            self._panel.set_slider(code, value)
 
-    def standing(self, codes: Iterable[str]) -> dict[str, Standing]:
+    def standing(self, codes: Iterable[str]) -> dict[str, ClassSnapshot]:
         """Take what a thread needs; quick, for the main thread."""
-        result: dict[str, Standing] = {}
+        result: dict[str, ClassSnapshot] = {}
         shown = {} if self._panel is None else self._panel.shown
         for code in codes:
             found, run, threshold = None, None, 0.5
             drawn = None
-            if self.can_move(code) and self._detections is not None:
+            if self.has_threshold(code) and self._detections is not None:
                 threshold = self.thresholds[code]
                 run = self._detections
                 known = shown.get(code)
@@ -155,12 +155,12 @@ class Following(QObject):
                     found = known.components
             else:
                 drawn = np.array(as_array(self.choice.labels[code].data))
-            result[code] = Standing(found, run, threshold, drawn, self.min_area)
+            result[code] = ClassSnapshot(found, run, threshold, drawn, self.min_area)
         return result
 
 
-def judge_all(
-    standing: Mapping[str, Standing], truths: Mapping[str, TrueLesions]
-) -> dict[str, Judgement]:
+def match_all(
+    standing: Mapping[str, ClassSnapshot], truths: Mapping[str, TrueLesions]
+) -> dict[str, ClassMatch]:
     """Compare all classes with the truth; for a thread."""
     return {code: judge(truths[code], *now.lesions(code)) for code, now in standing.items()}

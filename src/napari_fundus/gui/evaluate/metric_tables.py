@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.lesions import describe
 
-__all__ = ["FigureTables"]
+__all__ = ["MetricTables"]
 
 _ROW = 22
 
@@ -57,7 +57,7 @@ _OF_PIXELS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
-class FigureTables(QWidget):
+class MetricTables(QWidget):
     """Shows an assessment; a click on a row chooses its class."""
 
     class_chosen = Signal(str)
@@ -91,9 +91,9 @@ class FigureTables(QWidget):
             column.addWidget(table)
             self._tables.append((table, columns))
         column.addStretch(1)
-        self.show_figures(None)
+        self.show_metrics(None)
 
-    def show_figures(self, figures: Assessment | None) -> None:
+    def show_metrics(self, figures: Assessment | None) -> None:
         """Show all classes; None empties the tables."""
         rows = [] if figures is None else figures.figures.to_dict("records")
         for table, columns in self._tables:

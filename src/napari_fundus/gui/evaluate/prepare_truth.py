@@ -15,7 +15,7 @@ from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["Prepared", "image_curves", "prepare"]
 
-_LOWEST = 0.02
+_FROC_MIN_THRESHOLD = 0.02
 """Where an image's FROC curve ends: a network's map is nowhere 0, and below there is only haze."""
 
 
@@ -60,7 +60,7 @@ def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) 
             pixels = PixelHistogram((33,))
             areas[code] = pixels.add(probability, truths[code].labels > 0)
             # Drawn at all thresholds, but told by the same area as in the table of figures.
-            curve = Curve.of_precision_recall(code, pixels.curve(0), 1)
+            curve = Curve.from_precision_recall(code, pixels.curve(0), 1)
             curves[code] = replace(curve, summary=areas[code])
     if run is not None:
         monitor.check()
@@ -78,8 +78,8 @@ def image_curves(
         probability = run.probability.get(code)
         if probability is None:
             continue
-        froc = Froc(lowest=_LOWEST)
+        froc = Froc(lowest=_FROC_MIN_THRESHOLD)
         froc.add(probability, prepared.truths[code].labels > 0)
-        curves["froc", code] = Curve.of_froc(code, froc.curve())
+        curves["froc", code] = Curve.from_froc(code, froc.curve())
         curves["pr", code] = prepared.curves[code]
     return curves

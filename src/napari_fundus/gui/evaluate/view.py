@@ -17,14 +17,20 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.sliders import ClassRow
 from napari_fundus.gui.evaluate.curve_plot import CurvePlot
-from napari_fundus.gui.evaluate.dataset_panel import SetPanel
-from napari_fundus.gui.evaluate.error_map import TRUTH, Legend
-from napari_fundus.gui.evaluate.layer_groups import ChoiceBox, results_in, truths_in
-from napari_fundus.gui.evaluate.lesion_table import COLUMNS, FALSE, FOUND, MISSED, lesion_list
-from napari_fundus.gui.evaluate.metric_tables import FigureTables
+from napari_fundus.gui.evaluate.dataset_panel import DatasetPanel
+from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, Legend
+from napari_fundus.gui.evaluate.layer_groups import LayerGroupCombo, list_results, list_truths
+from napari_fundus.gui.evaluate.lesion_table import (
+    COLUMNS,
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    TRUE_POSITIVE,
+    lesion_table,
+)
+from napari_fundus.gui.evaluate.metric_tables import MetricTables
 from napari_fundus.gui.layers.go_to import LesionTable
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.curves import Curve, CurveKind
@@ -32,17 +38,17 @@ from napari_fundus.metrics.curves import Curve, CurveKind
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_fundus.evaluation import SetCurves
+    from napari_fundus.evaluation import DatasetCurves
 
 __all__ = ["EvaluateView"]
 
 _KINDS: tuple[CurveKind, CurveKind] = ("froc", "pr")
 
-_LISTED: tuple[tuple[str, frozenset[str] | None], ...] = (
-    ("missed and false positives", frozenset({MISSED, FALSE})),
-    ("missed", frozenset({MISSED})),
-    ("false positives", frozenset({FALSE})),
-    ("found", frozenset({FOUND})),
+_OUTCOME_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
+    ("missed and false positives", frozenset({FALSE_NEGATIVE, FALSE_POSITIVE})),
+    ("missed", frozenset({FALSE_NEGATIVE})),
+    ("false positives", frozenset({FALSE_POSITIVE})),
+    ("found", frozenset({TRUE_POSITIVE})),
     ("all", None),
 )
 
@@ -61,16 +67,16 @@ class EvaluateView(QWidget):
     lesion_chosen = Signal(str)
     layers_chosen = Signal()
     threshold_moved = Signal(float)
-    lesion_wanted = Signal(object)
+    lesion_activated = Signal(object)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
         super().__init__(parent)
         self._row: ClassRow | None = None
         self._figures: Assessment | None = None
         self._set = False
-        column = scrolling_column(parent)
-        self.result_box = ChoiceBox(viewer, results_in)
-        self.truth_box = ChoiceBox(viewer, truths_in)
+        column = scrollable_layout(parent)
+        self.result_box = LayerGroupCombo(viewer, list_results)
+        self.truth_box = LayerGroupCombo(viewer, list_truths)
         self.colours = QComboBox()
         self.colours.addItem("in one layer", False)
         self.colours.addItem("in a layer for each class", True)
@@ -95,7 +101,7 @@ class EvaluateView(QWidget):
         chooser.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         chooser.addRow("Class", self.class_box)
         body.addLayout(chooser)
-        self.legend = Legend(TRUTH)
+        self.legend = Legend(ERROR_CATEGORIES)
         body.addWidget(self.legend)
         self._slot = QVBoxLayout()
         body.addLayout(self._slot)
@@ -108,7 +114,7 @@ class EvaluateView(QWidget):
         self.reset()
 
     def _figures_tab(self) -> QWidget:
-        self.figures = FigureTables()
+        self.figures = MetricTables()
         self.figures.class_chosen.connect(self.lesion_chosen)
         return self.figures
 
@@ -117,12 +123,12 @@ class EvaluateView(QWidget):
         column = QVBoxLayout(tab)
         column.setContentsMargins(0, 4, 0, 0)
         self.listed = QComboBox()
-        for text, outcomes in _LISTED:
+        for text, outcomes in _OUTCOME_FILTERS:
             self.listed.addItem(text, outcomes)
         self.listed.currentIndexChanged.connect(lambda _: self._show_list())
         self.list = LesionTable(COLUMNS)
         self.list.setToolTip("Click a row to go there; a click in the picture chooses its row")
-        self.list.row_chosen.connect(self.lesion_wanted)
+        self.list.row_chosen.connect(self.lesion_activated)
         column.addWidget(self.listed)
         column.addWidget(self.list)
         return tab
@@ -131,17 +137,17 @@ class EvaluateView(QWidget):
         tab = QWidget()
         column = QVBoxLayout(tab)
         column.setContentsMargins(0, 4, 0, 0)
-        self.of_what = QComboBox()
-        self.of_what.addItem("of this image", False)
-        self.of_what.addItem("of a whole set", True)
-        self.of_what.currentIndexChanged.connect(self._on_of_what)
-        column.addWidget(self.of_what)
-        self.set_panel = SetPanel()
-        self.set_panel.setVisible(False)
-        column.addWidget(self.set_panel)
+        self.curve_scope_combo = QComboBox()
+        self.curve_scope_combo.addItem("of this image", False)
+        self.curve_scope_combo.addItem("of a whole set", True)
+        self.curve_scope_combo.currentIndexChanged.connect(self._on_of_what)
+        column.addWidget(self.curve_scope_combo)
+        self.dataset_panel = DatasetPanel()
+        self.dataset_panel.setVisible(False)
+        column.addWidget(self.dataset_panel)
         self.plots = {kind: CurvePlot(kind) for kind in _KINDS}
         for plot in self.plots.values():
-            plot.picked.connect(self.threshold_moved)
+            plot.threshold_picked.connect(self.threshold_moved)
             column.addWidget(plot)
         column.addStretch(1)
         return tab
@@ -166,8 +172,8 @@ class EvaluateView(QWidget):
         """Show nothing of a result."""
         self._figures = None
         self.body.setVisible(False)
-        self.figures.show_figures(None)
-        self.set_panel.set_run(None)
+        self.figures.show_metrics(None)
+        self.dataset_panel.set_result(None)
 
     def set_classes(self, codes: Sequence[str]) -> None:
         """Offer classes, keeping the choice where it is among them."""
@@ -233,24 +239,24 @@ class EvaluateView(QWidget):
 
     def _show_list(self) -> None:
         if self._figures is not None:
-            self.list.set_frame(
-                lesion_list(self._figures, lesion=self.lesion, outcomes=self.listed.currentData())
+            self.list.set_data_frame(
+                lesion_table(self._figures, lesion=self.lesion, outcomes=self.listed.currentData())
             )
 
     def _on_of_what(self, _: int) -> None:
-        self._set = bool(self.of_what.currentData())
-        self.set_panel.setVisible(self._set)
+        self._set = bool(self.curve_scope_combo.currentData())
+        self.dataset_panel.setVisible(self._set)
         if self.lesion is not None:
             self.lesion_chosen.emit(self.lesion)
 
-    def show_set(self, whole: bool) -> None:  # noqa: FBT001  # as Qt's setters are
+    def show_dataset_curves(self, whole: bool) -> None:  # noqa: FBT001  # as Qt's setters are
         """Turn to the curves of a whole set, or of the image."""
-        self.of_what.setCurrentIndex(int(whole))
+        self.curve_scope_combo.setCurrentIndex(int(whole))
 
     def show_curves(
         self,
         curves: Mapping[tuple[CurveKind, str], Curve],
-        whole: SetCurves | None,
+        whole: DatasetCurves | None,
         main: str,
     ) -> None:
         """Draw the curves of the chosen class: of the image, or of a set."""
@@ -270,7 +276,7 @@ class EvaluateView(QWidget):
         row: Mapping[str, Any],
         *,
         threshold: float | None,
-        curves: SetCurves | None,
+        curves: DatasetCurves | None,
         main: str,
     ) -> None:
         """Mark the operating point: the image's own figures, or where the set's curve stands."""
@@ -290,4 +296,4 @@ class EvaluateView(QWidget):
         """Stop listening and working: the widget was closed."""
         self.result_box.disconnect_viewer()
         self.truth_box.disconnect_viewer()
-        self.set_panel.forget()
+        self.dataset_panel.forget()

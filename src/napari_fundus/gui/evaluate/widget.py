@@ -12,28 +12,28 @@ from qtpy.QtWidgets import QWidget
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.controls.thread_job import Job, tell_error
-from napari_fundus.gui.evaluate.error_map import TRUTH, OutcomeLayers
+from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import Choice, lesion_layers
 from napari_fundus.gui.evaluate.lesion_table import nearest_lesion
-from napari_fundus.gui.evaluate.live_figures import Following, judge_all
+from napari_fundus.gui.evaluate.live_figures import ResultObserver, match_all
 from napari_fundus.gui.evaluate.prepare_truth import Prepared, image_curves, prepare
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.layers.event_loop import Turns
 from napari_fundus.gui.layers.go_to import go_to
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.preferences import follow_preferences
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
-from napari_fundus.metrics.lesion_matching import Judgement
+from napari_fundus.metrics.lesion_matching import ClassMatch
 
 if TYPE_CHECKING:
     import napari
     from napari.layers import Labels, Layer
 
-    from napari_fundus.evaluation import SetCurves
+    from napari_fundus.evaluation import DatasetCurves
 
 __all__ = ["EvaluateWidget"]
 
-_GATHER_MS = 5
+_THROTTLE_MS = 5
 """Changes within this time are answered together."""
 
 _TRUTH_MS = 400
@@ -58,35 +58,35 @@ class EvaluateWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        follow_preferences()
-        viewer = self._viewer = unwrapped(viewer)
-        self._following: Following | None = None
+        sync_preferences()
+        viewer = self._viewer = unwrap_viewer(viewer)
+        self._result_observer: ResultObserver | None = None
         self._truth: Choice | None = None
         self._prepared: Prepared | None = None
-        self._judged: Mapping[str, Judgement] = {}
+        self._judged: Mapping[str, ClassMatch] = {}
         self._jobs: dict[str, Job] = {}
         self._stale = False
-        self._outcome = OutcomeLayers(viewer, TRUTH, title="outcome")
-        self._turns = Turns(self)
+        self._outcome = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
+        self._step_runner = Turns(self)
         self._clicked: list[Labels] = []
         self.figures: Assessment | None = None
         """Figures of all classes at the present thresholds; None before the first are there."""
         self.curves: dict[tuple[CurveKind, str], Curve] = {}
         """Curves of the image, by kind (``"froc"``, ``"pr"``) and class."""
-        self.set_curves: SetCurves | None = None
+        self.set_curves: DatasetCurves | None = None
         """Curves of a whole set, once a run or a report gave them."""
         self.view = EvaluateView(viewer, self)
-        self._gather = self._timer(_GATHER_MS, self._judge)
-        self._reread = self._timer(_TRUTH_MS, self._prepare)
+        self._throttle_timer = self._timer(_THROTTLE_MS, self._judge)
+        self._truth_timer = self._timer(_TRUTH_MS, self._prepare)
         view = self.view
         view.result_box.chosen.connect(self._begin)
         view.truth_box.chosen.connect(self._begin)
         view.lesion_chosen.connect(self.select)
         view.layers_chosen.connect(lambda: self._draw())
         view.threshold_moved.connect(lambda value: self.set_threshold(value))
-        view.lesion_wanted.connect(self._go)
-        view.set_panel.loaded.connect(self._on_set)
-        when_removed(self, self.forget)
+        view.lesion_activated.connect(self._go)
+        view.dataset_panel.loaded.connect(self._on_set)
+        on_widget_removed(self, self.forget)
         self._begin()
 
     def _timer(self, milliseconds: int, action: Any) -> QTimer:
@@ -99,8 +99,12 @@ class EvaluateWidget(QWidget):
     @property
     def busy(self) -> bool:
         """Whether an answer to what was chosen or moved is still on its way."""
-        moving = self._following is not None and self._following.busy
-        waiting = self._gather.isActive() or self._reread.isActive() or self._turns.busy
+        moving = self._result_observer is not None and self._result_observer.busy
+        waiting = (
+            self._throttle_timer.isActive()
+            or self._truth_timer.isActive()
+            or self._step_runner.busy
+        )
         return bool(self._jobs) or waiting or moving
 
     @property
@@ -144,8 +148,8 @@ class EvaluateWidget(QWidget):
     def set_threshold(self, value: float, lesion: str | None = None) -> None:
         """Move the threshold of a class (the chosen one) here and in the results panel."""
         code = lesion or self.lesion
-        if self._following is not None and code is not None:
-            self._following.set_threshold(code, value)
+        if self._result_observer is not None and code is not None:
+            self._result_observer.set_threshold(code, value)
 
     def go_to(self, row: int) -> None:
         """Go to a row of the list of lesions, as a click on it does."""
@@ -155,7 +159,7 @@ class EvaluateWidget(QWidget):
         """Start on what is now chosen; what was on its way is dropped."""
         self._drop()
         result, truth = self.view.result_box.choice(), self.view.truth_box.choice()
-        reason = _why_not(result, truth)
+        reason = _incompatibility(result, truth)
         self.view.say(reason)
         if result is None or truth is None or reason:
             self._outcome.clear()
@@ -178,22 +182,22 @@ class EvaluateWidget(QWidget):
     def _on_prepared(self, prepared: Prepared) -> None:
         self._prepared = prepared
         self.view.say("")
-        if self._following is None:
-            following = self._following = Following(self._viewer, self._result, self)
+        if self._result_observer is None:
+            following = self._result_observer = ResultObserver(self._viewer, self._result, self)
             following.changed.connect(self._schedule)
             self.view.set_classes(list(prepared.truths))
-            self.view.set_panel.set_run(following.run)
+            self.view.dataset_panel.set_result(following.run)
         self._schedule()
-        run = self._following.run
+        run = self._result_observer.run
         if run is not None:
             self._work("curves", lambda m: image_curves(prepared, run, m), self._on_curves)
 
     def _schedule(self) -> None:
-        if not self._gather.isActive():
-            self._gather.start()
+        if not self._throttle_timer.isActive():
+            self._throttle_timer.start()
 
     def _judge(self) -> None:
-        following, prepared = self._following, self._prepared
+        following, prepared = self._result_observer, self._prepared
         if following is None or prepared is None:
             return
         if "judge" in self._jobs:
@@ -203,8 +207,8 @@ class EvaluateWidget(QWidget):
         title, thresholds = following.choice.title, dict(following.thresholds)
         area = following.min_area
 
-        def work(_: Any) -> tuple[Mapping[str, Judgement], Assessment]:
-            judged = judge_all(standing, prepared.truths)
+        def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
+            judged = match_all(standing, prepared.truths)
             figures = Assessment.of(
                 list(judged.values()),
                 title=title,
@@ -216,7 +220,7 @@ class EvaluateWidget(QWidget):
 
         self._work("judge", work, self._on_judged)
 
-    def _on_judged(self, result: tuple[Mapping[str, Judgement], Assessment]) -> None:
+    def _on_judged(self, result: tuple[Mapping[str, ClassMatch], Assessment]) -> None:
         self._judged, self.figures = result
         self._draw()
         if self._stale:
@@ -225,18 +229,18 @@ class EvaluateWidget(QWidget):
 
     def _draw(self) -> None:
         """Show the outcome over the picture, in layers that may have to come first; then tell."""
-        if not self._judged or self._following is None:
+        if not self._judged or self._result_observer is None:
             return
-        self._turns.start(self._drawing(self._following), self._tell, at_once=True)
+        self._step_runner.start(self._draw_steps(self._result_observer), self._tell, at_once=True)
 
     def _tell(self) -> None:
         """Show the figures of what is drawn."""
         if self.figures is not None:
-            self.view.figures.show_figures(self.figures)
+            self.view.figures.show_metrics(self.figures)
             self._show_class(curves=False)
             self.updated.emit()
 
-    def _drawing(self, following: Following) -> Iterator[None]:
+    def _draw_steps(self, following: ResultObserver) -> Iterator[None]:
         """Show the outcome, all in one step where its layers are there: a slider may be moving."""
         over = next(iter(following.choice.labels.values()))
         there = True
@@ -259,13 +263,13 @@ class EvaluateWidget(QWidget):
 
     def _show_class(self, *, curves: bool = True) -> None:
         """Show slider, list and operating point of the chosen class; `curves` draws these anew."""
-        code, following = self.lesion, self._following
+        code, following = self.lesion, self._result_observer
         if code is None or following is None or self.figures is None:
             return
         row = self.figures.row(code)
         self.view.show_class(
             self.figures,
-            threshold=following.thresholds.get(code) if following.can_move(code) else None,
+            threshold=following.thresholds.get(code) if following.has_threshold(code) else None,
         )
         if curves:
             self.view.show_curves(self.curves, self.set_curves, _label(following))
@@ -281,15 +285,15 @@ class EvaluateWidget(QWidget):
         self._show_class()
         self.curves_ready.emit()
 
-    def _on_set(self, curves: SetCurves) -> None:
+    def _on_set(self, curves: DatasetCurves) -> None:
         self.set_curves = curves
-        self.view.show_set(True)
+        self.view.show_dataset_curves(True)
         self._show_class()
 
     def _go(self, row: dict[str, Any]) -> None:
-        if self._following is None:
+        if self._result_observer is None:
             return
-        layer = next(iter(self._following.choice.labels.values()))
+        layer = next(iter(self._result_observer.choice.labels.values()))
         size = max(
             row["bbox_row_stop"] - row["bbox_row_start"],
             row["bbox_col_stop"] - row["bbox_col_start"],
@@ -307,7 +311,7 @@ class EvaluateWidget(QWidget):
             self.view.list.choose(place)
 
     def _on_truth_painted(self, event: Any = None) -> None:
-        self._reread.start()
+        self._truth_timer.start()
 
     def _work(self, name: str, work: Any, then: Any) -> None:
         """Run one job of each name; an earlier one of the same name is dropped."""
@@ -335,21 +339,21 @@ class EvaluateWidget(QWidget):
 
     def _drop(self) -> None:
         """Forget the present result and truth, and take the colours away."""
-        self._gather.stop()
-        self._reread.stop()
+        self._throttle_timer.stop()
+        self._truth_timer.stop()
         for job in self._jobs.values():
             job.forget()
         self._jobs = {}
-        self._turns.stop()
+        self._step_runner.stop()
         self._stale = False
         if self._truth is not None:
             for layer in self._truth.labels.values():
                 layer.events.paint.disconnect(self._on_truth_painted)
             self._truth = None
-        if self._following is not None:
-            self._following.forget()
-            self._following.deleteLater()
-            self._following = None
+        if self._result_observer is not None:
+            self._result_observer.forget()
+            self._result_observer.deleteLater()
+            self._result_observer = None
         self._prepared, self._judged, self.figures, self.curves = None, {}, None, {}
         self._outcome.rest()
         self.view.reset()
@@ -361,7 +365,7 @@ class EvaluateWidget(QWidget):
         self.view.forget()
 
 
-def _why_not(result: Choice | None, truth: Choice | None) -> str:
+def _incompatibility(result: Choice | None, truth: Choice | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if result is None:
         return "Find lesions first: run Detect lesions, or open a result."
@@ -380,7 +384,7 @@ def _why_not(result: Choice | None, truth: Choice | None) -> str:
     return ""
 
 
-def _label(following: Following) -> str:
+def _label(following: ResultObserver) -> str:
     """Return how a report calls the detector of the result."""
     run = following.run
     return "" if run is None else run.provenance.detector

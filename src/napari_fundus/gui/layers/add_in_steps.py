@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from napari_fundus.gui.layers.event_loop import Turns
-from napari_fundus.gui.layers.napari_compat import active_layer_kept
+from napari_fundus.gui.layers.napari_compat import keep_active_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Arrivals", "come"]
+__all__ = ["LayerAddQueue", "come"]
 
 
 def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
@@ -33,7 +33,7 @@ def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     """
     seen = layer.visible
     layer.visible = False
-    with active_layer_kept(viewer):
+    with keep_active_layer(viewer):
         viewer.add_layer(layer)
     try:
         yield
@@ -44,7 +44,7 @@ def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     yield
 
 
-class Arrivals:
+class LayerAddQueue:
     """Lets layers come one after the other.
 
     Parameters
@@ -57,13 +57,13 @@ class Arrivals:
         self._viewer = viewer
         self._waiting: deque[Layer] = deque()
         self._afterwards: list[Callable[[], None]] = []
-        self._turns = Turns()
+        self._step_runner = Turns()
 
     def add(self, layer: Layer) -> None:
         """Let a new layer come; it can be worked with at once."""
         self._waiting.append(layer)
-        if not self._turns.busy:
-            self._turns.start(self._come(), self._arrived)
+        if not self._step_runner.busy:
+            self._step_runner.start(self._add_steps(), self._run_callbacks)
 
     def has(self, layer: Layer) -> bool:
         """Tell whether a layer is in the viewer, or on its way."""
@@ -79,29 +79,29 @@ class Arrivals:
     def afterwards(self, action: Callable[[], None]) -> None:
         """Do something once all layers are seen: now, if none is on its way."""
         self._afterwards.append(action)
-        if not self._turns.busy:
-            self._arrived()
+        if not self._step_runner.busy:
+            self._run_callbacks()
 
     def bring(self, layer: Layer) -> None:
         """Let a layer, and those before it, come now if it is on its way: it is needed."""
         if any(layer is other for other in self._waiting):
-            self._turns.finish()
+            self._step_runner.finish()
 
     def finish(self) -> None:
         """Let all come now."""
-        self._turns.finish()
+        self._step_runner.finish()
 
     def stop(self) -> None:
         """Let no other come."""
-        self._turns.stop()
+        self._step_runner.stop()
         self._waiting.clear()
         self._afterwards.clear()
 
-    def _come(self) -> Iterator[None]:
+    def _add_steps(self) -> Iterator[None]:
         while self._waiting:
             yield from come(self._viewer, self._waiting.popleft())
 
-    def _arrived(self) -> None:
+    def _run_callbacks(self) -> None:
         actions, self._afterwards = self._afterwards, []
         for action in actions:
             action()

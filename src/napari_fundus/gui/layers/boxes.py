@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_fundus.gui.layers.rethreshold import Shown
 
 __all__ = [
-    "LARGE",
+    "LARGE_REGIONS",
     "MAX_BOXES",
     "box_data",
     "box_layer",
@@ -29,10 +29,10 @@ __all__ = [
 MAX_BOXES = 300
 """Boxes of a class that napari's shapes can show anew within 0.2 s; outlines take a tenth."""
 
-LARGE = (DR_EVIDENCE, Lesion.OD)
+LARGE_REGIONS = (DR_EVIDENCE, Lesion.OD)
 """Regions that are looked at in a picture of the whole retina."""
 
-_SIDE_BY_EDGE = 400
+_EDGE_WIDTH_DIVISOR = 400
 """The image's longer side by the width of lines that are seen in such a picture."""
 
 _HIDDEN_FEATURES = ("bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop")
@@ -84,7 +84,9 @@ def box_layer(
         "shape_type": "rectangle",
         "face_color": "transparent",
         "edge_color": info.colour,
-        "edge_width": max(max(labels.shape) / _SIDE_BY_EDGE, 2) if lesion in LARGE else 2,
+        "edge_width": max(max(labels.shape) / _EDGE_WIDTH_DIVISOR, 2)
+        if lesion in LARGE_REGIONS
+        else 2,
         # napari cannot tell the number of axes from an empty list.
         "ndim": 2,
     }

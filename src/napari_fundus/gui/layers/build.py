@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.gui.layers.boxes import LARGE, box_layer, features_of
+from napari_fundus.gui.layers.boxes import LARGE_REGIONS, box_layer, features_of
 from napari_fundus.gui.layers.landmarks import landmark_layer
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks
@@ -194,7 +194,7 @@ def detection_layers(
         (
             labels_of(detections, code),
             {
-                "name": f"{name}: {_called(code)}",
+                "name": f"{name}: {_display_name(code)}",
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
                 "features": features_of(detections.instances, code),
@@ -234,13 +234,13 @@ def detection_layers(
     return layers
 
 
-def _called(lesion: str) -> str:
+def _display_name(lesion: str) -> str:
     """Return a class's code, or what it is where the code tells little."""
     return lesion if lesion in set(Lesion) else describe(lesion).plural
 
 
 def _opacity(lesion: str, usual: float) -> float:
-    return _LARGE_OPACITY if lesion in LARGE else usual
+    return _LARGE_OPACITY if lesion in LARGE_REGIONS else usual
 
 
 def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
@@ -282,7 +282,7 @@ def saved_label_layers(
         (
             values,
             {
-                "name": f"{provenance.image_name} {provenance.detector}: {_called(code)}",
+                "name": f"{provenance.image_name} {provenance.detector}: {_display_name(code)}",
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
                 "metadata": {METADATA_KEY: {**known, "lesion": code}},

@@ -11,7 +11,7 @@ import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from napari_fundus.gui.layers.napari_compat import camera_of
+from napari_fundus.gui.layers.napari_compat import get_camera
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -44,12 +44,12 @@ def go_to(viewer: ViewerModel, layer: Layer, row: float, col: float, *, size: fl
     here, beside = (np.asarray(layer.data_to_world(corner)) for corner in corners)
     pixel = float(np.linalg.norm(beside - here))
     span = max(_SURROUNDINGS, 6 * size) * pixel
-    camera = camera_of(viewer)
+    camera = get_camera(viewer)
     camera.center = (0.0, *here[-2:])
     camera.zoom = min(viewer.canvas.size) / span
 
 
-class _Frame(QAbstractTableModel):
+class _DataFrameModel(QAbstractTableModel):
     def __init__(self, columns: Sequence[Column], parent: QWidget) -> None:
         super().__init__(parent)
         self.columns = tuple(columns)
@@ -103,7 +103,7 @@ class LesionTable(QTableView):
 
     def __init__(self, columns: Sequence[Column], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._frame = _Frame(columns, self)
+        self._frame = _DataFrameModel(columns, self)
         self.setModel(self._frame)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -122,7 +122,7 @@ class LesionTable(QTableView):
         """The rows in the order shown."""
         return self._frame.frame
 
-    def set_frame(self, frame: pd.DataFrame) -> None:
+    def set_data_frame(self, frame: pd.DataFrame) -> None:
         """Show other rows, in the order chosen before; no row is chosen then."""
         self._frame.beginResetModel()
         self._frame.frame = frame.reset_index(drop=True)

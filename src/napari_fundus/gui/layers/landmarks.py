@@ -15,11 +15,17 @@ from napari_fundus.results.layer_metadata import METADATA_KEY
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
 
-__all__ = ["LOOKS", "landmark_layer", "landmarks_of", "read_landmarks", "remember_landmarks"]
+__all__ = [
+    "POINT_STYLE_KEYS",
+    "landmark_layer",
+    "read_landmarks",
+    "store_landmarks",
+    "stored_landmarks",
+]
 
 _DISC, _FOVEA = describe(Lesion.OD).name, describe(Lesion.FOVEA).name
 
-LOOKS = ("size", "symbol", "face_color", "border_color", "border_width")
+POINT_STYLE_KEYS = ("size", "symbol", "face_color", "border_color", "border_width")
 """What each point has of its own."""
 
 _CROSS = 60
@@ -73,7 +79,7 @@ def landmark_layer(
         **(placement or {}),
     }
     if looks:
-        for number, key in enumerate(LOOKS, start=1):
+        for number, key in enumerate(POINT_STYLE_KEYS, start=1):
             meta[key] = [look[number] for look in looks]
     return np.array(rows, np.float64).reshape(-1, 2), meta, "points"
 
@@ -106,13 +112,13 @@ def read_landmarks(layer: Points, before: Landmarks) -> Landmarks:
     return Landmarks(disc=disc, fovea=fovea)
 
 
-def landmarks_of(photograph: Layer) -> Landmarks:
+def stored_landmarks(photograph: Layer) -> Landmarks:
     """Return what the layer of a photograph knows of its landmarks, from data set or person."""
     known = photograph.metadata.get(METADATA_KEY)
     found = known.get("landmarks") if isinstance(known, dict) else None
     return found if isinstance(found, Landmarks) else Landmarks()
 
 
-def remember_landmarks(photograph: Layer, landmarks: Landmarks) -> None:
+def store_landmarks(photograph: Layer, landmarks: Landmarks) -> None:
     """Let the layer of a photograph know its landmarks, for the next run on it."""
     photograph.metadata.setdefault(METADATA_KEY, {})["landmarks"] = landmarks

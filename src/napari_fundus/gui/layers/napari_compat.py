@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SideBySide",
-    "active_layer_kept",
-    "camera_of",
     "canvas_size",
     "dock_below",
+    "get_camera",
+    "keep_active_layer",
+    "on_widget_removed",
     "stroke_pixels",
-    "unwrapped",
-    "when_removed",
+    "unwrap_viewer",
 ]
 
 
-class _ParentWatch(QObject):
+class _RemovalFilter(QObject):
     def __init__(self, widget: QWidget, action: Callable[[], None]) -> None:
         super().__init__(widget)
         self._widget = widget
@@ -49,12 +49,12 @@ class _ParentWatch(QObject):
         return False
 
 
-def when_removed(widget: QWidget, action: Callable[[], None]) -> None:
+def on_widget_removed(widget: QWidget, action: Callable[[], None]) -> None:
     """Call `action` when napari takes `widget` out of its window.
 
     napari (0.9) tells plugins nothing of it: it takes the widget's parent away and drops it.
     """
-    _ParentWatch(widget, action)
+    _RemovalFilter(widget, action)
 
 
 def dock_below(dock: QDockWidget, height: int) -> None:
@@ -70,7 +70,7 @@ def dock_below(dock: QDockWidget, height: int) -> None:
         window.resizeDocks([dock], [height], Qt.Orientation.Vertical)
 
 
-def camera_of(viewer: ViewerModel) -> Any:
+def get_camera(viewer: ViewerModel) -> Any:
     """Return the camera of a viewer.
 
     napari 0.9 has it at ``viewer.scene.camera``; before, it was ``viewer.camera``, which is
@@ -104,10 +104,10 @@ class SideBySide:
         """Whether the grid is shown."""
         return bool(self._grid.enabled)
 
-    def show(self, layers_a_group: int) -> None:
+    def show(self, layers_per_group: int) -> None:
         """Show two groups in a row, the first of the list on the left."""
         self._before = (self._grid.stride, tuple(self._grid.shape))
-        self._grid.stride = layers_a_group
+        self._grid.stride = layers_per_group
         self._grid.shape = (1, 2)
         self._grid.enabled = True
         self._viewer.reset_view()
@@ -120,7 +120,7 @@ class SideBySide:
 
 
 @contextmanager
-def active_layer_kept(viewer: ViewerModel) -> Iterator[None]:
+def keep_active_layer(viewer: ViewerModel) -> Iterator[None]:
     """Let layers come without being chosen.
 
     napari makes each new layer the active one, unless ``_activate_on_insert`` of its list is False
@@ -185,7 +185,7 @@ def stroke_pixels(
     return pixels.astype(np.int64), np.concatenate(values)[first]
 
 
-def unwrapped(viewer: Any) -> Any:
+def unwrap_viewer(viewer: Any) -> Any:
     """Return the viewer itself, where napari gave a plugin a proxy of it.
 
     Through the proxy (napari 0.9) a layer is another object each time it is asked for, so that no

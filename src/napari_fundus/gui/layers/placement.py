@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-__all__ = ["Source", "moved", "placement_of", "source_of"]
+__all__ = ["Source", "image_source", "moved", "placement_of"]
 
 
 def placement_of(layer: Layer) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Source:
         pixels = np.asarray(self.data[self.index] if self.index else self.data)
         name = self.name + "".join(f" [{i}]" for i in self.index)
         image = FundusImage.from_array(pixels, name=name)
-        return _of_file(image, self.path) or image
+        return _reload_from_file(image, self.path) or image
 
     @property
     def expression(self) -> str:
@@ -111,7 +111,7 @@ class Source:
         return f"{whole}[{', '.join(map(str, self.index))}]"
 
 
-def _of_file(image: FundusImage, path: Path | None) -> FundusImage | None:
+def _reload_from_file(image: FundusImage, path: Path | None) -> FundusImage | None:
     if path is None or not path.is_file():
         return None
     try:
@@ -125,7 +125,7 @@ def _of_file(image: FundusImage, path: Path | None) -> FundusImage | None:
     )
 
 
-def source_of(layer: Image, point: Sequence[float] | None = None) -> Source:
+def image_source(layer: Image, point: Sequence[float] | None = None) -> Source:
     """Take from `layer` what a job needs; quick, for the main thread.
 
     Parameters

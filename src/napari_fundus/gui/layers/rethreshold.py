@@ -13,7 +13,7 @@ import pandas as pd
 
 from napari_fundus.gui.layers.boxes import outline_vectors
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.relabel import Components, components_of, label_image
+from napari_fundus.results.relabel import Components, class_components, label_image
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -97,7 +97,7 @@ def relabelled(
         if old is not None and (old.threshold == threshold or detections.objects_of(code)):
             found = old.components
         else:
-            found = components_of(detections, code, threshold=threshold)
+            found = class_components(detections, code, threshold=threshold)
         same = old is not None and (old.threshold, old.min_area) == (threshold, settings.min_area)
         if old is not None and same and (old.first_id == first_id or not renumber):
             result[code] = Shown(found, threshold, settings.min_area, old.first_id, None, old.table)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Exchange", "fill", "layer_for"]
+__all__ = ["LayerUpdate", "fill", "find_reusable_layer"]
 
 
-class Exchange:
+class LayerUpdate:
     """Shows the layers of a new result, in those of the same method's last one where they fit.
 
     What else lies over the photograph in the same colours is hidden: what other methods or other
@@ -71,7 +71,7 @@ class Exchange:
         self._filled: list[tuple[Layer, LayerTuple]] = []
 
     def _take(self, one: LayerTuple) -> Layer | None:
-        layer = layer_for(one, self._free)
+        layer = find_reusable_layer(one, self._free)
         self._free = [other for other in self._free if other is not layer]
         return layer
 
@@ -106,7 +106,7 @@ class Exchange:
         return self._shown
 
 
-def layer_for(one: LayerTuple, layers: Iterable[Layer]) -> Layer | None:
+def find_reusable_layer(one: LayerTuple, layers: Iterable[Layer]) -> Layer | None:
     """Return the layer that can show `one` in place of what it shows.
 
     It is of the same type, kind and class, and lies at the same place; a picture has as many
@@ -127,7 +127,7 @@ def layer_for(one: LayerTuple, layers: Iterable[Layer]) -> Layer | None:
 
 
 def fill(layer: Layer, one: LayerTuple) -> None:
-    """Show other data in a layer that :func:`layer_for` gave; what it tells of them comes later."""
+    """Show other data in a layer of :func:`find_reusable_layer`; its description follows later."""
     data, meta, kind = one
     if kind == "shapes":
         # With the kind told beside each, napari draws them once and not twice.

@@ -9,18 +9,18 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.gui.controls.thread_job import Job
-from napari_fundus.review.autosave import Saved, discard, write_saved
+from napari_fundus.review.autosave import Saved, discard, write_autosave
 
-__all__ = ["Keeper"]
+__all__ = ["AutosaveTimer"]
 
-_QUIET_MS = 1500
+_IDLE_MS = 1500
 """Time without a command after which is saved."""
 
-_LONGEST_MS = 10_000
+_MAX_DELAY_MS = 10_000
 """Time after which is saved even if commands come without a pause."""
 
 
-class Keeper(QObject):
+class AutosaveTimer(QObject):
     """Saves a while after the last change, one save at a time.
 
     Parameters
@@ -38,8 +38,8 @@ class Keeper(QObject):
         self._path: Path | None = None
         self._job: Job | None = None
         self._dirty = False
-        self._quiet = self._timer(_QUIET_MS)
-        self._longest = self._timer(_LONGEST_MS)
+        self._quiet = self._timer(_IDLE_MS)
+        self._longest = self._timer(_MAX_DELAY_MS)
 
     def _timer(self, milliseconds: int) -> QTimer:
         timer = QTimer(self)
@@ -73,7 +73,7 @@ class Keeper(QObject):
             return
         self._rest()
         state, path = self._state(), self._path
-        job = Job(lambda _: write_saved(state, path), self)
+        job = Job(lambda _: write_autosave(state, path), self)
         job.failed.connect(self.failed)
         job.ended.connect(self._ended)
         self._job = job

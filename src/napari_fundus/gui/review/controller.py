@@ -10,13 +10,13 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.thread_job import Job
-from napari_fundus.gui.layers.placement import source_of
-from napari_fundus.gui.review.autosaver import Keeper
+from napari_fundus.gui.layers.placement import image_source
+from napari_fundus.gui.review.autosaver import AutosaveTimer
 from napari_fundus.gui.review.cursor import Bench
-from napari_fundus.gui.review.label_layers import Sheets
-from napari_fundus.gui.review.load_review import Read, read_for_review, take_up
+from napari_fundus.gui.review.label_layers import LabelLayers
+from napari_fundus.gui.review.load_review import Read, load_review_input, take_up
 from napari_fundus.gui.review.region import add_region
-from napari_fundus.gui.review.result_layers import Found, bring_to_sight, found_of
+from napari_fundus.gui.review.result_layers import Found, result_layers_from, show_only_result
 from napari_fundus.gui.review.save_request import Order, save_corrections
 from napari_fundus.image import FundusImage
 from napari_fundus.review.autosave import Saved, discard
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Shapes
 
-__all__ = ["Desk"]
+__all__ = ["ReviewController"]
 
 _STALE_MS = 400
 """Time after which labels that a slider moves are read again."""
 
 
-class Desk(QObject):
+class ReviewController(QObject):
     """Lays a result ready for review, keeps what is done safe, and saves the corrections.
 
     Parameters
@@ -65,14 +65,14 @@ class Desk(QObject):
         self.found: Found | None = None
         self.other: Found | None = None
         self.unfinished: Saved | None = None
-        self._sheets: Sheets | None = None
+        self._sheets: LabelLayers | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
         self._reading: Job | None = None
         self._saving: Job | None = None
         self._revision = 0
-        self._keeper = Keeper(self._state, self)
-        self._keeper.failed.connect(self.failed)
+        self._autosaver = AutosaveTimer(self._state, self)
+        self._autosaver.failed.connect(self.failed)
         self._stale = QTimer(self)
         self._stale.setSingleShot(True)
         self._stale.setInterval(_STALE_MS)
@@ -86,7 +86,7 @@ class Desk(QObject):
     @property
     def busy(self) -> bool:
         """Whether anything goes on in a thread or waits for it."""
-        return self.loading or self._saving is not None or self._keeper.busy
+        return self.loading or self._saving is not None or self._autosaver.busy
 
     @property
     def review(self) -> Review | None:
@@ -101,15 +101,16 @@ class Desk(QObject):
         if self._reading is not None:
             self._reading.forget()
         if self.found is None or self.found.key != found.key:
-            bring_to_sight(self._viewer, found, other)
+            show_only_result(self._viewer, found, other)
         self.found, self.other = found, other
         parts = found.parts()
         others = None if other is None else other.parts()
         name = other.detector if other is not None else ""
-        source = None if found.photograph is None else source_of(found.photograph)
+        source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
         job = Job(
-            lambda _: read_for_review(load(parts, others, name=name), source, sha256, folder), self
+            lambda _: load_review_input(load(parts, others, name=name), source, sha256, folder),
+            self,
         )
         job.returned.connect(self._on_read)
         job.failed.connect(self._on_unreadable)
@@ -130,14 +131,14 @@ class Desk(QObject):
             return
         self._reading = None
         self._image, self._path, self.unfinished = read.image, read.path, read.unfinished
-        self._sheets = Sheets(self._viewer, self.found)
-        self._sheets.overtaken.connect(self._on_overtaken)
+        self._sheets = LabelLayers(self._viewer, self.found)
+        self._sheets.labels_changed.connect(self._on_labels_changed)
         self._sheets.removed.connect(self._on_removed)
         self._sheets.take(read.loaded.labels)
         queue = self.bench.queue
         self._start(read.loaded, queue.order if queue is not None else "highest")
         # An earlier one stays until it was taken up or given up.
-        self._keeper.keep(read.path if read.unfinished is None else None)
+        self._autosaver.keep(read.path if read.unfinished is None else None)
         if read.problem is not None:
             self.failed.emit(read.problem)
         self.loaded.emit()
@@ -153,9 +154,9 @@ class Desk(QObject):
 
     def _on_worked(self) -> None:
         self._revision += 1
-        self._keeper.touch()
+        self._autosaver.touch()
 
-    def _on_overtaken(self) -> None:
+    def _on_labels_changed(self) -> None:
         """Read labels again that a slider has changed, unless the review has begun."""
         if self.review is not None and not len(self.review.stack):
             self._stale.start()
@@ -164,7 +165,7 @@ class Desk(QObject):
         if self.found is not None:
             # The layers may show the result of another run now.
             layers, photograph = list(self.found.layers.values()), self.found.photograph
-            self.load(found_of(self._viewer, layers, photograph), self.other)
+            self.load(result_layers_from(self._viewer, layers, photograph), self.other)
 
     def _on_removed(self) -> None:
         begun = self.review is not None and len(self.review.stack) > 0
@@ -195,7 +196,7 @@ class Desk(QObject):
 
         def done(_: Path) -> None:
             if revision == self._revision:
-                self._keeper.finish()
+                self._autosaver.finish()
 
         job = Job(lambda _: save_corrections(order, folder), self)
         job.returned.connect(done)
@@ -221,14 +222,14 @@ class Desk(QObject):
         if saved is not None and sheets is not None and review is not None:
             self.unfinished = None
             sheets.claim()
-            take_up(saved, sheets, review, self._on_taken_up, self)
+            take_up(saved, sheets, review, self._on_restored, self)
 
-    def _on_taken_up(self, saved: Saved) -> None:
+    def _on_restored(self, saved: Saved) -> None:
         self._start(saved, str(saved.settings.get("order", "highest")))
         if self.bench.queue is not None and saved.settings.get("lesion") is not None:
             self.bench.queue.select(saved.settings["lesion"])
-        self._keeper.keep(self._path)
-        self._keeper.touch()
+        self._autosaver.keep(self._path)
+        self._autosaver.touch()
         self.bench.show()
         self.loaded.emit()
 
@@ -237,16 +238,16 @@ class Desk(QObject):
         self.unfinished = None
         if self._path is not None:
             discard(self._path)
-        self._keeper.keep(self._path)
+        self._autosaver.keep(self._path)
         if self.review is not None and len(self.review.stack):
-            self._keeper.touch()
+            self._autosaver.touch()
 
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
         self._stale.stop()
         self.bench.settle()
-        self._keeper.flush()
-        self._keeper.keep(None)
+        self._autosaver.flush()
+        self._autosaver.keep(None)
         if self._sheets is not None:
             self._sheets.release()
             self._sheets = None

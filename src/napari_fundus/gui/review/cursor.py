@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 
-from napari_fundus.gui.review.label_layers import Sheets
+from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.gui.review.navigation import Navigator
 from napari_fundus.review.commands import Command
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.queue import Queue
+from napari_fundus.review.queue import ReviewQueue
 from napari_fundus.review.session import Review
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class Bench(QObject):
     ) -> None:
         super().__init__(parent)
         self.review: Review | None = None
-        self.queue: Queue | None = None
+        self.queue: ReviewQueue | None = None
         self.zoomed = False
-        self._sheets: Sheets | None = None
+        self._sheets: LabelLayers | None = None
         self._waiting = waiting
         self._navigator = Navigator(viewer, self._on_clicked)
 
@@ -57,15 +57,15 @@ class Bench(QObject):
         """``"paint"`` or ``"erase"`` while such a tool is at hand in one of the layers."""
         return self._sheets.mode if self._sheets is not None else "pan_zoom"
 
-    def begin(self, review: Review, order: str, sheets: Sheets) -> None:
+    def begin(self, review: Review, order: str, sheets: LabelLayers) -> None:
         """Take a review in hand."""
         if sheets is not self._sheets:
             sheets.painted.connect(self._on_painted)
             sheets.mode_changed.connect(self.changed)
         self._sheets, self.review = sheets, review
-        self.queue = Queue(review.lesions, order)
+        self.queue = ReviewQueue(review.lesions, order)
         self._navigator.follow(next(iter(sheets.layers.values())))
-        sheets.ready_for(review.next_id)
+        sheets.set_next_id(review.next_id)
         self.show()
 
     def end(self) -> None:
@@ -87,7 +87,7 @@ class Bench(QObject):
         if what == "relabel" and self._sheets is not None:
             self._sheets.add(review, *arguments)
         command = getattr(review, what)(lesion.id, *arguments)
-        queue.next_open()
+        queue.go_to_next_unjudged()
         self._after(command)
 
     def step(self, count: int) -> None:
@@ -100,15 +100,15 @@ class Bench(QObject):
         """Go to a lesion, wherever it stands."""
         if self.queue is not None and self.review is not None and identity in self.review.lesions:
             if not self.queue.select(identity):
-                self.queue.arrange(self.queue.order)
+                self.queue.set_order(self.queue.order)
                 self.queue.select(identity)
             self.zoomed = True
             self.show()
 
-    def arrange(self, order: str, lesion: str | None) -> None:
+    def set_order(self, order: str, lesion: str | None) -> None:
         """Put the queue in another order, and begin at its start."""
         if self.queue is not None:
-            self.queue.arrange(order, lesion)
+            self.queue.set_order(order, lesion)
             self.queue.position = 0
             self.show()
 
@@ -162,7 +162,7 @@ class Bench(QObject):
                 self._sheets.claim()
                 codes = {row.code for row in command.rows}
                 self._sheets.show_tables({c: self.review.tables[c] for c in codes})
-                self._sheets.ready_for(self.review.next_id)
+                self._sheets.set_next_id(self.review.next_id)
             self.queue.refresh()
             if back and command.focus is not None:
                 self.queue.select(command.focus)

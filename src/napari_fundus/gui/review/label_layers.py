@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_fundus.gui.layers.add_in_steps import Arrivals
+from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.build import label_colormap
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.review.result_layers import Found
 from napari_fundus.results.layer_metadata import METADATA_KEY
-from napari_fundus.review.loading import plain_table
+from napari_fundus.review.loading import measurement_table
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from napari_fundus.review.session import Review
 
-__all__ = ["Sheets"]
+__all__ = ["LabelLayers"]
 
 _BRUSH_SHARE = 400
 """The brush is as wide as this part of the image's longer side."""
 
 
-class Sheets(QObject):
+class LabelLayers(QObject):
     """The layers of one result, a class each.
 
     Parameters
@@ -45,7 +45,7 @@ class Sheets(QObject):
 
     painted = Signal(str, object, object)
     """A person painted or erased: class, flat indices, values before."""
-    overtaken = Signal()
+    labels_changed = Signal()
     """Something else than the review changed a layer's labels."""
     removed = Signal()
     """A layer was taken out of the viewer."""
@@ -60,7 +60,7 @@ class Sheets(QObject):
         self._next_id = 1
         self._links: list[tuple[Any, Any]] = []
         self._strokes: dict[str, list[Any]] = {}
-        self._arrivals = Arrivals(viewer)
+        self._layer_queue = LayerAddQueue(viewer)
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.settle)
@@ -90,7 +90,7 @@ class Sheets(QObject):
         return str(active.mode) if mine and active is not None else "pan_zoom"
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _ignoring_own_changes(self) -> Iterator[None]:
         """Change layers without hearing of it."""
         before, self._own = self._own, True
         try:
@@ -112,7 +112,7 @@ class Sheets(QObject):
     def put(self, code: str, array: npt.NDArray[Any]) -> None:
         """Let a layer show other labels."""
         layer = self.layers[code]
-        with self._alone():
+        with self._ignoring_own_changes():
             data = layer.data
             if isinstance(data, np.ndarray) and data.flags.writeable and data.dtype == array.dtype:
                 np.copyto(data, array)
@@ -128,7 +128,7 @@ class Sheets(QObject):
             return
         like = next(iter(self.layers.values()))
         empty = np.zeros(like.data.shape, like.data.dtype)
-        table = plain_table([])
+        table = measurement_table([])
         known = {
             k: v
             for k, v in like.metadata.get(METADATA_KEY, {}).items()
@@ -145,13 +145,13 @@ class Sheets(QObject):
         )
         self.layers[code] = self._found.layers[code] = layer
         self._watch(code, layer)
-        self.ready_for(self._next_id)
+        self.set_next_id(self._next_id)
         review.add_class(code, layer.data, table)
-        self._arrivals.add(layer)
+        self._layer_queue.add(layer)
 
     def arrive(self) -> None:
         """Let the layers of new classes come now."""
-        self._arrivals.finish()
+        self._layer_queue.finish()
 
     def write(self, code: str, pixels: npt.NDArray[np.int64], values: npt.NDArray[Any]) -> None:
         """Set pixels in a layer, and show just those."""
@@ -159,16 +159,16 @@ class Sheets(QObject):
         if not layer.visible:  # nothing is drawn, and napari has no slice of it to bring up to date
             layer.data.reshape(-1)[pixels] = values
             return
-        with self._alone():
+        with self._ignoring_own_changes():
             layer.data_setitem(np.unravel_index(pixels, layer.data.shape), values)
 
     def show_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Give the layers their features."""
-        with self._alone():
+        with self._ignoring_own_changes():
             for code, table in tables.items():
                 self.layers[code].features = table
 
-    def ready_for(self, identity: int) -> None:
+    def set_next_id(self, identity: int) -> None:
         """Let the next stroke in any layer have this id."""
         self._next_id = identity
         for layer in self.layers.values():
@@ -179,7 +179,7 @@ class Sheets(QObject):
         """Tell the panel of results that a person changed these layers: its sliders let go."""
         if not self._claimed:
             self._claimed = True
-            with self._alone():
+            with self._ignoring_own_changes():
                 for layer in self.layers.values():
                     layer.events.paint(value=[])
 
@@ -187,13 +187,13 @@ class Sheets(QObject):
         """Make a class's layer the active one."""
         layer = self.layers.get(code)
         if layer is not None and self._viewer.layers.selection.active is not layer:
-            self._arrivals.bring(layer)
+            self._layer_queue.bring(layer)
             self._viewer.layers.selection.active = layer
 
     def hold(self, mode: str, code: str) -> None:
         """Take a tool for a class; put it down if it is in hand."""
         layer = self.layers[code]
-        self._arrivals.bring(layer)
+        self._layer_queue.bring(layer)
         again = self.mode == mode and self._viewer.layers.selection.active is layer
         for each in self.layers.values():
             each.mode = "pan_zoom"
@@ -221,7 +221,7 @@ class Sheets(QObject):
 
     def _on_features(self, event: Any = None) -> None:
         if not self._own:
-            self.overtaken.emit()
+            self.labels_changed.emit()
 
     def _on_mode(self, event: Any = None) -> None:
         self.mode_changed.emit()
@@ -233,7 +233,7 @@ class Sheets(QObject):
     def release(self) -> None:
         """Stop watching the layers."""
         self._later.stop()
-        self._arrivals.stop()
+        self._layer_queue.stop()
         for emitter, action in self._links:
             emitter.disconnect(action)
         self._links = []

@@ -11,13 +11,13 @@ from qtpy.QtCore import QObject, QTimer
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.layers.placement import Source
-from napari_fundus.gui.review.label_layers import Sheets
+from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.image import FundusImage
-from napari_fundus.review.autosave import Saved, read_saved, saved_path
+from napari_fundus.review.autosave import Saved, autosave_path, read_autosave
 from napari_fundus.review.loading import Loaded
 from napari_fundus.review.session import Review
 
-__all__ = ["Read", "read_for_review", "take_up"]
+__all__ = ["Read", "load_review_input", "take_up"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Read:
     problem: FundusError | None = None
 
 
-def read_for_review(
+def load_review_input(
     loaded: Loaded, source: Source | None, sha256: str, folder: Path | None
 ) -> Read:
     """Read the photograph and what is known of it; for a thread.
@@ -65,9 +65,9 @@ def read_for_review(
     known = image.sha256 if image is not None else sha256
     if not known:
         return Read(loaded, image)
-    path = saved_path(known, folder)
+    path = autosave_path(known, folder)
     try:
-        unfinished = read_saved(path)
+        unfinished = read_autosave(path)
     except FundusError as error:
         return Read(loaded, image, path, problem=error)
     shape = next(iter(loaded.labels.values())).shape
@@ -77,7 +77,11 @@ def read_for_review(
 
 
 def take_up(
-    saved: Saved, sheets: Sheets, review: Review, then: Callable[[Saved], None], parent: QObject
+    saved: Saved,
+    sheets: LabelLayers,
+    review: Review,
+    then: Callable[[Saved], None],
+    parent: QObject,
 ) -> None:
     """Put an unfinished review into the layers, one an event-loop turn; then call `then`.
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.gui.layers.add_in_steps import Arrivals
-from napari_fundus.gui.layers.napari_compat import camera_of, canvas_size
+from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
+from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.review.lesion import Lesion
@@ -43,7 +43,7 @@ class Navigator:
     def __init__(self, viewer: ViewerModel, clicked: Callable[[tuple[float, float]], None]) -> None:
         self._viewer, self._clicked = viewer, clicked
         self._mark: Shapes | None = None
-        self._arrivals = Arrivals(viewer)
+        self._layer_queue = LayerAddQueue(viewer)
         self._labels: Labels | None = None
         viewer.mouse_drag_callbacks.append(self._on_press)
 
@@ -58,7 +58,7 @@ class Navigator:
         self._draw_mark(lesion)
         top, left, bottom, right = lesion.box
         middle = self._labels.data_to_world(((top + bottom - 1) / 2, (left + right - 1) / 2))
-        camera = camera_of(self._viewer)
+        camera = get_camera(self._viewer)
         if zoom:
             side = max(
                 _ROOM * max(bottom - top, right - left), max(self._labels.data.shape) / _LEAST
@@ -76,9 +76,9 @@ class Navigator:
         low = np.array([top, left]) - 0.5 - _PAD
         high = np.array([bottom, right]) - 0.5 + _PAD
         corners = np.array([low, (low[0], high[1]), high, (high[0], low[1])])
-        if self._mark is None or not self._arrivals.has(self._mark):
+        if self._mark is None or not self._layer_queue.has(self._mark):
             self._mark = self._made_mark(corners)
-            self._arrivals.add(self._mark)
+            self._layer_queue.add(self._mark)
         # Of a new layer too: the rectangle it was made with is not drawn before it changes.
         self._mark.data = [corners]
         self._mark.edge_width = max(float(np.max(high - low)) / 30, 0.8)
@@ -98,7 +98,7 @@ class Navigator:
 
     def clear(self) -> None:
         """Take the mark away."""
-        self._arrivals.stop()
+        self._layer_queue.stop()
         if self._mark is not None and self._mark in self._viewer.layers:
             self._viewer.layers.remove(self._mark)
         self._mark = None

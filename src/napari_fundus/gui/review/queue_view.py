@@ -21,10 +21,10 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.lesions import describe
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.queue import ORDERS, Queue
+from napari_fundus.review.queue import ORDERS, ReviewQueue
 from napari_fundus.review.session import Review
 
-__all__ = ["QueueModel", "QueueView", "tell_lesion"]
+__all__ = ["QueueModel", "QueueView", "lesion_html"]
 
 _HEADS = ("", "class", "id", "score", "px")
 _MARKS = {
@@ -39,7 +39,7 @@ _ROW_HEIGHT = 22
 _LIST_HEIGHT = 190
 
 
-def tell_lesion(lesion: Lesion) -> str:
+def lesion_html(lesion: Lesion) -> str:
     """Return what the reviewer should know of a lesion, as rich text of one or two lines."""
     info = describe(lesion.lesion)
     parts = [f"<b>{info.name}</b> {lesion.id}", f"{lesion.area} px"]
@@ -64,10 +64,10 @@ class QueueModel(QAbstractTableModel):
 
     def __init__(self) -> None:
         super().__init__()
-        self._queue: Queue | None = None
+        self._queue: ReviewQueue | None = None
         self._lesions: dict[int, Lesion] = {}
 
-    def take(self, queue: Queue | None, lesions: dict[int, Lesion]) -> None:
+    def take(self, queue: ReviewQueue | None, lesions: dict[int, Lesion]) -> None:
         """Show another queue, or the same after a change."""
         self.beginResetModel()
         self._queue, self._lesions = queue, lesions
@@ -112,7 +112,7 @@ class QueueModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"<qt>{tell_lesion(lesion)}</qt>"
+            return f"<qt>{lesion_html(lesion)}</qt>"
         return None
 
 
@@ -121,7 +121,7 @@ class QueueView(QWidget):
 
     chosen = Signal(int)
     """A lesion was clicked: its id."""
-    arranged = Signal(str, object)
+    order_changed = Signal(str, object)
     """Another order or class was chosen: name of the order, class code or None."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -172,9 +172,9 @@ class QueueView(QWidget):
             self.chosen.emit(lesion.id)
 
     def _on_arranged(self, _: int) -> None:
-        self.arranged.emit(self.order.currentData(), self.only.currentData())
+        self.order_changed.emit(self.order.currentData(), self.only.currentData())
 
-    def offer(self, classes: list[str], queue: Queue) -> None:
+    def offer(self, classes: list[str], queue: ReviewQueue) -> None:
         """List the classes to choose from, and show the order of a queue."""
         for combo in (self.order, self.only):
             combo.blockSignals(True)
@@ -187,7 +187,7 @@ class QueueView(QWidget):
         for combo in (self.order, self.only):
             combo.blockSignals(False)
 
-    def show_state(self, review: Review | None, queue: Queue | None) -> None:
+    def show_state(self, review: Review | None, queue: ReviewQueue | None) -> None:
         """Show list, place, counts and progress."""
         self.model.take(queue, review.lesions if review is not None else {})
         counts = review.counts if review is not None else {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer, Shapes
 
-__all__ = ["add_region", "outlines_of", "polygons_mask"]
+__all__ = ["add_region", "polygons_mask", "shapes_to_polygons"]
 
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV rounds vertices to."""
@@ -39,7 +39,7 @@ def polygons_mask(
     return mask.view(np.bool_)
 
 
-def outlines_of(layer: Shapes, onto: Layer) -> list[npt.NDArray[np.float64]]:
+def shapes_to_polygons(layer: Shapes, onto: Layer) -> list[npt.NDArray[np.float64]]:
     """Return the areas of a shapes layer as polygons in the pixels of another layer.
 
     Lines and paths enclose nothing, and are left out.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-__all__ = ["Found", "bring_to_sight", "find_results", "found_of"]
+__all__ = ["Found", "find_result_layers", "result_layers_from", "show_only_result"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Found:
         }
 
 
-def find_results(viewer: ViewerModel) -> list[Found]:
+def find_result_layers(viewer: ViewerModel) -> list[Found]:
     """Return the results whose labels are in the viewer, the newest first."""
     groups: dict[tuple[Any, ...], list[Labels]] = {}
     for layer in viewer.layers:
@@ -75,10 +75,10 @@ def find_results(viewer: ViewerModel) -> list[Found]:
             told = known.get("provenance", {})
             key = (id(known.get("source")), told.get("detector"), told.get("created"))
             groups.setdefault(key, []).append(layer)
-    return [found_of(viewer, layers) for layers in reversed(groups.values())]
+    return [result_layers_from(viewer, layers) for layers in reversed(groups.values())]
 
 
-def bring_to_sight(viewer: ViewerModel, found: Found, other: Found | None) -> None:
+def show_only_result(viewer: ViewerModel, found: Found, other: Found | None) -> None:
     """Show the labels of a result, and hide other results on the picture, of the same colours.
 
     Where *Evaluate* or *Compare* have laid their colours over the results, all stays as it is.
@@ -95,7 +95,7 @@ def bring_to_sight(viewer: ViewerModel, found: Found, other: Found | None) -> No
             layer.visible = False
 
 
-def found_of(
+def result_layers_from(
     viewer: ViewerModel, layers: Sequence[Labels], photograph: Image | None = None
 ) -> Found:
     """Return given labels layers as a result; classes are told by metadata, else by name."""

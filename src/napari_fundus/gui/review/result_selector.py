@@ -18,15 +18,15 @@ from qtpy.QtWidgets import (
 from napari_fundus.gui.review.result_layers import Found
 from napari_fundus.review.autosave import Saved
 
-__all__ = ["ResultBox"]
+__all__ = ["ResultSelector"]
 
 
-class ResultBox(QWidget):
+class ResultSelector(QWidget):
     """Two lists of the viewer's results, and a banner that offers an unfinished review."""
 
     chosen = Signal(object, object)
     """A result was chosen, and another one or None to compare with."""
-    take_up_clicked = Signal()
+    restore_clicked = Signal()
     discard_clicked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -58,7 +58,7 @@ class ResultBox(QWidget):
         self.banner_text.setWordWrap(True)
         inside.addWidget(self.banner_text)
         line = QHBoxLayout()
-        for text, signal in (("Take up", self.take_up_clicked), ("Discard", self.discard_clicked)):
+        for text, signal in (("Take up", self.restore_clicked), ("Discard", self.discard_clicked)):
             button = QPushButton(text)
             button.clicked.connect(lambda _=False, signal=signal: signal.emit())
             line.addWidget(button)

@@ -59,7 +59,7 @@ class SaveBox(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._shapes: list[Shapes] = []
-        self._decided: set[str] = set()
+        self._user_set_classes: set[str] = set()
         self.classes: dict[str, QCheckBox] = {}
         self._build()
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
@@ -128,7 +128,7 @@ class SaveBox(QWidget):
             if code not in self.classes:
                 box = QCheckBox(code)
                 box.setToolTip(describe(code).plural)
-                box.clicked.connect(lambda _=False, code=code: self._decided.add(code))
+                box.clicked.connect(lambda _=False, code=code: self._user_set_classes.add(code))
                 self.classes[code] = box
                 self._boxes.addWidget(box)
 
@@ -138,13 +138,13 @@ class SaveBox(QWidget):
             self._boxes.removeWidget(box)
             box.deleteLater()
         self.classes = {}
-        self._decided = set()
+        self._user_set_classes = set()
         self.say("")
 
     def touched(self, codes: set[str]) -> None:
         """Tick just those classes in which something was judged, where nobody decided."""
         for code, box in self.classes.items():
-            if code not in self._decided:
+            if code not in self._user_set_classes:
                 box.setChecked(code in codes)
 
     def reviewed(self) -> list[str]:
@@ -155,7 +155,7 @@ class SaveBox(QWidget):
         """Tick these classes and no other, as the reviewer's decision."""
         for code, box in self.classes.items():
             box.setChecked(code in codes)
-            self._decided.add(code)
+            self._user_set_classes.add(code)
 
     def region_layer(self) -> Shapes | None:
         """Return the shapes layer that bounds what was looked at; None for everywhere."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from napari_fundus.datasets.corrections import LesionVerdict, write_correction
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.review.region import outlines_of, polygons_mask
+from napari_fundus.gui.review.region import polygons_mask, shapes_to_polygons
 from napari_fundus.image import FundusImage
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_fundus.gui.review.result_layers import Found
     from napari_fundus.review.session import Review
 
-__all__ = ["Order", "judged_classes", "left_in", "save_corrections"]
+__all__ = ["Order", "count_unjudged", "judged_classes", "save_corrections"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ class Order:
         outlines = None
         if region is not None:
             onto = next(iter(found.layers.values()))
-            outlines = outlines_of(region, onto)
+            outlines = shapes_to_polygons(region, onto)
             if not outlines:
                 raise FundusError(
                     f"The layer {region.name!r} encloses nothing: draw a polygon around what you "
@@ -108,7 +108,7 @@ def judged_classes(review: Review) -> set[str]:
     return {code for x in judged for code in (x.lesion, x.detected) if code is not None}
 
 
-def left_in(review: Review, codes: list[str]) -> int:
+def count_unjudged(review: Review, codes: list[str]) -> int:
     """Return how many lesions in the labels of these classes have no verdict."""
     lesions = review.lesions.values()
     return sum(x.lesion in codes and x.present and x.verdict is None for x in lesions)

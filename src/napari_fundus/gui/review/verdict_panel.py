@@ -8,13 +8,13 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_fundus.lesions import DR_LESIONS, describe
 
-__all__ = ["RELABEL_KEYS", "JudgeBox"]
+__all__ = ["RELABEL_KEYS", "VerdictPanel"]
 
 RELABEL_KEYS = {str(number): str(code) for number, code in enumerate(DR_LESIONS, start=1)}
 """Key to the class that it relabels a lesion to."""
 
 
-class JudgeBox(QWidget):
+class VerdictPanel(QWidget):
     """Tells of the lesion under review and offers what can be done.
 
     Every button emits `asked` with the name of a method of the review widget, and its argument or

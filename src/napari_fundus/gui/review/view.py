@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.review.cursor import Bench
-from napari_fundus.gui.review.queue_view import QueueView, tell_lesion
-from napari_fundus.gui.review.result_selector import ResultBox
+from napari_fundus.gui.review.queue_view import QueueView, lesion_html
+from napari_fundus.gui.review.result_selector import ResultSelector
 from napari_fundus.gui.review.save_box import SaveBox
 from napari_fundus.gui.review.save_request import judged_classes
-from napari_fundus.gui.review.verdict_panel import JudgeBox
+from napari_fundus.gui.review.verdict_panel import VerdictPanel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["NOTHING", "ReviewView"]
+__all__ = ["NO_RESULT_MESSAGE", "ReviewView"]
 
-NOTHING = "Detect lesions first: their labels are reviewed here."
+NO_RESULT_MESSAGE = "Detect lesions first: their labels are reviewed here."
 
 
 class ReviewView:
@@ -35,9 +35,9 @@ class ReviewView:
     """
 
     def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
-        column = scrolling_column(parent)
-        self.results = ResultBox()
-        self.judge = JudgeBox()
+        column = scrollable_layout(parent)
+        self.results = ResultSelector()
+        self.judge = VerdictPanel()
         self.list = QueueView()
         self.save_box = SaveBox(viewer)
         line = QFrame()
@@ -62,8 +62,8 @@ class ReviewView:
         self.judge.show_history(*history)
         self.judge.show_mode(bench.mode, zoomed=bench.zoomed)
         if lesion is not None and queue is not None:
-            self.judge.about.setText(tell_lesion(lesion))
+            self.judge.about.setText(lesion_html(lesion))
         elif review is not None:
             self.judge.about.setText("No lesion here. Draw those that you see.")
         else:
-            self.judge.about.setText("Reading the labels…" if loading else NOTHING)
+            self.judge.about.setText("Reading the labels…" if loading else NO_RESULT_MESSAGE)

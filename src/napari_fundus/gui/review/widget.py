@@ -11,15 +11,15 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.controls.thread_job import Job, tell_error
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
-from napari_fundus.gui.review.controller import Desk
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
-from napari_fundus.gui.review.result_layers import find_results, found_of
-from napari_fundus.gui.review.save_request import left_in
+from napari_fundus.gui.review.result_layers import find_result_layers, result_layers_from
+from napari_fundus.gui.review.save_request import count_unjudged
 from napari_fundus.gui.review.verdict_panel import RELABEL_KEYS
-from napari_fundus.gui.review.view import NOTHING, ReviewView
+from napari_fundus.gui.review.view import NO_RESULT_MESSAGE, ReviewView
 from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.queue import Queue
+from napari_fundus.review.queue import ReviewQueue
 from napari_fundus.review.session import Review
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ class ReviewWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        viewer = unwrapped(viewer)
+        viewer = unwrap_viewer(viewer)
         self._viewer = viewer
-        self.desk = Desk(viewer, autosave_folder=autosave_folder, parent=self)
+        self.desk = ReviewController(viewer, autosave_folder=autosave_folder, parent=self)
         view = self.view = ReviewView(viewer, self)
         self.results, self.judge = view.results, view.judge
         self.list, self.save_box = view.list, view.save_box
         view.results.chosen.connect(self.desk.load)
-        view.results.take_up_clicked.connect(self.recover)
+        view.results.restore_clicked.connect(self.recover)
         view.results.discard_clicked.connect(self.discard_unfinished)
         view.judge.asked.connect(self._on_asked)
         view.list.chosen.connect(self.select)
-        view.list.arranged.connect(self._on_arranged)
+        view.list.order_changed.connect(self._on_arranged)
         view.save_box.save_clicked.connect(lambda: self.save())
         view.save_box.train_clicked.connect(self.request_training)
         view.save_box.draw_region_clicked.connect(self.draw_region)
@@ -89,12 +89,12 @@ class ReviewWidget(QWidget):
                 **{key: lambda code=code: self.relabel(code) for key, code in RELABEL_KEYS.items()},
             },
         )
-        self._relisting = QTimer(self)
-        self._relisting.setSingleShot(True)
-        self._relisting.timeout.connect(self._list_results)
+        self._listing_timer = QTimer(self)
+        self._listing_timer.setSingleShot(True)
+        self._listing_timer.timeout.connect(self._list_results)
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            emitter.connect(self._relist)
-        when_removed(self, self.forget)
+            emitter.connect(self._schedule_listing)
+        on_widget_removed(self, self.forget)
         self._show_state()
         self._list_results()
 
@@ -104,7 +104,7 @@ class ReviewWidget(QWidget):
         return self.desk.review
 
     @property
-    def queue(self) -> Queue | None:
+    def queue(self) -> ReviewQueue | None:
         """The lesions in their order, and the place in it."""
         return self.desk.bench.queue
 
@@ -142,14 +142,14 @@ class ReviewWidget(QWidget):
             Labels layers of a second detector to compare with.
         """
         if layers is None:
-            results = find_results(self._viewer)
+            results = find_result_layers(self._viewer)
             if not results:
-                self.save_box.say(NOTHING)
+                self.save_box.say(NO_RESULT_MESSAGE)
                 return
             found = results[0]
         else:
-            found = found_of(self._viewer, list(layers), photograph)
-        second = found_of(self._viewer, list(other)) if other else None
+            found = result_layers_from(self._viewer, list(layers), photograph)
+        second = result_layers_from(self._viewer, list(other)) if other else None
         self.desk.load(found, second)
 
     def accept(self) -> None:
@@ -214,7 +214,7 @@ class ReviewWidget(QWidget):
         reviewed = self.save_box.reviewed()
         if self.review is None or not reviewed:
             self.save_box.say(
-                NOTHING
+                NO_RESULT_MESSAGE
                 if self.review is None
                 else "Tick the classes that you reviewed: of the others nothing is known."
             )
@@ -231,7 +231,7 @@ class ReviewWidget(QWidget):
 
     def _on_saved(self, place: Path, reviewed: list[str]) -> None:
         text = f"Saved {', '.join(reviewed)} in {place}."
-        if self.review is not None and (left := left_in(self.review, reviewed)):
+        if self.review is not None and (left := count_unjudged(self.review, reviewed)):
             text += f" {left} without a verdict went along as they were found."
         self.save_box.say(text)
         self.save_box.train_button.setEnabled(True)
@@ -266,14 +266,14 @@ class ReviewWidget(QWidget):
             method(argument)
 
     def _on_arranged(self, order: str, lesion: object) -> None:
-        self.desk.bench.arrange(order, None if lesion is None else str(lesion))
+        self.desk.bench.set_order(order, None if lesion is None else str(lesion))
 
-    def _relist(self, event: Any = None) -> None:
+    def _schedule_listing(self, event: Any = None) -> None:
         # A result comes as many layers, one an event-loop turn.
-        self._relisting.start(200)
+        self._listing_timer.start(200)
 
     def _list_results(self) -> None:
-        results = find_results(self._viewer)
+        results = find_result_layers(self._viewer)
         self.results.show_results(results, self.desk.found, self.desk.other)
         if self.desk.found is None and results and not self.desk.loading:
             self.desk.load(results[0], None)
@@ -313,8 +313,8 @@ class ReviewWidget(QWidget):
     def forget(self) -> None:
         """Save what is unfinished and stop listening: the widget was closed."""
         for emitter in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            emitter.disconnect(self._relist)
-        self._relisting.stop()
+            emitter.disconnect(self._schedule_listing)
+        self._listing_timer.stop()
         self._keys.release()
         self.save_box.forget()
         self.desk.forget()

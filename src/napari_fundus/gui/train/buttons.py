@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["Controls", "Remaining", "State", "duration"]
+__all__ = ["ControlState", "Controls", "RemainingTimeEstimator", "format_duration"]
 
-State = Literal["idle", "checking", "training", "pausing", "paused", "stopping"]
+ControlState = Literal["idle", "checking", "training", "pausing", "paused", "stopping"]
 
 
 class Controls(QWidget):
@@ -29,7 +29,7 @@ class Controls(QWidget):
     start_clicked = Signal()
     pause_clicked = Signal()
     stop_clicked = Signal()
-    resume_clicked = Signal()
+    open_run_clicked = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +56,7 @@ class Controls(QWidget):
         for button, signal in (
             (self.check, self.check_clicked),
             (self.patches, self.patches_clicked),
-            (self.open, self.resume_clicked),
+            (self.open, self.open_run_clicked),
             (self.start, self.start_clicked),
             (self.pause, self.pause_clicked),
             (self.stop, self.stop_clicked),
@@ -70,7 +70,7 @@ class Controls(QWidget):
         column.addWidget(self.message)
         self.set_state("idle")
 
-    def set_state(self, state: State) -> None:
+    def set_state(self, state: ControlState) -> None:
         """Let the buttons fit what is going on."""
         self.state = state
         idle, running = state == "idle", state in ("training", "pausing", "paused")
@@ -87,7 +87,7 @@ class Controls(QWidget):
         self.message.setVisible(bool(text))
 
 
-class Remaining:
+class RemainingTimeEstimator:
     """Guesses from the progress made how long the rest will take; stands still while paused."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Remaining:
         return (now - since) * (1 - fraction) / done if done > 0.002 else None
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time in the two largest units.
 
     Examples

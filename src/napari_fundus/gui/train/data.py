@@ -27,14 +27,14 @@ from qtpy.QtWidgets import (
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.layers.placement import Source, source_of
+from napari_fundus.gui.layers.placement import Source, image_source
 from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["DataChoice", "FolderLine", "LayerData", "lesion_of"]
+__all__ = ["DataChoice", "FolderEdit", "LayerData", "lesion_from_layer"]
 
 FOLDER, LAYERS = "folder", "layers"
 
@@ -66,12 +66,12 @@ class LayerData:
         return folder
 
 
-def lesion_of(layer: Labels) -> str | None:
+def lesion_from_layer(layer: Labels) -> str | None:
     """Return the class whose lesions a labels layer holds: as it knows, or by the end of its name.
 
     Examples
     --------
-    >>> lesion_of(Labels(np.zeros((4, 4), int), name="IDRiD_13: microaneurysms"))
+    >>> lesion_from_layer(Labels(np.zeros((4, 4), int), name="IDRiD_13: microaneurysms"))
     'MA'
     """
     known = layer.metadata.get(METADATA_KEY, {})
@@ -84,7 +84,7 @@ def lesion_of(layer: Labels) -> str | None:
     return None
 
 
-class FolderLine(QWidget):
+class FolderEdit(QWidget):
     """A line for a folder, with a button that asks for one."""
 
     changed = Signal()
@@ -134,7 +134,7 @@ class DataChoice(QWidget):
         self.kind.addItem("A data set or corrections", FOLDER)
         self.kind.addItem("The open image and labels", LAYERS)
         self.kind.setAccessibleName("Kind of data")
-        self.folder = FolderLine("Folder of the data", "as unpacked, or as saved by Review")
+        self.folder = FolderEdit("Folder of the data", "as unpacked, or as saved by Review")
         self.layers = QWidget()
         form = QFormLayout(self.layers)
         form.setContentsMargins(0, 0, 0, 0)
@@ -185,7 +185,7 @@ class DataChoice(QWidget):
         layer = self.image.layer()
         if layer is None:
             raise DatasetError("Open a photograph to train on, or choose a folder.")
-        source = source_of(layer, self._viewer.dims.point)
+        source = image_source(layer, self._viewer.dims.point)
         shape = tuple(source.data.shape[len(source.index) :][:2])
         found: dict[str, npt.NDArray[Any]] = {}
         for labels, lesion in self.ticked():
@@ -234,7 +234,7 @@ class DataChoice(QWidget):
         found = [
             (layer, lesion)
             for layer in self._viewer.layers
-            if isinstance(layer, Labels) and (lesion := lesion_of(layer)) is not None
+            if isinstance(layer, Labels) and (lesion := lesion_from_layer(layer)) is not None
         ]
         self.labels.clear()
         self._offered = found

@@ -16,26 +16,26 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.checkpoints import check_name
+from napari_fundus.checkpoints import check_checkpoint_name
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
-from napari_fundus.gui.train.data import DataChoice, FolderLine, LayerData
-from napari_fundus.gui.train.run_folder import RunTarget
+from napari_fundus.gui.train.data import DataChoice, FolderEdit, LayerData
+from napari_fundus.gui.train.run_folder import RunFolderForm
 from napari_fundus.gui.train.session import Plan
 from napari_fundus.gui.train.settings import SettingsForm
-from napari_fundus.gui.train.starting_weights import CheckpointChoice, SchemeChoice
+from napari_fundus.gui.train.starting_weights import SchemeChoice, StartCheckpointCombo
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.training.jobs.config import Order
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["OrderForm"]
+__all__ = ["JobForm"]
 
 
-class OrderForm(QWidget):
+class JobForm(QWidget):
     """All that is chosen before a training starts.
 
     Parameters
@@ -75,8 +75,8 @@ class OrderForm(QWidget):
         self.needs.setWordWrap(True)
         self.needs.setEnabled(False)
         self.data_choice = DataChoice(viewer)
-        self.healthy = FolderLine("Folder of healthy images", "optional")
-        self.checkpoint_choice = CheckpointChoice()
+        self.healthy = FolderEdit("Folder of healthy images", "optional")
+        self.checkpoint_choice = StartCheckpointCombo()
         self.checkpoint_choice.chosen.connect(self._start_changed)
         self.scheme_choice = SchemeChoice()
         self.device_choice = DeviceChoice()
@@ -93,14 +93,14 @@ class OrderForm(QWidget):
         column.addLayout(top)
         self._settings_place = column.count()
         self._column = column
-        self.target = RunTarget()
+        self.target = RunFolderForm()
         column.addWidget(self.target)
-        self.own_process = QCheckBox("In a process of its own")
-        self.own_process.setToolTip(
+        self.subprocess_box = QCheckBox("In a process of its own")
+        self.subprocess_box.setToolTip(
             "The window stays quick, and a training that crashes does not take napari along"
         )
-        self.own_process.setChecked(True)
-        column.addWidget(self.own_process)
+        self.subprocess_box.setChecked(True)
+        column.addWidget(self.subprocess_box)
 
     @property
     def detector(self) -> Detector:
@@ -129,7 +129,7 @@ class OrderForm(QWidget):
             return
         self._column.removeWidget(self.settings)
         self.settings.deleteLater()
-        told = self.detector.training_form()
+        told = self.detector.training_spec()
         self.settings = SettingsForm(told)
         self._column.insertWidget(self._settings_place, self.settings)
         graded = told is not None and told.needs == "grades"
@@ -143,9 +143,9 @@ class OrderForm(QWidget):
         """Fit form, schemes and name to the weights to start from."""
         card = self.checkpoint_choice.card()
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
-        told = self.detector.training_form()
-        why = told.why_no_schemes if told is not None else ""
-        self.scheme_choice.offer(fine_tuning=fine_tuning, why_no_schemes=why)
+        told = self.detector.training_spec()
+        why = told.schemes_unsupported_reason if told is not None else ""
+        self.scheme_choice.offer(fine_tuning=fine_tuning, schemes_unsupported_reason=why)
         self.settings.set_checkpoint(card)
         self.suggest_name()
 
@@ -197,7 +197,7 @@ class OrderForm(QWidget):
         folder = self.target.folder()
         order = self.order("layers" if isinstance(data, LayerData) else str(data))
         order = order.model_copy(update={"settings": {**order.settings, **settings}})
-        check_name(order.name, run=folder)
+        check_checkpoint_name(order.name, run=folder)
         return Plan(
             order=order,
             detector=self.detector,
@@ -205,11 +205,11 @@ class OrderForm(QWidget):
             layers=data if isinstance(data, LayerData) else None,
             resume=self.target.resume(),
             overwrite=self.target.overwrite(),
-            in_process=self.own_process.isChecked(),
+            in_process=self.subprocess_box.isChecked(),
             check=check,
         )
 
-    def show_order(self, order: Order, folder: Path) -> None:
+    def show_job(self, order: Order, folder: Path) -> None:
         """Show what a run was told, and its folder as the one to go on in.
 
         Raises

@@ -10,18 +10,18 @@ from qtpy.QtCore import Qt
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import CheckpointError
-from napari_fundus.gui.train.buttons import Controls, Remaining, duration
+from napari_fundus.gui.train.buttons import Controls, RemainingTimeEstimator, format_duration
 from napari_fundus.gui.train.card import card_html
 from napari_fundus.gui.train.curves import Curves
 from napari_fundus.gui.train.session import Outcome, Plan, Told
-from napari_fundus.gui.train.training_layers import Pictures, Sheet, Strip
+from napari_fundus.gui.train.training_layers import ContactSheet, Pictures, PreviewStrip
 from napari_fundus.training.loop.events import EpochEnd, Started, Step
-from napari_fundus.training.loop.state import LAST
+from napari_fundus.training.loop.state import LAST_FILE
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLabel
 
-__all__ = ["Telling"]
+__all__ = ["TrainingPresenter"]
 
 _REASONS = {
     "epochs": "All epochs are done",
@@ -31,7 +31,7 @@ _REASONS = {
 }
 
 
-class Telling:
+class TrainingPresenter:
     """Shows events in the widget's parts.
 
     Parameters
@@ -45,13 +45,13 @@ class Telling:
     ) -> None:
         self._controls, self._curves, self._pictures = controls, curves, pictures
         self._report, self._card = report, card
-        self._remaining = Remaining()
+        self._time_estimator = RemainingTimeEstimator()
         self._epochs = 0
         self._figure = ""
 
     def begin(self, plan: Plan) -> None:
         """Show that a training or a check starts."""
-        self._remaining = Remaining()
+        self._time_estimator = RemainingTimeEstimator()
         self._figure = ""
         self._controls.progress.setValue(0)
         self._controls.set_state("checking" if plan.check else "training")
@@ -73,9 +73,9 @@ class Telling:
                 self._curves.add_epoch(event)
                 value = event.metrics.get(event.metric, float("nan"))
                 self._figure = f", {event.metric} {value:.4g}" + " (best)" * event.improved
-            elif isinstance(event, Strip):
+            elif isinstance(event, PreviewStrip):
                 self._pictures.show_preview(event)
-            elif isinstance(event, Sheet):
+            elif isinstance(event, ContactSheet):
                 self._pictures.show_patches(event)
                 self._pictures.look()
         if steps:
@@ -109,16 +109,16 @@ class Telling:
         controls.progress.setValue(round(fraction * 1000))
         if controls.state == "pausing":
             return
-        left = self._remaining.seconds(fraction) if message.startswith("epoch ") else None
+        left = self._time_estimator.seconds(fraction) if message.startswith("epoch ") else None
         text = message[:1].upper() + message[1:]
         if message.startswith("epoch ") and self._epochs:
             epoch, _, step = message.removeprefix("epoch ").partition(",")
             text = f"Epoch {epoch} of {self._epochs},{step}{self._figure}"
-        controls.say(text + (f". About {duration(left)} left" if left is not None else ""))
+        controls.say(text + (f". About {format_duration(left)} left" if left is not None else ""))
 
     def pausing(self, *, pausing: bool) -> None:
         """Show that the user holds the training, or lets it go on."""
-        self._remaining.paused(paused=pausing)
+        self._time_estimator.paused(paused=pausing)
         self._controls.set_state("pausing" if pausing else "training")
         self._controls.say("Pausing at the next step…" if pausing else "Going on…")
 
@@ -146,7 +146,7 @@ class Telling:
         self._curves.clear()
         self._curves.setVisible(True)
         try:
-            state = read_card(folder / LAST).recipe.get("training_state", {})
+            state = read_card(folder / LAST_FILE).recipe.get("training_state", {})
         except CheckpointError:
             return
         history = state.get("history", [])

@@ -9,10 +9,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
 from napari_fundus.checkpoints import models_folder
-from napari_fundus.gui.train.data import FolderLine
-from napari_fundus.training.loop.state import BEST, LAST
+from napari_fundus.gui.train.data import FolderEdit
+from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
-__all__ = ["RunTarget", "runs_folder"]
+__all__ = ["RunFolderForm", "runs_folder"]
 
 
 def runs_folder() -> Path:
@@ -20,7 +20,7 @@ def runs_folder() -> Path:
     return models_folder().parent / "runs"
 
 
-class RunTarget(QWidget):
+class RunFolderForm(QWidget):
     """Name and folder; where a run lies there already, whether to go on with it."""
 
     changed = Signal()
@@ -34,7 +34,7 @@ class RunTarget(QWidget):
         self.name = QLineEdit()
         self.name.setToolTip("What the weights are found by: letters, digits, . _ -")
         self.name.setAccessibleName("Name of the weights")
-        self.parent_folder = FolderLine("Folder of runs")
+        self.parent_folder = FolderEdit("Folder of runs")
         self.parent_folder.set_path(runs_folder())
         self.existing = QComboBox()
         self.existing.addItem("go on with it", "resume")
@@ -75,7 +75,9 @@ class RunTarget(QWidget):
     def has_run(self) -> bool:
         """Whether the folder holds a run."""
         folder = self.folder()
-        return bool(self.name.text().strip()) and any((folder / n).exists() for n in (LAST, BEST))
+        return bool(self.name.text().strip()) and any(
+            (folder / n).exists() for n in (LAST_FILE, BEST_FILE)
+        )
 
     def resume(self) -> bool:
         """Whether the run that is there is to go on."""

@@ -16,22 +16,27 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
-from napari_fundus.datasets.corrections import MARKER
+from napari_fundus.datasets.corrections import CORRECTIONS_MARKER
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.gui.controls.thread_job import Job
 from napari_fundus.gui.train.data import LayerData
-from napari_fundus.gui.train.training_layers import Sheet, Strip, patch_sheet, preview_strip
+from napari_fundus.gui.train.training_layers import (
+    ContactSheet,
+    PreviewStrip,
+    patch_sheet,
+    preview_strip,
+)
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.jobs.config import Order, follow
-from napari_fundus.training.jobs.process import follow_in_process
+from napari_fundus.training.jobs.process import run_training_in_subprocess
 from napari_fundus.training.loop.events import Finished, Patches, Preview, TrainingEvent
-from napari_fundus.training.loop.state import BEST, check_output
+from napari_fundus.training.loop.state import BEST_FILE, check_output
 
-__all__ = ["Outcome", "Plan", "Session", "Told"]
+__all__ = ["Outcome", "Plan", "Told", "TrainingSession"]
 
-Told = TrainingEvent | Sheet | Strip
+Told = TrainingEvent | ContactSheet | PreviewStrip
 """Events, with pictures made ready to be shown."""
 
 _INTERVAL = 0.1
@@ -82,7 +87,7 @@ class Plan:
                 # Else the data of a run that is there already would be mixed with these.
                 check_output(self.folder, resume=self.resume, overwrite=self.overwrite)
                 folder = self.folder / "data"
-                if (folder / MARKER).exists():
+                if (folder / CORRECTIONS_MARKER).exists():
                     shutil.rmtree(folder)
             data = str(self.layers.write(folder).resolve())
             yield from self._train(self.order.model_copy(update={"data": data}), monitor)
@@ -95,7 +100,7 @@ class Plan:
             "check": self.check,
         }
         if self.in_process:
-            return follow_in_process(order, self.folder, **rest)
+            return run_training_in_subprocess(order, self.folder, **rest)
         return follow(order, self.detector.train, self.folder, **rest)
 
 
@@ -124,7 +129,7 @@ class Outcome:
     problem: str = ""
 
 
-class Session(QObject):
+class TrainingSession(QObject):
     """Runs a plan in a thread. All signals arrive in the main thread; after `ended` none follows.
 
     Parameters
@@ -161,7 +166,7 @@ class Session(QObject):
         """What pauses, resumes and stops it."""
         return self._job.monitor
 
-    def start(self) -> Session:
+    def start(self) -> TrainingSession:
         """Start the training."""
         self._job.start()
         return self
@@ -199,7 +204,7 @@ class Session(QObject):
 
     def _install(self, finished: Finished | None) -> Outcome:
         folder, name = self.plan.folder, self.plan.order.name
-        best = folder / BEST
+        best = folder / BEST_FILE
         if not best.exists():
             return Outcome(folder)
         outcome = Outcome(folder, finished, "", read_card(best))

@@ -11,7 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.detector import TrainingForm
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.gui.controls.collapsible import fold
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
@@ -19,10 +19,10 @@ from napari_fundus.training.loop.settings import TrainingSettings, split_setting
 __all__ = ["SettingsForm"]
 
 _BUDGET = ("max_minutes", "max_epochs")
-_ELSEWHERE = ("scheme",)
+_SEPARATE_CONTROLS = ("scheme",)
 """Settings with a control of their own."""
 
-_SHOWN_HERE = {"preview_every": 1}
+_GUI_DEFAULTS = {"preview_every": 1}
 """What a window has otherwise than the command line: a picture of each epoch."""
 
 
@@ -41,14 +41,14 @@ class SettingsForm(QWidget):
 
     changed = Signal()
 
-    def __init__(self, form: TrainingForm | None, parent: QWidget | None = None) -> None:
+    def __init__(self, form: TrainingSpec | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._form = form or TrainingForm(_NoOptions)
+        self._form = form or TrainingSpec(_NoOptions)
         self._fine_tuning = False
-        self._own_start = self._form.options()
+        self._default_options = self._form.options()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        start = {**self._form.defaults, **_SHOWN_HERE}
+        start = {**self._form.defaults, **_GUI_DEFAULTS}
         rest = set(TrainingSettings.model_fields) - set(_BUDGET)
         self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), leave_out=rest)
         layout.addWidget(self.budget)
@@ -57,7 +57,7 @@ class SettingsForm(QWidget):
         self.of_the_weights.setEnabled(False)
         self.options = ModelForm(self._form.options)
         here = {name: value for name, value in start.items() if name not in _BUDGET}
-        self.shared = ModelForm(TrainingSettings, here, leave_out=(*_BUDGET, *_ELSEWHERE))
+        self.shared = ModelForm(TrainingSettings, here, leave_out=(*_BUDGET, *_SEPARATE_CONTROLS))
         self.box = fold("All settings", self.of_the_weights, self.options, self.shared)
         layout.addWidget(self.box)
         self.set_checkpoint(None)
@@ -68,17 +68,22 @@ class SettingsForm(QWidget):
         """Fit the form to the weights to start from, or to none."""
         fixed = self._form.of_the_weights
         self._fine_tuning = card is not None
-        self.options.set_shown(fixed, shown=card is None)
+        self.options.set_fields_visible(fixed, shown=card is None)
         titles = [self._form.options.model_fields[name].title or name for name in sorted(fixed)]
         self.of_the_weights.setText(
             f"As the weights have it: {', '.join(titles).lower()}." if titles else ""
         )
         self.of_the_weights.setVisible(card is not None and bool(titles))
-        self._own_start = self._form.options()
+        self._default_options = self._form.options()
         if card is not None:
-            self._own_start = _with_card(self._own_start, self._form.from_the_weights, card)
+            self._default_options = _with_card(
+                self._default_options, self._form.defaults_from_checkpoint, card
+            )
             self.options.set_values(
-                {name: getattr(self._own_start, name) for name in self._form.from_the_weights}
+                {
+                    name: getattr(self._default_options, name)
+                    for name in self._form.defaults_from_checkpoint
+                }
             )
 
     def settings(self, scheme: str = "full") -> dict[str, Any]:
@@ -101,7 +106,7 @@ class SettingsForm(QWidget):
         shared, _ = split_settings(given, _NoOptions)
         before = TrainingSettings.model_validate(dict(self._form.defaults))
         changes = _changes(before, shared)
-        mine = _changes(self._own_start, own)
+        mine = _changes(self._default_options, own)
         if self._fine_tuning:
             mine = {n: v for n, v in mine.items() if n not in self._form.of_the_weights}
         return {**changes, **mine}
@@ -119,7 +124,7 @@ class SettingsForm(QWidget):
         self.budget.set_values(_only(values, _BUDGET))
         self.shared.set_values(_only(values, self.shared.editors))
         given = own.model_fields_set | (
-            set(self._form.options.model_fields) - self._form.from_the_weights
+            set(self._form.options.model_fields) - self._form.defaults_from_checkpoint
         )
         self.options.set_values({name: getattr(own, name) for name in given})
 

@@ -23,12 +23,12 @@ from napari_fundus.errors import CheckpointError
 from napari_fundus.gui.controls.checkpoint_choice import usable_checkpoints
 from napari_fundus.gui.controls.thread_job import tell_error
 
-__all__ = ["CheckpointChoice", "SchemeChoice"]
+__all__ = ["SchemeChoice", "StartCheckpointCombo"]
 
 _FILE = "…file"
 
 
-class CheckpointChoice(QComboBox):
+class StartCheckpointCombo(QComboBox):
     """From scratch, weights by name, or a file."""
 
     chosen = Signal()
@@ -161,20 +161,20 @@ class SchemeChoice(QWidget):
         self.count.valueChanged.connect(lambda _: self.changed.emit())
         self.offer(fine_tuning=False)
 
-    def offer(self, *, fine_tuning: bool, why_no_schemes: str = "") -> None:
+    def offer(self, *, fine_tuning: bool, schemes_unsupported_reason: str = "") -> None:
         """Offer what there is.
 
         Parameters
         ----------
         fine_tuning
             Whether there are weights to start from; then Interleaved Freezing is the first choice.
-        why_no_schemes
+        schemes_unsupported_reason
             Why the weights can only be trained all together.
         """
         chosen = self.combo.currentData()
         self.combo.blockSignals(True)
         self.combo.clear()
-        if fine_tuning and not why_no_schemes:
+        if fine_tuning and not schemes_unsupported_reason:
             self.combo.addItem("Interleaved Freezing", "interleaved")
             self.combo.addItem("All weights", "full")
             self.combo.addItem("All but the first", "freeze")
@@ -188,7 +188,9 @@ class SchemeChoice(QWidget):
         self.combo.setCurrentIndex(max(found, 0))
         self.combo.blockSignals(False)
         self.setEnabled(fine_tuning)
-        self.reason.setText(why_no_schemes if fine_tuning else "Nothing to keep: from scratch.")
+        self.reason.setText(
+            schemes_unsupported_reason if fine_tuning else "Nothing to keep: from scratch."
+        )
         self.reason.setVisible(bool(self.reason.text()))
         self._show_state()
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Labels
 
-from napari_fundus.gui.layers.add_in_steps import Arrivals
+from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import METADATA_KEY
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Pictures", "Sheet", "Strip", "patch_sheet", "preview_strip"]
+__all__ = ["ContactSheet", "Pictures", "PreviewStrip", "patch_sheet", "preview_strip"]
 
 _GAP = 4
 _TALLEST = 160
@@ -29,7 +29,7 @@ _TALLEST = 160
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class ContactSheet:
     """Patches side by side.
 
     Attributes
@@ -48,7 +48,7 @@ class Sheet:
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
+class PreviewStrip:
     """A preview's pictures side by side: uint8 pixels (H, W, 3), the epoch from 0, the titles."""
 
     pixels: npt.NDArray[np.uint8]
@@ -56,20 +56,20 @@ class Strip:
     titles: tuple[str, ...]
 
 
-def patch_sheet(patches: Patches) -> Sheet:
+def patch_sheet(patches: Patches) -> ContactSheet:
     """Return patches as a contact sheet, about as high as wide; not for the main thread."""
     step = max(-(-patches.images.shape[1] // _TALLEST), 1)
     images = patches.images[:, ::step, ::step]
     columns = max(math.ceil(math.sqrt(len(images))), 1)
     masks = None if patches.masks is None else patches.masks[:, ::step, ::step, np.newaxis]
-    return Sheet(
+    return ContactSheet(
         _grid(images, columns),
         None if masks is None else _grid(masks, columns)[..., 0],
         patches.classes,
     )
 
 
-def preview_strip(preview: Preview) -> Strip:
+def preview_strip(preview: Preview) -> PreviewStrip:
     """Return a preview's pictures side by side, maps as heat from black over red to white."""
     height = max((image.shape[0] for image in preview.images.values()), default=1)
     parts: list[npt.NDArray[np.uint8]] = []
@@ -81,7 +81,7 @@ def preview_strip(preview: Preview) -> Strip:
             shown = image[..., :3]
         below = height - shown.shape[0]
         parts.append(np.pad(shown, ((0, below), (0, _GAP), (0, 0))).astype(np.uint8))
-    return Strip(np.concatenate(parts, axis=1), preview.epoch, tuple(preview.images))
+    return PreviewStrip(np.concatenate(parts, axis=1), preview.epoch, tuple(preview.images))
 
 
 def _grid(images: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8]:
@@ -105,15 +105,15 @@ class Pictures:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._layers: dict[str, Layer] = {}
-        self._arrivals = Arrivals(viewer)
+        self._layer_queue = LayerAddQueue(viewer)
 
-    def show_preview(self, strip: Strip) -> None:
+    def show_preview(self, strip: PreviewStrip) -> None:
         """Show what the network finds now, in place of what it found before."""
         layer = self._show("preview", strip.pixels)
         layer.name = f"Training preview, epoch {strip.epoch + 1}"
         layer.metadata[METADATA_KEY]["titles"] = strip.titles
 
-    def show_patches(self, sheet: Sheet) -> None:
+    def show_patches(self, sheet: ContactSheet) -> None:
         """Show what the network will be shown, and the masks over it."""
         shown = self._show("patches", sheet.pixels)
         shown.name = "Training patches"
@@ -127,15 +127,15 @@ class Pictures:
 
     def look(self) -> None:
         """Move the camera so that all layers are seen, these among them."""
-        self._arrivals.afterwards(self._viewer.reset_view)
+        self._layer_queue.afterwards(self._viewer.reset_view)
 
     def forget(self) -> None:
         """Let no layer come any more: the widget was closed."""
-        self._arrivals.stop()
+        self._layer_queue.stop()
 
     def _show(self, kind: str, pixels: npt.NDArray[np.uint8], like: Layer | None = None) -> Layer:
         known = self._layers.get(kind)
-        if known is not None and self._arrivals.has(known):
+        if known is not None and self._layer_queue.has(known):
             known.data = pixels
             return known
         meta: dict[str, Any] = {"metadata": {METADATA_KEY: {"kind": f"training {kind}"}}}
@@ -145,14 +145,14 @@ class Pictures:
             layer = Image(pixels, rgb=True, **meta, **placement)
         else:
             layer = Labels(pixels, **meta, **placement)
-        self._arrivals.add(layer)
+        self._layer_queue.add(layer)
         self._layers[kind] = layer
         return layer
 
     def _drop(self, kind: str) -> None:
         layer = self._layers.pop(kind, None)
         if layer is not None:
-            self._arrivals.remove(layer)
+            self._layer_queue.remove(layer)
 
     def _beside(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return the place at the right of all layers, in a size that can be seen beside them."""

@@ -18,20 +18,20 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import fold
-from napari_fundus.gui.controls.scroll_area import scrolling_column
+from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import tell_error
-from napari_fundus.gui.layers.napari_compat import unwrapped, when_removed
+from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.train.buttons import Controls
 from napari_fundus.gui.train.command import as_command
 from napari_fundus.gui.train.curves import Curves
-from napari_fundus.gui.train.job_form import OrderForm
-from napari_fundus.gui.train.presenter import Telling
-from napari_fundus.gui.train.session import Outcome, Session
+from napari_fundus.gui.train.job_form import JobForm
+from napari_fundus.gui.train.presenter import TrainingPresenter
+from napari_fundus.gui.train.session import Outcome, TrainingSession
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.gui.train.starting_weights import SchemeChoice
 from napari_fundus.gui.train.training_layers import Pictures
 from napari_fundus.plugins import Discovery
-from napari_fundus.training.jobs.config import read_order
+from napari_fundus.training.jobs.config import read_training_config
 
 if TYPE_CHECKING:
     import napari
@@ -76,31 +76,33 @@ class TrainWidget(QWidget):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        viewer = self._viewer = unwrapped(viewer)
-        self.session: Session | None = None
+        viewer = self._viewer = unwrap_viewer(viewer)
+        self.session: TrainingSession | None = None
         self.outcome: Outcome | None = None
         self._build(discovery)
         self.pictures = Pictures(viewer)
-        self.telling = Telling(self.controls, self.curves, self.pictures, self.report, self.card)
-        when_removed(self, self.forget)
+        self.telling = TrainingPresenter(
+            self.controls, self.curves, self.pictures, self.report, self.card
+        )
+        on_widget_removed(self, self.forget)
 
     def _build(self, discovery: Discovery | None) -> None:
-        column = scrolling_column(self)
-        self.order_form = OrderForm(self._viewer, discovery=discovery)
+        column = scrollable_layout(self)
+        self.order_form = JobForm(self._viewer, discovery=discovery)
         column.addWidget(self.order_form)
         self.controls = Controls()
         column.addWidget(self.controls)
         self.controls.check_clicked.connect(self.check)
         self.controls.patches_clicked.connect(self.preview_patches)
-        self.controls.resume_clicked.connect(self._ask_run)
+        self.controls.open_run_clicked.connect(self._ask_run)
         self.controls.start_clicked.connect(self.start)
         self.controls.pause_clicked.connect(self.pause)
         self.controls.stop_clicked.connect(self.stop)
         self.curves = Curves()
         self.curves.setVisible(False)
         column.addWidget(self.curves)
-        self.report_box, self.report = _folded_text("Report")
-        self.card_box, self.card = _folded_text("New weights")
+        self.report_box, self.report = _collapsible_text("Report")
+        self.card_box, self.card = _collapsible_text("New weights")
         column.addWidget(self.report_box)
         column.addWidget(self.card_box)
         self.copy_button = QPushButton("Copy as command")
@@ -159,7 +161,7 @@ class TrainWidget(QWidget):
         except FundusError as error:
             self._fail(error)
             return
-        session = Session(plan, self)
+        session = TrainingSession(plan, self)
         session.told.connect(self.telling.hear)
         session.progressed.connect(self.telling.progress)
         session.finished.connect(self._finish)
@@ -197,8 +199,8 @@ class TrainWidget(QWidget):
             There is no run, or its method or weights are not here.
         """
         place = Path(folder).resolve()
-        order = read_order(place)
-        self.order_form.show_order(order, place)
+        order = read_training_config(place)
+        self.order_form.show_job(order, place)
         self.telling.show_history(place)
         self.controls.say(f"Press Train to go on with {place.name}.")
 
@@ -260,7 +262,7 @@ class TrainWidget(QWidget):
         self.order_form.forget()
 
 
-def _folded_text(title: str) -> tuple[QCollapsible, QLabel]:
+def _collapsible_text(title: str) -> tuple[QCollapsible, QLabel]:
     text = QLabel()
     text.setWordWrap(True)
     text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)

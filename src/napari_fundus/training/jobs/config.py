@@ -16,9 +16,9 @@ from napari_fundus.runtime.files import write_json
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Started, TrainingEvent
 
-__all__ = ["ORDER", "Order", "follow", "read_order"]
+__all__ = ["CONFIG_FILE", "Order", "follow", "read_training_config"]
 
-ORDER = "order.json"
+CONFIG_FILE = "order.json"
 """File in the folder of a run."""
 
 Train = Callable[..., Iterator[TrainingEvent]]
@@ -72,11 +72,11 @@ class Order(BaseModel):
             if value:
                 words += [flag, value]
         for name, value in self.settings.items():
-            words += ["--set", f"{name}={_as_word(value)}"]
+            words += ["--set", f"{name}={_format_setting(value)}"]
         return words
 
 
-def read_order(folder: str | Path) -> Order:
+def read_training_config(folder: str | Path) -> Order:
     """Return what the run in `folder` was told.
 
     Raises
@@ -84,13 +84,13 @@ def read_order(folder: str | Path) -> Order:
     TrainingError
         The folder holds no run that tells.
     """
-    path = Path(folder) / ORDER
+    path = Path(folder) / CONFIG_FILE
     try:
         return Order.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise TrainingError(
-            f"{folder} holds no run that tells how it was started ({ORDER} is missing). Choose the "
-            "folder of a run; an older one goes on with: napari-fundus train … --resume"
+            f"{folder} holds no run that tells how it was started ({CONFIG_FILE} is missing). "
+            "Choose the folder of a run; an older one goes on with: napari-fundus train … --resume"
         ) from None
     except (OSError, ValidationError) as error:
         raise TrainingError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
@@ -153,12 +153,12 @@ def _told(
     new: bool,
     aside: tempfile.TemporaryDirectory[str] | None,
 ) -> Iterator[TrainingEvent]:
-    with aside or nullcontext(), closing(_each(events)) as told:
+    with aside or nullcontext(), closing(_as_generator(events)) as told:
         for event in told:
             if isinstance(event, Started) and not check:
                 # Not before: what the run was told stays as it was if it cannot go on like this.
                 content = json.loads(order.model_dump_json())
-                write_json(folder / ORDER, content, overwrite=True)
+                write_json(folder / CONFIG_FILE, content, overwrite=True)
             yield event
             if isinstance(event, Started) and check:
                 break
@@ -166,12 +166,12 @@ def _told(
         folder.rmdir()
 
 
-def _each(events: Iterator[TrainingEvent]) -> Generator[TrainingEvent, None, None]:
+def _as_generator(events: Iterator[TrainingEvent]) -> Generator[TrainingEvent, None, None]:
     """Yield the events of any iterator; closing this closes that, if it can be closed."""
     yield from events
 
 
-def _as_word(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     """Return a value as ``--set`` reads it: JSON, but text as it is where JSON is not tried."""
     if isinstance(value, str):
         return json.dumps(value) if value[:1] in ("[", "{", '"') or value == "null" else value

@@ -67,7 +67,7 @@ class Failure:
 Message = TrainingEvent | Progress | Failure
 """What the process of a training tells."""
 
-_PLAIN: dict[str, type[Any]] = {
+_DATACLASS_MESSAGES: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (Started, Step, EpochEnd, CheckpointSaved, Finished, Progress, Failure)
 }
@@ -99,7 +99,7 @@ def encode(message: Message, folder: Path) -> str:
         content = {"classes": list(message.classes), "file": _PATCHES}
     else:
         content = _adapter(name).dump_python(message, mode="json")
-    line = {"type": name, **_finite(content)}
+    line = {"type": name, **_json_safe(content)}
     return json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -126,7 +126,7 @@ def decode(line: str, folder: Path) -> Message | None:
     try:
         content = json.loads(line)
         name = content.pop("type")
-        if name in _PLAIN:
+        if name in _DATACLASS_MESSAGES:
             return cast("Message", _adapter(name).validate_python(content))
         if name in (Preview.__name__, Patches.__name__):
             # A name alone: a line must not lead out of the folder.
@@ -146,17 +146,17 @@ def decode(line: str, folder: Path) -> Message | None:
 
 @lru_cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(_PLAIN[name])
+    return TypeAdapter(_DATACLASS_MESSAGES[name])
 
 
-def _finite(value: Any) -> Any:
+def _json_safe(value: Any) -> Any:
     """Return `value` with what JSON has no word for as text, which pydantic reads as a number."""
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: _json_safe(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [_json_safe(item) for item in value]
     return value
 
 

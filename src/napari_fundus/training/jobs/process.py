@@ -18,14 +18,14 @@ from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.training.jobs.config import Order
 from napari_fundus.training.jobs.event_json import Failure, Message, decode
 from napari_fundus.training.loop.events import Finished, Started, TrainingEvent
-from napari_fundus.training.loop.state import LAST
+from napari_fundus.training.loop.state import LAST_FILE
 
-__all__ = ["LOG", "follow_in_process"]
+__all__ = ["LOG_FILE", "run_training_in_subprocess"]
 
-LOG = "training.log"
+LOG_FILE = "training.log"
 """What the process printed, in the folder of the run."""
 
-_LAST_WORDS = 12
+_LOG_TAIL_LINES = 12
 """Lines of it that an error quotes."""
 
 _OURS = '{"type":'
@@ -34,7 +34,7 @@ _POLL = 0.05
 """Seconds between two looks at what the watcher wants."""
 
 
-def follow_in_process(
+def run_training_in_subprocess(
     order: Order,
     folder: str | Path,
     *,
@@ -87,15 +87,15 @@ def follow_in_process(
     new = not place.exists()
     place.mkdir(parents=True, exist_ok=True)
     try:
-        with (place / LOG).open("w", encoding="utf-8") as log:
-            child = _Child(words, log, place, monitor, patience)
+        with (place / LOG_FILE).open("w", encoding="utf-8") as log:
+            child = _TrainingProcess(words, log, place, monitor, patience)
         yield from child.events()
     finally:
         if check:
-            _tidy(place, new=new)
+            _remove_check_files(place, new=new)
 
 
-class _Child:
+class _TrainingProcess:
     """The process, what it says, and what it was told last."""
 
     def __init__(
@@ -143,11 +143,11 @@ class _Child:
         if failure is not None:
             raise failure.error()
         if status != 0 or not done:
-            raise TrainingError(self._obituary(status))
+            raise TrainingError(self._exit_message(status))
 
     def _messages(self) -> Iterator[Message]:
         while True:
-            self._pass_on()
+            self._forward_commands()
             try:
                 line = self._lines.get(timeout=_POLL)
             except queue.Empty:
@@ -160,7 +160,7 @@ class _Child:
             if (message := decode(line, self._folder)) is not None:
                 yield message
 
-    def _pass_on(self) -> None:
+    def _forward_commands(self) -> None:
         """Tell the child what the watcher wants, if that has changed."""
         if self._monitor.cancelled:
             if self._stopped_at is None:
@@ -193,7 +193,7 @@ class _Child:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def _obituary(self, status: int) -> str:
+    def _exit_message(self, status: int) -> str:
         """Return what happened to a child that died without a word, and what to do."""
         if status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
@@ -204,25 +204,25 @@ class _Child:
             how = f"ended unexpectedly with status {status}"
         saved = (
             f"The run in {self._folder} can be resumed from its last saved state."
-            if (self._folder / LAST).exists()
+            if (self._folder / LAST_FILE).exists()
             else "Nothing had been saved yet: start it again."
         )
-        words = _last_words(self._folder / LOG)
+        words = _log_tail(self._folder / LOG_FILE)
         quoted = f" Its last words:\n{words}" if words else ""
         return f"The training's process {how}. {saved}{quoted}"
 
 
-def _last_words(log: Path) -> str:
+def _log_tail(log: Path) -> str:
     try:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join([line for line in lines if line.strip()][-_LAST_WORDS:])
+    return "\n".join([line for line in lines if line.strip()][-_LOG_TAIL_LINES:])
 
 
-def _tidy(folder: Path, *, new: bool) -> None:
+def _remove_check_files(folder: Path, *, new: bool) -> None:
     """Remove what a check has left."""
-    for name in (LOG, "patches.npz"):
+    for name in (LOG_FILE, "patches.npz"):
         (folder / name).unlink(missing_ok=True)
     if new and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -26,7 +26,7 @@ _INTERVAL = 0.1
 """Seconds between two reports of how far the training is."""
 
 
-class Teller:
+class EventWriter:
     """Writes messages as lines; where nobody reads them any more, the training is stopped.
 
     Parameters
@@ -41,7 +41,7 @@ class Teller:
         self.monitor = Monitor(self._progress)
         self._stream, self._folder = stream, folder
         self._lock = threading.Lock()
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def tell(self, message: Message) -> None:
         """Write a line."""
@@ -56,8 +56,8 @@ class Teller:
 
     def _progress(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.paused or progress.fraction >= 1 or now - self._told_at >= _INTERVAL:
-            self._told_at = now
+        if progress.paused or progress.fraction >= 1 or now - self._reported_at >= _INTERVAL:
+            self._reported_at = now
             self.tell(progress)
 
     def obey(self, commands: IO[str]) -> None:
@@ -99,7 +99,7 @@ def serve(
     status
         0 where the training ended by itself, 130 where it was stopped, 2 where it failed.
     """
-    teller = Teller(_claimed_output() if output is None else output, folder)
+    teller = EventWriter(_redirect_stdout() if output is None else output, folder)
     # Our own handle: Python's would be locked by the waiting reader when Python shuts down.
     lines = os.fdopen(os.dup(0), encoding="utf-8") if commands is None else commands
     threading.Thread(target=teller.obey, args=(lines,), daemon=True).start()
@@ -118,7 +118,7 @@ def serve(
     return 0
 
 
-def _claimed_output() -> IO[str]:
+def _redirect_stdout() -> IO[str]:
     """Return standard output for us alone: what others print would tear our lines."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["TrainingClock"]
 
 
-class Clock:
+class TrainingClock:
     """Starts when it is made, and stands still while the run is paused.
 
     Parameters
@@ -46,15 +46,15 @@ class Clock:
         """Note that the state was saved just now."""
         self._saved_at = self._now()
 
-    def since_save(self) -> float:
+    def seconds_since_save(self) -> float:
         """Return the seconds since the state was saved."""
         return self._now() - self._saved_at
 
-    def begin_epoch(self) -> None:
+    def prepare_epoch(self) -> None:
         """Note that an epoch's steps begin."""
         self._epoch_start = self._now()
 
-    def count_wait(self, waited: float) -> None:
+    def add_wait(self, waited: float) -> None:
         """Add up the seconds waited for batches, of those of the whole epoch's steps."""
         self._waited += waited
         self._stepping += self._now() - self._epoch_start

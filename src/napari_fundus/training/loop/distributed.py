@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from torch import Tensor, nn
 
-__all__ = ["Together", "add_up"]
+__all__ = ["DistributedContext", "all_reduce_sums"]
 
 _LONGEST_PAUSE = timedelta(days=30)
 """How long the others wait for a first process that a person has paused."""
 
 
-class Together:
+class DistributedContext:
     """The processes of a run, of which each calls the same methods in the same order.
 
     Whatever depends on a clock or on a person is decided here for all at once: a process that
@@ -77,7 +77,7 @@ class Together:
         distributed.all_reduce(total)
         return total / self.count
 
-    def share_buffers(self, network: nn.Module) -> None:
+    def broadcast_buffers(self, network: nn.Module) -> None:
         """Give all processes the first one's buffers, such as the averages of batch norm.
 
         Each has gathered those of its own batches, and the first one's are saved.
@@ -90,7 +90,7 @@ class Together:
             distributed.broadcast(buffer, 0)
 
 
-def add_up(sums: dict[str, float], processes: int) -> dict[str, float]:
+def all_reduce_sums(sums: dict[str, float], processes: int) -> dict[str, float]:
     """Return the sums over all processes; a name that some do not have counts as 0 there."""
     if processes == 1:
         return sums

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_fundus.training.loop.fabric import seeded
 from napari_fundus.training.loop.learner import make_optimizer
-from napari_fundus.training.loop.preflight import Preflight, part_report
-from napari_fundus.training.loop.trial_steps import DryRun, measure
+from napari_fundus.training.loop.preflight import Preflight, split_report
+from napari_fundus.training.loop.trial_steps import TrialTiming, measure
 
 if TYPE_CHECKING:
     from napari_fundus.training.loop.run import Run
@@ -28,7 +28,7 @@ def preflight(run: Run, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Pr
         Of `check_data`; a warning is added where the device may have too little memory.
     """
     settings, learner = run.settings, run.learner
-    dry = _dry_run(run)
+    dry = _time_trial_steps(run)
     if 0 < run.device.memory_bytes < learner.nbytes + dry.activation_bytes:
         warnings += (f"{run.device.title} may have too little memory: use smaller batches.",)
     return Preflight(
@@ -36,8 +36,8 @@ def preflight(run: Run, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Pr
         device=run.device.name,
         precision=run.precision,
         scheme=settings.scheme,
-        train=part_report(run.facts.train),
-        validation=part_report(run.facts.validation),
+        train=split_report(run.facts.train),
+        validation=split_report(run.facts.validation),
         leaks=leaks,
         warnings=warnings,
         parameters=learner.parameters,
@@ -52,11 +52,11 @@ def preflight(run: Run, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Pr
     )
 
 
-def _dry_run(run: Run) -> DryRun:
+def _time_trial_steps(run: Run) -> TrialTiming:
     """Make the dry steps that the settings ask for."""
     settings = run.settings
     if not settings.dry_steps or not run.learner.trainable:
-        return DryRun()
+        return TrialTiming()
     optimizer = partial(make_optimizer, run.task, settings=settings)
     key = (settings.seed, 0, 0, run.together.rank)
     with seeded(*key, device=run.device):
@@ -66,7 +66,7 @@ def _dry_run(run: Run) -> DryRun:
     return replace(dry, seconds_per_step=dry.seconds_per_step * settings.accumulate)
 
 
-def _longest(run: Run, dry: DryRun) -> float | None:
+def _longest(run: Run, dry: TrialTiming) -> float | None:
     """Return the longest time of the run, in seconds; None where no step was timed."""
     if dry.seconds_per_step is None:
         return None

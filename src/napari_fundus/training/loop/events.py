@@ -19,13 +19,13 @@ __all__ = [
     "Finished",
     "Patches",
     "Preview",
-    "Reason",
     "Started",
     "Step",
+    "StopReason",
     "TrainingEvent",
 ]
 
-Reason = Literal["epochs", "early stopping", "time", "nothing to train"]
+StopReason = Literal["epochs", "early stopping", "time", "nothing to train"]
 """What ends a run."""
 
 
@@ -182,7 +182,7 @@ class Finished:
         on a GPU an upper bound, since it works on what is queued meanwhile.
     """
 
-    reason: Reason
+    reason: StopReason
     best: Best
     epochs: int
     steps: int

@@ -13,7 +13,7 @@ from napari_fundus.runtime.devices import Device, Precision
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["is_helper", "make_fabric", "repeatable", "seeded"]
+__all__ = ["is_secondary_rank", "make_fabric", "repeatable", "seeded"]
 
 
 def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
@@ -46,7 +46,7 @@ def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
     return fabric
 
 
-def is_helper() -> bool:
+def is_secondary_rank() -> bool:
     """Whether a launcher started this process beside the first one of a training.
 
     It computes its share, tells nothing and takes no commands.

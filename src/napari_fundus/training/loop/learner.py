@@ -63,32 +63,32 @@ class Learner:
             self._optimizer = make_optimizer(task, network, settings)
             # The task may keep some weights as they are, whatever the scheme.
             self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-            self.wrapped, self._stepper = fabric.setup(network, self._optimizer)
+            self.wrapped, self._fabric_optimizer = fabric.setup(network, self._optimizer)
         else:
             self.wrapped = network.to(fabric.device)
-        self._average = None
+        self._ema = None
         if settings.ema:
             rule = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
-            self._average = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
+            self._ema = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and kept: the averaged one where there is one."""
-        return self.network if self._average is None else self._average.module
+        return self.network if self._ema is None else self._ema.module
 
     @property
     def nbytes(self) -> int:
         """Memory of weights, gradients, what the optimizer gathers, and the average."""
-        copies = 1 if self._average is None else 2
+        copies = 1 if self._ema is None else 2
         return 4 * (self.parameters * copies + 3 * self.trainable)
 
-    def set_rate(self, factor: float) -> float:
+    def set_learning_rate(self, factor: float) -> float:
         """Set each group's learning rate to `factor` times its first; return the first group's."""
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def gathering(self, *, last: bool) -> AbstractContextManager[None]:
+    def gradient_accumulation(self, *, last: bool) -> AbstractContextManager[None]:
         """Return a block for one of a step's batches; other processes wait for the last only."""
         module = cast("_FabricModule", self.wrapped)
         block: AbstractContextManager[None] = self._fabric.no_backward_sync(
@@ -104,19 +104,22 @@ class Learner:
         """Follow the gradients, and forget them."""
         if self._clip_norm:
             self._fabric.clip_gradients(
-                self.wrapped, self._stepper, max_norm=self._clip_norm, error_if_nonfinite=False
+                self.wrapped,
+                self._fabric_optimizer,
+                max_norm=self._clip_norm,
+                error_if_nonfinite=False,
             )
-        self._stepper.step()
-        self._stepper.zero_grad()
-        if self._average is not None:
-            self._average.update_parameters(self.network)
+        self._fabric_optimizer.step()
+        self._fabric_optimizer.zero_grad()
+        if self._ema is not None:
+            self._ema.update_parameters(self.network)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that a resumed run needs of it."""
         tensors: dict[str, Tensor] = {}
         for prefix, values in (
             ("network.", self.network.state_dict()),
-            ("average.", self._average.state_dict() if self._average is not None else {}),
+            ("average.", self._ema.state_dict() if self._ema is not None else {}),
             ("optimizer.", state.optimizer_tensors(self._optimizer) if self.trainable else {}),
         ):
             tensors.update({prefix + name: value for name, value in values.items()})
@@ -125,8 +128,8 @@ class Learner:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what :meth:`tensors` gave."""
         load_weights(self.network, state.part(tensors, "network."), "last")
-        if self._average is not None:
-            self._average.load_state_dict(state.part(tensors, "average."))
+        if self._ema is not None:
+            self._ema.load_state_dict(state.part(tensors, "average."))
         if self.trainable:
             state.load_optimizer(self._optimizer, state.part(tensors, "optimizer."))
 

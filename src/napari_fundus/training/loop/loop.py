@@ -16,15 +16,15 @@ from napari_fundus.training.loop.events import (
     EpochEnd,
     Finished,
     Preview,
-    Reason,
     Started,
     Step,
+    StopReason,
     TrainingEvent,
 )
 from napari_fundus.training.loop.preflight import check_data
 from napari_fundus.training.loop.run import Run
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.loop.state import BEST, LAST, check_output
+from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE, check_output
 from napari_fundus.training.loop.task import Task
 
 __all__ = ["train"]
@@ -109,17 +109,17 @@ def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
     leaks, warnings = check_data(facts, allow_leakage=settings.allow_leakage, seen_before=seen)
     with run.environment():
         run.set_up(facts)
-        if resume and (run.folder / LAST).exists():
+        if resume and (run.folder / LAST_FILE).exists():
             run.load()
         report = preflight(run, leaks, warnings)
         events = _train(run)
-        if run.is_first:
+        if run.is_rank_zero:
             if (patches := run.patches()) is not None:
                 yield patches
             try:
                 yield Started(report, run.epoch, run.step)
             except GeneratorExit:
-                run.abandon()
+                run.cancel_other_ranks()
                 raise
             yield from events
         else:
@@ -144,12 +144,12 @@ def _train(run: Run) -> Iterator[TrainingEvent]:
             "on."
         ) from None
     except RuntimeError as error:
-        if told := _of_the_device(error, run):
+        if told := _device_error_message(error, run):
             raise TrainingError(told) from error
         raise
 
 
-def _of_the_device(error: RuntimeError, run: Run) -> str:
+def _device_error_message(error: RuntimeError, run: Run) -> str:
     """Return what to do about a device that failed; empty if it did not."""
     import torch
 
@@ -167,8 +167,8 @@ def _of_the_device(error: RuntimeError, run: Run) -> str:
     return ""
 
 
-def _reason_to_stop(run: Run) -> Reason | None:
-    if run.schedule.exhausted:
+def _reason_to_stop(run: Run) -> StopReason | None:
+    if run.schedule.should_stop:
         return "early stopping"
     if run.epoch >= run.settings.max_epochs:
         return "epochs"
@@ -178,49 +178,49 @@ def _reason_to_stop(run: Run) -> Reason | None:
 
 def _epoch(run: Run) -> Iterator[TrainingEvent]:
     """Make the steps of an epoch, or the rest of one that was interrupted."""
-    run.begin_epoch()
+    run.prepare_epoch()
     with run.prefetcher() as prefetcher:
         for _step, batches in prefetcher.steps(run.step, run.steps_per_epoch):
             if run.monitor.paused:
                 # Who pauses may well turn the machine off.
                 run.save()
-                yield CheckpointSaved(run.folder / LAST, "last")
-            run.check_monitor()
+                yield CheckpointSaved(run.folder / LAST_FILE, "last")
+            run.report_progress()
             rate = run.make_step(batches)
             if run.step % run.settings.report_every == 0 or run.step == run.steps_per_epoch:
-                yield Step(run.epoch, run.step, run.report_loss(), rate)
+                yield Step(run.epoch, run.step, run.pop_mean_loss(), rate)
             if run.save_is_due() and run.step < run.steps_per_epoch:
                 run.save()
-                yield CheckpointSaved(run.folder / LAST, "last")
+                yield CheckpointSaved(run.folder / LAST_FILE, "last")
             if run.out_of_time():
                 break
-        run.clock.count_wait(prefetcher.waited)
+        run.clock.add_wait(prefetcher.waited)
 
 
 def _end_epoch(run: Run) -> Iterator[TrainingEvent]:
     """Validate, keep the weights if they are the best, and save the state."""
     metrics = run.validate()
-    improved = run.schedule.end_epoch(run.epoch, metrics[run.task.best_metric])
+    improved = run.schedule.record_epoch(run.epoch, metrics[run.task.best_metric])
     run.history.append(metrics)
     yield EpochEnd(run.epoch, metrics, improved, run.task.best_metric)
     if improved:
         run.save_best(metrics)
-        yield CheckpointSaved(run.folder / BEST, "best")
+        yield CheckpointSaved(run.folder / BEST_FILE, "best")
     every = run.settings.preview_every
     if every and (run.epoch + 1) % every == 0:
         yield Preview(run.epoch, run.preview_images())
-    run.next_epoch()
+    run.advance_epoch()
     run.save()
-    yield CheckpointSaved(run.folder / LAST, "last")
+    yield CheckpointSaved(run.folder / LAST_FILE, "last")
 
 
-def _finished(run: Run, reason: Reason) -> Finished:
+def _finished(run: Run, reason: StopReason) -> Finished:
     run.monitor.step(1.0, "done")
     best = run.schedule.best_epoch
     return Finished(
         reason=reason,
         best=Best(
-            run.folder / BEST,
+            run.folder / BEST_FILE,
             best,
             run.history[best],
             run.task.best_metric,

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from napari_fundus.runtime.devices import Device
 
-__all__ = ["Prefetcher", "pinned"]
+__all__ = ["Prefetcher", "pin_batch"]
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Prefetcher(Generic[T]):
                 future.cancel()
 
 
-def pinned(batch: Any, device: Device) -> Any:
+def pin_batch(batch: Any, device: Device) -> Any:
     """Put a batch, tensors in any nesting, into memory from which a GPU fetches it meanwhile."""
     if device.kind != "cuda":
         return batch

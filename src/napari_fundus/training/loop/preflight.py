@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import LeakageError, TrainingError
 
-__all__ = ["DataFacts", "PartFacts", "Preflight", "SampleFacts", "check_data", "find_leaks"]
+__all__ = ["DataSummary", "Preflight", "SampleSummary", "SplitSummary", "check_data", "find_leaks"]
 
 
 @dataclass(frozen=True)
-class SampleFacts:
+class SampleSummary:
     """What the report needs to know of an image.
 
     Attributes
@@ -33,7 +33,7 @@ class SampleFacts:
 
 
 @dataclass(frozen=True)
-class PartFacts:
+class SplitSummary:
     """One part of the data.
 
     Attributes
@@ -44,7 +44,7 @@ class PartFacts:
         Kind to number of patches to draw from; empty for methods without patches.
     """
 
-    samples: Sequence[SampleFacts] = ()
+    samples: Sequence[SampleSummary] = ()
     patches: Mapping[str, int] = field(default_factory=dict)
 
     def lesions(self) -> dict[str, int]:
@@ -56,7 +56,7 @@ class PartFacts:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DataSummary:
     """Both parts, and the memory that they take.
 
     Attributes
@@ -67,12 +67,12 @@ class DataFacts:
         Of the images held in memory.
     """
 
-    train: PartFacts
-    validation: PartFacts
+    train: SplitSummary
+    validation: SplitSummary
     memory_bytes: int = 0
 
 
-class PartReport(BaseModel):
+class SplitReport(BaseModel):
     """Figures of one part."""
 
     model_config = ConfigDict(frozen=True)
@@ -111,8 +111,8 @@ class Preflight(BaseModel):
     device: str
     precision: str
     scheme: str
-    train: PartReport
-    validation: PartReport
+    train: SplitReport
+    validation: SplitReport
     leaks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     parameters: int = 0
@@ -148,7 +148,7 @@ class Preflight(BaseModel):
         return "\n".join(lines)
 
 
-def find_leaks(facts: DataFacts) -> tuple[str, ...]:
+def find_leaks(facts: DataSummary) -> tuple[str, ...]:
     """Return one line for every image or eye that is in both parts."""
     seen: dict[str, str] = {}
     for sample in facts.train.samples:
@@ -166,7 +166,7 @@ def find_leaks(facts: DataFacts) -> tuple[str, ...]:
 
 
 def check_data(
-    facts: DataFacts, *, allow_leakage: bool, seen_before: Sequence[str] = ()
+    facts: DataSummary, *, allow_leakage: bool, seen_before: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return leaks and warnings, or raise.
 
@@ -218,12 +218,12 @@ def check_data(
     return leaks, tuple(warnings)
 
 
-def part_report(part: PartFacts) -> PartReport:
+def split_report(part: SplitSummary) -> SplitReport:
     """Return the figures of a part."""
-    return PartReport(images=len(part.samples), lesions=part.lesions(), patches=dict(part.patches))
+    return SplitReport(images=len(part.samples), lesions=part.lesions(), patches=dict(part.patches))
 
 
-def _part_lines(name: str, part: PartReport) -> list[str]:
+def _part_lines(name: str, part: SplitReport) -> list[str]:
     lesions = ", ".join(f"{code} {count:,}" for code, count in part.lesions.items()) or "none"
     lines = [f"  {name:<11} {part.images:,} images; lesions: {lesions}"]
     if part.patches:

@@ -15,14 +15,14 @@ from napari_fundus.errors import Cancelled, DivergedError, TrainingError
 from napari_fundus.runtime.devices import Device, preferred_precision
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop import state
-from napari_fundus.training.loop.clock import Clock
-from napari_fundus.training.loop.distributed import Together, add_up
+from napari_fundus.training.loop.clock import TrainingClock
+from napari_fundus.training.loop.distributed import DistributedContext, all_reduce_sums
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.fabric import make_fabric, repeatable, seeded
 from napari_fundus.training.loop.freezing import set_training_mode
 from napari_fundus.training.loop.learner import Learner, load_weights
-from napari_fundus.training.loop.prefetch import Prefetcher, pinned
-from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.prefetch import Prefetcher, pin_batch
+from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.schedule import Schedule
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
@@ -66,23 +66,23 @@ class Run:
         self.history: list[dict[str, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._epoch_loss, self._reported = 0.0, 0
-        self.clock = Clock(lambda: monitor.held)
+        self.clock = TrainingClock(lambda: monitor.held)
 
     @contextmanager
     def environment(self) -> Iterator[None]:
         """Hold torch to repeatable operations while the block runs, if that was asked for."""
         self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
-        self.together = Together(self.fabric)
+        self.together = DistributedContext(self.fabric)
         self.batches_a_step = self.settings.accumulate * self.together.count
         with repeatable(wanted=self.settings.deterministic):
             yield
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this is the first, or only, process."""
         return self.together.rank == 0
 
-    def set_up(self, facts: DataFacts) -> None:
+    def set_up(self, facts: DataSummary) -> None:
         """Build network and optimizer, and put them on the device."""
         self.facts = facts
         with seeded(self.settings.seed):
@@ -91,7 +91,7 @@ class Run:
             load_weights(network, self.initial.tensors, self.initial.card.name)
         self.learner = Learner(network, self.task, self.settings, self.fabric)
         weights, trainable = self.learner.parameters, self.learner.trainable
-        state.check_space(self.folder, 4 * (weights * 3 + 2 * trainable))
+        state.check_disk_space(self.folder, 4 * (weights * 3 + 2 * trainable))
         # The task counts batches: so many images are seen in an epoch, on however many devices.
         self.steps_per_epoch = self.settings.steps_per_epoch or -(
             -self.task.steps_per_epoch(self.settings) // self.batches_a_step
@@ -102,9 +102,9 @@ class Run:
             self.settings, self.steps_per_epoch, higher_is_better=self.task.higher_is_better
         )
 
-    def begin_epoch(self) -> None:
+    def prepare_epoch(self) -> None:
         """Put the network into training mode; tell the task, unless the epoch was resumed."""
-        self.clock.begin_epoch()
+        self.clock.prepare_epoch()
         if self.step == 0:
             self._epoch_loss = 0.0
             with seeded(self.settings.seed, self.epoch, _EPOCH_START, device=self.device):
@@ -123,12 +123,12 @@ class Run:
 
         def make(step: int) -> list[Any]:
             keys = self._keys(epoch, step)
-            return [pinned(self.task.batch(settings, key), self.device) for key in keys]
+            return [pin_batch(self.task.batch(settings, key), self.device) for key in keys]
 
         ahead = max(4 // settings.accumulate, 1)
         return Prefetcher(make, ahead=ahead, threads=settings.data_threads)
 
-    def check_monitor(self) -> None:
+    def report_progress(self) -> None:
         """Tell how far the run is; raise `Cancelled` in all processes if one shall stop."""
         total = self.settings.max_epochs * self.steps_per_epoch
         fraction = (self.epoch * self.steps_per_epoch + self.step) / total
@@ -140,7 +140,7 @@ class Run:
             self._agree(cancelled=True)
         self._agree()
 
-    def abandon(self) -> None:
+    def cancel_other_ranks(self) -> None:
         """Let the other processes stop before their first step too."""
         with suppress(Cancelled):
             self._agree(cancelled=True)
@@ -151,10 +151,15 @@ class Run:
     def make_step(self, batches: list[Any]) -> float:
         """Follow the mean gradient of all processes' batches; return the learning rate."""
         learner = self.learner
-        rate = learner.set_rate(self.schedule.factor(self.epoch, self.step, self.together.elapsed))
+        rate = learner.set_learning_rate(
+            self.schedule.factor(self.epoch, self.step, self.together.elapsed)
+        )
         losses: list[Tensor] = []
         for number, key in enumerate(keys := self._keys(self.epoch, self.step), start=1):
-            with seeded(*key, device=self.device), learner.gathering(last=number == len(keys)):
+            with (
+                seeded(*key, device=self.device),
+                learner.gradient_accumulation(last=number == len(keys)),
+            ):
                 batch = self.task.augment(self.fabric.to_device(batches[number - 1]))
                 loss = self.task.loss(learner.wrapped, batch) / len(keys)
                 learner.backward(loss)
@@ -166,7 +171,7 @@ class Run:
         self.total_steps += 1
         return rate
 
-    def report_loss(self) -> float:
+    def pop_mean_loss(self) -> float:
         """Return the mean loss since the last call; raise if it is not finite."""
         total = float(self._loss_sum)
         mean = total / max(self._reported, 1)
@@ -185,13 +190,13 @@ class Run:
 
         settings, task, together = self.settings, self.task, self.together
         network = self.learner.evaluated
-        together.share_buffers(network)
+        together.broadcast_buffers(network)
         network.eval()
         sums: dict[str, float] = {}
         steps = range(together.rank, task.validation_steps(settings), together.count)
 
         def make(step: int) -> Any:
-            return pinned(task.validation_batch(settings, steps[step]), self.device)
+            return pin_batch(task.validation_batch(settings, steps[step]), self.device)
 
         with (
             seeded(settings.seed, self.epoch, _VALIDATION, device=self.device),
@@ -207,9 +212,9 @@ class Run:
                 for name, value in task.validate(network, self.fabric.to_device(batch)).items():
                     sums[name] = sums.get(name, 0.0) + float(value)
         self._agree(cancelled=self.monitor.cancelled)
-        sums = add_up(sums, together.count)
+        sums = all_reduce_sums(sums, together.count)
         if self._reported:
-            self.report_loss()
+            self.pop_mean_loss()
         found = {name: float(value) for name, value in task.metrics(sums).items()}
         if self.step:
             found["train_loss"] = self._epoch_loss / self.step
@@ -239,7 +244,7 @@ class Run:
         ):
             return self.task.preview(network)
 
-    def next_epoch(self) -> None:
+    def advance_epoch(self) -> None:
         """Turn the counters to the next epoch."""
         self.epoch += 1
         self.step = 0
@@ -247,7 +252,7 @@ class Run:
 
     def save_best(self, metrics: Mapping[str, float]) -> None:
         """Write the weights with their card."""
-        if not self.is_first:
+        if not self.is_rank_zero:
             return
         card = self.task.card(self.settings)
         parent = self.initial and Parent(name=self.initial.card.name, sha256=self.initial.sha256)
@@ -263,15 +268,15 @@ class Run:
             }
         )
         tensors = self.task.kept(self.learner.evaluated.state_dict())
-        state.save(self.folder / state.BEST, tensors, card)
+        state.save(self.folder / state.BEST_FILE, tensors, card)
 
     def save(self) -> None:
         """Write the state to go on from."""
         self.clock.saved()
-        if not self.is_first:
+        if not self.is_rank_zero:
             return
         if self._reported:
-            self.report_loss()
+            self.pop_mean_loss()
         kept = {f"task.{name}": value for name, value in self.task.state().items()}
         numbers = {
             **self._identity(),
@@ -284,7 +289,7 @@ class Run:
             "history": self.history,
         }
         tensors = {**self.learner.tensors(), **kept}
-        state.write_state(self.folder / state.LAST, tensors, numbers, self.task.name)
+        state.write_state(self.folder / state.LAST_FILE, tensors, numbers, self.task.name)
 
     def _identity(self) -> dict[str, Any]:
         """Return what a resumed run must have in common with the saved one."""
@@ -303,7 +308,7 @@ class Run:
         TrainingError
             Settings, data or network are others than those of the run.
         """
-        tensors, numbers = state.read_state(self.folder / state.LAST, self.task.name)
+        tensors, numbers = state.read_state(self.folder / state.LAST_FILE, self.task.name)
         state.check_unchanged(self.folder, numbers, self._identity())
         self.learner.load(tensors)
         self.task.load_state(state.part(tensors, "task."))
@@ -316,7 +321,7 @@ class Run:
 
     def save_is_due(self) -> bool:
         """Whether the last saved state is older than the settings allow."""
-        return self.clock.since_save() >= 60 * self.settings.save_minutes
+        return self.clock.seconds_since_save() >= 60 * self.settings.save_minutes
 
     def out_of_time(self) -> bool:
         """Whether the time limit was reached when the processes last agreed on the time."""

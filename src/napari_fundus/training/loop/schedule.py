@@ -62,7 +62,7 @@ class Schedule:
             factor = settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
         return factor * min(1.0, (done + 1) / (settings.warmup_steps + 1))
 
-    def end_epoch(self, epoch: int, value: float) -> bool:
+    def record_epoch(self, epoch: int, value: float) -> bool:
         """Take in the watched metric of an epoch; return whether it is the best so far."""
         improved = self.best is None or self._sign * value > self._sign * self.best
         if improved:
@@ -77,7 +77,7 @@ class Schedule:
         return False
 
     @property
-    def exhausted(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether early stopping ends the run."""
         return 0 < self._settings.early_stopping <= self._since_best
 

@@ -11,7 +11,7 @@ from napari_fundus.errors import OptionsError
 
 __all__ = ["TrainingSettings", "split_settings"]
 
-Own = TypeVar("Own", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class TrainingSettings(BaseModel):
@@ -164,7 +164,9 @@ class TrainingSettings(BaseModel):
     )
 
 
-def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[TrainingSettings, Own]:
+def split_settings(
+    settings: Mapping[str, Any], model: type[OptionsT]
+) -> tuple[TrainingSettings, OptionsT]:
     """Return the settings of the loop and the options of a method from one mapping.
 
     Parameters
@@ -189,7 +191,7 @@ def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[Train
         return (
             TrainingSettings.model_validate({n: v for n, v in settings.items() if n in shared}),
             model.model_validate(
-                {n: _meant(v, own[n].annotation) for n, v in settings.items() if n in own}
+                {n: _coerce_literal(v, own[n].annotation) for n, v in settings.items() if n in own}
             ),
         )
     except ValidationError as error:
@@ -200,7 +202,7 @@ def split_settings(settings: Mapping[str, Any], model: type[Own]) -> tuple[Train
         raise OptionsError(" ".join(problems)) from None
 
 
-def _meant(value: Any, annotation: Any) -> Any:
+def _coerce_literal(value: Any, annotation: Any) -> Any:
     """Return the number that a command line's text stands for, where one of a few is wanted.
 
     pydantic reads text as a number everywhere but in a `Literal`.

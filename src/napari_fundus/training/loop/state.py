@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import OutputExistsError, TrainingError
-from napari_fundus.runtime.files import remove_leftovers
+from napari_fundus.runtime.files import remove_temporary_files
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
 __all__ = [
-    "BEST",
-    "LAST",
+    "BEST_FILE",
+    "LAST_FILE",
+    "check_disk_space",
     "check_output",
-    "check_space",
     "check_unchanged",
     "load_optimizer",
     "optimizer_tensors",
@@ -30,12 +30,12 @@ __all__ = [
     "write_state",
 ]
 
-BEST, LAST = "best.safetensors", "last.safetensors"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 """File names in the folder of a run."""
 
 _KEY = "training_state"
 
-_MAY_CHANGE = frozenset(
+_CHANGEABLE_SETTINGS = frozenset(
     {"max_epochs", "max_minutes", "report_every", "save_minutes", "preview_every", "dry_steps"}
     | {"show_patches", "data_threads", "early_stopping", "allow_leakage"}
     | {"devices", "accumulate"}  # only their product matters
@@ -53,7 +53,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
     TrainingError
         It cannot be written to.
     """
-    present = [name for name in (BEST, LAST) if (folder / name).exists()]
+    present = [name for name in (BEST_FILE, LAST_FILE) if (folder / name).exists()]
     if present and not resume and not overwrite:
         raise OutputExistsError(
             f"{folder} holds a training already ({', '.join(present)}). Resume it, choose another "
@@ -64,7 +64,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0")
         # Each as large as the weights: a killed run may have left some.
-        remove_leftovers(folder)
+        remove_temporary_files(folder)
         if overwrite and not resume:
             for name in present:
                 (folder / name).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
         ) from error
 
 
-def check_space(folder: Path, needed: int) -> None:
+def check_disk_space(folder: Path, needed: int) -> None:
     """Raise `TrainingError` if there is no room for the files of the run.
 
     Parameters
@@ -108,7 +108,7 @@ def check_unchanged(folder: Path, before: Mapping[str, Any], now: Mapping[str, A
     changed = [
         f"{name} was {settings.get(name)!r} and is {value!r}"
         for name, value in now["settings"].items()
-        if name not in _MAY_CHANGE and settings.get(name) != value
+        if name not in _CHANGEABLE_SETTINGS and settings.get(name) != value
     ]
     if batches != now["batches_a_step"]:
         changed.append(

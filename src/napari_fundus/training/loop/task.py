@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
-from napari_fundus.training.loop.preflight import DataFacts
+from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Task(ABC):
     channels_last: ClassVar[bool] = True
 
     @abstractmethod
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read the data into memory, and tell what there is."""
 
     @abstractmethod

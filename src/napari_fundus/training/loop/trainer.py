@@ -17,9 +17,9 @@ from napari_fundus.training.loop.loop import train
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 from napari_fundus.training.loop.task import Task
 
-__all__ = ["Trainer", "refuse_given"]
+__all__ = ["Trainer", "reject_set_options"]
 
-Own = TypeVar("Own", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 _HELP = """Train {what}; what is wrong with the arguments is told before the first event.
 
@@ -60,7 +60,7 @@ _FROM_WEIGHTS = """Weights to start from, by name or path; network, classes and 
     then theirs."""
 
 
-class Trainer(Generic[Own]):
+class Trainer(Generic[OptionsT]):
     """What trains one method: called with data, it yields what happens.
 
     Parameters
@@ -84,7 +84,7 @@ class Trainer(Generic[Own]):
     def __init__(
         self,
         task: Callable[..., Task],
-        options: type[Own],
+        options: type[OptionsT],
         *,
         detector: str,
         what: str,
@@ -146,7 +146,7 @@ class Trainer(Generic[Own]):
         return self.defaults
 
     def initial(
-        self, known: Checkpoint | None, settings: TrainingSettings, options: Own
+        self, known: Checkpoint | None, settings: TrainingSettings, options: OptionsT
     ) -> Checkpoint | None:
         """Return what of the weights named the loop starts from; None for weights that are new.
 
@@ -164,7 +164,7 @@ class Trainer(Generic[Own]):
         return known
 
 
-def refuse_given(
+def reject_set_options(
     options: BaseModel, fields: frozenset[str], *, of: str, what: str = "they"
 ) -> None:
     """Refuse options that were set though they are given by something else.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["DryRun", "measure"]
+__all__ = ["TrialTiming", "measure"]
 
 
 @dataclass(frozen=True)
-class DryRun:
+class TrialTiming:
     """What was measured.
 
     Attributes
@@ -42,15 +42,15 @@ def measure(
     network: nn.Module,
     task: Task,
     settings: TrainingSettings,
-    optimizer_of: Callable[[nn.Module], Optimizer],
+    optimizer_factory: Callable[[nn.Module], Optimizer],
     key: tuple[int, ...],
-) -> DryRun:
+) -> TrialTiming:
     """Make ``settings.dry_steps`` steps after one that warms up; `network` itself is untouched."""
     import torch
 
     trial = copy.deepcopy(network)
     set_training_mode(trial, settings.scheme)
-    optimizer = optimizer_of(trial)
+    optimizer = optimizer_factory(trial)
     kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -80,7 +80,9 @@ def measure(
     checking = None
     if task.validation_steps(settings):
         checking = _shortest(validation, 2, fabric)
-    return DryRun(seconds, checking, sum(n for place, n in kept.items() if place not in weights))
+    return TrialTiming(
+        seconds, checking, sum(n for place, n in kept.items() if place not in weights)
+    )
 
 
 def _shortest(work: Callable[[], Any], times: int, fabric: Fabric) -> float:

@@ -14,15 +14,22 @@ from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import TrainingError
 from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import GREY
+from napari_fundus.preprocessing.network_input import PIXEL_MEAN
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.patches.folds import two_parts
-from napari_fundus.training.patches.objects import at_scale, components_suffice
+from napari_fundus.training.patches.folds import split_train_validation
+from napari_fundus.training.patches.objects import at_scale, components_match_objects
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
-__all__ = ["Parts", "Tiles", "divide", "drawn_classes", "fill_store", "tiles_of"]
+__all__ = [
+    "Parts",
+    "Tiles",
+    "annotated_classes",
+    "divide",
+    "load_patch_store",
+    "sample_validation_tiles",
+]
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,14 @@ class Parts:
         With at least one of the classes annotated.
     healthy
         Without any sign of disease; they go with the training.
-    one_eye
+    single_image
         Whether there is but one image, which is in both parts and must be cut in two.
     """
 
     train: list[Sample]
     validation: list[Sample]
     healthy: list[Sample]
-    one_eye: bool = False
+    single_image: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +97,8 @@ def divide(
         raise TrainingError(
             f"{data.root} has no image in which {names} are annotated: nothing to train on."
         )
-    one_eye = len(known) == 1 and settings.allow_leakage
-    train, validation = (known, known) if one_eye else two_parts(known, settings)
+    single_image = len(known) == 1 and settings.allow_leakage
+    train, validation = (known, known) if single_image else split_train_validation(known, settings)
     held = {s.group for s in validation} - {None}
     graded = [
         s
@@ -112,10 +119,10 @@ def divide(
     ]
     absent = frozenset(wanted & set(DR_LESIONS))
     clean = [replace(s, annotated=absent, truths={}) for s in (*own, *given) if s.group not in held]
-    return Parts(train, validation, clean, one_eye)
+    return Parts(train, validation, clean, single_image)
 
 
-def drawn_classes(data: Dataset, usual: Sequence[str]) -> tuple[str, ...]:
+def annotated_classes(data: Dataset, usual: Sequence[str]) -> tuple[str, ...]:
     """Return the classes to train: those of the usual ones that are drawn somewhere.
 
     Raises
@@ -133,7 +140,7 @@ def drawn_classes(data: Dataset, usual: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def fill_store(
+def load_patch_store(
     samples: Sequence[Sample],
     recipe: Recipe,
     patch: int,
@@ -165,10 +172,10 @@ def fill_store(
         _stored(sample, recipe, lesions, reach)
         for sample in monitor.track(samples, message="preparing the images")
     ]
-    return PatchStore(stored, lesions, least_side=patch)
+    return PatchStore(stored, lesions, minimum_side=patch)
 
 
-def tiles_of(
+def sample_validation_tiles(
     store: PatchStore, patch: int, limit: int, *, seed: int, lesion_limit: int = 0
 ) -> Tiles:
     """Return tiles side by side: some with a lesion, and some of the others.
@@ -221,7 +228,7 @@ def _stored(
     inside = prepared.field_of_view
     pixels = np.ascontiguousarray(np.atleast_3d(prepared.pixels))
     # What becomes 0 as the network's input, as in detection.
-    pixels[~inside] = GREY
+    pixels[~inside] = PIXEL_MEAN
     region = sample.region(image.shape)
     unknown = None if region is None else ~prepared.geometry.forward_mask(region)
     known = inside if unknown is None else inside & ~unknown
@@ -235,9 +242,9 @@ def _stored(
         mask = prepared.geometry.forward_mask(sample.mask(code, image.shape))
         masks.append(mask & known)
         counts[code] = sample.truths[code].count(image.shape)
-        if reach is not None and sample.truths[code].one_by_one:
+        if reach is not None and sample.truths[code].instance_level:
             drawn = at_scale(sample.objects(code, image.shape), prepared.geometry, known)
-            if not components_suffice(drawn, known.shape, reach=reach):
+            if not components_match_objects(drawn, known.shape, reach=reach):
                 objects += drawn
     return StoredImage(
         id=sample.id,

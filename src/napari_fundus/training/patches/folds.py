@@ -9,10 +9,10 @@ from napari_fundus.datasets.splits import split_by_group
 from napari_fundus.errors import TrainingError
 from napari_fundus.training.loop.settings import TrainingSettings
 
-__all__ = ["folds", "hold_back", "two_parts"]
+__all__ = ["folds", "split_holdout", "split_train_validation"]
 
 
-def hold_back(
+def split_holdout(
     samples: Sequence[Sample], share: float, *, seed: int = 0
 ) -> tuple[list[Sample], list[Sample]]:
     """Return training and validation part.
@@ -80,7 +80,7 @@ def folds(
         yield rest, test
 
 
-def two_parts(
+def split_train_validation(
     known: Sequence[Sample], settings: TrainingSettings
 ) -> tuple[list[Sample], list[Sample]]:
     """Return training and validation part: a fold, the data set's own part, or a share.
@@ -97,4 +97,4 @@ def two_parts(
     validation = [s for s in known if s.split == "valid"]
     if validation:
         return [s for s in known if s.split != "valid"], validation
-    return hold_back(known, settings.validation_share, seed=settings.seed)
+    return split_holdout(known, settings.validation_share, seed=settings.seed)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["HardPool"]
+__all__ = ["HardNegativePool"]
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(eq=False)
-class HardPool:
+class HardNegativePool:
     """Places to draw from in proportion to how wrong the network is there.
 
     Attributes
@@ -36,11 +36,13 @@ class HardPool:
     def __post_init__(self) -> None:
         if not len(self.losses):
             self.losses = np.ones(len(self.places), np.float32)
-        self._upto = np.cumsum(self.losses.astype(np.float64) + 1e-12)
+        self._cumulative = np.cumsum(self.losses.astype(np.float64) + 1e-12)
 
     def draw(self, rng: np.random.Generator, count: int) -> Ints:
         """Draw `count` places with repetition: int64, shape (count, 3)."""
-        drawn = np.searchsorted(self._upto, rng.random(count) * self._upto[-1], side="right")
+        drawn = np.searchsorted(
+            self._cumulative, rng.random(count) * self._cumulative[-1], side="right"
+        )
         chosen: Ints = self.places[np.minimum(drawn, len(self.places) - 1)]
         return chosen
 

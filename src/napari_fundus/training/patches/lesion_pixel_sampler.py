@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LesionSet"]
+__all__ = ["LesionPixelSampler"]
 
 Positions = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-class LesionSet:
+class LesionPixelSampler:
     """Lesions of one class, 8-connected, from which pixels are drawn.
 
     In IDRiD one haemorrhage has 28 % of the pixels of all: drawn pixel by pixel, every fourth patch
@@ -47,7 +47,7 @@ class LesionSet:
         self._places = np.concatenate(places) if places else np.zeros((0, 2), np.int32)
         self._area = np.concatenate(areas) if areas else np.zeros(0, np.int64)
         self._first = np.cumsum(self._area) - self._area
-        self._upto = np.cumsum(self._area.astype(np.float64) ** power)
+        self._cumulative = np.cumsum(self._area.astype(np.float64) ** power)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -59,7 +59,9 @@ class LesionSet:
 
     def draw(self, rng: np.random.Generator, count: int) -> Positions:
         """Draw a lesion for each place, and then one of its pixels: image, row and column."""
-        chosen = np.searchsorted(self._upto, rng.random(count) * self._upto[-1], side="right")
+        chosen = np.searchsorted(
+            self._cumulative, rng.random(count) * self._cumulative[-1], side="right"
+        )
         chosen = np.minimum(chosen, self.lesions - 1)
         ranks = self._first[chosen] + rng.integers(0, self._area[chosen])
         rows, cols = self._places[ranks].astype(np.int64).T

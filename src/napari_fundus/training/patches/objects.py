@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.preprocessing import Geometry
-from napari_fundus.results.objects import LesionObject, objects_of_labels, trimmed
+from napari_fundus.results.objects import LesionObject, objects_of_labels, trim_box
 
-__all__ = ["at_scale", "clipped", "components_suffice", "numbered", "read_numbered"]
+__all__ = ["at_scale", "clipped", "components_match_objects", "label_planes_to_objects", "numbered"]
 
 
 def at_scale(
@@ -31,13 +31,13 @@ def at_scale(
         bool, shape (H, W) at the working scale: field of view, as far as experts looked at it.
     """
     found = []
-    for plane in _planes(objects, geometry.source_shape):
+    for plane in _non_overlapping_labels(objects, geometry.source_shape):
         labels = np.where(known, geometry.forward_labels(plane), 0)
         found += objects_of_labels(labels, lesion=objects[0].lesion)
     return found
 
 
-def _planes(
+def _non_overlapping_labels(
     objects: Iterable[LesionObject], shape: tuple[int, int]
 ) -> Iterator[npt.NDArray[np.uint16]]:
     """Yield label images; what overlaps lies on different ones, and one is held at a time."""
@@ -55,7 +55,7 @@ def _planes(
         waiting = later
 
 
-def components_suffice(
+def components_match_objects(
     objects: Sequence[LesionObject], shape: tuple[int, int], *, reach: int
 ) -> bool:
     """Return whether the components of the mask are these very lesions, even if widened.
@@ -101,7 +101,7 @@ def clipped(
             continue
         inside = found.mask[max(-top, 0) : shape[0] - top, max(-left, 0) : shape[1] - left]
         part = LesionObject(found.lesion, found.score, max(top, 0), max(left, 0), inside)
-        if (rest := trimmed(part)) is not None:
+        if (rest := trim_box(part)) is not None:
             kept.append(rest)
     return kept
 
@@ -112,7 +112,7 @@ def numbered(
     """Return planes of numbers, one for each lesion, that can be turned and warped as masks are.
 
     Overlapping lesions lie on different planes: mostly there is one. A number tells the class as
-    well, see :func:`read_numbered`.
+    well, see :func:`label_planes_to_objects`.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def numbered(
     return planes
 
 
-def read_numbered(
+def label_planes_to_objects(
     planes: npt.NDArray[np.int32], lesions: Sequence[str]
 ) -> tuple[list[LesionObject], npt.NDArray[np.bool_]]:
     """Return the lesions that :func:`numbered` put into planes, and where they lie.

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.lesion_pixel_sampler import LesionSet
+from napari_fundus.training.patches.lesion_pixel_sampler import LesionPixelSampler
 from napari_fundus.training.patches.store import PatchBatch, PatchStore, StoredImage
 
-__all__ = ["BalancedSampler", "CentreSampler", "PatchSampler", "PositionSet"]
+__all__ = ["BalancedSampler", "LesionCentredSampler", "PackedPositions", "PatchSampler"]
 
 Positions = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-class PositionSet:
+class PackedPositions:
     """A set of places in many images, one bit each, from which any can be drawn by its rank.
 
     A stride-2 index of 54 images of 1,400 px has 20 million places: 3 MB here, against 500 MB as
@@ -48,20 +48,20 @@ class PositionSet:
             self._row[start:stop] = np.arange(grid.shape[0])
             counts[start:stop] = grid.sum(axis=1)
             start = stop
-        self._upto = np.cumsum(counts)
+        self._cumulative = np.cumsum(counts)
 
     def __len__(self) -> int:
-        return int(self._upto[-1]) if len(self._upto) else 0
+        return int(self._cumulative[-1]) if len(self._cumulative) else 0
 
     @property
     def nbytes(self) -> int:
         """Memory used."""
-        return sum(a.nbytes for a in (self._rows, self._image, self._row, self._upto))
+        return sum(a.nbytes for a in (self._rows, self._image, self._row, self._cumulative))
 
     def at(self, ranks: npt.NDArray[np.int64]) -> Positions:
         """Return image, row and column (in pixels) of the places with these ranks, from 0 on."""
-        lines = np.searchsorted(self._upto, ranks, side="right")
-        before = np.where(lines > 0, self._upto[lines - 1], 0)
+        lines = np.searchsorted(self._cumulative, ranks, side="right")
+        before = np.where(lines > 0, self._cumulative[lines - 1], 0)
         seen = np.cumsum(np.unpackbits(self._rows[lines], axis=1), axis=1, dtype=np.int32)
         cols = (seen > (ranks - before)[:, np.newaxis]).argmax(axis=1)
         return self._image[lines], self._row[lines] * self.stride, cols * self.stride
@@ -89,7 +89,7 @@ class PatchSampler(ABC):
             if min(image.bits.shape) < size:
                 raise TrainingError(
                     f"{image.id} is smaller than a patch of {size} px: give the store "
-                    f"least_side={size}."
+                    f"minimum_side={size}."
                 )
 
     @abstractmethod
@@ -126,7 +126,7 @@ class BalancedSampler(PatchSampler):
         Step of the grid in pixels.
     positive_share
         Share of patches with at least one lesion pixel.
-    negatives_from
+    negative_image_indices
         Indices of the images that patches without lesions may come from; None for all. Some
         methods take them from images without any sign of disease only.
     """
@@ -138,7 +138,7 @@ class BalancedSampler(PatchSampler):
         *,
         stride: int = 2,
         positive_share: float = 0.8,
-        negatives_from: Collection[int] | None = None,
+        negative_image_indices: Collection[int] | None = None,
     ) -> None:
         super().__init__(store, size)
         self.positive_share = positive_share
@@ -146,11 +146,13 @@ class BalancedSampler(PatchSampler):
         for index, image in enumerate(store):
             inside = _window_grid(image.usable, size, stride)
             lesion = _any_in_window((image.bits != 0) & _known(image), size, stride)
-            allowed = image.annotated.all() and (negatives_from is None or index in negatives_from)
+            allowed = image.annotated.all() and (
+                negative_image_indices is None or index in negative_image_indices
+            )
             positive.append(inside & lesion)
             negative.append(inside & ~lesion if allowed else np.zeros_like(inside))
-        self.positive = PositionSet(positive, stride=stride)
-        self.negative = PositionSet(negative, stride=stride)
+        self.positive = PackedPositions(positive, stride=stride)
+        self.negative = PackedPositions(negative, stride=stride)
         if positive_share > 0 and not len(self.positive):
             raise TrainingError(
                 f"No patch holds a lesion of class {', '.join(store.lesions)}: choose images that "
@@ -175,7 +177,7 @@ class BalancedSampler(PatchSampler):
         return images, rows, cols
 
 
-class CentreSampler(PatchSampler):
+class LesionCentredSampler(PatchSampler):
     """Larger patches, a share of them centred near a lesion of a class that is drawn first.
 
     So that rare classes are seen often, however few their pixels are.
@@ -190,7 +192,7 @@ class CentreSampler(PatchSampler):
     jitter
         Largest distance of centre and lesion pixel along each axis, as a share of `size`.
     area_power
-        A lesion is drawn in proportion to its area to this power, see `LesionSet`.
+        A lesion is drawn in proportion to its area to this power, see `LesionPixelSampler`.
     """
 
     def __init__(
@@ -209,15 +211,17 @@ class CentreSampler(PatchSampler):
             raise TrainingError(
                 "The shares of the classes must be 0 or more, and at most 1 together."
             )
-        self._sets: dict[str, PositionSet | LesionSet] = {
-            "anywhere": PositionSet([i.usable[::2, ::2] for i in store], stride=2)
+        self._sets: dict[str, PackedPositions | LesionPixelSampler] = {
+            "anywhere": PackedPositions([i.usable[::2, ::2] for i in store], stride=2)
         }
         weights = {"anywhere": 1 - sum(class_shares.values())}
         for code, share in class_shares.items():
             bit = np.uint8(1 << store.lesions.index(code))
             masks = [((image.bits & bit) > 0) & _known(image) for image in store]
             self._sets[code] = (
-                PositionSet(masks) if area_power == 1 else LesionSet(masks, power=area_power)
+                PackedPositions(masks)
+                if area_power == 1
+                else LesionPixelSampler(masks, power=area_power)
             )
             weights[code] = share
         total = {code: w for code, w in weights.items() if len(self._sets[code])}

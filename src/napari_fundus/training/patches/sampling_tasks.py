@@ -8,11 +8,11 @@ from typing import Protocol, cast
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.data import Parts
-from napari_fundus.training.patches.samplers import BalancedSampler, CentreSampler
+from napari_fundus.training.patches.samplers import BalancedSampler, LesionCentredSampler
 from napari_fundus.training.patches.store import PatchStore
 from napari_fundus.training.patches.task import PatchTask
 
-__all__ = ["BalancedPatchTask", "CentredPatchTask", "check_patch", "healthy_indices"]
+__all__ = ["BalancedSamplingTask", "LesionCentredTask", "check_patch_size", "healthy_indices"]
 
 _LONGEST_EPOCH = 1000
 """Steps, as in the papers."""
@@ -32,7 +32,7 @@ class _Centres(Protocol):
     def area_power(self) -> float: ...
 
 
-class BalancedPatchTask(PatchTask):
+class BalancedSamplingTask(PatchTask):
     """A share of the patches holds a lesion; the others may come from healthy images alone.
 
     Options have ``positive_share`` and ``negatives``.
@@ -51,7 +51,9 @@ class BalancedPatchTask(PatchTask):
             self.patch,
             stride=self.stride,
             positive_share=chosen.positive_share,
-            negatives_from=healthy_indices(parts) if chosen.negatives == "healthy" else None,
+            negative_image_indices=healthy_indices(parts)
+            if chosen.negatives == "healthy"
+            else None,
         )
 
     def steps_per_epoch(self, settings: TrainingSettings) -> int:
@@ -62,22 +64,24 @@ class BalancedPatchTask(PatchTask):
         return max(min(int(len(positive) / wanted), _LONGEST_EPOCH), 1)
 
 
-class CentredPatchTask(PatchTask):
+class LesionCentredTask(PatchTask):
     """A share of the patches lies near each class, and tiles with a lesion are drawn too.
 
     Options have ``class_shares`` and ``area_power``.
     """
 
     @property
-    def lesion_tiles(self) -> int:
+    def lesion_tile_limit(self) -> int:
         """How many validation tiles with a lesion are drawn; 0 for all."""
         return 4 * self.options.validation_tiles
 
-    def make_sampler(self, store: PatchStore, parts: Parts) -> CentreSampler:
+    def make_sampler(self, store: PatchStore, parts: Parts) -> LesionCentredSampler:
         """Return the sampler: a share of the patches lies near a pixel of each class."""
         chosen = cast("_Centres", self.options)
         shares = {c: s for c, s in chosen.class_shares.items() if c in self.lesions}
-        return CentreSampler(store, self.patch, class_shares=shares, area_power=chosen.area_power)
+        return LesionCentredSampler(
+            store, self.patch, class_shares=shares, area_power=chosen.area_power
+        )
 
 
 def healthy_indices(parts: Parts) -> range:
@@ -96,7 +100,7 @@ def healthy_indices(parts: Parts) -> range:
     return range(len(parts.train), len(parts.train) + len(parts.healthy))
 
 
-def check_patch(patch: int, multiple: int) -> None:
+def check_patch_size(patch: int, multiple: int) -> None:
     """Refuse patches that a network does not take.
 
     Raises

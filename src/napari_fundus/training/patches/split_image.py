@@ -55,12 +55,12 @@ def halves(
     row = int(rows[np.lexsort((np.abs(upwards[rows - 1] - upwards[-1] / 2), through))[0]])
     eye = image.group or image.id
     return (
-        _part(image, slice(None, row), lesions, name=f"{image.id}, upper half", eye=eye),
-        _part(image, slice(row, None), lesions, name=f"{image.id}, lower half", eye=eye),
+        _crop_rows(image, slice(None, row), lesions, name=f"{image.id}, upper half", eye=eye),
+        _crop_rows(image, slice(row, None), lesions, name=f"{image.id}, lower half", eye=eye),
     )
 
 
-def _part(
+def _crop_rows(
     image: StoredImage, rows: slice, lesions: tuple[str, ...], *, name: str, eye: str
 ) -> StoredImage:
     bits = image.bits[rows]

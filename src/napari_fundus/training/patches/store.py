@@ -103,13 +103,13 @@ class PatchStore(Sequence[StoredImage]):
         All with the same number of channels and classes (at most 8).
     lesions
         Class codes, in the order of the bits.
-    least_side
+    minimum_side
         Images are padded with 0, at the bottom and right, to at least this height and width, so
         that a patch fits.
     """
 
     def __init__(
-        self, images: Sequence[StoredImage], lesions: Sequence[str], *, least_side: int = 1
+        self, images: Sequence[StoredImage], lesions: Sequence[str], *, minimum_side: int = 1
     ) -> None:
         if not images:
             raise TrainingError("There is no image to take patches from.")
@@ -123,7 +123,7 @@ class PatchStore(Sequence[StoredImage]):
             if image.unknown is not None and image.unknown.shape != image.bits.shape:
                 raise TrainingError(f"The reviewed region of {image.id} differs from it in size.")
         self.lesions = tuple(str(code) for code in lesions)
-        self._images = tuple(_padded(image, least_side) for image in images)
+        self._images = tuple(_padded(image, minimum_side) for image in images)
         self._partly_known = any(image.unknown is not None for image in images)
 
     def __len__(self) -> int:

@@ -17,16 +17,21 @@ from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import describe
-from napari_fundus.metrics.pixel_metrics import pixel_metrics, pixel_sums
+from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import as_input, as_levels
+from napari_fundus.preprocessing.network_input import as_input, denormalize_pixels
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
-from napari_fundus.training.loop.preflight import DataFacts, PartFacts, SampleFacts
+from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
 from napari_fundus.training.patches.augment import Augmentation, AugmentationSettings
-from napari_fundus.training.patches.data import Parts, divide, fill_store, tiles_of
+from napari_fundus.training.patches.data import (
+    Parts,
+    divide,
+    load_patch_store,
+    sample_validation_tiles,
+)
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.samplers import PatchSampler
 from napari_fundus.training.patches.split_image import halves
@@ -136,7 +141,7 @@ class PatchTask(Task):
         return None
 
     @property
-    def lesion_tiles(self) -> int:
+    def lesion_tile_limit(self) -> int:
         """How many validation tiles with a lesion are drawn; 0 for all."""
         return 0
 
@@ -148,7 +153,7 @@ class PatchTask(Task):
     def probability(self, network: nn.Module, images: Tensor) -> Tensor:
         """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S)."""
 
-    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataFacts:
+    def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory."""
         parts = divide(self.data, self.healthy, settings, self.recipe, self.lesions)
         samples = [*parts.train, *parts.healthy]
@@ -156,23 +161,25 @@ class PatchTask(Task):
 
         def fill(chosen: Any, start: float, stop: float) -> PatchStore:
             part = monitor.part(0.01 * start, 0.01 * stop)
-            return fill_store(chosen, self.recipe, self.patch, self.lesions, part, reach=self.reach)
+            return load_patch_store(
+                chosen, self.recipe, self.patch, self.lesions, part, reach=self.reach
+            )
 
         store = fill(samples, 0.0, share)
-        if parts.one_eye:
+        if parts.single_image:
             upper, lower = halves(store[0], self.lesions, least=self.patch)
             rest = [store[number] for number in range(1, len(store))]
-            store = PatchStore([upper, *rest], self.lesions, least_side=self.patch)
-            self.checked = PatchStore([lower], self.lesions, least_side=self.patch)
+            store = PatchStore([upper, *rest], self.lesions, minimum_side=self.patch)
+            self.checked = PatchStore([lower], self.lesions, minimum_side=self.patch)
         else:
             self.checked = fill(parts.validation, share, 1.0)
         self.sampler = self.make_sampler(store, parts)
-        self.tiles = tiles_of(
+        self.tiles = sample_validation_tiles(
             self.checked,
             self.patch,
             self.options.validation_tiles,
             seed=settings.seed,
-            lesion_limit=self.lesion_tiles,
+            lesion_limit=self.lesion_tile_limit,
         )
         if not any(image.bits.any() for image in self.checked):
             names = " or ".join(describe(code).name for code in self.lesions)
@@ -180,9 +187,9 @@ class PatchTask(Task):
                 f"No validation image holds a {names}: raise the validation share, or change "
                 "the seed."
             )
-        return DataFacts(
-            PartFacts(_facts(store), self.sampler.counts),
-            PartFacts(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
+        return DataSummary(
+            SplitSummary(_facts(store), self.sampler.counts),
+            SplitSummary(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
             store.nbytes + self.checked.nbytes,
         )
 
@@ -224,7 +231,7 @@ class PatchTask(Task):
         """Return patches of the first step, varied, with their masks."""
         chosen = settings.model_copy(update={"batch_size": settings.show_patches})
         batch = self.augment(self.batch(chosen, (settings.seed, 0, 0, 0)))
-        levels = as_levels(batch["images"]).permute(0, 2, 3, 1)
+        levels = denormalize_pixels(batch["images"]).permute(0, 2, 3, 1)
         images = levels.expand(-1, -1, -1, 3).contiguous().numpy()
         # Where classes overlap the first one is shown.
         planes = batch["masks"].numpy() > 0
@@ -232,16 +239,16 @@ class PatchTask(Task):
         return Patches(images, masks, self.lesions)
 
     @property
-    def _tiles_at_once(self) -> int:
+    def _tiles_per_batch(self) -> int:
         return max(_TILE_PIXELS // self.patch**2, 1)
 
     def validation_steps(self, settings: TrainingSettings) -> int:
         """Return how many batches hold all tiles."""
-        return -(-len(self.tiles.weights) // self._tiles_at_once)
+        return -(-len(self.tiles.weights) // self._tiles_per_batch)
 
     def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
         """Return tiles, masks, how much each pixel of each class counts, and objects as a batch."""
-        chosen = np.s_[step * self._tiles_at_once : (step + 1) * self._tiles_at_once]
+        chosen = np.s_[step * self._tiles_per_batch : (step + 1) * self._tiles_per_batch]
         tiles, side = self.tiles, self.patch
         images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
         batch = self.checked.cut(images, rows, cols, side)
@@ -262,7 +269,7 @@ class PatchTask(Task):
         sums: dict[str, Tensor] = {}
         for number, code in enumerate(self.lesions):
             plane = np.s_[:, number]
-            found = pixel_sums(probability[plane], batch["masks"][plane], batch["weights"][plane])
+            found = count_pixels(probability[plane], batch["masks"][plane], batch["weights"][plane])
             sums.update({f"{code}_{name}": value for name, value in found.items()})
         return sums
 
@@ -333,5 +340,5 @@ def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
     return tensors
 
 
-def _facts(store: PatchStore) -> list[SampleFacts]:
-    return [SampleFacts(i.id, i.group or None, i.lesions) for i in store]
+def _facts(store: PatchStore) -> list[SampleSummary]:
+    return [SampleSummary(i.id, i.group or None, i.lesions) for i in store]

@@ -12,16 +12,16 @@ from napari_fundus.errors import OutputExistsError, TrainingError
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import CheckpointSaved, Finished, TrainingEvent
 from napari_fundus.training.search.fold_summary import (
-    SUMMARY,
-    CrossValidation,
+    SUMMARY_STEM,
+    CrossValidationSummary,
     FoldResult,
-    result_of,
+    fold_result,
 )
 
-__all__ = ["CrossValidated", "FoldStarted", "FoldTraining", "cross_validate"]
+__all__ = ["CrossValidationFinished", "FoldStarted", "TrainFold", "cross_validate"]
 
 
-class FoldTraining(Protocol):
+class TrainFold(Protocol):
     """Begins the training of one fold; all arguments but the first are those of ``train``."""
 
     def __call__(
@@ -45,7 +45,7 @@ class FoldStarted:
 
 
 @dataclass(frozen=True)
-class CrossValidated:
+class CrossValidationFinished:
     """All folds are done.
 
     Attributes
@@ -54,11 +54,11 @@ class CrossValidated:
         Their figures.
     """
 
-    summary: CrossValidation
+    summary: CrossValidationSummary
 
 
 def cross_validate(
-    train_fold: FoldTraining,
+    train_fold: TrainFold,
     folds: int,
     output: str | Path,
     *,
@@ -66,7 +66,7 @@ def cross_validate(
     monitor: Monitor | None = None,
     resume: bool = False,
     overwrite: bool = False,
-) -> Iterator[TrainingEvent | FoldStarted | CrossValidated]:
+) -> Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]:
     """Train once for each fold, and sum up how the trainings do on the images held back.
 
     Parameters
@@ -89,9 +89,9 @@ def cross_validate(
 
     Yields
     ------
-    TrainingEvent or FoldStarted or CrossValidated
+    TrainingEvent or FoldStarted or CrossValidationFinished
         For each fold that is not done yet `FoldStarted` and the events of its training; last
-        `CrossValidated`.
+        `CrossValidationFinished`.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def cross_validate(
     folder = Path(output)
     if folds < 2:
         raise TrainingError(f"A cross-validation has 2 or more folds, not {folds}.")
-    summary = CrossValidation(folds=folds, identity=dict(identity or {}))
-    path = folder / f"{SUMMARY}.json"
+    summary = CrossValidationSummary(folds=folds, identity=dict(identity or {}))
+    path = folder / f"{SUMMARY_STEM}.json"
     if path.exists() and not overwrite:
         if not resume:
             raise OutputExistsError(
@@ -119,13 +119,13 @@ def cross_validate(
 
 
 def _events(
-    train_fold: FoldTraining,
-    summary: CrossValidation,
+    train_fold: TrainFold,
+    summary: CrossValidationSummary,
     folder: Path,
     monitor: Monitor,
     resume: bool,  # noqa: FBT001 - passed on as they came
     overwrite: bool,  # noqa: FBT001
-) -> Iterator[TrainingEvent | FoldStarted | CrossValidated]:
+) -> Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]:
     done = {result.fold: result for result in summary.results}
     for fold in range(1, summary.folds + 1):
         if fold in done:
@@ -139,7 +139,7 @@ def _events(
                 _check_held_back(event.path, fold, done.values())
             yield event
             if isinstance(event, Finished):
-                done[fold] = result_of(fold, event)
+                done[fold] = fold_result(fold, event)
         if fold not in done:
             # Of several processes only the first is told events; it alone writes the summary.
             continue
@@ -147,7 +147,7 @@ def _events(
         summary = summary.model_copy(update={"results": results})
         summary.write(folder)
     if len(done) == summary.folds:
-        yield CrossValidated(summary)
+        yield CrossValidationFinished(summary)
 
 
 def _check_held_back(weights: Path, fold: int, done: Iterable[FoldResult]) -> None:

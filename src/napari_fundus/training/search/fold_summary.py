@@ -15,9 +15,15 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.training.loop.events import Finished
 
-__all__ = ["SUMMARY", "CrossValidation", "FoldResult", "Spread", "result_of"]
+__all__ = [
+    "SUMMARY_STEM",
+    "CrossValidationSummary",
+    "FoldResult",
+    "MetricStatistics",
+    "fold_result",
+]
 
-SUMMARY = "cross-validation"
+SUMMARY_STEM = "cross-validation"
 """Name of the summary's files, ``.json`` and ``.md``, in the folder of the run."""
 
 
@@ -48,7 +54,7 @@ class FoldResult(BaseModel):
 
 
 @dataclass(frozen=True)
-class Spread:
+class MetricStatistics:
     """A metric over folds.
 
     Attributes
@@ -68,7 +74,7 @@ class Spread:
     count: int
 
 
-class CrossValidation(BaseModel):
+class CrossValidationSummary(BaseModel):
     """All folds that are done; written after each.
 
     Attributes
@@ -87,14 +93,14 @@ class CrossValidation(BaseModel):
     identity: dict[str, Any] = {}
     results: tuple[FoldResult, ...] = ()
 
-    def spread(self) -> dict[str, Spread]:
+    def spread(self) -> dict[str, MetricStatistics]:
         """Return each metric over the folds in which it is defined.
 
         Examples
         --------
         >>> ends = {"reason": "epochs", "seconds": 1, "epoch": 1, "train": (), "test": ()}
         >>> results = [FoldResult(fold=n, metrics={"dice": n / 10}, **ends) for n in (1, 3)]
-        >>> found = CrossValidation(folds=2, results=results).spread()["dice"]
+        >>> found = CrossValidationSummary(folds=2, results=results).spread()["dice"]
         >>> round(found.mean, 3), round(found.deviation, 3)
         (0.2, 0.141)
         """
@@ -105,7 +111,9 @@ class CrossValidation(BaseModel):
             if values:
                 deviation = statistics.stdev(values) if len(values) > 1 else math.nan
                 mean = statistics.fmean(values)
-                found[name] = Spread(mean, deviation, min(values), max(values), len(values))
+                found[name] = MetricStatistics(
+                    mean, deviation, min(values), max(values), len(values)
+                )
         return found
 
     def markdown(self) -> str:
@@ -134,7 +142,7 @@ class CrossValidation(BaseModel):
             lines.append(f"| {title} |  |  | {' | '.join(map(str, row))} |")
         return "\n".join(lines)
 
-    def resumed(self, path: Path) -> CrossValidation:
+    def resumed(self, path: Path) -> CrossValidationSummary:
         """Return what `path` holds of this cross-validation.
 
         Raises
@@ -143,7 +151,7 @@ class CrossValidation(BaseModel):
             It is of another one, or none at all.
         """
         try:
-            found = CrossValidation.model_validate_json(path.read_bytes())
+            found = CrossValidationSummary.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise TrainingError(
                 f"{path} is no summary of a cross-validation; choose another folder."
@@ -164,11 +172,11 @@ class CrossValidation(BaseModel):
     def write(self, folder: Path) -> None:
         """Write the summary as JSON and as Markdown, replacing an older one."""
         for suffix, text in ((".md", self.markdown()), (".json", self.model_dump_json(indent=2))):
-            with atomic_write(folder / f"{SUMMARY}{suffix}", overwrite=True) as path:
+            with atomic_write(folder / f"{SUMMARY_STEM}{suffix}", overwrite=True) as path:
                 path.write_text(text + "\n", encoding="utf-8")
 
 
-def result_of(fold: int, event: Finished) -> FoldResult:
+def fold_result(fold: int, event: Finished) -> FoldResult:
     """Return the result of the training that ended with `event`."""
     split = read_card(event.best.path).split
     return FoldResult(

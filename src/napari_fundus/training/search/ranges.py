@@ -12,11 +12,11 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Range"]
+__all__ = ["SearchRange"]
 
 
 @dataclass(frozen=True)
-class Range:
+class SearchRange:
     """Values to choose from, or an interval.
 
     Attributes

@@ -16,7 +16,7 @@ from napari_fundus.errors import DivergedError, OptionsError, TrainingError
 from napari_fundus.runtime.files import atomic_write, write_json
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import EpochEnd, Finished, TrainingEvent
-from napari_fundus.training.search.ranges import Range
+from napari_fundus.training.search.ranges import SearchRange
 
 if TYPE_CHECKING:
     import optuna
@@ -60,7 +60,7 @@ def search(
     train: Callable[..., Iterator[TrainingEvent]],
     output: str | Path,
     *,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, SearchRange],
     trials: int,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -114,7 +114,7 @@ def search(
     folder, monitor = Path(output), monitor or Monitor()
     folder.mkdir(parents=True, exist_ok=True)
     study = _open_study(folder, seed)
-    _revive(study)
+    _requeue_interrupted(study)
 
     while len(study.get_trials(deepcopy=False, states=_over())) < trials:
         trial = study.ask()
@@ -123,7 +123,8 @@ def search(
         chosen = {name: values.draw(trial, name) for name, values in ranges.items()}
         place = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
         trial.set_user_attr(_FOLDER, place)
-        # Whatever interrupts the training leaves the trial as running: `_revive` takes it up.
+        # Whatever interrupts the training leaves the trial as running: `_requeue_interrupted` takes
+        # it up.
         events = train(
             output=folder / place,
             settings={**fixed, **chosen},
@@ -188,7 +189,7 @@ def _open_study(folder: Path, seed: int) -> optuna.Study:
         )
 
 
-def _revive(study: optuna.Study) -> None:
+def _requeue_interrupted(study: optuna.Study) -> None:
     """Propose the trials again that were running when the search was interrupted."""
     from optuna.trial import TrialState
 

@@ -20,7 +20,7 @@ from scipy.special import expit
 from napari_fundus.backends.cam import Cam
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.datasets import Sample, open_dataset
-from napari_fundus.evaluation import Candidate, Report, evaluate
+from napari_fundus.evaluation import Candidate, Report, evaluate_dataset
 from napari_fundus.evaluation.classifier_plots import plot_reliability
 from napari_fundus.evaluation.plots import save_figure
 from napari_fundus.evaluation.protocols import ClassificationProtocol, LocalizationProtocol
@@ -34,7 +34,7 @@ from napari_fundus.metrics import (
     brier_score,
     cross_fit_temperature,
     fit_temperature,
-    reliability,
+    reliability_curve,
     to_logits,
 )
 from napari_fundus.runtime.monitor import Monitor
@@ -113,7 +113,7 @@ def _evaluate(
     def tell(progress: float) -> None:
         print(f"\r{protocol}: {progress:.0%}", end="", file=sys.stderr, flush=True)
 
-    report = evaluate(
+    report = evaluate_dataset(
         samples,
         [contender],
         protocols=[protocol],
@@ -207,7 +207,7 @@ def _reliability(name: str, scores: BinaryScores, card: ModelCard | None) -> lis
 
         def read(w: npt.NDArray[np.int64], p: npt.NDArray[np.float64] = said) -> dict[str, float]:
             return {
-                "error": reliability(p, scores.truth, weights=w).error,
+                "error": reliability_curve(p, scores.truth, weights=w).error,
                 "brier": brier_score(p, scores.truth, weights=w),
             }
 
@@ -284,7 +284,7 @@ def _write(
             save_figure(draw(), folder / f"{name}.png", overwrite=True)
     for name, scores in classified.scores().items():
         curves = {
-            how: reliability(said, scores.truth)
+            how: reliability_curve(said, scores.truth)
             for how, said in _probabilities(scores, card).items()
         }
         path = folder / f"reliability_{name.replace(' ', '_').lower()}.png"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_fundus.batch import Cluster, Outcome, run_on_cluster
+from napari_fundus.batch import ClusterConfig, ImageOutcome, run_on_cluster
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.devices import Device
@@ -87,7 +87,7 @@ def main() -> None:
         start, done = time.perf_counter(), 0
         print("| images | client, MB | largest worker, MB | images/s |\n|---:|---:|---:|---:|")
 
-        def count(outcome: Outcome) -> None:
+        def count(outcome: ImageOutcome) -> None:
             nonlocal done
             done += outcome.status == "written"
             if done % (chosen.images // 10) == 0:
@@ -102,7 +102,7 @@ def main() -> None:
             [folder],
             Path(temporary) / "results",
             GreenPlaneDetector(),
-            cluster=Cluster(workers=chosen.workers),
+            cluster=ClusterConfig(workers=chosen.workers),
             formats=["csv"],
             on_outcome=count,
         )

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fine_tuning_figures import Outcome, table
-from benchmarks.fine_tuning_runs import Bench, Plan, make_runs
+from benchmarks.fine_tuning_figures import RunResult, table
+from benchmarks.fine_tuning_runs import ExperimentPlan, ExperimentStore, make_runs
 from benchmarks.idrid_images import lesion_samples
 from benchmarks.simulated_camera import OTHER
 from napari_fundus.datasets import split_by_group
@@ -69,7 +69,7 @@ def main() -> None:
     samples = lesion_samples(arguments.data)
     base, target = split_by_group(samples, (0.55, 0.45), seed=0)
     full = arguments.full
-    plan = Plan(
+    plan = ExperimentPlan(
         camera=str(OTHER),
         base=tuple(s.id for s in base),
         target=tuple(s.id for s in target),
@@ -80,7 +80,7 @@ def main() -> None:
         fine_settings={**({} if full else {**_COMMON, **_FINE}), **_FEW_HELD_BACK},
         stride=16,
     )
-    bench = Bench(plan, arguments.output, choose_device(arguments.device).name)
+    bench = ExperimentStore(plan, arguments.output, choose_device(arguments.device).name)
     bench.claim()
     weights = bench.base(Idrid(arguments.data / "idrid", base))
     rows = make_runs(
@@ -92,7 +92,7 @@ def main() -> None:
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def _page(bench: Bench, rows: Mapping[str, Sequence[Outcome]]) -> str:
+def _page(bench: ExperimentStore, rows: Mapping[str, Sequence[RunResult]]) -> str:
     """Return the report, Markdown."""
     plan = bench.plan
     runs = [outcome for group in rows.values() for outcome in group]

@@ -14,15 +14,15 @@ from napari_fundus.datasets import Sample
 from napari_fundus.metrics import Froc, PixelCounts
 from napari_fundus.metrics.bootstrap import resampled_weights
 
-__all__ = ["METRICS", "Measured", "Outcome", "measure", "table"]
+__all__ = ["METRICS", "RunResult", "TestMetrics", "measure", "table"]
 
 RESAMPLES = 500
 METRICS = ("dice", "best_dice", "cpm", "aupr")
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
-class Measured(BaseModel):
+class TestMetrics(BaseModel):
     """Figures of some weights on some images.
 
     Attributes
@@ -42,7 +42,7 @@ class Measured(BaseModel):
     remarks: list[str]
 
 
-class Outcome(BaseModel):
+class RunResult(BaseModel):
     """What a run leaves behind; written as JSON, so that it need not be made again.
 
     Attributes
@@ -70,12 +70,12 @@ class Outcome(BaseModel):
     share: float = 0.0
     seconds: float = 0.0
     best_epoch: int = 0
-    measured: Measured
+    measured: TestMetrics
 
 
 def measure(
     weights: Path, samples: Sequence[Sample], *, stride: int, device: str, fold: int
-) -> Measured:
+) -> TestMetrics:
     """Measure the detector with `weights` on `samples`.
 
     Parameters
@@ -100,7 +100,7 @@ def measure(
         pixels.add(found, truth)
         froc.add(found, truth)
 
-    def figures(drawn: Weights | None = None) -> dict[str, float]:
+    def figures(drawn: ImageWeights | None = None) -> dict[str, float]:
         curve = pixels.curve(drawn)
         half = int(np.argmin(np.abs(curve.thresholds - 0.5)))
         return {
@@ -113,12 +113,12 @@ def measure(
     drawn = resampled_weights(len(samples), resamples=RESAMPLES, seed=fold)
     rows = [figures(counts) for counts in drawn]
     resamples = {name: [row[name] for row in rows] for name in METRICS}
-    return Measured(
+    return TestMetrics(
         figures=figures(), resamples=resamples, remarks=list(froc.curve().summary().remarks)
     )
 
 
-def interval(outcomes: Sequence[Outcome], metric: str) -> tuple[float, float, float]:
+def interval(outcomes: Sequence[RunResult], metric: str) -> tuple[float, float, float]:
     """Return the mean of a metric over runs, and its 95 % bootstrap interval over images.
 
     Images are drawn within each fold; all runs on a fold see the same draws.
@@ -128,7 +128,7 @@ def interval(outcomes: Sequence[Outcome], metric: str) -> tuple[float, float, fl
 
 
 def difference(
-    outcomes: Sequence[Outcome], others: Sequence[Outcome], metric: str
+    outcomes: Sequence[RunResult], others: Sequence[RunResult], metric: str
 ) -> tuple[float, float, float]:
     """Return by how much the mean exceeds that of `others` on the same folds, with interval."""
     mean = interval(outcomes, metric)[0] - interval(others, metric)[0]
@@ -136,14 +136,16 @@ def difference(
     return mean, *np.percentile(drawn, [2.5, 97.5]).tolist()
 
 
-def _resampled(outcomes: Sequence[Outcome], metric: str) -> npt.NDArray[np.float64]:
+def _resampled(outcomes: Sequence[RunResult], metric: str) -> npt.NDArray[np.float64]:
     """Return the mean over runs in each of the draws, shape (RESAMPLES,)."""
     rows = np.array([outcome.measured.resamples[metric] for outcome in outcomes], np.float64)
     mean: npt.NDArray[np.float64] = rows.mean(axis=0)
     return mean
 
 
-def table(rows: Iterable[tuple[str, Sequence[Outcome]]], reference: Sequence[Outcome]) -> list[str]:
+def table(
+    rows: Iterable[tuple[str, Sequence[RunResult]]], reference: Sequence[RunResult]
+) -> list[str]:
     """Return the lines of a Markdown table, one row a scheme.
 
     Parameters

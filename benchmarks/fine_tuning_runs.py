@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmarks.fine_tuning_figures import Measured, Outcome, measure
+from benchmarks.fine_tuning_figures import RunResult, TestMetrics, measure
 from benchmarks.simulated_camera import OTHER, SAME, simulate_dataset
 from napari_fundus.backends.voting.training import train_voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, Sample, split_by_group
 from napari_fundus.runtime.files import write_json
 from napari_fundus.training import Finished, Started
-from napari_fundus.training.patches.folds import folds
+from napari_fundus.training.patches.folds import iterate_folds
 
-__all__ = ["Bench", "Plan", "make_runs"]
+__all__ = ["ExperimentPlan", "ExperimentStore", "make_runs"]
 
 
-class Plan(BaseModel):
+class ExperimentPlan(BaseModel):
     """All that decides on the figures.
 
     Attributes
@@ -54,7 +54,7 @@ class Plan(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class ExperimentStore:
     """Where the runs of a plan are made and kept.
 
     Attributes
@@ -67,14 +67,14 @@ class Bench:
         Where to compute.
     """
 
-    plan: Plan
+    plan: ExperimentPlan
     folder: Path
     device: str
 
     def claim(self) -> None:
         """Write the plan into the folder, or stop if it holds the runs of another one."""
         path = self.folder / "plan.json"
-        if path.exists() and Plan.model_validate_json(path.read_bytes()) != self.plan:
+        if path.exists() and ExperimentPlan.model_validate_json(path.read_bytes()) != self.plan:
             sys.exit(f"{self.folder} holds the runs of another plan: choose another folder.")
         write_json(path, self.plan.model_dump(mode="json"), overwrite=True)
 
@@ -88,13 +88,13 @@ class Bench:
             _say(f"base: {seconds:.0f} s, {dict(end.best.metrics)}")
         return path
 
-    def untrained(self, scheme: str, fold: int, weights: Path, test: Sequence[Sample]) -> Outcome:
+    def untrained(self, scheme: str, fold: int, weights: Path, test: Sequence[Sample]) -> RunResult:
         """Measure the weights as they are."""
 
-        def make() -> Outcome:
+        def make() -> RunResult:
             measured = self._measure(weights, test, fold)
             ids = tuple(s.id for s in test)
-            return Outcome(scheme=scheme, fold=fold, seed=0, test=ids, measured=measured)
+            return RunResult(scheme=scheme, fold=fold, seed=0, test=ids, measured=measured)
 
         return self._kept(scheme, fold, 0, make)
 
@@ -107,10 +107,10 @@ class Bench:
         weights: Path,
         data: Dataset,
         test: Sequence[Sample],
-    ) -> Outcome:
+    ) -> RunResult:
         """Train by a scheme, or from scratch, on the few images of `data`, and measure."""
 
-        def make() -> Outcome:
+        def make() -> RunResult:
             settings: dict[str, Any] = {**self.plan.fine_settings, "seed": seed}
             start: Path | None = weights
             if scheme == "scratch":
@@ -120,7 +120,7 @@ class Bench:
             name = f"runs/{scheme}-fold{fold}-seed{seed}"
             share, seconds, end = self._train(name, settings, data=data, checkpoint=start)
             split = read_card(end.best.path).split
-            return Outcome(
+            return RunResult(
                 scheme=scheme,
                 fold=fold,
                 seed=seed,
@@ -161,14 +161,14 @@ class Bench:
         spent = time.process_time() - start
         return share, spent if self.device == "cpu" else end.seconds, end
 
-    def _measure(self, weights: Path, test: Sequence[Sample], fold: int) -> Measured:
+    def _measure(self, weights: Path, test: Sequence[Sample], fold: int) -> TestMetrics:
         return measure(weights, test, stride=self.plan.stride, device=self.device, fold=fold)
 
-    def _kept(self, scheme: str, fold: int, seed: int, make: Callable[[], Outcome]) -> Outcome:
+    def _kept(self, scheme: str, fold: int, seed: int, make: Callable[[], RunResult]) -> RunResult:
         """Return a run's outcome, from its file where it was made before."""
         path = self.folder / "results" / f"{scheme}-fold{fold}-seed{seed}.json"
         if path.exists():
-            return Outcome.model_validate_json(path.read_bytes())
+            return RunResult.model_validate_json(path.read_bytes())
         found = make()
         write_json(path, found.model_dump(mode="json"), indent=0)
         figures = ", ".join(f"{name} {value:.3f}" for name, value in found.measured.figures.items())
@@ -177,8 +177,13 @@ class Bench:
 
 
 def make_runs(
-    bench: Bench, weights: Path, target: Sequence[Sample], *, schemes: Sequence[str], seeds: int
-) -> dict[str, list[Outcome]]:
+    bench: ExperimentStore,
+    weights: Path,
+    target: Sequence[Sample],
+    *,
+    schemes: Sequence[str],
+    seeds: int,
+) -> dict[str, list[RunResult]]:
     """Return the outcomes of each row of the table, those that were missing made.
 
     Parameters
@@ -197,8 +202,8 @@ def make_runs(
     images = bench.folder / "images"
     unchanged, other = (simulate_dataset(target, camera, images) for camera in (SAME, OTHER))
     same = {s.id: s for s in unchanged}
-    rows: dict[str, list[Outcome]] = {name: [] for name in ("unchanged", "none", *schemes)}
-    for fold, (rest, test) in enumerate(folds(list(other), bench.plan.folds), start=1):
+    rows: dict[str, list[RunResult]] = {name: [] for name in ("unchanged", "none", *schemes)}
+    for fold, (rest, test) in enumerate(iterate_folds(list(other), bench.plan.folds), start=1):
         before = [same[s.id] for s in test]
         rows["unchanged"].append(bench.untrained("unchanged", fold, weights, before))
         rows["none"].append(bench.untrained("none", fold, weights, test))

@@ -13,8 +13,8 @@ import torch
 from pydantic import ValidationError
 
 from napari_fundus.backends.voting.network import (
-    Architecture,
     PatchNetwork,
+    PatchNetworkArchitecture,
     paper_widths,
 )
 from napari_fundus.training.loop.freezing import trainable_share
@@ -43,7 +43,9 @@ def main() -> None:
 
 
 def _print_table() -> None:
-    networks = {width: _network(Architecture(widths=paper_widths(width))) for width in WIDTHS}
+    networks = {
+        width: _network(PatchNetworkArchitecture(widths=paper_widths(width))) for width in WIDTHS
+    }
     print("| scheme | paper | " + " | ".join(f"width {width}" for width in WIDTHS) + " |")
     print("|---|---|" + "---|" * len(WIDTHS))
     for count in (3, 5, 8, 11, 14):
@@ -62,7 +64,7 @@ def _print_line(name: str, paper: float, networks: dict[int, PatchNetwork]) -> N
 
 def _print_search() -> None:
     """Print the best wiring of each kind of skips and width, the nearest first."""
-    best: dict[tuple[object, int], tuple[float, Architecture]] = {}
+    best: dict[tuple[object, int], tuple[float, PatchNetworkArchitecture]] = {}
     for architecture in _wirings():
         network = _network(architecture)
         error = max(
@@ -80,7 +82,7 @@ def _print_search() -> None:
         )
 
 
-def _wirings() -> Iterator[Architecture]:
+def _wirings() -> Iterator[PatchNetworkArchitecture]:
     """Yield what can be built with the first pooling behind the third convolution."""
     # All widths behind convolution 7 are alike, so where the up-samplings lie moves no weights;
     # only the last matters, since interleaving asks for it.
@@ -92,7 +94,7 @@ def _wirings() -> Iterator[Architecture]:
         product(("project", "concat", "output"), repeat=3),
     ):
         try:
-            yield Architecture.model_validate(
+            yield PatchNetworkArchitecture.model_validate(
                 {
                     "widths": paper_widths(width),
                     "poolings_after": (3, second, third),
@@ -104,7 +106,7 @@ def _wirings() -> Iterator[Architecture]:
             continue
 
 
-def _network(architecture: Architecture) -> PatchNetwork:
+def _network(architecture: PatchNetworkArchitecture) -> PatchNetwork:
     """Return a network whose weights take no memory: only their numbers are asked for."""
     with torch.device("meta"):
         return PatchNetwork(architecture)

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.backends.multiscale import Multiscale, MultiscaleOptions
-from napari_fundus.backends.multiscale.detector import Work
+from napari_fundus.backends.multiscale.detector import StagePipeline
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.multiscale.stages import Stage, checkpoint_stages
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.evaluation import Candidate, select_samples
-from napari_fundus.inference.fuse_maps import Mean
-from napari_fundus.inference.network_cache import Weights
+from napari_fundus.inference.fuse_maps import FusionMean
+from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics import Interval, PixelCounts, bootstrap_intervals
 from napari_fundus.runtime.devices import Device, choose_device
@@ -33,7 +33,7 @@ _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """A line of the table.
 
     Attributes
@@ -51,22 +51,22 @@ class Row:
     title: str
     published: float | None
     stage: Stage | None
-    mean: Mean = "arithmetic"
+    mean: FusionMean = "arithmetic"
     trust: float | None = 1
 
 
 ROWS = (
-    Row("HGN 1×", 0.3374, "fine"),
-    Row("HGN 0.5×", 0.3411, "coarse"),
-    Row("HGN geometric", 0.3622, None, "geometric"),
-    Row("HGN arithmetic", 0.3701, None, "arithmetic"),
-    Row("cls geometric", 0.3895, "classify", "geometric"),
-    Row("cls arithmetic", 0.3905, "classify", "arithmetic"),
-    Row("PRN arithmetic", 0.3978, "refine", "arithmetic"),
-    Row("PRN geometric", 0.4196, "refine", "geometric"),
-    Row("cls geometric, weighed", None, "classify", "geometric", None),
-    Row("PRN arithmetic, weighed", None, "refine", "arithmetic", None),
-    Row("PRN geometric, weighed", None, "refine", "geometric", None),
+    AblationRow("HGN 1×", 0.3374, "fine"),
+    AblationRow("HGN 0.5×", 0.3411, "coarse"),
+    AblationRow("HGN geometric", 0.3622, None, "geometric"),
+    AblationRow("HGN arithmetic", 0.3701, None, "arithmetic"),
+    AblationRow("cls geometric", 0.3895, "classify", "geometric"),
+    AblationRow("cls arithmetic", 0.3905, "classify", "arithmetic"),
+    AblationRow("PRN arithmetic", 0.3978, "refine", "arithmetic"),
+    AblationRow("PRN geometric", 0.4196, "refine", "geometric"),
+    AblationRow("cls geometric, weighed", None, "classify", "geometric", None),
+    AblationRow("PRN arithmetic, weighed", None, "refine", "arithmetic", None),
+    AblationRow("PRN geometric, weighed", None, "refine", "geometric", None),
 )
 """Sarhan et al. 2019, arXiv:1904.12732, Table 2; and hypothesis and refiner weighed together."""
 
@@ -92,14 +92,14 @@ def main() -> None:
     samples = [s for s in chosen.samples if Lesion.MA in s.annotated][:: arguments.every]
     device = choose_device(arguments.device, supported=Multiscale.devices)
     present = set(checkpoint_stages(load_checkpoint(options.checkpoint, detector="multiscale")))
-    weights = Weights(load_checkpoint(options.checkpoint), device.name)
-    rows = [row for row in ROWS if needed(row) <= present]
+    weights = LoadedWeights(load_checkpoint(options.checkpoint), device.name)
+    rows = [row for row in ROWS if required_stages(row) <= present]
     counts = {row.title: PixelCounts(33) for row in rows}
     for number, sample in enumerate(samples, start=1):
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()
         truth = sample.mask(Lesion.MA, image.shape)
-        work = Work(image, weights, options, device)
+        work = StagePipeline(image, weights, options, device)
         for title, found in _maps(work, rows):
             counts[title].add(found, truth)
     print(file=sys.stderr)
@@ -110,7 +110,7 @@ def main() -> None:
         print(_line(row, counts[row.title], [s.group for s in samples], arguments.threshold))
 
 
-def needed(row: Row) -> set[Stage]:
+def required_stages(row: AblationRow) -> set[Stage]:
     """Return the stages that a row's map is made of."""
     if row.stage in ("fine", "coarse"):
         return {row.stage}
@@ -118,7 +118,9 @@ def needed(row: Row) -> set[Stage]:
     return both | {row.stage} if row.stage else both
 
 
-def _maps(work: Work, rows: list[Row]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+def _maps(
+    work: StagePipeline, rows: list[AblationRow]
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     for row in rows:
         if row.stage is None:
             found = work.fused(row.mean, Monitor())
@@ -141,7 +143,9 @@ def _head(options: MultiscaleOptions, images: int, contender: Candidate, device:
     )
 
 
-def _line(row: Row, counts: PixelCounts, groups: list[str | None], given: float | None) -> str:
+def _line(
+    row: AblationRow, counts: PixelCounts, groups: list[str | None], given: float | None
+) -> str:
     whole = counts.curve()
     place = (
         int(np.argmin(np.abs(whole.thresholds - given)))

@@ -33,7 +33,7 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass
-class Point:
+class ThresholdCounts:
     """What a class comes to at a threshold."""
 
     pixels: list[PixelOverlap] = field(default_factory=list)
@@ -59,7 +59,7 @@ def main() -> None:
     ).samples
     known = healthy_samples(chosen.data)
     healthy = known[:: max(len(known) // chosen.healthy, 1)][: chosen.healthy]
-    points: defaultdict[tuple[str, float], Point] = defaultdict(Point)
+    points: defaultdict[tuple[str, float], ThresholdCounts] = defaultdict(ThresholdCounts)
     for number, sample in enumerate([*sick, *healthy], start=1):
         told = f"\r{number} of {len(sick) + len(healthy)}"
         print(told, end="", file=sys.stderr, flush=True)
@@ -85,7 +85,9 @@ def main() -> None:
 
 
 def _add(
-    points: defaultdict[tuple[str, float], Point], sample: Sample, maps: Mapping[str, Float]
+    points: defaultdict[tuple[str, float], ThresholdCounts],
+    sample: Sample,
+    maps: Mapping[str, Float],
 ) -> None:
     """Count what an image's maps come to at all thresholds."""
     for code in sorted(sample.annotated & set(DR_LESIONS) & set(maps)):
@@ -100,7 +102,7 @@ def _add(
                 point.in_healthy.append(counts.detections)
 
 
-def _order(item: tuple[tuple[str, float], Point]) -> tuple[int, float]:
+def _order(item: tuple[tuple[str, float], ThresholdCounts]) -> tuple[int, float]:
     code, threshold = item[0]
     return [str(lesion) for lesion in DR_LESIONS].index(code), threshold
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_fundus.runtime.devices import Device
 
-__all__ = ["TimedRun", "compete", "matmul_rate", "time_interleaved"]
+__all__ = ["TimedRun", "matmul_rate", "time_interleaved", "time_with_matmul"]
 
 _MEMORY = Path("/proc/self/status")
 _MEMORY_RESET = Path("/proc/self/clear_refs")
@@ -35,8 +35,8 @@ class TimedRun:
         Of each repeat: on the clock, and the processor time of all threads (on a CPU, the fairer
         measure where other work runs beside).
     shares
-        Of each repeat in :func:`compete`: its operations a second by what the device did in
-        products of matrices just before and after.
+        Of each repeat in :func:`time_with_matmul`: its operations a second by what the device did
+        in products of matrices just before and after.
     memory
         Peak of a run above its start, MiB.
     result
@@ -53,7 +53,7 @@ class TimedRun:
     result: Any = None
 
 
-def compete(contestants: Sequence[TimedRun], device: Device, repeats: int) -> float:
+def time_with_matmul(contestants: Sequence[TimedRun], device: Device, repeats: int) -> float:
     """Let all run by turns, with the device's rate measured between the turns.
 
     A processor that is shared, or that changes its clock, is not equally fast throughout: each

@@ -16,7 +16,7 @@ from PIL import Image
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_fov_circle
+from napari_fundus.preprocessing.fov_circle import FovCircle, fit_fov_circle
 from napari_fundus.runtime.files import atomic_write
 
 __all__ = ["OTHER", "SAME", "SimulatedCamera", "simulate_dataset"]
@@ -70,7 +70,12 @@ class SimulatedCamera:
         )
 
     def take(
-        self, pixels: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_], disc: Disc, *, seed: int
+        self,
+        pixels: npt.NDArray[np.uint8],
+        mask: npt.NDArray[np.bool_],
+        disc: FovCircle,
+        *,
+        seed: int,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the picture and the lesions as this camera shows them.
 
@@ -91,7 +96,7 @@ class SimulatedCamera:
         window = np.s_[
             top : int(disc.centre_row + radius) + 1, left : int(disc.centre_col + radius) + 1
         ]
-        seen = Disc(disc.centre_row - top, disc.centre_col - left, radius)
+        seen = FovCircle(disc.centre_row - top, disc.centre_col - left, radius)
         picture, drawn = pixels[window], mask[window]
         inside = seen.mask(drawn.shape) & (picture.max(axis=2) > 0)
         height, width = (round(side * scale) for side in drawn.shape)

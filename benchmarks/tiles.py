@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers import TimedRun, time_interleaved
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.image import read_image
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing import Recipe
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
-    contestants, compared = contest(size=arguments.size, tile=arguments.tile, device=device)
+    contestants, compared = build_runs(size=arguments.size, tile=arguments.tile, device=device)
     time_interleaved(contestants, device, arguments.repeats)
     print(
         f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
@@ -57,7 +57,7 @@ def main() -> None:
         )
 
 
-def contest(*, size: int, tile: int, device: Device) -> tuple[list[TimedRun], Bool]:
+def build_runs(*, size: int, tile: int, device: Device) -> tuple[list[TimedRun], Bool]:
     """Return who competes, and the pixels in which their maps are compared.
 
     Parameters
@@ -79,7 +79,7 @@ def contest(*, size: int, tile: int, device: Device) -> tuple[list[TimedRun], Bo
         padding shows.
     """
     torch.manual_seed(0)
-    architecture = Architecture(filters=(16, 32, 64, 96), outputs=1)
+    architecture = UNetArchitecture(filters=(16, 32, 64, 96), outputs=1)
     network = nn.Sequential(build_network(architecture), nn.Sigmoid()).eval()
     multiple = architecture.multiple
     tile = -(-tile // multiple) * multiple

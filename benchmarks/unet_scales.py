@@ -15,7 +15,7 @@ from pathlib import Path
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
-from napari_fundus.backends.unet.tiled_inference import logits
+from napari_fundus.backends.unet.tiled_inference import predict_logits
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.evaluation import Candidate, select_samples
@@ -51,7 +51,7 @@ def main() -> None:
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()
         prepared = recipe.apply(image)
-        found = logits(
+        found = predict_logits(
             network,
             architecture,
             to_network_input(prepared),

@@ -18,11 +18,15 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.peers import TimedRun, compete
-from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
+from benchmarks.peers import TimedRun, time_with_matmul
+from napari_fundus.backends.voting.network import (
+    PatchNetwork,
+    PatchNetworkArchitecture,
+    paper_widths,
+)
 from napari_fundus.image import read_image
 from napari_fundus.inference.patch_grid import PatchGrid
-from napari_fundus.inference.voting import vote
+from napari_fundus.inference.voting import run_voting
 from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.runtime.devices import Device, Precision, choose_device, preferred_precision
 from napari_fundus.samples import sample_image_path
@@ -35,7 +39,7 @@ def main() -> None:
     """Run the comparison and print its table."""
     arguments = _arguments()
     device = choose_device(arguments.device, supported=("cpu", "cuda", "mps"))
-    contestants, compared = contest(
+    contestants, compared = build_runs(
         size=arguments.size,
         patch=arguments.patch,
         stride=arguments.stride,
@@ -43,7 +47,7 @@ def main() -> None:
         batch=arguments.batch,
         device=device,
     )
-    rate = compete(contestants, device, arguments.repeats)
+    rate = time_with_matmul(contestants, device, arguments.repeats)
     print(
         f"{device.title}, {torch.get_num_threads()} threads; picture {compared.shape[1]}x"
         f"{compared.shape[0]} px, patch {arguments.patch}, stride {arguments.stride}, width "
@@ -110,7 +114,7 @@ def _with_fitted_batchnorm(network: PatchNetwork, picture: Float) -> PatchNetwor
     return network.eval()
 
 
-def contest(
+def build_runs(
     *, size: int, patch: int, stride: int, width: int, device: Device, batch: int | None = None
 ) -> tuple[list[TimedRun], Bool]:
     """Return who competes, and the pixels in which their maps are compared.
@@ -140,7 +144,7 @@ def contest(
     """
     torch.manual_seed(0)
     picture, inside = _picture(size, patch, stride)
-    architecture = Architecture(patch=patch, widths=paper_widths(width))
+    architecture = PatchNetworkArchitecture(patch=patch, widths=paper_widths(width))
     network = _with_fitted_batchnorm(PatchNetwork(architecture), picture)
     compared = np.zeros_like(inside)
     inner = np.s_[patch:-patch, patch:-patch]
@@ -172,7 +176,7 @@ def _contestants(
 
     def ours(precision: Precision, mask: Bool) -> Callable[[], Float]:
         def run() -> Float:
-            result: Float = vote(
+            result: Float = run_voting(
                 network,
                 picture,
                 patch=patch,

@@ -36,7 +36,7 @@ LESIONS_AT = ((1180, 1560), 0.45)
 """Centre (row, column) and zoom of the hero picture: exudates and haemorrhages of the sample."""
 
 
-def settle(milliseconds: int = 400) -> None:
+def process_events(milliseconds: int = 400) -> None:
     """Let the window draw."""
     QTest.qWait(milliseconds)
     QApplication.processEvents()
@@ -47,7 +47,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     for _ in range(int(seconds * 20)):
         if condition():
             return
-        settle(50)
+        process_events(50)
     raise TimeoutError("The window did not get there in time.")
 
 
@@ -55,27 +55,27 @@ def new_window() -> Any:
     """Open a window with the sample."""
     viewer = napari.Viewer(title="napari-fundus", show=True)
     viewer.window.resize(*SIZE)
-    settle()
+    process_events()
     return viewer
 
 
 def open_sample(viewer: Any) -> None:
     """Open the sample's photograph."""
     viewer.open(sample_image_path(), plugin="napari-fundus")
-    settle(800)
+    process_events(800)
 
 
 def fill_canvas(viewer: Any) -> None:
     """Let the retina fill the width of the canvas."""
     viewer.reset_view()
-    settle()
+    process_events()
     camera = viewer.scene.camera
     camera.center, camera.zoom = DISC_AT, camera.zoom * 1.24
 
 
 def save(viewer: Any, path: Path) -> None:
     """Write the window as it now looks."""
-    settle(800)
+    process_events(800)
     pixels = np.asarray(viewer.window.screenshot(canvas_only=False, flash=False))[..., :3]
     picture = Image.fromarray(pixels)
     picture.save(path, quality=90, subsampling=0, optimize=True)
@@ -100,7 +100,7 @@ def detect(folder: Path) -> None:
             layer.opacity = 0.9
     if widget.results is not None:
         widget.results.show_table()
-    settle()
+    process_events()
     camera = viewer.scene.camera
     camera.center, camera.zoom = LESIONS_AT
     save(viewer, folder / "hero.jpg")
@@ -122,7 +122,7 @@ def instances(folder: Path) -> None:
     viewer.close()
 
 
-def explain(folder: Path) -> None:
+def heatmap(folder: Path) -> None:
     """Take the picture of a classifier's heat map and regions, with the experts' lesions."""
     viewer = new_window()
     open_sample(viewer)
@@ -162,10 +162,10 @@ def workbench(folder: Path) -> None:
     wait_for(lambda: review.ready and not review.busy)
     # What is trained on afterwards finds microaneurysms: they are what has to be reviewed.
     review.list.only.setCurrentIndex(review.list.only.findData("MA"))
-    settle()
+    process_events()
     for verdict in (review.accept, review.accept, review.reject, review.accept, review.reject):
         verdict()
-        settle()
+        process_events()
     save(viewer, folder / "workbench-2-review.jpg")
     with TemporaryDirectory() as temporary:
         corrections = Path(temporary) / "corrections"
@@ -193,11 +193,11 @@ def workbench(folder: Path) -> None:
     evaluate.choose(results[1], truth)
     wait_for(lambda: bool(told) and not evaluate.busy)
     evaluate.select("EX")
-    settle(1500)
+    process_events(1500)
     _zoom(viewer)
     save(viewer, folder / "workbench-5-evaluate.jpg")
     evaluate.view.tabs.setCurrentIndex(2)
-    settle(1500)
+    process_events(1500)
     viewer.layers.selection.active = photograph
     save(viewer, folder / "workbench-6-curves.jpg")
     viewer.close()
@@ -206,7 +206,7 @@ def workbench(folder: Path) -> None:
 def _open_with_truth(viewer: Any) -> list[Any]:
     """Open the sample with the experts' masks, which are hidden; return their layers."""
     viewer.open_sample("napari-fundus", "idrid")
-    settle(800)
+    process_events(800)
     truth = [x for x in viewer.layers if x.metadata.get(METADATA_KEY, {}).get("kind") == "truth"]
     for layer in truth:
         layer.visible = False
@@ -257,7 +257,7 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
     train.start()
     wait_for(lambda: bool(ended), 600)
     train.curves.setVisible(True)
-    settle(500)
+    process_events(500)
     bar = train.findChild(QScrollArea).verticalScrollBar()
     bar.setValue(round(0.55 * bar.maximum()))
     save(viewer, path)
@@ -267,7 +267,7 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
 def _zoom(viewer: Any) -> None:
     camera = viewer.scene.camera
     camera.center, camera.zoom = LESIONS_AT
-    settle()
+    process_events()
 
 
 def preprocess(folder: Path) -> None:
@@ -320,7 +320,7 @@ def main() -> None:
     if chosen.only in (None, "instances"):
         instances(chosen.output)
     if chosen.only in (None, "explain"):
-        explain(chosen.output)
+        heatmap(chosen.output)
     if chosen.only in (None, "workbench"):
         with TemporaryDirectory() as own:
             # What is trained and reviewed for a picture does not go among the user's own, nor do

@@ -59,7 +59,7 @@ def test_the_table_names_classes_and_files(
     made: demo.DemoResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = {**made.masks, "NV": next(iter(made.masks.values()))}
-    demo.present(replace(made, masks=more), show=False)
+    demo.show_demo(replace(made, masks=more), show=False)
     printed = capsys.readouterr().out
     for text in ("microaneurysms", "haemorrhages", "hard exudates", "CC-BY 4.0"):
         assert text in printed
@@ -73,7 +73,7 @@ def test_without_a_display_the_demo_says_so_and_ends(
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    demo.present(made)
+    demo.show_demo(made)
     assert "napari was not opened: there is no display." in capsys.readouterr().out
 
 
@@ -83,7 +83,7 @@ def test_with_a_display_napari_is_opened_with_the_result(
     opened: list[tuple[object, ...]] = []
     monkeypatch.setattr(demo, "display_unavailable_reason", lambda: "")
     monkeypatch.setattr("napari_fundus.gui.open_demo", lambda *given: opened.append(given))
-    demo.present(made)
+    demo.show_demo(made)
     assert opened == [(made.image, made.detections, made.masks)]
 
 

@@ -11,19 +11,19 @@ import pytest
 
 from benchmarks.peers import TimedRun, time_interleaved
 from benchmarks.performance import __main__ as command
-from benchmarks.performance.machine_limits import Machine, Needs, measure_machine
+from benchmarks.performance.machine_limits import LeastWork, MachineLimits, measure_machine
 from benchmarks.performance.scaling import slope
 from benchmarks.performance.stage import (
+    BenchmarkStage,
     Peer,
-    Stage,
-    compete,
     count_different_pixels,
     largest_difference,
+    time_stage,
 )
 from benchmarks.performance.tables import count_relabelled_pixels
 from napari_fundus.runtime.devices import CPU
 
-MACHINE = Machine(arithmetic=100.0, memory=10.0, files=1.0)
+MACHINE = MachineLimits(arithmetic=100.0, memory=10.0, files=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,13 @@ def test_growth_is_told_and_drawn(told: Path) -> None:
 
 
 def test_the_scarcest_resource_sets_the_limit() -> None:
-    assert Needs(operations=200).min_seconds(MACHINE) == 2
-    assert Needs(operations=200, moved=50, stored=3).min_seconds(MACHINE) == 5
+    assert LeastWork(operations=200).min_seconds(MACHINE) == 2
+    assert LeastWork(operations=200, moved=50, stored=3).min_seconds(MACHINE) == 5
 
 
 def test_the_higher_limits_count() -> None:
-    best = MACHINE.elementwise_max(Machine(arithmetic=1.0, memory=20.0, files=0.5))
-    assert best == Machine(arithmetic=100.0, memory=20.0, files=1.0)
+    best = MACHINE.elementwise_max(MachineLimits(arithmetic=1.0, memory=20.0, files=0.5))
+    assert best == MachineLimits(arithmetic=100.0, memory=20.0, files=1.0)
     found = measure_machine(megabytes=1)
     assert min(found.arithmetic, found.memory, found.files) > 1e6
 
@@ -112,16 +112,16 @@ def test_the_impatient_measure_slow_ones_once() -> None:
 
 def test_results_are_compared_and_let_go() -> None:
     array = np.arange(6.0)
-    stage = Stage(
+    stage = BenchmarkStage(
         "title",
         "on",
         lambda: array,
         (Peer("same", array.copy), Peer("other", lambda: np.array([0.0, 1, 4, 3, 4, 5]))),
         largest_difference,
-        Needs(moved=48),
+        LeastWork(moved=48),
         before=lambda: array - 1,
     )
-    outcome = compete(stage, 2)
+    outcome = time_stage(stage, 2)
     assert outcome.differences == ("0", "2")
     assert outcome.changed == "1"
     assert outcome.ours.result is None

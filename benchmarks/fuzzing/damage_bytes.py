@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from random import Random
 
-__all__ = ["damage_bytes", "extreme", "place"]
+__all__ = ["damage_bytes", "extreme", "random_position"]
 
 _EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _EXTREMES_8 = (2**62, 2**63 - 1, 2**63, 2**64 - 1)
@@ -16,7 +16,7 @@ def extreme(rng: Random) -> int:
     return max(rng.choice(_EXTREMES) + rng.choice((-1, 0, 0, 0, 1)), 0) & 0xFFFFFFFF
 
 
-def place(length: int, rng: Random) -> int:
+def random_position(length: int, rng: Random) -> int:
     """Return a position; those near the start, where headers are, come up most."""
     if length <= 1:
         return 0
@@ -28,9 +28,9 @@ def place(length: int, rng: Random) -> int:
 def damage_bytes(content: bytes, rng: Random) -> bytes:
     """Return `content` with one thing wrong in it."""
     data = bytearray(content)
-    at = place(len(data), rng)
+    at = random_position(len(data), rng)
     size = rng.choice((1, 2, 4, 16, 64, 512))
-    other = place(len(data), rng)
+    other = random_position(len(data), rng)
     match rng.randrange(9):
         case 0 if data:
             data[at] ^= 1 << rng.randrange(8)

@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from benchmarks.fuzzing.targets import find_target, make_input
-from benchmarks.fuzzing.worker import Ended, InputStarted, Outcome, work
+from benchmarks.fuzzing.worker import InputFinished, InputOutcome, InputStarted, run_worker
 
 __all__ = ["BAD", "Finding", "Tally", "run"]
 
-BAD: tuple[Outcome, ...] = ("crashed", "hung", "over memory", "strayed")
+BAD: tuple[InputOutcome, ...] = ("crashed", "hung", "over memory", "strayed")
 """Outcomes that no input may have."""
 
 _BATCH = 200
@@ -33,7 +33,7 @@ class Finding:
     reader: str
     seed: int
     number: int
-    outcome: Outcome
+    outcome: InputOutcome
     message: str
 
 
@@ -52,7 +52,7 @@ class Tally:
     """
 
     reader: str
-    counts: Counter[Outcome] = field(default_factory=Counter)
+    counts: Counter[InputOutcome] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     seconds: float = 0.0
     slowest: float = 0.0
@@ -124,7 +124,7 @@ def run(
     end = None if minutes is None else time.monotonic() + 60 * minutes
     scratch = Path(tempfile.mkdtemp(prefix="napari-fundus-fuzz-"))
 
-    def note(reader: str, ended: Ended) -> None:
+    def note(reader: str, ended: InputFinished) -> None:
         tally = tallies[reader]
         tally.counts[ended.outcome] += 1
         tally.seconds += ended.seconds
@@ -138,19 +138,19 @@ def run(
         if alike[kind] <= _KEPT_ALIKE:
             tell(f"{reader} {ended.number}: {ended.outcome}: {ended.message}")
             if corpus is not None:
-                keep(finding, corpus)
+                save_finding(finding, corpus)
 
     def take_up(numbers: Iterable[int], batch: _Batch) -> None:
         if rest := list(numbers):
             waiting.appendleft(_Batch(batch.reader, rest))
 
-    def lost(work: _RunningProcess, outcome: Outcome, message: str, seconds: float) -> None:
+    def lost(work: _RunningProcess, outcome: InputOutcome, message: str, seconds: float) -> None:
         if work.current is None:
             raise RuntimeError(f"A process of {work.batch.reader} ended before its first input.")
         if outcome == "hung" and not work.batch.again:
             waiting.appendleft(_Batch(work.batch.reader, [work.current], again=True))
         else:
-            note(work.batch.reader, Ended(work.current, outcome, message, seconds))
+            note(work.batch.reader, InputFinished(work.current, outcome, message, seconds))
         take_up(work.left, work.batch)
 
     try:
@@ -159,7 +159,7 @@ def run(
                 batch = waiting.popleft()
                 here, there = context.Pipe(duplex=False)
                 process = context.Process(
-                    target=work,
+                    target=run_worker,
                     args=(there,),
                     kwargs={
                         "name": batch.reader,
@@ -198,8 +198,8 @@ def run(
 def _listen(
     connection: Connection,
     running: dict[Connection, _RunningProcess],
-    note: Callable[[str, Ended], None],
-    lost: Callable[[_RunningProcess, Outcome, str, float], None],
+    note: Callable[[str, InputFinished], None],
+    lost: Callable[[_RunningProcess, InputOutcome, str, float], None],
     take_up: Callable[[Iterable[int], _Batch], None],
 ) -> None:
     """Take one message of a process, or see that it has ended."""
@@ -235,7 +235,7 @@ def _batches(readers: Sequence[str], inputs: int) -> Iterable[_Batch]:
                 yield _Batch(name, range(first, min(first + _BATCH, share)))
 
 
-def keep(finding: Finding, corpus: Path) -> Path:
+def save_finding(finding: Finding, corpus: Path) -> Path:
     """Write an input and what came of it into a folder of its own, and return that."""
     place = corpus / finding.reader / f"{finding.number}-{finding.outcome.replace(' ', '-')}"
     files = make_input(find_target(finding.reader), seed=finding.seed, number=finding.number)

@@ -21,7 +21,7 @@ from benchmarks.fuzzing.damage_bytes import damage_bytes
 from benchmarks.fuzzing.damage_text import damage_csv, damage_json, damage_xml
 from benchmarks.fuzzing.faulty_readers import FAULTY_READERS
 
-__all__ = ["FUZZ_TARGETS", "Case", "Subject", "find_target", "make_input"]
+__all__ = ["FUZZ_TARGETS", "FuzzTarget", "SeedInput", "find_target", "make_input"]
 
 _MOST = 200_000
 """Bytes from which on an input is damaged no further."""
@@ -31,7 +31,7 @@ Damage = Callable[[bytes, Random], bytes]
 
 
 @dataclass(frozen=True)
-class Case:
+class SeedInput:
     """A sound input.
 
     Attributes
@@ -50,7 +50,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Subject:
+class FuzzTarget:
     """A reader.
 
     Attributes
@@ -64,11 +64,11 @@ class Subject:
     """
 
     name: str
-    cases: Callable[[], list[Case]]
+    cases: Callable[[], list[SeedInput]]
     read: Callable[[Path], object]
 
 
-def make_input(subject: Subject, *, seed: int, number: int) -> dict[str, bytes]:
+def make_input(subject: FuzzTarget, *, seed: int, number: int) -> dict[str, bytes]:
     """Return the files of one input; the same for the same numbers. Input 0 is a sound one."""
     rng = Random(f"{seed}/{subject.name}/{number}")  # noqa: S311
     case = rng.choice(_cases(subject.name))
@@ -82,21 +82,23 @@ def make_input(subject: Subject, *, seed: int, number: int) -> dict[str, bytes]:
 
 
 @lru_cache
-def _cases(name: str) -> list[Case]:
+def _cases(name: str) -> list[SeedInput]:
     return find_target(name).cases()
 
 
-def find_target(name: str) -> Subject:
+def find_target(name: str) -> FuzzTarget:
     """Return the subject of that name; those that fail on purpose are found as well."""
     if name in FAULTY_READERS:
-        return Subject(
-            name, lambda: [Case({"file": b"sound"}, "file", damage_bytes)], FAULTY_READERS[name]
+        return FuzzTarget(
+            name,
+            lambda: [SeedInput({"file": b"sound"}, "file", damage_bytes)],
+            FAULTY_READERS[name],
         )
     return FUZZ_TARGETS[name]
 
 
-def _one(name: str, damage: Damage, *makers: Callable[[], bytes]) -> Callable[[], list[Case]]:
-    return lambda: [Case({name: make()}, name, damage) for make in makers]
+def _one(name: str, damage: Damage, *makers: Callable[[], bytes]) -> Callable[[], list[SeedInput]]:
+    return lambda: [SeedInput({name: make()}, name, damage) for make in makers]
 
 
 def _read_image(folder: Path) -> object:
@@ -159,11 +161,11 @@ def _read_zarr(folder: Path) -> object:
 
 def _read_record(folder: Path) -> object:
     """Take a batch up again: the record of an image, then the table of all."""
-    from napari_fundus.batch.records import Outcome, read_record, write_summary
+    from napari_fundus.batch.records import ImageOutcome, read_record, write_summary
 
     known = read_record(folder, Path("eye"))
     if known is not None:
-        done = Outcome(
+        done = ImageOutcome(
             folder / "eye.png",
             Path("eye"),
             "skipped",
@@ -176,10 +178,10 @@ def _read_record(folder: Path) -> object:
 
 
 def _read_summary(folder: Path) -> object:
-    from napari_fundus.batch.records import Outcome, check_summary, write_summary
+    from napari_fundus.batch.records import ImageOutcome, check_summary, write_summary
 
     check_summary(folder / "summary.csv", overwrite=False)
-    outcome = Outcome(Path("eye.png"), Path("eye"), "written", counts={"MA": 1})
+    outcome = ImageOutcome(Path("eye.png"), Path("eye"), "written", counts={"MA": 1})
     write_summary(folder / "summary.csv", [outcome], ["MA"])
     return None
 
@@ -214,64 +216,68 @@ def _read_order(folder: Path) -> object:
     return read_training_config(folder)
 
 
-def _with_image(name: str, table: str, content: bytes, damage: Damage) -> Callable[[], list[Case]]:
+def _with_image(
+    name: str, table: str, content: bytes, damage: Damage
+) -> Callable[[], list[SeedInput]]:
     """Return the case of a data set of one image and one table."""
-    return lambda: [Case({name: seeds.picture("PNG"), table: content}, table, damage)]
+    return lambda: [SeedInput({name: seeds.picture("PNG"), table: content}, table, damage)]
 
 
-def _diaretdb1() -> list[Case]:
+def _diaretdb1() -> list[SeedInput]:
     files = {"images/eye.png": seeds.picture("PNG")}
     drawn = {f"groundtruth/eye_0{n}_plain.xml": seeds.DIARETDB1_XML for n in (1, 2)}
     lists = {"ddb1_v02_01_train_plain.txt": b"images/eye.png groundtruth/eye_01_plain.xml\n"}
     together = {**files, **drawn, **lists}
     first, listed = next(iter(drawn)), next(iter(lists))
-    return [Case(together, first, damage_xml)] * 4 + [Case(together, listed, damage_bytes)]
+    return [SeedInput(together, first, damage_xml)] * 4 + [
+        SeedInput(together, listed, damage_bytes)
+    ]
 
 
-def _roc() -> list[Case]:
+def _roc() -> list[SeedInput]:
     image, table = "ROCtraining/image0_training.jpg", "ROCtraining/annotations-consensus.xml"
-    return [Case({image: seeds.picture("JPEG"), table: seeds.ROC_XML}, table, damage_xml)]
+    return [SeedInput({image: seeds.picture("JPEG"), table: seeds.ROC_XML}, table, damage_xml)]
 
 
-def _idrid() -> list[Case]:
+def _idrid() -> list[SeedInput]:
     image = "C. Localization/1. Original Images/a. Training Set/IDRiD_01.jpg"
     table = (
         "C. Localization/2. Groundtruths/1. Optic Disc Center Location/"
         "a. IDRiD_OD_Center_Training Set_Markups.csv"
     )
-    return [Case({image: seeds.picture("JPEG"), table: seeds.IDRID_CSV}, table, damage_csv)]
+    return [SeedInput({image: seeds.picture("JPEG"), table: seeds.IDRID_CSV}, table, damage_csv)]
 
 
-def _graded() -> list[Case]:
+def _graded() -> list[SeedInput]:
     return [
         *_with_image("eye.png", "train.csv", seeds.GRADES_CSV, damage_csv)(),
         *_with_image("eye.png", "messidor_data.csv", seeds.MESSIDOR_CSV, damage_csv)(),
     ]
 
 
-def _corrections() -> list[Case]:
+def _corrections() -> list[SeedInput]:
     files = seeds.correction()
     record = next(name for name in files if name.endswith("correction.json"))
     masks = [name for name in files if name.endswith(".tif")]
-    return [Case(files, record, damage_json)] * 4 + [Case(files, masks[0], damage_tiff)]
+    return [SeedInput(files, record, damage_json)] * 4 + [SeedInput(files, masks[0], damage_tiff)]
 
 
-def _zarr() -> list[Case]:
+def _zarr() -> list[SeedInput]:
     files = seeds.zarr_store()
-    heads = [Case(files, name, damage_json) for name in files if name.endswith("zarr.json")]
-    return heads + [Case(files, name, damage_bytes) for name in files if "/c/" in name] * 2
+    heads = [SeedInput(files, name, damage_json) for name in files if name.endswith("zarr.json")]
+    return heads + [SeedInput(files, name, damage_bytes) for name in files if "/c/" in name] * 2
 
 
-def _record() -> list[Case]:
+def _record() -> list[SeedInput]:
     files = {"eye.provenance.json": seeds.exported("json"), "summary.csv": seeds.SUMMARY_CSV}
-    return [Case(files, "eye.provenance.json", damage_json)]
+    return [SeedInput(files, "eye.provenance.json", damage_json)]
 
 
 _ORDER = b"""{"detector": "unet", "data": "/data", "settings": {"epochs": 3}, "name": "x"}"""
 _PREFERENCES = b"""{"device": "cpu", "memory_gb": 2.5, "colour_ma": "#ff0000", "cache": "/tmp/c"}"""
 
 
-def _tiffs() -> list[Case]:
+def _tiffs() -> list[SeedInput]:
     grey = seeds.retina()[..., 0]
     many = [
         seeds.tiff(),
@@ -286,16 +292,16 @@ def _tiffs() -> list[Case]:
         seeds.picture("TIFF", "CMYK"),
         seeds.picture("TIFF", "1", compression="group4"),
     ]
-    return [Case({"image": content}, "image", damage_tiff) for content in many]
+    return [SeedInput({"image": content}, "image", damage_tiff) for content in many]
 
 
-def _pngs() -> list[Case]:
+def _pngs() -> list[SeedInput]:
     many = [seeds.picture("PNG", mode) for mode in ("RGB", "RGBA", "L", "P", "1")]
     many += [seeds.png16(channels=1), seeds.png16(channels=3)]
-    return [Case({"image": content}, "image", damage_png) for content in many]
+    return [SeedInput({"image": content}, "image", damage_png) for content in many]
 
 
-def _jpegs() -> list[Case]:
+def _jpegs() -> list[SeedInput]:
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     many = [
         seeds.picture("JPEG"),
@@ -304,10 +310,10 @@ def _jpegs() -> list[Case]:
         seeds.picture("JPEG", "L", exif=exif),
         seeds.picture("MPO"),
     ]
-    return [Case({"image": content}, "image", damage_jpeg) for content in many]
+    return [SeedInput({"image": content}, "image", damage_jpeg) for content in many]
 
 
-def _other_images() -> list[Case]:
+def _other_images() -> list[SeedInput]:
     many = [
         seeds.picture("BMP"),
         seeds.picture("BMP", "P"),
@@ -317,69 +323,69 @@ def _other_images() -> list[Case]:
         seeds.picture("PPM"),
         seeds.picture("PPM", "L"),
     ]
-    return [Case({"image": content}, "image", damage_bytes) for content in many]
+    return [SeedInput({"image": content}, "image", damage_bytes) for content in many]
 
 
 _ALL = (
-    Subject("jpeg", _jpegs, _read_image),
-    Subject("png", _pngs, _read_image),
-    Subject("tiff", _tiffs, _read_image),
-    Subject("bmp-gif-webp-ppm", _other_images, _read_image),
-    Subject("masks", lambda: [*_pngs(), *_tiffs(), *_other_images()], _read_mask),
-    Subject("diaretdb1", _diaretdb1, _read_dataset),
-    Subject("roc", _roc, _read_dataset),
-    Subject("idrid", _idrid, _read_dataset),
-    Subject("grades", _graded, _read_dataset),
-    Subject("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
-    Subject(
+    FuzzTarget("jpeg", _jpegs, _read_image),
+    FuzzTarget("png", _pngs, _read_image),
+    FuzzTarget("tiff", _tiffs, _read_image),
+    FuzzTarget("bmp-gif-webp-ppm", _other_images, _read_image),
+    FuzzTarget("masks", lambda: [*_pngs(), *_tiffs(), *_other_images()], _read_mask),
+    FuzzTarget("diaretdb1", _diaretdb1, _read_dataset),
+    FuzzTarget("roc", _roc, _read_dataset),
+    FuzzTarget("idrid", _idrid, _read_dataset),
+    FuzzTarget("grades", _graded, _read_dataset),
+    FuzzTarget("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
+    FuzzTarget(
         "via-project",
         _with_image("eye.png", "via.json", seeds.VIA_JSON, damage_json),
         _read_dataset,
     ),
-    Subject(
+    FuzzTarget(
         "coco", _with_image("eye.png", "eye.json", seeds.COCO_JSON, damage_json), _read_dataset
     ),
-    Subject("corrections", _corrections, _read_dataset),
-    Subject(
+    FuzzTarget("corrections", _corrections, _read_dataset),
+    FuzzTarget(
         "lesion-table",
         _one("file", damage_csv, partial(seeds.exported, "csv")),
         partial(_read_export, "read_csv"),
     ),
-    Subject(
+    FuzzTarget(
         "provenance",
         _one(
             "file", damage_json, *(partial(seeds.exported, k) for k in ("json", "coco", "geojson"))
         ),
         partial(_read_export, "read_provenance"),
     ),
-    Subject(
+    FuzzTarget(
         "labels-tiff",
         _one("file", damage_tiff, partial(seeds.exported, "labels")),
         partial(_read_export, "read_labels_tiff"),
     ),
-    Subject(
+    FuzzTarget(
         "probability-tiff",
         _one("file", damage_tiff, partial(seeds.exported, "probability")),
         partial(_read_export, "read_probability_tiff"),
     ),
-    Subject("zarr", _zarr, _read_zarr),
-    Subject("batch-record", _record, _read_record),
-    Subject(
+    FuzzTarget("zarr", _zarr, _read_zarr),
+    FuzzTarget("batch-record", _record, _read_record),
+    FuzzTarget(
         "batch-summary", _one("summary.csv", damage_csv, lambda: seeds.SUMMARY_CSV), _read_summary
     ),
-    Subject("report", _one("report.json", damage_json, seeds.report), _read_report),
-    Subject(
+    FuzzTarget("report", _one("report.json", damage_json, seeds.report), _read_report),
+    FuzzTarget(
         "preferences",
         _one("preferences.json", damage_json, lambda: _PREFERENCES),
         _read_preferences,
     ),
-    Subject("training-order", _one("order.json", damage_json, lambda: _ORDER), _read_order),
-    Subject(
+    FuzzTarget("training-order", _one("order.json", damage_json, lambda: _ORDER), _read_order),
+    FuzzTarget(
         "checkpoint",
         _one("file.safetensors", damage_safetensors, seeds.checkpoint),
         _read_checkpoint,
     ),
 )
 
-FUZZ_TARGETS: Mapping[str, Subject] = {subject.name: subject for subject in _ALL}
+FUZZ_TARGETS: Mapping[str, FuzzTarget] = {subject.name: subject for subject in _ALL}
 """All readers of files in the package, by name."""

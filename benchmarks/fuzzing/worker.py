@@ -22,9 +22,9 @@ import napari_fundus
 from benchmarks.fuzzing.targets import find_target, make_input
 from napari_fundus.errors import FundusError
 
-__all__ = ["Ended", "InputStarted", "Outcome", "work"]
+__all__ = ["InputFinished", "InputOutcome", "InputStarted", "run_worker"]
 
-Outcome = Literal["valid", "refused", "crashed", "hung", "over memory", "strayed"]
+InputOutcome = Literal["valid", "refused", "crashed", "hung", "over memory", "strayed"]
 
 _FORBIDDEN = (
     "pickle.find_class",
@@ -50,16 +50,16 @@ class InputStarted:
 
 
 @dataclass(frozen=True)
-class Ended:
+class InputFinished:
     """What came of an input: the outcome, why, and after how many seconds."""
 
     number: int
-    outcome: Outcome
+    outcome: InputOutcome
     message: str
     seconds: float
 
 
-def work(
+def run_worker(
     connection: Connection,
     *,
     name: str,
@@ -68,7 +68,7 @@ def work(
     memory: int,
     scratch: Path,
 ) -> None:
-    """Read inputs, and send `InputStarted` and `Ended` for each.
+    """Read inputs, and send `InputStarted` and `InputFinished` for each.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def work(
     watch = _AuditHook(folder)
     sys.addaudithook(watch)
     base = _peak()
-    _bound(memory)
+    _limit_memory(memory)
     for number in numbers:
         _write_inputs(place, make_input(subject, seed=seed, number=number))
         connection.send(InputStarted(number))
@@ -111,7 +111,7 @@ def work(
             outcome, message = "strayed", watch.seen[0]
         elif _peak() - base > memory:
             outcome, message = "over memory", f"peak {(_peak() - base) / 2**20:.0f} MiB; {message}"
-        connection.send(Ended(number, outcome, message, seconds))
+        connection.send(InputFinished(number, outcome, message, seconds))
         if outcome == "over memory":
             break  # its peak would be counted for those that follow
     shutil.rmtree(folder)
@@ -128,17 +128,17 @@ def _write_inputs(place: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(content)
 
 
-def _outcome(read: Any) -> tuple[Outcome, str]:
+def _outcome(read: Any) -> tuple[InputOutcome, str]:
     try:
         read()
     except MemoryError as error:
-        return "over memory", _place_of(error)
+        return "over memory", _describe_error(error)
     except FundusError as error:
         if _was_memory(error):
-            return "over memory", _place_of(error)
+            return "over memory", _describe_error(error)
         return "refused", f"{type(error).__name__}: {error}"[:300]
     except BaseException as error:  # noqa: BLE001  # whatever it is, this tells of it
-        return ("over memory" if _was_memory(error) else "crashed"), _place_of(error)
+        return ("over memory" if _was_memory(error) else "crashed"), _describe_error(error)
     return "valid", ""
 
 
@@ -151,7 +151,7 @@ def _was_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _place_of(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """Return the error and the last line of the package that it passed, for one line."""
     home = str(Path(napari_fundus.__file__).parent)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(home)]
@@ -165,7 +165,7 @@ def _peak() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _bound(memory: int) -> None:
+def _limit_memory(memory: int) -> None:
     """Let no allocation lead further than `memory` beyond what is mapped now."""
     status = Path("/proc/self/statm")
     if not status.exists():

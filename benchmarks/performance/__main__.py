@@ -13,20 +13,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.performance.machine_limits import Machine, measure_machine
+from benchmarks.performance.machine_limits import MachineLimits, measure_machine
 from benchmarks.performance.networks import NetworkSizes, network_stages
 from benchmarks.performance.pictures import picture_stages
-from benchmarks.performance.report import Measured, page, write_scaling_plot
-from benchmarks.performance.sample_image import Subject, write_sample_image
+from benchmarks.performance.report import PerformanceResults, render_page, write_scaling_plot
+from benchmarks.performance.sample_image import BenchmarkImage, write_sample_image
 from benchmarks.performance.scaling import scaling_with_images, scaling_with_pixels
-from benchmarks.performance.stage import Outcome, compete
+from benchmarks.performance.stage import StageTiming, time_stage
 from benchmarks.performance.tables import table_stages
 
 __all__ = ["main", "measure"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PerformancePlan:
     """How much is measured.
 
     Attributes
@@ -58,7 +58,7 @@ class Plan:
     copied_megabytes: int = 128
 
 
-QUICK = Plan(
+QUICK = PerformancePlan(
     megapixels=0.15,
     networks=NetworkSizes(
         voting=96, tiling=160, tile=64, patches=8, objects=4, pasted_on=128, cam=64
@@ -80,21 +80,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one turn: a try")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/performance.md"))
     asked = parser.parse_args(arguments)
-    measured = measure(QUICK if asked.quick else Plan())
+    measured = measure(QUICK if asked.quick else PerformancePlan())
     picture = Path("images") / "performance-growth.svg"
     write_scaling_plot(measured, asked.output.parent / picture)
-    asked.output.write_text(page(measured, picture.as_posix()), encoding="utf-8")
+    asked.output.write_text(render_page(measured, picture.as_posix()), encoding="utf-8")
     print(f"{asked.output}, in {measured.minutes:.1f} minutes")
 
 
-def measure(plan: Plan) -> Measured:
+def measure(plan: PerformancePlan) -> PerformanceResults:
     """Run all that is planned; stages are told on the error stream as they are done."""
     start = time.perf_counter()
-    machine: Machine | None = None
-    outcomes: list[Outcome] = []
+    machine: MachineLimits | None = None
+    outcomes: list[StageTiming] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subject = Subject(write_sample_image(folder, plan.megapixels), plan.diameter)
+        subject = BenchmarkImage(write_sample_image(folder, plan.megapixels), plan.diameter)
         for stages in (
             picture_stages(subject),
             network_stages(plan.networks),
@@ -103,7 +103,7 @@ def measure(plan: Plan) -> Measured:
             for stage in stages:
                 limits = measure_machine(megabytes=plan.copied_megabytes)
                 machine = limits if machine is None else machine.elementwise_max(limits)
-                outcomes.append(compete(stage, plan.repeats))
+                outcomes.append(time_stage(stage, plan.repeats))
                 _tell(start, stage.title)
         assert machine is not None  # noqa: S101  # there are stages
         pixels = scaling_with_pixels(
@@ -123,7 +123,7 @@ def measure(plan: Plan) -> Measured:
         )
         _tell(start, "growth with images")
     minutes = (time.perf_counter() - start) / 60
-    return Measured(
+    return PerformanceResults(
         tuple(outcomes),
         machine,
         tuple(pixels),

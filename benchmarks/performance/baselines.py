@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from napari_fundus.metrics import Froc
-from napari_fundus.metrics.quantization import LEVELS, quantize_map
+from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, quantize_map
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 
 __all__ = [
@@ -86,7 +86,7 @@ def write_all_tiles(path: Path, pages: list[npt.NDArray[np.int32]]) -> None:
 
 def add_with_levels(froc: Froc, probability: Float, truth: npt.NDArray[np.bool_]) -> None:
     """Count an image for FROC; its levels were made before it was asked whether they are needed."""
-    np.bincount(quantize_map(probability).ravel(), minlength=LEVELS + 2)
+    np.bincount(quantize_map(probability).ravel(), minlength=QUANTIZATION_LEVELS + 2)
     froc.add(probability, truth)
 
 

@@ -15,11 +15,11 @@ import torch
 from benchmarks.peers import matmul_rate
 from napari_fundus.runtime.devices import CPU
 
-__all__ = ["Machine", "Needs", "measure_machine", "processor_name"]
+__all__ = ["LeastWork", "MachineLimits", "measure_machine", "processor_name"]
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineLimits:
     """The limits.
 
     Attributes
@@ -36,9 +36,9 @@ class Machine:
     memory: float
     files: float
 
-    def elementwise_max(self, other: Machine) -> Machine:
+    def elementwise_max(self, other: MachineLimits) -> MachineLimits:
         """Return the higher limits of two measurements."""
-        return Machine(
+        return MachineLimits(
             max(self.arithmetic, other.arithmetic),
             max(self.memory, other.memory),
             max(self.files, other.files),
@@ -46,7 +46,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Needs:
+class LeastWork:
     """The least work that a result takes, whoever does it.
 
     Attributes
@@ -63,7 +63,7 @@ class Needs:
     moved: float = 0.0
     stored: float = 0.0
 
-    def min_seconds(self, machine: Machine) -> float:
+    def min_seconds(self, machine: MachineLimits) -> float:
         """Return the time that the scarcest resource takes, all others working beside it."""
         return max(
             self.operations / machine.arithmetic,
@@ -72,7 +72,7 @@ class Needs:
         )
 
 
-def measure_machine(*, megabytes: int = 128) -> Machine:
+def measure_machine(*, megabytes: int = 128) -> MachineLimits:
     """Return the limits, measured with arrays and a file of so many megabytes (of 2²⁰ bytes)."""
     size = megabytes << 20
     source, target = torch.ones(size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8)
@@ -87,7 +87,7 @@ def measure_machine(*, megabytes: int = 128) -> Machine:
                 file.readinto(buffer)
 
         reading = size / _shortest(read)
-    return Machine(matmul_rate(CPU, side=2048 if megabytes >= 64 else 256), copying, reading)
+    return MachineLimits(matmul_rate(CPU, side=2048 if megabytes >= 64 else 256), copying, reading)
 
 
 def processor_name() -> str:

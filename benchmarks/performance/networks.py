@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import tiles, voting
 from benchmarks.peers import TimedRun
 from benchmarks.performance.baselines import patches_with_all_cores
-from benchmarks.performance.machine_limits import Needs
-from benchmarks.performance.stage import Peer, Stage, largest_difference
-from napari_fundus.backends.cam.architecture import Architecture
-from napari_fundus.backends.cam.maps import LogOddsClassifier, look
+from benchmarks.performance.machine_limits import LeastWork
+from benchmarks.performance.stage import BenchmarkStage, Peer, largest_difference
+from napari_fundus.backends.cam.architecture import ClassifierArchitecture
+from napari_fundus.backends.cam.maps import LogOddsClassifier, activation_map
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
 from napari_fundus.inference.detect_objects import paste_mask
@@ -44,7 +44,7 @@ class NetworkSizes:
     cam: int = 512
 
 
-def network_stages(sizes: NetworkSizes) -> Iterator[Stage]:
+def network_stages(sizes: NetworkSizes) -> Iterator[BenchmarkStage]:
     """Yield the stages; networks have fresh weights, pictures come from the sample."""
     yield _voting(sizes.voting)
     yield _tiling(sizes.tiling, sizes.tile)
@@ -53,22 +53,22 @@ def network_stages(sizes: NetworkSizes) -> Iterator[Stage]:
     yield _cam(sizes.cam)
 
 
-def _voting(size: int) -> Stage:
-    contestants, compared = voting.contest(size=size, patch=32, stride=8, width=16, device=CPU)
+def _voting(size: int) -> BenchmarkStage:
+    contestants, compared = voting.build_runs(size=size, patch=32, stride=8, width=16, device=CPU)
     monai, ours = contestants[0], _named(contestants, "ours, float32, whole frame")
     height, width = compared.shape
-    return Stage(
+    return BenchmarkStage(
         "Patch voting",
         f"{width}×{height} px, patch 32, stride 8",
         ours.run,
         (Peer("MONAI `SlidingWindowInferer`", monai.run),),
         lambda one, other: largest_difference(one[compared], other[compared]),
-        Needs(operations=ours.operations),
+        LeastWork(operations=ours.operations),
     )
 
 
-def _tiling(size: int, tile: int) -> Stage:
-    contestants, compared = tiles.contest(size=size, tile=tile, device=CPU)
+def _tiling(size: int, tile: int) -> BenchmarkStage:
+    contestants, compared = tiles.build_runs(size=size, tile=tile, device=CPU)
     monai, ours = contestants[0], _named(contestants, "ours, whole frame")
     whole = _named(contestants, "one pass over the whole").run()
     height, width = compared.shape
@@ -79,13 +79,13 @@ def _tiling(size: int, tile: int) -> Stage:
         between = largest_difference(one[compared], other[compared])
         return f"{between}; from one pass over the whole: ours {off[0]}, theirs {off[1]}"
 
-    return Stage(
+    return BenchmarkStage(
         "Tiling (U-Net)",
         f"{width}×{height} px, tiles of {tile}",
         ours.run,
         (Peer("MONAI `SlidingWindowInferer`", monai.run),),
         apart,
-        Needs(operations=ours.operations),
+        LeastWork(operations=ours.operations),
     )
 
 
@@ -104,7 +104,7 @@ class _Answer(nn.Module):
         return self.refiner(patches)[0]
 
 
-def _refinement(count: int) -> Stage:
+def _refinement(count: int) -> BenchmarkStage:
     torch.manual_seed(0)
     patch, batch = 49, 128
     plain = Refiner(RefinerArchitecture(backbone="light", patch=patch)).eval()
@@ -133,18 +133,18 @@ def _refinement(count: int) -> Stage:
         answers: Float = torch.cat(found).numpy()
         return answers
 
-    return Stage(
+    return BenchmarkStage(
         "Refinement of suspect places (PRN)",
         f"{count} patches of {patch} px",
         ours,
         (Peer(f"PyTorch loop, batches of {batch}", loop),),
         largest_difference,
-        Needs(operations=count * _operations(folded, (3, patch, patch))),
+        LeastWork(operations=count * _operations(folded, (3, patch, patch))),
         before=lambda: patches_with_all_cores(folded, picture, centres, patch=patch, batch=batch),
     )
 
 
-def _pasting(count: int, side: int) -> Stage:
+def _pasting(count: int, side: int) -> BenchmarkStage:
     """Return the stage at which a Mask R-CNN differs from torchvision's, whose layers it has."""
     rng = np.random.default_rng(0)
     cells = 28
@@ -178,26 +178,26 @@ def _pasting(count: int, side: int) -> Stage:
             wrong += int(np.count_nonzero(full != theirs))
         return f"{wrong:,} of {int(np.count_nonzero(other)):,} px, at borders"
 
-    return Stage(
+    return BenchmarkStage(
         "Mask R-CNN: masks into the picture",
         f"{count} masks, {side}×{side} px",
         ours,
         (Peer("torchvision `paste_masks_in_image`", torchvision),),
         apart,
-        Needs(moved=float(masks.nbytes + np.prod(sides, axis=1).sum())),
+        LeastWork(moved=float(masks.nbytes + np.prod(sides, axis=1).sum())),
     )
 
 
-def _cam(side: int) -> Stage:
+def _cam(side: int) -> BenchmarkStage:
     from torchcam.methods import CAM
 
     torch.manual_seed(0)
-    network = OoNetwork(Architecture(width=0.5, first_stride=2)).eval()
+    network = OoNetwork(ClassifierArchitecture(width=0.5, first_stride=2)).eval()
     odds = LogOddsClassifier(network, "referable")
     images = torch.randn(1, 3, side, side)
 
     def ours() -> Float:
-        found: Float = look(odds, images, "cam")[1].numpy()
+        found: Float = activation_map(odds, images, "cam")[1].numpy()
         return found
 
     def torchcam() -> Float:
@@ -207,13 +207,13 @@ def _cam(side: int) -> Stage:
             found: Float = extractor(0, scores, normalized=False)[0].numpy()
         return found
 
-    return Stage(
+    return BenchmarkStage(
         "Class activation map",
         f"{side}×{side} px, o_O network of half width",
         ours,
         (Peer("torchcam `CAM`", torchcam),),
         largest_difference,
-        Needs(operations=_operations(network, (3, side, side))),
+        LeastWork(operations=_operations(network, (3, side, side))),
     )
 
 

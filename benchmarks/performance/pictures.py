@@ -10,9 +10,14 @@ import numpy.typing as npt
 
 from benchmarks.enhancement import with_opencv, with_skimage
 from benchmarks.performance.baselines import read_with_copy
-from benchmarks.performance.machine_limits import Needs
-from benchmarks.performance.sample_image import Subject
-from benchmarks.performance.stage import Peer, Stage, count_different_pixels, largest_difference
+from benchmarks.performance.machine_limits import LeastWork
+from benchmarks.performance.sample_image import BenchmarkImage
+from benchmarks.performance.stage import (
+    BenchmarkStage,
+    Peer,
+    count_different_pixels,
+    largest_difference,
+)
 from napari_fundus.image import read_image
 from napari_fundus.preprocessing import enhance, find_field_of_view
 
@@ -25,14 +30,14 @@ _WEIGHTS = {"alpha": 4.0, "beta": -4.0, "gamma": 128.0}
 _SIGMA_PER_WIDTH = 32 / 4288
 
 
-def picture_stages(subject: Subject) -> Iterator[Stage]:
+def picture_stages(subject: BenchmarkImage) -> Iterator[BenchmarkStage]:
     """Yield the stages, to be run on the photograph of `subject`."""
     yield _reading(subject)
     yield _field_of_view(subject)
     yield _enhancement(subject)
 
 
-def _reading(subject: Subject) -> Stage:
+def _reading(subject: BenchmarkImage) -> BenchmarkStage:
     def opencv() -> Pixels:
         pixels = cv2.cvtColor(np.asarray(cv2.imread(str(subject.path))), cv2.COLOR_BGR2RGB)
         return np.asarray(pixels, np.uint8)
@@ -42,18 +47,18 @@ def _reading(subject: Subject) -> Stage:
 
         return np.asarray(imread(subject.path))
 
-    return Stage(
+    return BenchmarkStage(
         "Reading",
         f"JPEG, {subject.size}",
         lambda: read_image(subject.path).pixels,
         (Peer("OpenCV `imread`, to RGB", opencv), Peer("scikit-image `imread`", skimage)),
         largest_difference,
-        Needs(moved=subject.image.pixels.nbytes, stored=subject.path.stat().st_size),
+        LeastWork(moved=subject.image.pixels.nbytes, stored=subject.path.stat().st_size),
         before=lambda: read_with_copy(subject.path),
     )
 
 
-def _field_of_view(subject: Subject) -> Stage:
+def _field_of_view(subject: BenchmarkImage) -> BenchmarkStage:
     """Return the stage; the peers' is the plain recipe that ours begins with."""
     image = subject.image
 
@@ -76,7 +81,7 @@ def _field_of_view(subject: Subject) -> Stage:
         largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
         return np.asarray(binary_fill_holes(parts == largest), np.bool_)
 
-    return Stage(
+    return BenchmarkStage(
         "Field of view",
         f"RGB, {subject.size}",
         lambda: find_field_of_view(image),
@@ -85,11 +90,11 @@ def _field_of_view(subject: Subject) -> Stage:
             Peer("scikit-image: the same", skimage),
         ),
         count_different_pixels,
-        Needs(moved=image.rgb8.nbytes + image.rgb8.nbytes // 3),
+        LeastWork(moved=image.rgb8.nbytes + image.rgb8.nbytes // 3),
     )
 
 
-def _enhancement(subject: Subject) -> Stage:
+def _enhancement(subject: BenchmarkImage) -> BenchmarkStage:
     pixels, inside = subject.image.rgb8, subject.inside
     sigma = _SIGMA_PER_WIDTH * pixels.shape[1]
 
@@ -97,7 +102,7 @@ def _enhancement(subject: Subject) -> Stage:
         assert callable(way)  # noqa: S101  # for the type checker
         return np.asarray(way(pixels, field_of_view=inside, sigma=sigma, **_WEIGHTS))
 
-    return Stage(
+    return BenchmarkStage(
         "Enhancement",
         f"RGB, {subject.size}, σ {sigma:.0f} px",
         lambda: run(enhance),
@@ -106,5 +111,5 @@ def _enhancement(subject: Subject) -> Stage:
             Peer("scikit-image `gaussian`", lambda: run(with_skimage)),
         ),
         largest_difference,
-        Needs(moved=2 * pixels.nbytes + inside.nbytes),
+        LeastWork(moved=2 * pixels.nbytes + inside.nbytes),
     )

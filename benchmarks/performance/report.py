@@ -11,12 +11,12 @@ import cv2
 import torch
 
 from benchmarks.peers import TimedRun
-from benchmarks.performance.machine_limits import Machine, processor_name
+from benchmarks.performance.machine_limits import MachineLimits, processor_name
 from benchmarks.performance.scaling import Series
-from benchmarks.performance.stage import PATIENCE, Outcome
+from benchmarks.performance.stage import MAX_SECONDS, StageTiming
 from napari_fundus._version import __version__
 
-__all__ = ["Measured", "page", "write_scaling_plot"]
+__all__ = ["PerformanceResults", "render_page", "write_scaling_plot"]
 
 _LINEAR = "0.6"
 
@@ -34,7 +34,7 @@ _CHANGES = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class PerformanceResults:
     """All that one run gave.
 
     Attributes
@@ -55,8 +55,8 @@ class Measured:
         That the run took.
     """
 
-    outcomes: tuple[Outcome, ...]
-    machine: Machine
+    outcomes: tuple[StageTiming, ...]
+    machine: MachineLimits
     pixels: tuple[Series, ...]
     images: Series
     megapixels: float
@@ -64,7 +64,7 @@ class Measured:
     minutes: float
 
 
-def page(measured: Measured, picture: str) -> str:
+def render_page(measured: PerformanceResults, picture: str) -> str:
     """Return the page in Markdown; `picture` is the address of the plot, seen from it."""
     machine = measured.machine
     return "\n".join(
@@ -81,8 +81,8 @@ def page(measured: Measured, picture: str) -> str:
             "input and the same output; the largest difference between both outputs is in the "
             "table. All take turns, so that other work on the machine slows all alike. A time is "
             f"the best of {measured.repeats} turns, after one that does not count; who takes over "
-            f"{PATIENCE:g} s has one turn, which counts. Clocks are noisy, ratios less so: × says "
-            "how often faster we are, on the clock and in processor time; below 1 the other is "
+            f"{MAX_SECONDS:g} s has one turn, which counts. Clocks are noisy, ratios less so: × "
+            "says how often faster we are, on the clock and in processor time; below 1 the other is "
             "faster.",
             "",
             "## Stages",
@@ -129,7 +129,7 @@ def page(measured: Measured, picture: str) -> str:
     )
 
 
-def _stage_table(measured: Measured) -> list[str]:
+def _stage_table(measured: PerformanceResults) -> list[str]:
     lines = [
         "| stage | on | ours s | peer | peer s | × clock | × processor | difference | of limit | "
         "peak MiB, ours and peer |",
@@ -156,7 +156,7 @@ def _stage_table(measured: Measured) -> list[str]:
     return lines
 
 
-def _gain_table(outcomes: Sequence[Outcome]) -> list[str]:
+def _gain_table(outcomes: Sequence[StageTiming]) -> list[str]:
     lines = [
         "| stage | before s | now s | × clock | × processor | difference | peak MiB, before and "
         "now |",
@@ -213,7 +213,7 @@ def _memory(contestant: TimedRun) -> str:
     return f"{contestant.memory:.0f}"
 
 
-def write_scaling_plot(measured: Measured, path: Path) -> None:
+def write_scaling_plot(measured: PerformanceResults, path: Path) -> None:
     """Draw processor time against both sizes, on logarithmic axes, with a line of linear growth."""
     from matplotlib.figure import Figure
 

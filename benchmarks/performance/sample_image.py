@@ -18,14 +18,14 @@ from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.results.detections import Detections
 from napari_fundus.samples import sample_folder, sample_image_path
 
-__all__ = ["THRESHOLD", "Subject", "write_sample_image"]
+__all__ = ["THRESHOLD", "BenchmarkImage", "write_sample_image"]
 
 THRESHOLD = 0.5
 """Score at which the found lesions are cut out."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkImage:
     """A photograph in a file, and what the package makes of it.
 
     Attributes

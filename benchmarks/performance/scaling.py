@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers import TimedRun, time_interleaved
-from benchmarks.performance.sample_image import THRESHOLD, Subject, write_sample_image
+from benchmarks.performance.sample_image import THRESHOLD, BenchmarkImage, write_sample_image
 from napari_fundus.batch import run_batch
 from napari_fundus.export import export
 from napari_fundus.image import read_image
@@ -88,7 +88,7 @@ def scaling_with_pixels(
     costs: dict[str, list[Cost]] = {}
     sizes: list[float] = []
     for wanted in megapixels:
-        subject = Subject(write_sample_image(folder, wanted), diameter)
+        subject = BenchmarkImage(write_sample_image(folder, wanted), diameter)
         sizes.append(subject.image.pixels[..., 0].size / 1e6)
         runs = _stages(subject, folder / f"export-{wanted:g}")
         for name in detectors:
@@ -145,7 +145,7 @@ def scaling_with_images(
     return Series("batch, tophat", tuple(map(float, counts)), tuple(found))
 
 
-def _stages(subject: Subject, folder: Path) -> dict[str, Callable[[], object]]:
+def _stages(subject: BenchmarkImage, folder: Path) -> dict[str, Callable[[], object]]:
     image, inside, found = subject.image, subject.inside, subject.found
     sigma = 32 / 4288 * image.shape[1]
     return {

@@ -10,20 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peers import TimedRun, time_interleaved
-from benchmarks.performance.machine_limits import Machine, Needs
+from benchmarks.performance.machine_limits import LeastWork, MachineLimits
 from napari_fundus.runtime.devices import CPU
 
 __all__ = [
-    "PATIENCE",
-    "Outcome",
+    "MAX_SECONDS",
+    "BenchmarkStage",
     "Peer",
-    "Stage",
-    "compete",
+    "StageTiming",
     "count_different_pixels",
     "largest_difference",
+    "time_stage",
 ]
 
-PATIENCE = 4.0
+MAX_SECONDS = 4.0
 """Seconds after which a contestant is measured once only."""
 
 
@@ -36,7 +36,7 @@ class Peer:
     name
         The library, and what of it.
     run
-        Gives what :attr:`Stage.compare` understands.
+        Gives what :attr:`BenchmarkStage.compare` understands.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Stage:
+class BenchmarkStage:
     """A piece of work.
 
     Attributes
@@ -68,27 +68,27 @@ class Stage:
     ours: Callable[[], Any]
     peers: tuple[Peer, ...]
     compare: Callable[[Any, Any], str]
-    needs: Needs
+    needs: LeastWork
     before: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageTiming:
     """What was measured of a stage; `differences` goes with `peers`."""
 
-    stage: Stage
+    stage: BenchmarkStage
     ours: TimedRun
     peers: tuple[TimedRun, ...]
     differences: tuple[str, ...]
     before: TimedRun | None
     changed: str
 
-    def share(self, machine: Machine) -> float:
+    def share(self, machine: MachineLimits) -> float:
         """Return the share of the machine's limit that we reached: 1 is the limit itself."""
         return self.stage.needs.min_seconds(machine) / min(self.ours.seconds)
 
 
-def compete(stage: Stage, repeats: int) -> Outcome:
+def time_stage(stage: BenchmarkStage, repeats: int) -> StageTiming:
     """Let all ways to a stage's result run by turns, each once unmeasured where that is quick."""
     ours = TimedRun("napari-fundus", stage.ours, stage.needs.operations)
     peers = tuple(TimedRun(peer.name, peer.run) for peer in stage.peers)
@@ -97,15 +97,15 @@ def compete(stage: Stage, repeats: int) -> Outcome:
     time_interleaved(everyone, CPU, 1)
     # The first turn pays for imports and fresh memory.
     for contestant in everyone:
-        if repeats > 1 and contestant.seconds[0] < PATIENCE:
+        if repeats > 1 and contestant.seconds[0] < MAX_SECONDS:
             contestant.seconds.clear()
             contestant.busy.clear()
-    time_interleaved(everyone, CPU, repeats if repeats > 1 else 0, patience=PATIENCE)
+    time_interleaved(everyone, CPU, repeats if repeats > 1 else 0, patience=MAX_SECONDS)
     differences = tuple(stage.compare(ours.result, peer.result) for peer in peers)
     changed = "" if before is None else stage.compare(ours.result, before.result)
     for contestant in everyone:
         contestant.result = None
-    return Outcome(stage, ours, peers, differences, before, changed)
+    return StageTiming(stage, ours, peers, differences, before, changed)
 
 
 def largest_difference(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> str:

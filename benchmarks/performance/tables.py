@@ -14,9 +14,14 @@ import pandas as pd
 import tifffile
 
 from benchmarks.performance.baselines import add_with_levels, label_by_scan, write_all_tiles
-from benchmarks.performance.machine_limits import Needs
-from benchmarks.performance.sample_image import THRESHOLD, Subject
-from benchmarks.performance.stage import Peer, Stage, count_different_pixels, largest_difference
+from benchmarks.performance.machine_limits import LeastWork
+from benchmarks.performance.sample_image import THRESHOLD, BenchmarkImage
+from benchmarks.performance.stage import (
+    BenchmarkStage,
+    Peer,
+    count_different_pixels,
+    largest_difference,
+)
 from napari_fundus.export import write_coco, write_labels_tiff
 from napari_fundus.metrics import Froc
 
@@ -30,7 +35,7 @@ _THRESHOLDS = np.arange(1, 32) / 32
 """Those of the Retinopathy Online Challenge; ours counts all there are."""
 
 
-def table_stages(subject: Subject, folder: Path) -> Iterator[Stage]:
+def table_stages(subject: BenchmarkImage, folder: Path) -> Iterator[BenchmarkStage]:
     """Yield the stages, to be run on what was found in `subject`; files go to `folder`."""
     yield _thresholding(subject)
     yield _instance_table(subject)
@@ -39,15 +44,15 @@ def table_stages(subject: Subject, folder: Path) -> Iterator[Stage]:
     yield _label_tiff(subject, folder)
 
 
-def _on(subject: Subject) -> str:
+def _on(subject: BenchmarkImage) -> str:
     return f"{len(subject.found.lesions)} maps, {subject.size}"
 
 
-def _maps(subject: Subject) -> dict[str, npt.NDArray[np.float32]]:
+def _maps(subject: BenchmarkImage) -> dict[str, npt.NDArray[np.float32]]:
     return dict(subject.found.probability)
 
 
-def _threshold_before(subject: Subject) -> tuple[list[Labels], pd.DataFrame]:
+def _threshold_before(subject: BenchmarkImage) -> tuple[list[Labels], pd.DataFrame]:
     labels, tables = [], []
     first_id = 1
     for code, values in _maps(subject).items():
@@ -58,7 +63,7 @@ def _threshold_before(subject: Subject) -> tuple[list[Labels], pd.DataFrame]:
     return labels, pd.concat(tables, ignore_index=True)
 
 
-def _thresholding(subject: Subject) -> Stage:
+def _thresholding(subject: BenchmarkImage) -> BenchmarkStage:
     maps = _maps(subject)
 
     def ours() -> list[Labels]:
@@ -73,7 +78,7 @@ def _thresholding(subject: Subject) -> Stage:
         masks = [(values >= THRESHOLD).view(np.uint8) for values in maps.values()]
         return [np.asarray(cv2.connectedComponents(mask, connectivity=8)[1]) for mask in masks]
 
-    return Stage(
+    return BenchmarkStage(
         "Thresholding to labels (ours: with the table)",
         _on(subject),
         ours,
@@ -82,7 +87,7 @@ def _thresholding(subject: Subject) -> Stage:
             Peer("OpenCV `connectedComponents`", opencv),
         ),
         count_relabelled_pixels,
-        Needs(moved=sum(values.nbytes for values in maps.values())),
+        LeastWork(moved=sum(values.nbytes for values in maps.values())),
         before=lambda: _threshold_before(subject)[0],
     )
 
@@ -103,7 +108,7 @@ def count_relabelled_pixels(ours: list[Labels], theirs: list[Labels]) -> str:
     return f"{apart} px"
 
 
-def _instance_table(subject: Subject) -> Stage:
+def _instance_table(subject: BenchmarkImage) -> BenchmarkStage:
     maps = _maps(subject)
 
     def ours() -> npt.NDArray[np.float64]:
@@ -150,7 +155,7 @@ def _instance_table(subject: Subject) -> Stage:
             )
         return _sorted(np.concatenate(rows))
 
-    return Stage(
+    return BenchmarkStage(
         f"Table of {len(subject.found.instances)} lesions (with labels)",
         _on(subject),
         ours,
@@ -159,7 +164,7 @@ def _instance_table(subject: Subject) -> Stage:
             Peer("scipy `ndimage` measurements", scipy),
         ),
         largest_difference,
-        Needs(moved=sum(values.nbytes for values in maps.values())),
+        LeastWork(moved=sum(values.nbytes for values in maps.values())),
         before=lambda: _figures(_threshold_before(subject)[1]),
     )
 
@@ -175,7 +180,7 @@ def _sorted(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return rows[np.lexsort((rows[:, 2], rows[:, 6], rows[:, 5]))]
 
 
-def _froc(subject: Subject) -> Stage:
+def _froc(subject: BenchmarkImage) -> BenchmarkStage:
     maps, truth = _maps(subject), subject.truth
     images = [(maps[code], truth[code]) for code in maps if code in truth]
     peak = max(float(values.max()) for values, _ in images)
@@ -203,18 +208,18 @@ def _froc(subject: Subject) -> Stage:
                 hits[place] += np.count_nonzero(np.unique(numbers[above]))
         return np.stack([hits / lesions, false / len(images)])
 
-    return Stage(
+    return BenchmarkStage(
         "FROC over a set (ours: at every threshold)",
         f"{len(images)} images, {subject.size}",
         lambda: counted(lambda froc, values, drawn: froc.add(values, drawn)),
         (Peer(f"loop over {len(_THRESHOLDS)} thresholds, OpenCV", loop),),
         largest_difference,
-        Needs(moved=sum(values.nbytes + drawn.nbytes for values, drawn in images)),
+        LeastWork(moved=sum(values.nbytes + drawn.nbytes for values, drawn in images)),
         before=lambda: counted(add_with_levels),
     )
 
 
-def _coco(subject: Subject, folder: Path) -> Stage:
+def _coco(subject: BenchmarkImage, folder: Path) -> BenchmarkStage:
     found = subject.found
     table = found.instances
 
@@ -246,17 +251,17 @@ def _coco(subject: Subject, folder: Path) -> Stage:
 
     sides = table["bbox_row_stop"] - table["bbox_row_start"]
     area = (sides * (table["bbox_col_stop"] - table["bbox_col_start"])).sum()
-    return Stage(
+    return BenchmarkStage(
         f"Export: COCO, {len(table)} masks",
         subject.size,
         ours,
         (Peer("pycocotools `encode`, whole masks", pycocotools),),
         lambda one, other: f"{sum(a != b for a, b in zip(one, other, strict=True))} masks",
-        Needs(moved=4.0 * float(area)),
+        LeastWork(moved=4.0 * float(area)),
     )
 
 
-def _label_tiff(subject: Subject, folder: Path) -> Stage:
+def _label_tiff(subject: BenchmarkImage, folder: Path) -> BenchmarkStage:
     found = subject.found
     pages = list(found.labels.values())
 
@@ -267,7 +272,7 @@ def _label_tiff(subject: Subject, folder: Path) -> Stage:
 
         return run
 
-    return Stage(
+    return BenchmarkStage(
         "Export: label TIFF",
         f"{len(pages)} pages, {subject.size}",
         written("ours.tif", lambda path: write_labels_tiff(found, path, overwrite=True)),
@@ -283,6 +288,6 @@ def _label_tiff(subject: Subject, folder: Path) -> Stage:
             ),
         ),
         lambda one, other: count_different_pixels(tifffile.imread(one), tifffile.imread(other)),
-        Needs(moved=sum(page.nbytes for page in pages)),
+        LeastWork(moved=sum(page.nbytes for page in pages)),
         before=written("before.tif", lambda path: write_all_tiles(path, pages)),
     )

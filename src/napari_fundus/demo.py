@@ -29,7 +29,7 @@ from napari_fundus.runtime.files import atomic_write, raise_if_exists
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.samples import SAMPLE_CREDIT, sample_folder
 
-__all__ = ["DemoResult", "display_unavailable_reason", "make_demo", "present", "run_demo"]
+__all__ = ["DemoResult", "display_unavailable_reason", "make_demo", "run_demo", "show_demo"]
 
 FORMATS = ("csv", "coco", "geojson", "labels", "overlay")
 """What the demo writes."""
@@ -151,11 +151,11 @@ def run_demo(
     result = make_demo(
         output, detector=detector, device=device, overwrite=overwrite, monitor=monitor
     )
-    present(result, show=show)
+    show_demo(result, show=show)
     return result
 
 
-def present(result: DemoResult, *, show: bool | None = None) -> None:
+def show_demo(result: DemoResult, *, show: bool | None = None) -> None:
     """Print what the demo found; open napari as `show` of :func:`run_demo` says."""
     _print(result)
     if show is False:

@@ -12,7 +12,7 @@ import torch
 
 from napari_fundus.backends import cam
 from napari_fundus.backends.cam import Cam, maps
-from napari_fundus.backends.cam.architecture import Architecture
+from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 from napari_fundus.backends.cam.classifiers import build_network
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, resize_recipe
@@ -25,7 +25,7 @@ from napari_fundus.lesions import DR_EVIDENCE, describe, parse_lesion
 from napari_fundus.plugins import find_detectors
 from napari_fundus.runtime.monitor import Monitor
 
-ARCHITECTURE = Architecture(width=0.01, first_stride=2, poolings=2)
+ARCHITECTURE = ClassifierArchitecture(width=0.01, first_stride=2, poolings=2)
 RECIPE = resize_recipe(DEFAULT_RECIPE, 128)
 TORCHCAM = ("gradcam", "gradcam++", "layercam", "scorecam")
 
@@ -158,8 +158,8 @@ def test_gradcam_of_the_last_convolution_is_the_plain_map_of_the_log_odds() -> N
         images = torch.rand(1, 3, 64, 64)
         torch.nn.init.normal_(network.classifier.weight)
     odds = maps.LogOddsClassifier(network, "grades")
-    logits, plain = maps.look(odds, images, "cam")
-    again, graded = maps.look(odds, images, "gradcam", layer="maps")
+    logits, plain = maps.activation_map(odds, images, "cam")
+    again, graded = maps.activation_map(odds, images, "gradcam", layer="maps")
     torch.testing.assert_close(again, logits)
     cells = plain.shape[1] * plain.shape[2]
     torch.testing.assert_close(graded * cells, plain.clamp(min=0), rtol=1e-3, atol=1e-5)
@@ -170,7 +170,7 @@ def test_the_map_of_five_grades_is_the_gradient_of_their_log_odds() -> None:
         torch.manual_seed(0)
         network = OoNetwork(ARCHITECTURE.model_copy(update={"target": "grades"})).eval()
         images = torch.rand(1, 3, 64, 64)
-    logits, found = maps.look(maps.LogOddsClassifier(network, "grades"), images, "cam")
+    logits, found = maps.activation_map(maps.LogOddsClassifier(network, "grades"), images, "cam")
     with torch.inference_mode():
         _, each = network.forward_with_maps(images)
     share = logits.softmax(dim=1)[0]
@@ -181,7 +181,7 @@ def test_the_map_of_five_grades_is_the_gradient_of_their_log_odds() -> None:
 
 @pytest.mark.parametrize("name", ["torchvision:mobilenet_v3_small", "timm:mobilenetv3_small_050"])
 def test_classifiers_of_other_packages_show_where_they_looked(image, tmp_path, name) -> None:
-    architecture = Architecture(network=name)
+    architecture = ClassifierArchitecture(network=name)
     network = build_network(architecture)
     path = write(
         tmp_path / "r.safetensors", network, architecture=architecture.model_dump(mode="json")
@@ -223,10 +223,10 @@ def test_hooks_and_modes_are_put_back_whatever_happens(method, fail_at) -> None:
     odds = maps.LogOddsClassifier(network, "referable", on_batch=fail)
     images = torch.rand(1, 3, 64, 64)
     if fail_at is None:
-        maps.look(odds, images, method)
+        maps.activation_map(odds, images, method)
     else:
         with pytest.raises(Cancelled):
-            maps.look(odds, images, method)
+            maps.activation_map(odds, images, method)
     assert hooks_of(odds) == 0
     assert in_place(network) == before
     assert not network.training
@@ -298,7 +298,7 @@ def test_torchcam_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -
     network = bright_finder()
     before = in_place(network)
     with pytest.raises(OptionsError, match=r'pip install "napari-fundus\[models\]"'):
-        maps.look(
+        maps.activation_map(
             maps.LogOddsClassifier(network, "referable"), torch.zeros(1, 3, 64, 64), "gradcam"
         )
     assert hooks_of(network) == 0
@@ -308,7 +308,7 @@ def test_torchcam_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -
 def test_timm_that_is_not_installed_is_asked_for_by_its_extra(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(OptionsError, match=r'pip install "napari-fundus\[models\]"'):
-        build_network(Architecture(network="timm:resnet18"))
+        build_network(ClassifierArchitecture(network="timm:resnet18"))
 
 
 def test_regions_and_scores_are_exported_and_read_back(image, weights, tmp_path) -> None:

@@ -7,14 +7,14 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from napari_fundus.backends.cam.architecture import Architecture
+from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.backends.cam.targets import (
     classification_loss,
     grade_probability,
     image_scores,
     log_odds,
-    predicted,
+    predicted_classes,
     target_classes,
 )
 from napari_fundus.errors import OptionsError
@@ -75,14 +75,14 @@ def test_the_default_is_the_network_of_the_paper() -> None:
     ],
 )
 def test_512_px_give_maps_of_32_unless_strides_say_otherwise(changes, side) -> None:
-    network = OoNetwork(Architecture(width=0.01, **changes)).eval()
+    network = OoNetwork(ClassifierArchitecture(width=0.01, **changes)).eval()
     with torch.inference_mode():
         assert network.features(torch.zeros(1, 3, 512, 512)).shape[2:] == (side, side)
 
 
 @pytest.mark.parametrize("target", ["referable", "any", "grades", "ordinal"])
 def test_the_mean_of_a_map_and_the_bias_are_the_logit(target) -> None:
-    network = shaken(OoNetwork(Architecture(width=0.1, target=target)))
+    network = shaken(OoNetwork(ClassifierArchitecture(width=0.1, target=target)))
     images = torch.rand(2, 3, 96, 80)
     with torch.inference_mode():
         logits, maps = network.forward_with_maps(images)
@@ -96,7 +96,8 @@ def test_the_mean_of_a_map_and_the_bias_are_the_logit(target) -> None:
 
 def test_width_scales_the_weights_by_its_square() -> None:
     counts = [
-        sum(p.numel() for p in OoNetwork(Architecture(width=w)).parameters()) for w in (0.25, 0.5)
+        sum(p.numel() for p in OoNetwork(ClassifierArchitecture(width=w)).parameters())
+        for w in (0.25, 0.5)
     ]
     assert counts[1] / counts[0] == pytest.approx(4, rel=0.02)
 
@@ -104,7 +105,7 @@ def test_width_scales_the_weights_by_its_square() -> None:
 @pytest.mark.parametrize("name", ["resnet50", "torchvision:", "keras:vgg", "timm:a;b"])
 def test_a_network_is_named_by_its_package(name) -> None:
     with pytest.raises(ValidationError):
-        Architecture(network=name)
+        ClassifierArchitecture(network=name)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_sure_and_right_logits_give_the_classes_and_no_loss(target, classes) -> 
     else:
         logits = torch.tensor(classes)[:, None] * 80.0 - 40
     assert target_classes(target, GRADES).tolist() == classes
-    assert predicted(target, logits).tolist() == classes
+    assert predicted_classes(target, logits).tolist() == classes
     assert classification_loss(target, logits, GRADES) < 1e-6
     assert classification_loss(target, -logits, GRADES) > 5
     level = 1 if target == "any" else 2

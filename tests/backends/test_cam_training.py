@@ -12,10 +12,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from napari_fundus.backends.cam import Cam
-from napari_fundus.backends.cam.augmentation import vary
-from napari_fundus.backends.cam.network_input import as_input, quantize_input
+from napari_fundus.backends.cam.augmentation import augment_images
+from napari_fundus.backends.cam.network_input import normalize_input, quantize_input
 from napari_fundus.backends.cam.training import CamTask, GradingTask, train_cam
-from napari_fundus.backends.cam.training_data import divide, fill, order
+from napari_fundus.backends.cam.training_data import (
+    epoch_order,
+    load_graded_images,
+    split_graded_samples,
+)
 from napari_fundus.backends.cam.training_options import TRAINING_DEFAULTS, CamTrainingOptions
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Aptos2019, Dataset, open_dataset
@@ -160,7 +164,9 @@ def test_grades_choose_their_best_epoch_by_kappa() -> None:
 
 def test_images_of_one_eye_stay_in_one_part(data) -> None:
     samples = [replace(s, group=f"eye {n // 3}") for n, s in enumerate(data)]
-    parts = divide(with_samples(data, samples), None, TrainingSettings(validation_share=0.34))
+    parts = split_graded_samples(
+        with_samples(data, samples), None, TrainingSettings(validation_share=0.34)
+    )
     groups = [{s.group for s in part} for part in parts]
     assert all(groups)
     assert not groups[0] & groups[1]
@@ -171,13 +177,13 @@ def test_the_testing_part_and_ungradable_images_are_left_alone(data) -> None:
     samples[0] = replace(samples[0], split="test")
     samples[1] = replace(samples[1], grades={**samples[1].grades, "gradable": 0})
     samples[2] = replace(samples[2], grades={})
-    train, validation = divide(with_samples(data, samples), None, TrainingSettings())
+    train, validation = split_graded_samples(with_samples(data, samples), None, TrainingSettings())
     assert {s.id for s in (*train, *validation)} == {s.id for s in samples[3:]}
 
 
 def test_a_given_validation_part_is_kept(data) -> None:
     samples = [replace(s, split="valid" if n < 4 else "train") for n, s in enumerate(data)]
-    train, validation = divide(with_samples(data, samples), None, TrainingSettings())
+    train, validation = split_graded_samples(with_samples(data, samples), None, TrainingSettings())
     assert [s.split for s in validation] == ["valid"] * 4
     assert len(train) == 14
 
@@ -186,14 +192,14 @@ def test_eyes_with_lesions_drawn_can_be_held_back(data) -> None:
     samples = [replace(s, group=f"eye {n // 2}") for n, s in enumerate(data)]
     samples.append(replace(samples[0], id="drawn", grades={}, annotated=frozenset({"MA"})))
     known = with_samples(data, samples)
-    _, validation = divide(known, None, TrainingSettings(), hold_back_drawn=True)
+    _, validation = split_graded_samples(known, None, TrainingSettings(), hold_back_drawn=True)
     assert {samples[0].id, samples[1].id} < {s.id for s in validation}
     with pytest.raises(OptionsError, match="in every fold"):
-        divide(known, None, TrainingSettings(folds=2), hold_back_drawn=True)
+        split_graded_samples(known, None, TrainingSettings(folds=2), hold_back_drawn=True)
 
 
 def test_folds_hold_back_each_image_once(data) -> None:
-    parts = [divide(data, None, TrainingSettings(folds=3, fold=n)) for n in (1, 2, 3)]
+    parts = [split_graded_samples(data, None, TrainingSettings(folds=3, fold=n)) for n in (1, 2, 3)]
     held = [s.id for _, validation in parts for s in validation]
     assert sorted(held) == sorted(s.id for s in data)
     assert all(len(train) == 12 for train, _ in parts)
@@ -204,7 +210,7 @@ def test_healthy_images_add_grade_0_but_none_twice(data, tmp_path, draw) -> None
     other.mkdir()
     for name in ("new", data[0].image_path.stem):
         Image.fromarray(draw(100, 110).pixels).save(other / f"{name}.png")
-    train, _ = divide(data, open_dataset(other), TrainingSettings())
+    train, _ = split_graded_samples(data, open_dataset(other), TrainingSettings())
     added = [s for s in train if s.id.startswith("healthy/")]
     assert [(s.id, s.grades["dr"]) for s in added] == [("healthy/new", 0)]
 
@@ -223,12 +229,12 @@ def test_one_class_alone_cannot_be_trained_on(data, tmp_path) -> None:
 
 def test_oversampling_shows_classes_equally_often_and_each_image() -> None:
     classes = np.array([0] * 30 + [1] * 5 + [2] * 10)
-    drawn = order(classes, (0, 3), oversample=True)
+    drawn = epoch_order(classes, (0, 3), oversample=True)
     assert np.bincount(classes[drawn]).tolist() == [15, 15, 15]
     assert set(drawn) > set(range(30, 45))
-    np.testing.assert_array_equal(drawn, order(classes, (0, 3), oversample=True))
-    assert not np.array_equal(drawn, order(classes, (0, 4), oversample=True))
-    assert sorted(order(classes, (0, 3), oversample=False)) == list(range(45))
+    np.testing.assert_array_equal(drawn, epoch_order(classes, (0, 3), oversample=True))
+    assert not np.array_equal(drawn, epoch_order(classes, (0, 4), oversample=True))
+    assert sorted(epoch_order(classes, (0, 3), oversample=False)) == list(range(45))
 
 
 def test_a_batch_depends_on_its_key_alone(data) -> None:
@@ -247,9 +253,9 @@ def test_a_batch_depends_on_its_key_alone(data) -> None:
 
 def test_training_and_detection_see_the_same_picture(data) -> None:
     recipe = split(SMALL)[1].recipe()
-    kept = fill(list(data)[:1], recipe, Monitor()).pixels[0]
+    kept = load_graded_images(list(data)[:1], recipe, Monitor()).pixels[0]
     np.testing.assert_array_equal(kept, quantize_input(recipe.apply(data[0].image())))
-    seen = as_input(torch.from_numpy(kept).permute(2, 0, 1)[None], recipe)
+    seen = normalize_input(torch.from_numpy(kept).permute(2, 0, 1)[None], recipe)
     prepared = recipe.apply(data[0].image())
     assert not seen[0, :, ~torch.from_numpy(prepared.field_of_view)].any()
     exact = torch.from_numpy(prepared.pixels).permute(2, 0, 1)
@@ -269,15 +275,15 @@ def test_class_weights_count_the_rarer_class_more(data) -> None:
 def test_nothing_varies_where_nothing_is_to_vary() -> None:
     still = CamTrainingOptions(rotation=0, flips=False, scale=0, contrast=0, brightness=0, colour=0)
     images = torch.rand(2, 3, 16, 16)
-    assert torch.equal(vary(images, still), images)
+    assert torch.equal(augment_images(images, still), images)
 
 
 def test_each_image_varies_by_itself_and_keeps_its_content() -> None:
     rows = torch.linspace(-1, 1, 33)
     blob = torch.exp(-(rows[:, None] ** 2 + rows**2) * 6).expand(6, 3, 33, 33)
-    turned = vary(blob, CamTrainingOptions(contrast=0, brightness=0, colour=0, scale=0))
+    turned = augment_images(blob, CamTrainingOptions(contrast=0, brightness=0, colour=0, scale=0))
     torch.testing.assert_close(turned, blob, atol=0.03, rtol=0)
-    varied = vary(blob, CamTrainingOptions())
+    varied = augment_images(blob, CamTrainingOptions())
     assert len({round(float(image.sum()), 3) for image in varied}) == 6
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from napari_fundus.backends.mask_rcnn import MaskRCNN, MaskRCNNOptions
-from napari_fundus.backends.mask_rcnn.network import Architecture, build_network
+from napari_fundus.backends.mask_rcnn.network import MaskRCNNArchitecture, build_network
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.export import export, load_detections
@@ -20,7 +20,7 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
 
 LESIONS = ("MA", "EX")
-TINY = Architecture(
+TINY = MaskRCNNArchitecture(
     classes=2, filters=(4, 6, 8, 8, 8), channels=8, hidden=16, mask_channels=8, rois_per_image=16
 )
 RECIPE = Recipe(resize="disc", disc_diameter=160, enhance=True, sigma=6)
@@ -34,7 +34,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def saved(path: Path, architecture: Architecture = TINY, recipe: Recipe = RECIPE) -> Path:
+def saved(path: Path, architecture: MaskRCNNArchitecture = TINY, recipe: Recipe = RECIPE) -> Path:
     """Write random weights: what they find means nothing, but where it lies must be right."""
     torch.manual_seed(0)
     card = ModelCard(

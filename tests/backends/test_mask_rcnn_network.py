@@ -12,10 +12,10 @@ import torch
 from torchvision.models import ResNet101_Weights, resnet101
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
-from napari_fundus.backends.mask_rcnn.heads import LesionRPN, covered, mask_targets
+from napari_fundus.backends.mask_rcnn.heads import LesionRPN, boxes_in_regions, mask_targets
 from napari_fundus.backends.mask_rcnn.network import (
     MASK_SIDE,
-    Architecture,
+    MaskRCNNArchitecture,
     build_network,
     load_network,
 )
@@ -27,7 +27,7 @@ from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.detect_objects import paste_mask
 
 LESIONS = ("MA", "HE", "EX")
-TINY = Architecture(
+TINY = MaskRCNNArchitecture(
     classes=3, filters=(4, 6, 8, 8, 8), channels=8, hidden=16, mask_channels=8, rois_per_image=16
 )
 
@@ -53,14 +53,14 @@ def everything() -> torch.Tensor:
 
 
 def test_the_light_network_stays_light() -> None:
-    network = build_network(Architecture())
+    network = build_network(MaskRCNNArchitecture())
     assert sum(p.numel() for p in network.parameters()) <= 7_000_000
 
 
 @pytest.mark.parametrize("kind", ["resnet50", "resnet101"])
 def test_residual_networks_have_the_figures_of_the_paper(kind) -> None:
     with torch.device("meta"):
-        network = build_network(Architecture.of_the_paper(kind, classes=2))
+        network = build_network(MaskRCNNArchitecture.of_the_paper(kind, classes=2))
     proposals, heads = network.rpn, network.roi_heads
     assert proposals.anchor_generator.sizes == ((8,), (16,), (32,), (64,), (128,))
     assert proposals.anchor_generator.aspect_ratios[0] == (0.5, 1.0, 2.0)
@@ -74,7 +74,7 @@ def test_residual_networks_have_the_figures_of_the_paper(kind) -> None:
 
 def test_a_residual_network_keeps_the_names_of_torchvisions_weights() -> None:
     with torch.device("meta"):
-        own = build_network(Architecture.of_the_paper("resnet50", classes=90)).state_dict()
+        own = build_network(MaskRCNNArchitecture.of_the_paper("resnet50", classes=90)).state_dict()
         theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None).state_dict()
     counters = {n for n in theirs if n.endswith("num_batches_tracked")}
     assert own.keys() == theirs.keys() - counters
@@ -117,7 +117,9 @@ def as_published(name: str) -> str:
 def test_all_but_what_tells_classes_apart_is_taken_over_from_coco(published, planes) -> None:
     with torch.device("meta"):
         theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-        network = build_network(Architecture.of_the_paper("resnet50", classes=2, planes=planes))
+        network = build_network(
+            MaskRCNNArchitecture.of_the_paper("resnet50", classes=2, planes=planes)
+        )
     known = counted(theirs)
     empty(network)
     load_pretrained(network, {as_published(n): t for n, t in known.items()} if published else known)
@@ -139,7 +141,7 @@ def test_all_but_what_tells_classes_apart_is_taken_over_from_coco(published, pla
 
 def test_weights_of_another_network_are_not_taken_over_in_part() -> None:
     with torch.device("meta"):
-        network = build_network(Architecture.of_the_paper("resnet50", classes=2))
+        network = build_network(MaskRCNNArchitecture.of_the_paper("resnet50", classes=2))
     known = counted(network)
     known["backbone.renamed.weight"] = known.pop("backbone.body.layer1.0.conv1.weight")
     with pytest.raises(CheckpointError, match="backbone.body.layer1.0.conv1.weight, backbone.ren"):
@@ -151,7 +153,9 @@ def test_a_deeper_network_takes_over_what_imagenet_taught(monkeypatch) -> None:
         theirs = resnet101(weights=None)
     known = counted(theirs)
     monkeypatch.setattr(type(ResNet101_Weights.DEFAULT), "get_state_dict", lambda *_, **__: known)
-    network = build_network(Architecture.of_the_paper("resnet101", classes=2), pretrained=True)
+    network = build_network(
+        MaskRCNNArchitecture.of_the_paper("resnet101", classes=2), pretrained=True
+    )
     body = network.backbone.body.state_dict()
     assert all(torch.equal(tensor, known[name]) for name, tensor in body.items())
     assert known.keys() - body.keys() == {"fc.weight", "fc.bias"}
@@ -166,7 +170,7 @@ def test_where_nothing_can_be_downloaded_the_error_says_what_to_do(monkeypatch, 
     name = "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth"
     told = rf"COCO.*{name}.*no route to host.*put it at .*{name}.*pretrained=false"
     with torch.device("meta"), pytest.raises(CheckpointError, match=told):
-        build_network(Architecture.of_the_paper("resnet50", classes=2), pretrained=True)
+        build_network(MaskRCNNArchitecture.of_the_paper("resnet50", classes=2), pretrained=True)
 
 
 def test_a_damaged_download_is_told_and_never_unpickled(monkeypatch, tmp_path) -> None:
@@ -184,7 +188,7 @@ def test_a_damaged_download_is_told_and_never_unpickled(monkeypatch, tmp_path) -
         torch.device("meta"),
         pytest.raises(CheckpointError, match="what lies here is damaged.*put it"),
     ):
-        build_network(Architecture.of_the_paper("resnet101", classes=2), pretrained=True)
+        build_network(MaskRCNNArchitecture.of_the_paper("resnet101", classes=2), pretrained=True)
     assert not ran.exists()
 
 
@@ -287,7 +291,7 @@ def test_slivers_at_the_border_are_neither_wanted_nor_wrong() -> None:
     assert target["boxes"].tolist() == [[20, 20, 26, 26]]
     assert target["ignored"].tolist() == [[40, 0, 48, 1], [60, 60, 62, 61]]
     boxes = torch.tensor([[40, 0, 48, 1], [36, 0, 48, 12], [60, 60, 62, 62.0]])
-    assert covered(boxes, target["ignored"]).tolist() == [True, False, True]
+    assert boxes_in_regions(boxes, target["ignored"]).tolist() == [True, False, True]
     network = build_network(TINY).train()
     anchors = torch.cat([boxes, target["boxes"]])
     labels, _ = network.rpn.assign_targets_to_anchors([anchors], [target])
@@ -333,7 +337,7 @@ def test_objects_found_name_their_classes_and_begin_with_the_surest() -> None:
     assert (second.lesion, second.row, second.col, second.mask.shape) == ("EX", 6, 5, (10, 10))
 
 
-def card_of(architecture: Architecture, lesions: tuple[str, ...]) -> ModelCard:
+def card_of(architecture: MaskRCNNArchitecture, lesions: tuple[str, ...]) -> ModelCard:
     return ModelCard(
         name="tiny",
         detector="mask_rcnn",

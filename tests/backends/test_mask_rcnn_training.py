@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_fundus.backends.mask_rcnn.initial_unet import Start
+from napari_fundus.backends.mask_rcnn.initial_unet import InitialUNet
 from napari_fundus.backends.mask_rcnn.network import load_network
 from napari_fundus.backends.mask_rcnn.targets import detection_target
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask, train_mask_rcnn
@@ -23,7 +23,7 @@ from napari_fundus.preprocessing import Recipe
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Started, TrainingSettings
 from napari_fundus.training.loop.fabric import seeded
-from napari_fundus.training.patches.data import divide
+from napari_fundus.training.patches.data import split_samples
 
 FILTERS = (4, 6, 8, 8, 8)
 TINY = {
@@ -138,7 +138,7 @@ def test_images_that_the_unet_has_seen_cannot_be_held_back(folder, unet, tmp_pat
     by_held: dict[str, TrainingSettings] = {}
     for seed in range(12):
         settings = TrainingSettings(seed=seed, validation_share=0.34)
-        (held,) = divide(task.data, None, settings, task.recipe, task.lesions).validation
+        (held,) = split_samples(task.data, None, settings, task.recipe, task.lesions).validation
         by_held[held.id] = settings
     with pytest.raises(LeakageError, match="eye1 among them.*seed 7"):
         task.prepare(by_held["eye1"], Monitor())
@@ -156,7 +156,7 @@ def test_of_two_scales_the_finer_network_is_taken(unet, tmp_path) -> None:
     }
     path = tmp_path / "both.safetensors"
     save_checkpoint(path, both, one.card.model_copy(update={"architecture": architecture}))
-    taken, alone = Start.of(str(path)), Start.of(str(unet))
+    taken, alone = InitialUNet.of(str(path)), InitialUNet.of(str(unet))
     assert taken.tensors.keys() == alone.tensors.keys()
     assert all(torch.equal(taken.tensors[name], alone.tensors[name]) for name in taken.tensors)
 

@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 
 from benchmarks import multiscale_ablation
-from napari_fundus.backends.multiscale import Multiscale, embed_points, nearest, project
+from napari_fundus.backends.multiscale import (
+    Multiscale,
+    embed_points,
+    nearest_neighbours,
+    project_pca,
+)
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
 from napari_fundus.backends.multiscale.training import train_multiscale
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
@@ -289,13 +294,13 @@ def test_embeddings_have_length_1_and_lesions_are_likely(runs, unseen) -> None:
 def test_projection_keeps_apart_what_differs_and_is_the_same_every_time() -> None:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.eye(8)[:2], 5, axis=0) + 0.01 * rng.standard_normal((10, 8))
-    plane = project(groups)
+    plane = project_pca(groups)
     assert np.abs(plane).max() == pytest.approx(1)
     assert (plane[:5, 0] < 0).all() != (plane[5:, 0] < 0).all()
-    np.testing.assert_array_equal(plane, project(groups))
-    np.testing.assert_array_equal(project(groups[:1]), [[0, 0]])
-    np.testing.assert_array_equal(project(np.ones((3, 8))), np.zeros((3, 2)))
-    assert set(nearest(groups, 0, 4)) == {1, 2, 3, 4}
+    np.testing.assert_array_equal(plane, project_pca(groups))
+    np.testing.assert_array_equal(project_pca(groups[:1]), [[0, 0]])
+    np.testing.assert_array_equal(project_pca(np.ones((3, 8))), np.zeros((3, 2)))
+    assert set(nearest_neighbours(groups, 0, 4)) == {1, 2, 3, 4}
 
 
 def test_healthy_patches_need_healthy_images(folder, tmp_path) -> None:

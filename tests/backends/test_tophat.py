@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.backends.tophat import TopHat, TopHatOptions
-from napari_fundus.backends.tophat.score import score
+from napari_fundus.backends.tophat.score import contrast_score
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.image import FundusImage, read_image, read_pixels
 from napari_fundus.metrics import compare_with_truth
@@ -220,7 +220,7 @@ def test_every_option_has_title_and_description() -> None:
 
 @pytest.mark.parametrize("lesion", TopHat.lesions)
 def test_scores_rise_strictly_between_zero_and_one(lesion) -> None:
-    scores = score(np.linspace(0, 30, 3001, dtype=np.float32), lesion)
+    scores = contrast_score(np.linspace(0, 30, 3001, dtype=np.float32), lesion)
     assert scores[0] == 0
     assert scores[-1] == 1
     assert (np.diff(scores[(scores > 0) & (scores < 1)]) > 0).all()

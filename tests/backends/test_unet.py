@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.unet import UNet
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.optic_disc import apply_optic_disc
 from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.backends.unet.training_options import TRAINING_DEFAULTS, UNetTrainingOptions
@@ -113,7 +113,7 @@ def test_mirrored_pictures_have_mirrored_maps_with_all_flips(trained, folder) ->
     ("filters", "stem"), [((4, 8), 1), ((4, 8, 12), 2), ((4, 8, 12), 4), ((4, 6, 8, 10, 12), 2)]
 )
 def test_output_has_the_input_size_and_starts_near_nothing(filters, stem) -> None:
-    architecture = Architecture(filters=filters, stem=stem, outputs=3, planes=1)
+    architecture = UNetArchitecture(filters=filters, stem=stem, outputs=3, planes=1)
     network = build_network(architecture).eval()
     side = 2 * architecture.multiple
     with torch.inference_mode():
@@ -125,7 +125,7 @@ def test_output_has_the_input_size_and_starts_near_nothing(filters, stem) -> Non
 @pytest.mark.parametrize("stem", [1, 2])
 def test_the_reach_holds(stem) -> None:
     """A changed pixel matters no farther than ``reach``, and nearly as far."""
-    architecture = Architecture(filters=(4, 4, 4), stem=stem, outputs=1, planes=1)
+    architecture = UNetArchitecture(filters=(4, 4, 4), stem=stem, outputs=1, planes=1)
     network = build_network(architecture).eval()
     side = 16 * architecture.multiple
     picture = torch.randn(1, 1, side, side)
@@ -139,7 +139,7 @@ def test_the_reach_holds(stem) -> None:
 
 
 def test_sizes_that_do_not_fit_are_refused_with_the_cure() -> None:
-    network = build_network(Architecture(filters=(4, 8, 8)))
+    network = build_network(UNetArchitecture(filters=(4, 8, 8)))
     with pytest.raises(ValueError, match="multiples of 8"):
         network(torch.zeros(1, 3, 20, 24))
 
@@ -165,7 +165,7 @@ def test_an_encoder_by_name_trains_and_detects(folder, tmp_path) -> None:
 
 def test_an_unknown_encoder_is_named() -> None:
     with pytest.raises(OptionsError, match="no encoder 'resnet35'; there are"):
-        build_network(Architecture(kind="smp", encoder="resnet35"))
+        build_network(UNetArchitecture(kind="smp", encoder="resnet35"))
 
 
 def test_a_rectangle_of_the_via_annotator_is_a_label(tmp_path, draw) -> None:

@@ -16,14 +16,14 @@ from torch import nn
 from napari_fundus.backends.unet import UNet, imagenet
 from napari_fundus.backends.unet.imagenet import load_imagenet
 from napari_fundus.backends.unet.lite import LiteEncoder, LiteUNet
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 
-LITE = Architecture(kind="lite", outputs=2)
+LITE = UNetArchitecture(kind="lite", outputs=2)
 
 
 def test_the_encoder_is_that_of_timm_with_the_weights_of_imagenet() -> None:
@@ -34,7 +34,7 @@ def test_the_encoder_is_that_of_timm_with_the_weights_of_imagenet() -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.eps = 1e-3
     # The file's order is that of the work; what comes behind the encoder, comes last.
-    place = Path(find_spec(imagenet.PACKAGE).origin).parent / "models"
+    place = Path(find_spec(imagenet.WEIGHTS_PACKAGE).origin).parent / "models"
     told = torch.load(next(place.glob("*.pth")), weights_only=True)
     peer.load_state_dict(dict(zip(peer.state_dict(), told.values(), strict=False)))
     picture = torch.randn(1, 3, 64, 96)
@@ -100,7 +100,7 @@ def test_a_file_that_is_not_the_known_one_is_refused(monkeypatch, tmp_path) -> N
     other = tmp_path / "models" / "efficientnet-lite0-57934424.pth"
     other.parent.mkdir()
     other.write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
-    spec = ModuleSpec(imagenet.PACKAGE, None, origin=str(tmp_path / "__init__.py"))
+    spec = ModuleSpec(imagenet.WEIGHTS_PACKAGE, None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(imagenet, "find_spec", lambda name: spec)
     with pytest.raises(OptionsError, match="not the known file"):
         build_network(LITE, encoder_weights="imagenet")

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from napari_fundus.backends.unet import UNet
 from napari_fundus.backends.unet.merge_scales import merge_scales
-from napari_fundus.backends.unet.network import Architecture, build_network
-from napari_fundus.backends.unet.tiled_inference import logits
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
+from napari_fundus.backends.unet.tiled_inference import predict_logits
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.errors import CheckpointError, OptionsError
@@ -21,11 +21,11 @@ from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.devices import choose_device
 
-ONE = Architecture(filters=(4, 8), outputs=2)
-BOTH = ONE.model_copy(update={"coarse": Architecture(filters=(4, 6), outputs=2)})
+ONE = UNetArchitecture(filters=(4, 8), outputs=2)
+BOTH = ONE.model_copy(update={"coarse": UNetArchitecture(filters=(4, 6), outputs=2)})
 
 
-def loud(architecture: Architecture) -> torch.nn.Module:
+def loud(architecture: UNetArchitecture) -> torch.nn.Module:
     """Return a network whose answers span 0 to 1."""
     network = build_network(architecture).eval()
     for module in network.modules():
@@ -68,12 +68,12 @@ def test_tiles_equal_one_pass(height, width) -> None:
     inside[3:150, :100] = True
     given = {"inside": inside, "device": choose_device("cpu", supported=("cpu",))}
     for tile in (5 * BOTH.multiple, 1024):
-        done = logits(network, BOTH, picture, tile=tile, **given)
+        done = predict_logits(network, BOTH, picture, tile=tile, **given)
         maps = done.probability(0.5)
         assert maps.shape == (2, height, width)
         np.testing.assert_allclose(maps[:, inside], whole[:, inside], atol=1e-4)
     assert np.ptp(whole[:, inside]) > 0.5
-    small = logits(network, BOTH, picture, tile=2 * BOTH.multiple, **given)
+    small = predict_logits(network, BOTH, picture, tile=2 * BOTH.multiple, **given)
     assert small.probability(0.5)[:, -1, -1].max() < 1e-9, (
         "tiles off the field of view are left out"
     )
@@ -146,12 +146,12 @@ def test_offsets_are_of_the_classes_and_within_20(files, offsets) -> None:
 
 def test_a_network_has_an_offset_for_each_class_or_none() -> None:
     with pytest.raises(ValidationError, match="offset is one number a class"):
-        Architecture(outputs=2, offset=(1.0,))
+        UNetArchitecture(outputs=2, offset=(1.0,))
 
 
 def test_shares_without_a_second_network_are_refused() -> None:
     with pytest.raises(ValidationError, match="of two networks"):
-        Architecture(outputs=2, coarse_share=(0.5, 0.5))
+        UNetArchitecture(outputs=2, coarse_share=(0.5, 0.5))
 
 
 def test_a_joined_one_cannot_be_joined_again(files, tmp_path) -> None:

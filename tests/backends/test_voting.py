@@ -12,7 +12,11 @@ import torch
 
 from napari_fundus.backends import voting
 from napari_fundus.backends.voting import Voting
-from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
+from napari_fundus.backends.voting.network import (
+    PatchNetwork,
+    PatchNetworkArchitecture,
+    paper_widths,
+)
 from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
@@ -21,7 +25,7 @@ from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.monitor import Monitor, Progress
 
-ARCHITECTURE = Architecture(patch=16, widths=paper_widths(4))
+ARCHITECTURE = PatchNetworkArchitecture(patch=16, widths=paper_widths(4))
 RECIPE = VotingTrainingOptions().recipe().model_copy(update={"disc_diameter": 160.0, "sigma": 6.0})
 
 

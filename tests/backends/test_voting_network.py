@@ -13,10 +13,14 @@ from napari_fundus.backends.voting.fused_network import (
     fuse_conv_bn,
     phase_kernels,
 )
-from napari_fundus.backends.voting.network import Architecture, PatchNetwork, paper_widths
+from napari_fundus.backends.voting.network import (
+    PatchNetwork,
+    PatchNetworkArchitecture,
+    paper_widths,
+)
 
 
-def trained(architecture: Architecture, *, seed: int = 0) -> PatchNetwork:
+def trained(architecture: PatchNetworkArchitecture, *, seed: int = 0) -> PatchNetwork:
     """Return a network whose every weight and statistic is away from its start value."""
     torch.manual_seed(seed)
     network = PatchNetwork(architecture)
@@ -34,11 +38,13 @@ def trained(architecture: Architecture, *, seed: int = 0) -> PatchNetwork:
 
 
 WIRINGS = [
-    Architecture(widths=paper_widths(4)),
-    Architecture(widths=paper_widths(4), skips=("project", "project", "project")),
-    Architecture(widths=paper_widths(4), skips=("concat", "project", "output")),
-    Architecture(widths=paper_widths(4), skips=("concat", "concat", "concat"), outputs=2),
-    Architecture(
+    PatchNetworkArchitecture(widths=paper_widths(4)),
+    PatchNetworkArchitecture(widths=paper_widths(4), skips=("project", "project", "project")),
+    PatchNetworkArchitecture(widths=paper_widths(4), skips=("concat", "project", "output")),
+    PatchNetworkArchitecture(
+        widths=paper_widths(4), skips=("concat", "concat", "concat"), outputs=2
+    ),
+    PatchNetworkArchitecture(
         widths=paper_widths(4),
         planes=3,
         outputs=2,
@@ -50,7 +56,9 @@ WIRINGS = [
 
 
 @pytest.mark.parametrize("architecture", WIRINGS, ids=lambda a: "-".join(a.skips))
-def test_a_patch_gives_probabilities_of_its_own_size(architecture: Architecture) -> None:
+def test_a_patch_gives_probabilities_of_its_own_size(
+    architecture: PatchNetworkArchitecture,
+) -> None:
     network = trained(architecture)
     side = architecture.patch
     with torch.inference_mode():
@@ -60,7 +68,7 @@ def test_a_patch_gives_probabilities_of_its_own_size(architecture: Architecture)
 
 
 @pytest.mark.parametrize("architecture", WIRINGS, ids=lambda a: "-".join(a.skips))
-def test_the_folded_network_is_the_same_function(architecture: Architecture) -> None:
+def test_the_folded_network_is_the_same_function(architecture: PatchNetworkArchitecture) -> None:
     network = trained(architecture)
     side = architecture.patch
     x = torch.randn(4, architecture.planes, side, side)
@@ -99,7 +107,7 @@ def test_four_small_kernels_equal_a_convolution_behind_an_up_sampling() -> None:
 
 
 def test_names_for_freezing_point_at_the_14_convolutions_in_order() -> None:
-    network = PatchNetwork(Architecture())
+    network = PatchNetwork(PatchNetworkArchitecture())
     modules = dict(network.named_modules())
     convolutions = [modules[name] for name in network.convolution_names]
     norms = [modules[name] for name in network.norm_names]
@@ -110,7 +118,7 @@ def test_names_for_freezing_point_at_the_14_convolutions_in_order() -> None:
 
 
 def test_an_untrained_network_starts_at_its_prior() -> None:
-    network = PatchNetwork(Architecture(prior=0.05))
+    network = PatchNetwork(PatchNetworkArchitecture(prior=0.05))
     with torch.inference_mode():
         mean = float(network(torch.randn(16, 1, 32, 32)).mean())
     assert mean == pytest.approx(0.05, abs=0.02)
@@ -130,10 +138,12 @@ def test_an_untrained_network_starts_at_its_prior() -> None:
 )
 def test_an_architecture_that_cannot_be_built_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        Architecture.model_validate(wrong)
+        PatchNetworkArchitecture.model_validate(wrong)
 
 
 def test_a_card_rebuilds_its_network() -> None:
-    architecture = Architecture(widths=paper_widths(8), skips=("project", "concat", "output"))
+    architecture = PatchNetworkArchitecture(
+        widths=paper_widths(8), skips=("project", "concat", "output")
+    )
     network = PatchNetwork.from_card(architecture.model_dump(mode="json"))
     assert network.architecture == architecture

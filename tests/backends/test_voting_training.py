@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.voting import Voting
-from napari_fundus.backends.voting.network import Architecture
+from napari_fundus.backends.voting.network import PatchNetworkArchitecture
 from napari_fundus.backends.voting.training import VotingTask, train_voting
 from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.checkpoints import read_card
@@ -22,7 +22,11 @@ from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
 from napari_fundus.training.loop.settings import split_settings
-from napari_fundus.training.patches.data import divide, load_patch_store, sample_validation_tiles
+from napari_fundus.training.patches.data import (
+    load_patch_store,
+    sample_validation_tiles,
+    split_samples,
+)
 
 SMALL = {
     "width": 4,
@@ -184,8 +188,8 @@ def test_the_two_models_of_settings_share_no_name() -> None:
 @pytest.mark.parametrize("decoder", ["paper", "slim"])
 def test_the_default_network_is_that_of_the_architecture(decoder) -> None:
     options = VotingTrainingOptions(decoder=decoder)
-    widths = Architecture(widths=options.widths()).widths
-    assert (widths == Architecture().widths) == (decoder == "paper")
+    widths = PatchNetworkArchitecture(widths=options.widths()).widths
+    assert (widths == PatchNetworkArchitecture().widths) == (decoder == "paper")
 
 
 def test_the_blur_keeps_its_size_in_relation_to_the_disc() -> None:
@@ -198,7 +202,7 @@ def test_testing_images_are_left_alone_and_a_given_validation_part_is_kept(folde
     samples = list(open_dataset(folder))
     parts = ("train", "valid", "test")
     data = Listed(folder, [replace(s, split=part) for s, part in zip(samples, parts, strict=True)])
-    chosen = divide(data, None, TrainingSettings(), options.recipe(), ["MA"])
+    chosen = split_samples(data, None, TrainingSettings(), options.recipe(), ["MA"])
     assert [s.split for s in chosen.train] == ["train"]
     assert [s.split for s in chosen.validation] == ["valid"]
 
@@ -207,7 +211,9 @@ def test_healthy_images_of_a_held_back_eye_are_left_out(folder, options) -> None
     samples = [replace(s, group=s.id) for s in open_dataset(folder)]
     graded = [Sample(f"graded/{s.id}", s.image_path, grades={"dr": 0}, group=s.id) for s in samples]
     data = Listed(folder, [*samples, *graded])
-    chosen = divide(data, None, TrainingSettings(validation_share=0.34), options.recipe(), ["MA"])
+    chosen = split_samples(
+        data, None, TrainingSettings(validation_share=0.34), options.recipe(), ["MA"]
+    )
     assert len(chosen.validation) == 1
     assert {s.group for s in chosen.healthy} == {s.group for s in chosen.train}
     assert all(s.annotated == {"MA"} and not s.truths for s in chosen.healthy)
@@ -218,8 +224,8 @@ def test_healthy_images_too_small_for_the_scale_are_left_out(folder, options) ->
     graded = [Sample("graded", samples[0].image_path, grades={"dr": 0})]
     data = Listed(folder, [*samples, *graded])
     large = options.recipe().model_copy(update={"disc_diameter": 300.0})
-    assert len(divide(data, None, TrainingSettings(), options.recipe(), ["MA"]).healthy) == 1
-    assert not divide(data, None, TrainingSettings(), large, ["MA"]).healthy
+    assert len(split_samples(data, None, TrainingSettings(), options.recipe(), ["MA"]).healthy) == 1
+    assert not split_samples(data, None, TrainingSettings(), large, ["MA"]).healthy
 
 
 def test_other_patches_may_come_from_healthy_images_alone(folder, healthy) -> None:

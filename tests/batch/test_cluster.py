@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from tifffile import imread
 
-from napari_fundus.batch import Cluster, run_batch, run_on_cluster
+from napari_fundus.batch import ClusterConfig, run_batch, run_on_cluster
 from napari_fundus.batch import worker as workers
 from napari_fundus.batch.worker import assign_device
 from napari_fundus.errors import ClusterError, OptionsError, OutputExistsError
@@ -95,7 +95,7 @@ def test_a_worker_killed_half_way_loses_and_doubles_nothing(
             killed.append(int(last.read_text().split()[-1]))
             os.kill(killed[0], signal.SIGKILL)
 
-    cluster = Cluster(workers=2, images_per_task=4)
+    cluster = ClusterConfig(workers=2, images_per_task=4)
     seen: list[str] = []
     report = run_on_cluster(
         [source],
@@ -133,7 +133,7 @@ def test_failures_are_tried_again_told_and_resumed(draw: Draw, tmp_path: Path, d
     names = ["deadly.png", "fine0.png", "fine1.png", "fragile.png", "hopeless.png"]
     source, out = draw(*names), tmp_path / "out"
     (source / "broken.png").write_bytes(b"\x89PNG nonsense")
-    cluster = Cluster(workers=1, images_per_task=6, retries=1)
+    cluster = ClusterConfig(workers=1, images_per_task=6, retries=1)
     report = run_on_cluster([source], out, detector, cluster=cluster, formats=["csv"])
     why = {outcome.path.name: outcome.message for outcome in report.failures}
     assert sorted(why) == ["broken.png", "deadly.png", "hopeless.png"]
@@ -156,7 +156,7 @@ def test_failures_are_tried_again_told_and_resumed(draw: Draw, tmp_path: Path, d
     assert set(lesions["path"]) == {str(o.path) for o in again.skipped}
 
     # A run that is stopped, here by its limit of failures, keeps what is done.
-    most = Cluster(workers=1, images_per_task=1, retries=0, max_failures=0)
+    most = ClusterConfig(workers=1, images_per_task=1, retries=0, max_failures=0)
     stopped = run_on_cluster([source], out, detector, cluster=most, formats=["csv"])
     assert stopped.stopped == "More than 0 images failed."
     assert (out / "fine1.csv").is_file()
@@ -169,7 +169,7 @@ def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) 
         [source],
         out,
         detector,
-        cluster=Cluster(workers=1, images_per_task=2),
+        cluster=ClusterConfig(workers=1, images_per_task=2),
         formats=["csv"],
         monitor=monitor,
         on_outcome=lambda _: monitor.cancel(),
@@ -180,7 +180,11 @@ def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) 
     (tmp_path / "other" / "images.parquet").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"images\.parquet"):
         run_on_cluster(
-            [source], tmp_path / "other", detector, cluster=Cluster(workers=1), formats=["csv"]
+            [source],
+            tmp_path / "other",
+            detector,
+            cluster=ClusterConfig(workers=1),
+            formats=["csv"],
         )
 
 
@@ -196,7 +200,7 @@ def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) 
 )
 def test_a_cluster_that_makes_no_sense_is_refused(bad) -> None:
     with pytest.raises(OptionsError):
-        Cluster(**bad)
+        ClusterConfig(**bad)
 
 
 def test_a_scheduler_that_is_not_there_is_told(draw: Draw, tmp_path: Path, monkeypatch) -> None:
@@ -211,7 +215,7 @@ def test_a_scheduler_that_is_not_there_is_told(draw: Draw, tmp_path: Path, monke
             [draw("a.png")],
             tmp_path / "out",
             "tophat",
-            cluster=Cluster(scheduler="tcp://nowhere:1"),
+            cluster=ClusterConfig(scheduler="tcp://nowhere:1"),
         )
     assert not (tmp_path / "out" / "images.parquet").exists()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_fundus.batch.records import Outcome, read_record, write_summary
+from napari_fundus.batch.records import ImageOutcome, read_record, write_summary
 
 SOUND: dict[str, Any] = {
     "request": {"detector": "drawn"},
@@ -61,7 +61,7 @@ def test_nesting_without_end_is_none(tmp_path: Path) -> None:
 
 def test_text_that_is_none_does_not_keep_the_summary_from_being_written(tmp_path: Path) -> None:
     """Names of files, and JSON, can hold what UTF-8 cannot."""
-    strange = Outcome(Path("eye \udcff.png"), Path("eye"), "written", {"\ud800": 3, "MA": 1})
+    strange = ImageOutcome(Path("eye \udcff.png"), Path("eye"), "written", {"\ud800": 3, "MA": 1})
     for _ in range(2):
         write_summary(tmp_path / "summary.csv", [strange], ["MA"])
     with (tmp_path / "summary.csv").open(encoding="utf-8", newline="") as file:
@@ -82,5 +82,5 @@ def test_a_summary_with_an_endless_cell_is_not_ours(tmp_path: Path, limit: int) 
 def _read_over_an_endless_cell(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     path.write_text("path,status,place,seconds,message\n" + "x" * 200_000)
-    write_summary(path, [Outcome(Path("eye.png"), Path("eye"), "written")], [])
+    write_summary(path, [ImageOutcome(Path("eye.png"), Path("eye"), "written")], [])
     assert path.read_text().splitlines()[1:] == ["eye.png,written,eye,0.000,"]

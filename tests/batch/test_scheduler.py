@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from napari_fundus.batch import Cluster, run_batch, run_on_cluster
+from napari_fundus.batch import ClusterConfig, run_batch, run_on_cluster
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.errors import CheckpointError, ClusterError
 from napari_fundus.export import read_csv
@@ -77,7 +77,7 @@ def test_the_same_results_and_a_killed_worker_loses_and_doubles_nothing(
         [source],
         out,
         detector,
-        cluster=Cluster(scheduler=dask.address, images_per_task=4),
+        cluster=ClusterConfig(scheduler=dask.address, images_per_task=4),
         formats=["csv", "labels"],
         on_outcome=kill,
     )
@@ -104,7 +104,10 @@ def test_a_worker_with_another_version_is_told_before_anything_is_done(
     dask.wait_for_workers(1)
     with pytest.raises(ClusterError, match=r"Worker tcp://.* has napari-fundus 0\.0\.1, the mach"):
         run_on_cluster(
-            [draw("a.png")], tmp_path / "out", detector, cluster=Cluster(scheduler=dask.address)
+            [draw("a.png")],
+            tmp_path / "out",
+            detector,
+            cluster=ClusterConfig(scheduler=dask.address),
         )
     assert not list((tmp_path / "notes").iterdir())
 
@@ -115,7 +118,10 @@ def test_a_worker_without_the_package_is_told(draw: Draw, tmp_path: Path, dask, 
     dask.wait_for_workers(1)
     with pytest.raises(ClusterError, match="has no napari-fundus that can be imported"):
         run_on_cluster(
-            [draw("a.png")], tmp_path / "out", detector, cluster=Cluster(scheduler=dask.address)
+            [draw("a.png")],
+            tmp_path / "out",
+            detector,
+            cluster=ClusterConfig(scheduler=dask.address),
         )
 
 
@@ -125,7 +131,7 @@ def test_workers_without_the_weights_or_with_others_are_told(
     """One image is asked for; of an archive, each would fail with the same message."""
     mine, theirs = tmp_path / "mine", tmp_path / "theirs"
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(mine))
-    cluster = Cluster(scheduler=dask.address)
+    cluster = ClusterConfig(scheduler=dask.address)
     order = {"options": {"checkpoint": "my-weights"}, "cluster": cluster}
     with pytest.raises(CheckpointError, match="No checkpoint is called 'my-weights'"):
         run_on_cluster([draw("a.png")], tmp_path / "out", "voting", **order)

@@ -10,7 +10,7 @@ import pytest
 from napari_fundus.datasets import Sample, Truth
 from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation import Case, Settings, is_healthy
+from napari_fundus.evaluation import Case, EvaluationSettings, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.protocols import FrocProtocol
 from napari_fundus.image import FundusImage
@@ -99,7 +99,7 @@ def test_healthy_is_grade_0_without_masks(grades, annotated, expected) -> None:
 
 def test_points_are_counted_by_their_radius(found) -> None:
     points = PointsTruth((Point(12, 9.5, 3), Point(12, 8, 3), Point(500, 500, 4)))
-    counter = FrocProtocol(Settings(("MA",), resamples=10))
+    counter = FrocProtocol(EvaluationSettings(("MA",), resamples=10))
     counter.add(found, case_of(points))
     figures = counter.figures()["MA"]
     assert figures["lesions"] == 2  # the third lies outside of the image

@@ -10,7 +10,7 @@ import pytest
 
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.detector import Detector, Prediction
-from napari_fundus.evaluation import evaluate, to_markdown, write_report
+from napari_fundus.evaluation import evaluate_dataset, to_markdown, write_report
 from napari_fundus.evaluation.published import published_for
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
 from napari_fundus.metrics import BinaryScores, WeakLocalization
@@ -61,7 +61,7 @@ def graded(tmp_path) -> list[Sample]:
 
 
 def test_scores_are_measured_against_grades(graded) -> None:
-    report = evaluate(graded, [Brightness()], protocols=["classification"], **FEW)
+    report = evaluate_dataset(graded, [Brightness()], protocols=["classification"], **FEW)
     figures = report.figures("brightness", "classification")
     said = [Brightness().detect(s.image()).image_score["referable DR"] for s in graded]
     scores = BinaryScores([s.grades["dr"] >= 2 for s in graded], said)
@@ -76,7 +76,7 @@ def test_scores_are_measured_against_grades(graded) -> None:
 
 
 def test_heat_maps_are_measured_against_masks(graded) -> None:
-    report = evaluate(graded, [Brightness()], protocols=["localization"], **FEW)
+    report = evaluate_dataset(graded, [Brightness()], protocols=["localization"], **FEW)
     figures = report.figures("brightness", "localization")
     by_hand = WeakLocalization(["EX"])
     for sample in graded:
@@ -97,7 +97,7 @@ def test_images_without_grade_or_masks_do_not_count(graded) -> None:
         replace(graded[0], id="bare", grades={}),
         replace(graded[1], id="undrawn", annotated=frozenset(), truths={}),
     ]
-    report = evaluate(
+    report = evaluate_dataset(
         [*graded, *bare], [Brightness()], protocols=["classification", "localization"], **FEW
     )
     assert report.figures("brightness", "classification")["referable DR"]["images"] == 13
@@ -107,13 +107,15 @@ def test_images_without_grade_or_masks_do_not_count(graded) -> None:
 def test_detectors_that_classify_nothing_leave_nothing(dataset, contrast) -> None:
     protocols = ["classification", "localization", "froc"]
     samples = [replace(s, grades={"dr": 2}) for s in dataset]
-    report = evaluate(samples, [contrast], protocols=protocols, **FEW)
+    report = evaluate_dataset(samples, [contrast], protocols=protocols, **FEW)
     assert report.figures("contrast", "classification") == {}
     assert report.figures("contrast", "localization") == {}
 
 
 def test_report_shows_tables_pictures_and_what_is_published(graded, tmp_path) -> None:
-    report = evaluate(graded, [Brightness()], protocols=["classification", "localization"], **FEW)
+    report = evaluate_dataset(
+        graded, [Brightness()], protocols=["classification", "localization"], **FEW
+    )
     files = {p.name for p in write_report(report, tmp_path / "report")}
     assert {
         "roc_referable_dr.png", "reliability_referable_dr.png", "grades.png", "localization.png",

@@ -13,7 +13,7 @@ from napari_fundus.evaluation.classifier_plots import (
     plot_reliability,
     plot_roc,
 )
-from napari_fundus.metrics import BinaryScores, ConfusionMatrix, WeakLocalization, reliability
+from napari_fundus.metrics import BinaryScores, ConfusionMatrix, WeakLocalization, reliability_curve
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_confusion_names_each_count() -> None:
 
 
 def test_reliability_shows_each_curve_and_its_error(scores) -> None:
-    before = reliability(scores.score, scores.truth)
-    after = reliability(scores.score**2, scores.truth)
+    before = reliability_curve(scores.score, scores.truth)
+    after = reliability_curve(scores.score**2, scores.truth)
     figure = plot_reliability({"before": before, "after": after})
     above, below = figure.axes
     assert f"before: calibration error {before.error:.3f}" in labels(above)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation import DatasetCurves, evaluate, read_curves, write_report
+from napari_fundus.evaluation import DatasetCurves, evaluate_dataset, read_curves, write_report
 
 
 @pytest.fixture(scope="module")
 def report(make_folder, make_detectors, tmp_path_factory):
     root = tmp_path_factory.mktemp("set")
-    return evaluate(make_folder(root), make_detectors(), resamples=10)
+    return evaluate_dataset(make_folder(root), make_detectors(), resamples=10)
 
 
 @pytest.fixture(scope="module")

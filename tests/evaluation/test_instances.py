@@ -12,9 +12,9 @@ from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.evaluation import (
     Candidate,
     Case,
-    Settings,
+    EvaluationSettings,
     as_healthy,
-    evaluate,
+    evaluate_dataset,
     to_markdown,
     write_report,
 )
@@ -56,7 +56,7 @@ def truths(draw) -> dict[str, list[LesionObject]]:
 
 def test_whoever_finds_the_truth_has_all(dataset, truths) -> None:
     first = [s for s in dataset if s.id == "eye0"]
-    report = evaluate(first, [Drawn([*truths["MA"], *truths["EX"]])], **FEW)
+    report = evaluate_dataset(first, [Drawn([*truths["MA"], *truths["EX"]])], **FEW)
     figures = report.figures("drawn", "instances")
     assert list(figures) == [
         "MA", "EX", "all", "MA, dilated", "EX, dilated", "all, dilated",
@@ -74,7 +74,7 @@ def test_whoever_finds_the_truth_has_all(dataset, truths) -> None:
 
 def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None:
     lenient = Candidate.of(contrast, {"threshold": 0.2})
-    report = evaluate(dataset, [lenient], **FEW)
+    report = evaluate_dataset(dataset, [lenient], **FEW)
     counted = MeanAveragePrecision()
     for sample in dataset:
         image = sample.image()
@@ -100,7 +100,7 @@ def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None
 
 
 def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
-    counter = InstancesProtocol(Settings(("MA", "EX", "OD"), resamples=5))
+    counter = InstancesProtocol(EvaluationSettings(("MA", "EX", "OD"), resamples=5))
     full = np.ones((6, 6), np.bool_)
     truth = {code: [LesionObject(code, 1.0, 5, 5, full)] for code in ("MA", "EX", "OD")}
     for counted in counter.counted.values():
@@ -115,8 +115,8 @@ def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
 
 def test_healthy_images_are_left_out(dataset, healthy, contrast) -> None:
     samples = [*dataset, *map(as_healthy, healthy)]
-    alone = evaluate(dataset, [contrast], **FEW).figures("contrast", "instances")
-    with_them = evaluate(samples, [contrast], **FEW).figures("contrast", "instances")
+    alone = evaluate_dataset(dataset, [contrast], **FEW).figures("contrast", "instances")
+    with_them = evaluate_dataset(samples, [contrast], **FEW).figures("contrast", "instances")
     assert json.dumps(alone, default=vars) == json.dumps(with_them, default=vars)
 
 
@@ -127,7 +127,7 @@ def test_lesions_are_dilated_at_the_width_asked_for(dataset, truths) -> None:
         masks[item.window] |= item.mask
     thick = Drawn(objects_of_mask(masks, lesion="EX", dilations=2))
     across = int(np.ptp(np.flatnonzero(Case(first[0], first[0].image(), []).field_of_view.any(0))))
-    report = evaluate(first, [thick], lesions=["EX"], dilated_at=across + 1, **FEW)
+    report = evaluate_dataset(first, [thick], lesions=["EX"], dilated_at=across + 1, **FEW)
     assert report.figures("drawn", "instances")["EX, dilated"]["mAP75"].estimate == 1
     content = report.to_json()
     assert content["protocols"]["instances"]["parameters"]["dilated_by_px"] == [4]
@@ -146,7 +146,7 @@ def test_only_the_part_that_experts_looked_at_counts(tmp_path, draw) -> None:
     whole = objects_of_mask(retina.masks["EX"], lesion="EX")
     outside = [item for item in whole if item.col >= 100]
     assert 0 < len(outside) < len(whole)
-    report = evaluate([sample], [Drawn(whole)], **FEW)
+    report = evaluate_dataset([sample], [Drawn(whole)], **FEW)
     figures = report.figures("drawn", "instances")["EX"]
     assert figures["lesions"] == figures["detections"] == len(whole) - len(outside)
     assert figures["mAP75"].estimate == pytest.approx(1)
@@ -155,7 +155,7 @@ def test_only_the_part_that_experts_looked_at_counts(tmp_path, draw) -> None:
 def test_report_names_both_truths_and_the_published_figures(
     dataset, contrast, bright, tmp_path
 ) -> None:
-    report = evaluate(dataset, [contrast, bright], **FEW)
+    report = evaluate_dataset(dataset, [contrast, bright], **FEW)
     files = write_report(report, tmp_path / "r")
     assert {"instances.png", "recall_by_size.png"} <= {file.name for file in files}
     text = to_markdown(report)
@@ -169,10 +169,10 @@ def test_report_names_both_truths_and_the_published_figures(
 
 
 def test_pictures_have_a_panel_for_each_class_with_lesions(dataset, contrast) -> None:
-    report = evaluate(dataset, [contrast], **FEW)
+    report = evaluate_dataset(dataset, [contrast], **FEW)
     for figure in (plot_instances(report), plot_recall_by_size(report)):
         titles = [axes.get_title() for axes in figure.axes if axes.axison]
         assert titles == ["MA: microaneurysms (9)", "EX: hard exudates (8)"]
-    other = evaluate(dataset, [contrast], protocols=["overlap"], resamples=20)
+    other = evaluate_dataset(dataset, [contrast], protocols=["overlap"], resamples=20)
     assert plot_instances(other) is None
     assert plot_recall_by_size(other) is None

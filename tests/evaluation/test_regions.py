@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.datasets import open_dataset, write_correction
-from napari_fundus.evaluation import Case, evaluate
+from napari_fundus.evaluation import Case, evaluate_dataset
 from napari_fundus.image import FundusImage
 from napari_fundus.metrics import PixelCounts, lesion_counts, pixel_overlap
 
@@ -33,7 +33,7 @@ def sample(tmp_path, draw, region):
 
 def test_figures_are_those_of_the_region_alone(sample, region, contrast) -> None:
     names = ["aupr", "froc", "overlap", "image"]
-    report = evaluate([sample], [contrast], protocols=names, lesions=["MA"], resamples=5)
+    report = evaluate_dataset([sample], [contrast], protocols=names, lesions=["MA"], resamples=5)
     figures = {name: report.figures("contrast", name)["MA"] for name in names}
     image = sample.image()
     found, truth = contrast.detect(image), sample.mask("MA", SHAPE)

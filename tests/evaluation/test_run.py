@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
-from napari_fundus.evaluation import PROTOCOLS, Candidate, EvaluationProtocol, as_healthy, evaluate
+from napari_fundus.evaluation import (
+    PROTOCOLS,
+    Candidate,
+    EvaluationProtocol,
+    as_healthy,
+    evaluate_dataset,
+)
 from napari_fundus.metrics import Froc, PixelCounts, lesion_counts, pixel_overlap
 from napari_fundus.runtime.monitor import Monitor
 
@@ -17,7 +23,7 @@ FEW = {"resamples": 20}
 
 
 def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> None:
-    report = evaluate(dataset, [contrast], protocols=list(PROTOCOLS), **FEW)
+    report = evaluate_dataset(dataset, [contrast], protocols=list(PROTOCOLS), **FEW)
     froc, pixels, overlap, lesions = Froc(), PixelCounts(), None, None
     for sample in dataset:
         image = sample.image()
@@ -39,7 +45,7 @@ def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> Non
 
 
 def test_only_annotated_classes_count(dataset, contrast) -> None:
-    report = evaluate(dataset, [contrast], protocols=["aupr", "froc", "image"], **FEW)
+    report = evaluate_dataset(dataset, [contrast], protocols=["aupr", "froc", "image"], **FEW)
     for name in ("aupr", "froc", "image"):
         figures = report.figures("contrast", name)
         assert figures["MA"]["images"] == 3
@@ -49,12 +55,12 @@ def test_only_annotated_classes_count(dataset, contrast) -> None:
 
 def test_healthy_images_count_in_fpi_and_not_in_aupr(dataset, healthy, contrast) -> None:
     samples = [*dataset, *map(as_healthy, healthy)]
-    report = evaluate(samples, [contrast], protocols=["aupr", "froc", "image"], **FEW)
+    report = evaluate_dataset(samples, [contrast], protocols=["aupr", "froc", "image"], **FEW)
     froc = report.figures("contrast", "froc")["MA"]
     assert (froc["images"], froc["healthy"], froc["with it"]) == (5, 2, 3)
     assert report.figures("contrast", "aupr")["MA"]["images"] == 3
     assert report.figures("contrast", "image")["MA"]["with it"] == 3
-    alone = evaluate(dataset, [contrast], protocols=["froc"], **FEW)
+    alone = evaluate_dataset(dataset, [contrast], protocols=["froc"], **FEW)
     assert alone.figures("contrast", "froc")["MA"]["lesions"] == froc["lesions"]
 
 
@@ -62,12 +68,12 @@ def test_detectors_do_not_run_over_images_that_no_protocol_counts(
     dataset, healthy, contrast
 ) -> None:
     samples = [*dataset, *map(as_healthy, healthy)]
-    evaluate(samples, [contrast], protocols=["aupr"], **FEW)
+    evaluate_dataset(samples, [contrast], protocols=["aupr"], **FEW)
     assert contrast.runs == ["eye0", "eye1", "eye2"]
 
 
 def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, bright) -> None:
-    report = evaluate(dataset, [contrast, bright], protocols=["aupr"], **FEW)
+    report = evaluate_dataset(dataset, [contrast, bright], protocols=["aupr"], **FEW)
     both = [report.figures(name, "aupr")["EX"]["images"] for name in ("contrast", "bright")]
     assert both == [2, 2]
     assert "MA" not in report.figures("bright", "aupr")
@@ -75,7 +81,7 @@ def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, brig
 
 def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
     small = Candidate.of(contrast, {"size": 3.0})
-    report = evaluate(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
+    report = evaluate_dataset(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
     assert [t.contender.label for t in report.trials] == ["contrast #1", "contrast #2"]
     first, second = (report.figures(t.contender.label, "aupr") for t in report.trials)
     assert first != second
@@ -83,10 +89,14 @@ def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
 
 def test_kept_maps_give_the_same_figures_without_a_run(dataset, contrast, tmp_path) -> None:
     names = list(PROTOCOLS)
-    none = evaluate(dataset, [contrast], protocols=names, **FEW).to_json()
-    fresh = evaluate(dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW).to_json()
+    none = evaluate_dataset(dataset, [contrast], protocols=names, **FEW).to_json()
+    fresh = evaluate_dataset(
+        dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW
+    ).to_json()
     runs = len(contrast.runs)
-    kept = evaluate(dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW).to_json()
+    kept = evaluate_dataset(
+        dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW
+    ).to_json()
     assert len(contrast.runs) == runs
     assert all(image["kept"] for image in kept["detectors"][0]["images"])
     assert json.dumps(none["detectors"][0]["figures"]) == json.dumps(
@@ -98,23 +108,23 @@ def test_kept_maps_give_the_same_figures_without_a_run(dataset, contrast, tmp_pa
 def test_a_cancelled_run_goes_on_where_it_was(dataset, contrast, tmp_path) -> None:
     monitor = Monitor(lambda p: monitor.cancel() if len(contrast.runs) == 2 else None)
     with pytest.raises(Cancelled):
-        evaluate(dataset, [contrast], cache=tmp_path / "maps", monitor=monitor, **FEW)
+        evaluate_dataset(dataset, [contrast], cache=tmp_path / "maps", monitor=monitor, **FEW)
     assert contrast.runs == ["eye0", "eye1"]
-    report = evaluate(dataset, [contrast], cache=tmp_path / "maps", **FEW)
+    report = evaluate_dataset(dataset, [contrast], cache=tmp_path / "maps", **FEW)
     assert contrast.runs == ["eye0", "eye1", "eye1", "eye2"]
     assert report.images == 3
 
 
 def test_progress_runs_from_nothing_to_all(dataset, contrast) -> None:
     seen: list[float] = []
-    evaluate(dataset, [contrast], monitor=Monitor(lambda p: seen.append(p.fraction)), **FEW)
+    evaluate_dataset(dataset, [contrast], monitor=Monitor(lambda p: seen.append(p.fraction)), **FEW)
     assert seen == sorted(seen)
     assert seen[-1] == 1
 
 
 def test_a_bad_image_is_left_out_for_all_and_named(dataset, contrast, bright) -> None:
     (dataset.root / "eye1.png").write_bytes(b"no image")
-    report = evaluate(dataset, [contrast, bright], protocols=["aupr"], **FEW)
+    report = evaluate_dataset(dataset, [contrast, bright], protocols=["aupr"], **FEW)
     assert list(report.problems) == ["eye1"]
     assert [trial.images[1].sample for trial in report.trials] == ["eye2", "eye2"]
     assert report.figures("contrast", "aupr")["MA"]["images"] == 2
@@ -127,18 +137,18 @@ def test_nothing_but_bad_images_is_an_error(dataset, contrast, monkeypatch) -> N
 
     monkeypatch.setattr(contrast, "predict", refuse)
     with pytest.raises(NoFieldOfViewError, match="black"):
-        evaluate(dataset, [contrast], **FEW)
+        evaluate_dataset(dataset, [contrast], **FEW)
 
 
 def test_what_cannot_be_evaluated_is_refused(dataset, healthy, contrast) -> None:
     with pytest.raises(OptionsError, match="protocol is called 'map'"):
-        evaluate(dataset, [contrast], protocols=["map"])
+        evaluate_dataset(dataset, [contrast], protocols=["map"])
     with pytest.raises(OptionsError, match="SE: not annotated"):
-        evaluate(dataset, [contrast], lesions=["SE"])
+        evaluate_dataset(dataset, [contrast], lesions=["SE"])
     with pytest.raises(OptionsError, match="at least one detector"):
-        evaluate(dataset, [])
+        evaluate_dataset(dataset, [])
     with pytest.raises(OptionsError, match="Nothing to evaluate"):
-        evaluate(healthy, [contrast], protocols=["froc"])
+        evaluate_dataset(healthy, [contrast], protocols=["froc"])
 
 
 def test_a_protocol_of_ones_own_is_a_few_lines(dataset, contrast) -> None:
@@ -155,13 +165,13 @@ def test_a_protocol_of_ones_own_is_a_few_lines(dataset, contrast) -> None:
         def figures(self):
             return {"all": {"mean": float(np.mean(self.values))}}
 
-    report = evaluate(dataset, [contrast], protocols=["aupr", Brightest], **FEW)
+    report = evaluate_dataset(dataset, [contrast], protocols=["aupr", Brightest], **FEW)
     assert 0 < report.figures("contrast", "brightest")["all"]["mean"] <= 1
     assert report.to_json()["protocols"]["brightest"]["method"].startswith("The mean")
 
 
 def test_images_of_one_eye_are_drawn_together(dataset, contrast) -> None:
     eyes = [replace(s, group="one") for s in dataset]
-    together = evaluate(eyes, [contrast], protocols=["froc"], lesions=["MA"], **FEW)
+    together = evaluate_dataset(eyes, [contrast], protocols=["froc"], lesions=["MA"], **FEW)
     interval = together.figures("contrast", "froc")["MA"]["CPM"]
     assert interval.low == interval.estimate == interval.high

@@ -10,7 +10,7 @@ import pytest
 from napari_fundus.checkpoints import ModelCard, Split
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation import Candidate, evaluate, select_samples, to_markdown
+from napari_fundus.evaluation import Candidate, evaluate_dataset, select_samples, to_markdown
 
 
 class Made(Dataset):
@@ -114,13 +114,13 @@ def test_names_count_where_the_data_set_was_opened_at_a_part(contrast) -> None:
 
 def test_images_trained_on_are_told_of_loudly(dataset, contrast) -> None:
     card = trained(contrast, train=["eye0", "eye1"], validation=["eye2"])
-    report = evaluate(dataset, [card], protocols=["aupr"], lesions=["MA"], resamples=10)
+    report = evaluate_dataset(dataset, [card], protocols=["aupr"], lesions=["MA"], resamples=10)
     assert "TRAINED on 2 of the 3 images" in report.warnings[0]
     page = to_markdown(report)
     assert page.splitlines()[2].startswith("> **WARNING.** weights was TRAINED on 2")
     assert [image.seen for image in report.trials[0].images] == [True, True, False]
-    unseen = evaluate(dataset[2:], [card], protocols=["aupr"], resamples=10, known=dataset)
+    unseen = evaluate_dataset(dataset[2:], [card], protocols=["aupr"], resamples=10, known=dataset)
     assert unseen.warnings == []
     same_eye = [replace(s, group="one eye") for s in dataset]
-    told = evaluate(same_eye[2:], [card], protocols=["aupr"], resamples=10, known=same_eye)
+    told = evaluate_dataset(same_eye[2:], [card], protocols=["aupr"], resamples=10, known=same_eye)
     assert "TRAINED on 1 of the 1 images" in told.warnings[0]

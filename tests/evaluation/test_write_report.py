@@ -15,10 +15,10 @@ from napari_fundus.errors import OutputExistsError
 from napari_fundus.evaluation import (
     SCHEMA_VERSION,
     Report,
-    Source,
+    ReportSource,
     as_healthy,
     check_report_folder,
-    evaluate,
+    evaluate_dataset,
     to_markdown,
     write_report,
 )
@@ -28,8 +28,10 @@ from napari_fundus.evaluation.crops import CropCollector
 @pytest.fixture(scope="module")
 def report(make_folder, make_healthy, make_detectors, tmp_path_factory) -> Report:
     root = tmp_path_factory.mktemp("report")
-    source = Source("made", "Made up", "CC0", "made", "all", "all images", "napari-fundus evaluate")
-    return evaluate(
+    source = ReportSource(
+        "made", "Made up", "CC0", "made", "all", "all images", "napari-fundus evaluate"
+    )
+    return evaluate_dataset(
         [*make_folder(root), *map(as_healthy, make_healthy(root))],
         make_detectors(),
         protocols=["aupr", "froc", "overlap", "image"],
@@ -90,7 +92,7 @@ def test_markdown_says_what_was_measured_on_what(report) -> None:
 
 
 def test_few_images_are_said_to_be_few(dataset, contrast) -> None:
-    page = to_markdown(evaluate(dataset[:1], [contrast], protocols=["aupr"], resamples=10))
+    page = to_markdown(evaluate_dataset(dataset[:1], [contrast], protocols=["aupr"], resamples=10))
     assert "1 images are few" in page
 
 
@@ -116,7 +118,9 @@ def test_nothing_is_overwritten_unless_asked(report, tmp_path) -> None:
 
 
 def test_an_earlier_report_is_replaced_where_asked(dataset, contrast, tmp_path) -> None:
-    report = evaluate(dataset, [contrast], protocols=["overlap"], lesions=["MA"], resamples=10)
+    report = evaluate_dataset(
+        dataset, [contrast], protocols=["overlap"], lesions=["MA"], resamples=10
+    )
     report.trials[0].crops = CropCollector()  # pictures take time
     (tmp_path / "report.md").write_text("earlier")
     write_report(report, tmp_path, overwrite=True)
@@ -125,7 +129,9 @@ def test_an_earlier_report_is_replaced_where_asked(dataset, contrast, tmp_path) 
 
 def test_a_class_without_any_lesion_has_a_report_but_no_figure(dataset, contrast) -> None:
     clean = [replace(s, annotated=frozenset({"MA"}), truths={}) for s in dataset]
-    report = evaluate(clean, [contrast], protocols=["aupr", "froc", "overlap"], resamples=10)
+    report = evaluate_dataset(
+        clean, [contrast], protocols=["aupr", "froc", "overlap"], resamples=10
+    )
     figures = report.to_json()["detectors"][0]["figures"]
     json.dumps(figures, allow_nan=False)
     assert figures["aupr"]["MA"]["AUPR, exact"]["estimate"] is None

@@ -12,7 +12,7 @@ from napari.layers import Labels
 
 import napari_fundus as nf
 from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
-from napari_fundus.backends.multiscale.stages import named
+from napari_fundus.backends.multiscale.stages import prefix_tensors
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.placement import placement_of
@@ -37,7 +37,7 @@ def weights(tmp_path: Path) -> str:
         recipe={"stages": {"refine": {"preprocessing": recipe.model_dump(mode="json")}}},
     )
     path = tmp_path / "tiny.safetensors"
-    save_checkpoint(path, named("refine", Refiner(architecture).state_dict()), card)
+    save_checkpoint(path, prefix_tensors("refine", Refiner(architecture).state_dict()), card)
     return str(path)
 
 

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled
 from napari_fundus.inference.detect_objects import (
-    Found,
+    TiledObjects,
     object_tiles,
     objects_to_original,
     paste_mask,
     run_objects,
 )
-from napari_fundus.inference.merge_tiles import Part, merge_tile_objects
-from napari_fundus.preprocessing.fov_circle import Disc
+from napari_fundus.inference.merge_tiles import TileObject, merge_tile_objects
+from napari_fundus.preprocessing.fov_circle import FovCircle
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_mask
 from napari_fundus.runtime.monitor import Monitor
@@ -99,7 +99,7 @@ def spots(
     return picture
 
 
-def run(picture: npt.NDArray[np.float32], **settings: Any) -> Found:
+def run(picture: npt.NDArray[np.float32], **settings: Any) -> TiledObjects:
     given = {"tile": 128, "overlap": 32, **settings}
     return run_objects(given.pop("network", Seer()), picture, lesions=LESIONS, **given)
 
@@ -181,23 +181,25 @@ def test_a_part_that_a_neighbour_saw_whole_is_dropped_even_where_it_is_surer() -
     whole = LesionObject("MA", 0.5, 10, 90, np.ones((10, 20), bool))
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 100), (0, 80, 100, 180)]
-    assert merge_tile_objects([Part(cut, 0, cut=True), Part(whole, 1, cut=False)], tiles) == [whole]
+    assert merge_tile_objects(
+        [TileObject(cut, 0, cut=True), TileObject(whole, 1, cut=False)], tiles
+    ) == [whole]
 
 
 def test_a_cut_part_that_no_neighbour_confirms_is_kept() -> None:
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
-    assert merge_tile_objects([Part(cut, 0, cut=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]) == [
-        cut
-    ]
+    assert merge_tile_objects(
+        [TileObject(cut, 0, cut=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]
+    ) == [cut]
 
 
 def test_of_two_views_of_one_lesion_the_surer_one_stays() -> None:
     one = LesionObject("MA", 0.6, 10, 90, np.ones((10, 10), bool))
     other = LesionObject("MA", 0.7, 11, 91, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 120), (0, 80, 100, 180)]
-    parts = [Part(one, 0, cut=False), Part(other, 1, cut=False)]
+    parts = [TileObject(one, 0, cut=False), TileObject(other, 1, cut=False)]
     assert merge_tile_objects(parts, tiles) == [other]
-    assert len(merge_tile_objects([parts[0], Part(other, 0, cut=False)], tiles)) == 2
+    assert len(merge_tile_objects([parts[0], TileObject(other, 0, cut=False)], tiles)) == 2
 
 
 def test_neither_dark_tiles_nor_objects_outside_the_field_of_view_count() -> None:
@@ -332,7 +334,7 @@ def test_no_object_is_lost_for_being_small_in_the_original() -> None:
 
 
 def test_objects_beyond_the_frame_are_left_out() -> None:
-    geometry = Geometry.identity((100, 200)).complete(Disc(50, 100, 80))
+    geometry = Geometry.identity((100, 200)).complete(FovCircle(50, 100, 80))
     beyond = LesionObject("MA", 0.5, 2, 80, np.ones((3, 3), bool))
     within = LesionObject("MA", 0.5, 80, 80, np.ones((3, 3), bool))
     assert len(objects_to_original([beyond, within], geometry)) == 1

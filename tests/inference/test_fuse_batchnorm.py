@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 
 
 def test_the_folded_network_says_the_same() -> None:
-    network = build_network(Architecture(filters=(4, 8, 8), outputs=2))
+    network = build_network(UNetArchitecture(filters=(4, 8, 8), outputs=2))
     nn.init.normal_(network.head.weight)
     network.train()
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.inference.fuse_maps import blend_log_odds, enlarge, fuse
+from napari_fundus.inference.fuse_maps import blend_log_odds, fuse, resize_map
 
 
 def test_means_of_a_worked_example() -> None:
@@ -19,11 +19,11 @@ def test_means_of_a_worked_example() -> None:
 
 def test_enlarging_is_linear_and_keeps_constants() -> None:
     ramp = np.tile(np.arange(8, dtype=np.float32), (4, 1))
-    large = enlarge(ramp, (8, 16))
+    large = resize_map(ramp, (8, 16))
     assert large.shape == (8, 16)
     np.testing.assert_allclose(np.diff(large[:, 1:-1], axis=1), 0.5, atol=1e-6)
-    assert enlarge(ramp, ramp.shape) is ramp
-    np.testing.assert_allclose(enlarge(np.full((3, 5), 0.7, np.float32), (7, 11)), 0.7)
+    assert resize_map(ramp, ramp.shape) is ramp
+    np.testing.assert_allclose(resize_map(np.full((3, 5), 0.7, np.float32), (7, 11)), 0.7)
 
 
 def test_maps_of_different_sizes_are_refused() -> None:

@@ -15,8 +15,8 @@ from napari_fundus.batch import run_batch
 from napari_fundus.checkpoints import (
     Checkpoint,
     ModelCard,
-    checkpoint_sha256,
     load_checkpoint,
+    resolve_checkpoint,
     save_checkpoint,
     zoo,
 )
@@ -236,11 +236,11 @@ def test_a_settled_file_is_hashed_once_and_a_fresh_one_always(tmp_path, monkeypa
         return load(ref, **how)
 
     monkeypatch.setattr(zoo, "load_checkpoint", watched)
-    told = [checkpoint_sha256(path, detector="toy") for _ in range(2)]
+    told = [resolve_checkpoint(path, detector="toy") for _ in range(2)]
     assert len(reads) == 2, "it might change within the tick of the file system's clock"
     monkeypatch.setattr(zoo, "_MTIME_GUARD_SECONDS", -1e9)
-    told += [checkpoint_sha256(path, detector="toy") for _ in range(3)]
+    told += [resolve_checkpoint(path, detector="toy") for _ in range(3)]
     assert len(reads) == 3
     assert len(set(told)) == 1
     write(path, 2)
-    assert checkpoint_sha256(path).sha256 != told[0].sha256
+    assert resolve_checkpoint(path).sha256 != told[0].sha256

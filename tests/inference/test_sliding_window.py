@@ -8,7 +8,11 @@ import torch
 from torch import nn
 
 from napari_fundus.errors import Cancelled
-from napari_fundus.inference.sliding_window import run_patches, slide, suspect_patch_centres
+from napari_fundus.inference.sliding_window import (
+    run_patches,
+    run_sliding_window,
+    suspect_patch_centres,
+)
 from napari_fundus.runtime.monitor import Monitor
 
 
@@ -33,7 +37,7 @@ def test_every_suspect_pixel_is_judged_as_the_plain_loop_says() -> None:
     suspect = np.random.default_rng(1).random((20, 24)) > 0.7
     suspect[0, 0] = suspect[-1, -1] = True
     network = _Weighted(patch)
-    found = slide(network, picture, suspect, patch=patch, batch=7, fill=0.5)
+    found = run_sliding_window(network, picture, suspect, patch=patch, batch=7, fill=0.5)
     padded = np.pad(picture, ((0, 0), (2, 2), (2, 2)), constant_values=0.5)
     weight = network.weight.detach().numpy()
     expected = np.zeros((20, 24))
@@ -56,7 +60,7 @@ def test_a_grid_looks_once_a_cell_and_answers_at_suspect_pixels_only(stride) -> 
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             return torch.full((len(patches),), 2.0)
 
-    found = slide(_Sure(), _picture(), suspect, patch=3, stride=stride)
+    found = run_sliding_window(_Sure(), _picture(), suspect, patch=3, stride=stride)
     # What is the same everywhere stays so: cells not looked at have no say.
     np.testing.assert_allclose(found[suspect], 1 / (1 + np.exp(-2)), rtol=1e-5)
     assert not found[~suspect].any()
@@ -67,7 +71,7 @@ def test_nothing_suspect_runs_nothing() -> None:
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             raise AssertionError
 
-    assert not slide(_Fails(), _picture(), np.zeros((20, 24), np.bool_), patch=3).any()
+    assert not run_sliding_window(_Fails(), _picture(), np.zeros((20, 24), np.bool_), patch=3).any()
 
 
 def test_lack_of_memory_halves_the_batch_and_changes_nothing() -> None:

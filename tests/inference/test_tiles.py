@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.errors import Cancelled
-from napari_fundus.inference.tiles import run_tiles, windows
+from napari_fundus.inference.tiles import iter_tiles, run_tiles
 from napari_fundus.runtime.monitor import Monitor, Progress
 
 
 @pytest.fixture(scope="module")
-def unet() -> tuple[nn.Module, Architecture]:
+def unet() -> tuple[nn.Module, UNetArchitecture]:
     """Return a small network whose normalizations have seen something."""
-    architecture = Architecture(filters=(4, 6, 8), stem=2, outputs=2)
+    architecture = UNetArchitecture(filters=(4, 6, 8), stem=2, outputs=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network(architecture)
@@ -64,7 +64,7 @@ def test_one_pass_is_what_the_network_says(unet, picture) -> None:
 @pytest.mark.parametrize(("tile", "halo"), [(32, 0), (48, 8), (100, 13), (1000, 40)])
 def test_windows_keep_every_pixel_once_and_start_where_poolings_do(tile, halo) -> None:
     count = np.zeros((96, 160), int)
-    for window in windows((96, 160), tile=tile, halo=halo, multiple=8):
+    for window in iter_tiles((96, 160), tile=tile, halo=halo, multiple=8):
         count[window.kept] += 1
         for kept, seen in zip(window.kept, window.seen, strict=True):
             assert seen.start % 8 == 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled, DeviceError
-from napari_fundus.inference.voting import run_voting_reference, vote
+from napari_fundus.inference.voting import run_voting, run_voting_reference
 from napari_fundus.runtime.monitor import Monitor, Progress
 
 
@@ -48,14 +48,14 @@ def picture(height: int, width: int, planes: int = 1) -> np.ndarray:
 def test_the_engine_equals_the_plain_loop(stride: int, shape: tuple[int, int]) -> None:
     network, image = Small(), picture(*shape)
     plain = run_voting_reference(network, image, patch=8, stride=stride)
-    quick = vote(network, image, patch=8, stride=stride, precision="float32")
+    quick = run_voting(network, image, patch=8, stride=stride, precision="float32")
     np.testing.assert_allclose(quick.probability, plain, atol=1e-5)
 
 
 def test_several_planes_and_classes_keep_their_places() -> None:
     network, image = Small(3, 2), picture(20, 17, planes=3)
     plain = run_voting_reference(network, image, patch=8, stride=2, fill=0.5)
-    quick = vote(network, image, patch=8, stride=2, fill=0.5, precision="float32", batch=7)
+    quick = run_voting(network, image, patch=8, stride=2, fill=0.5, precision="float32", batch=7)
     assert quick.probability.shape == (2, 20, 17)
     np.testing.assert_allclose(quick.probability, plain, atol=1e-5)
 
@@ -65,36 +65,38 @@ def test_pixels_of_the_field_of_view_get_all_votes_though_patches_off_it_are_lef
     rows, columns = np.mgrid[:60, :60]
     inside = (rows - 25) ** 2 + (columns - 25) ** 2 <= 15**2
     plain = run_voting_reference(network, image, patch=8, stride=4)
-    quick = vote(network, image, patch=8, stride=4, inside=inside, precision="float32")
+    quick = run_voting(network, image, patch=8, stride=4, inside=inside, precision="float32")
     np.testing.assert_allclose(quick.probability[0][inside], plain[0][inside], atol=1e-5)
     assert not quick.probability[0][~inside].any()
-    assert quick.patches < vote(network, image, patch=8, stride=4).patches / 2
+    assert quick.patches < run_voting(network, image, patch=8, stride=4).patches / 2
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 def test_the_batch_does_not_change_the_result(batch: int) -> None:
     network, image = Small(), picture(25, 25)
-    expected = vote(network, image, patch=8, stride=2, precision="float32", batch=16)
-    got = vote(network, image, patch=8, stride=2, precision="float32", batch=batch)
+    expected = run_voting(network, image, patch=8, stride=2, precision="float32", batch=16)
+    got = run_voting(network, image, patch=8, stride=2, precision="float32", batch=batch)
     np.testing.assert_allclose(got.probability, expected.probability, atol=1e-6)
 
 
 @pytest.mark.parametrize("stride", [1, 3, 8])
 def test_the_mean_of_equal_votes_is_that_vote_up_to_the_border(stride: int) -> None:
-    result = vote(Constant(), picture(19, 33), patch=8, stride=stride, precision="float32")
+    result = run_voting(Constant(), picture(19, 33), patch=8, stride=stride, precision="float32")
     np.testing.assert_allclose(result.probability, 0.25, rtol=1e-6)
 
 
 def test_two_runs_are_equal_to_the_bit() -> None:
     network, image = Small(), picture(40, 40)
-    one, two = (vote(network, image, patch=8, stride=1, precision="float32") for _ in range(2))
+    one, two = (
+        run_voting(network, image, patch=8, stride=1, precision="float32") for _ in range(2)
+    )
     np.testing.assert_array_equal(one.probability, two.probability)
 
 
 def test_bfloat16_stays_near_float32() -> None:
     network, image = Small(), picture(24, 24)
-    exact = vote(network, image, patch=8, stride=4, precision="float32")
-    coarse = vote(network, image, patch=8, stride=4, precision="bfloat16")
+    exact = run_voting(network, image, patch=8, stride=4, precision="float32")
+    coarse = run_voting(network, image, patch=8, stride=4, precision="bfloat16")
     assert (exact.precision, coarse.precision) == ("float32", "bfloat16")
     np.testing.assert_allclose(coarse.probability, exact.probability, atol=0.02)
 
@@ -116,9 +118,9 @@ def test_a_lack_of_memory_halves_the_batch_and_keeps_the_result(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = picture(25, 25)
-    expected = vote(Small(), image, patch=8, stride=4, precision="float32")
+    expected = run_voting(Small(), image, patch=8, stride=4, precision="float32")
     with caplog.at_level(logging.WARNING):
-        got = vote(Greedy(), image, patch=8, stride=4, precision="float32", batch=16)
+        got = run_voting(Greedy(), image, patch=8, stride=4, precision="float32", batch=16)
     np.testing.assert_allclose(got.probability, expected.probability, atol=1e-6)
     assert got.batch == 4
     assert [r.getMessage() for r in caplog.records] == [
@@ -133,7 +135,7 @@ def test_a_lack_of_memory_for_one_patch_is_told() -> None:
             raise torch.OutOfMemoryError("no memory left")
 
     with pytest.raises(DeviceError, match="single patch of 8 px"):
-        vote(Hopeless(), picture(16, 16), patch=8, stride=4, precision="float32")
+        run_voting(Hopeless(), picture(16, 16), patch=8, stride=4, precision="float32")
 
 
 def test_cancelling_stops_within_the_batches_begun() -> None:
@@ -149,14 +151,14 @@ def test_cancelling_stops_within_the_batches_begun() -> None:
             return result
 
     with pytest.raises(Cancelled):
-        vote(Watched(), image, patch=8, stride=4, batch=4, monitor=monitor)
+        run_voting(Watched(), image, patch=8, stride=4, batch=4, monitor=monitor)
     assert len(calls) <= torch.get_num_threads() + 2
     assert sum(calls) < 289 / 4
 
 
 def test_progress_grows_with_every_batch() -> None:
     seen: list[Progress] = []
-    vote(Small(), picture(32, 32), patch=8, stride=4, batch=10, monitor=Monitor(seen.append))
+    run_voting(Small(), picture(32, 32), patch=8, stride=4, batch=10, monitor=Monitor(seen.append))
     fractions = [p.fraction for p in seen]
     assert fractions == sorted(set(fractions))
     assert (fractions[0], fractions[-1], len(fractions)) == (0.0, 1.0, 10)  # 81 patches
@@ -164,7 +166,7 @@ def test_progress_grows_with_every_batch() -> None:
 
 def test_torch_keeps_its_number_of_threads() -> None:
     before = torch.get_num_threads()
-    vote(Small(), picture(16, 16), patch=8, stride=4)
+    run_voting(Small(), picture(16, 16), patch=8, stride=4)
     assert torch.get_num_threads() == before
     inner: list[int] = []
     thread = threading.Thread(target=lambda: inner.append(torch.get_num_threads()))
@@ -175,11 +177,11 @@ def test_torch_keeps_its_number_of_threads() -> None:
 
 def test_the_number_of_cores_does_not_change_the_result() -> None:
     network, image = Small(), picture(30, 30)
-    several = vote(network, image, patch=8, stride=2, precision="float32", batch=8)
+    several = run_voting(network, image, patch=8, stride=2, precision="float32", batch=8)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = vote(network, image, patch=8, stride=2, precision="float32", batch=8)
+        alone = run_voting(network, image, patch=8, stride=2, precision="float32", batch=8)
     finally:
         torch.set_num_threads(before)
     np.testing.assert_allclose(several.probability, alone.probability, atol=1e-6)
@@ -188,7 +190,7 @@ def test_the_number_of_cores_does_not_change_the_result() -> None:
 def test_the_network_is_left_as_it_was() -> None:
     network = Small().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    vote(network, picture(16, 16), patch=8, stride=4, precision="bfloat16")
+    run_voting(network, picture(16, 16), patch=8, stride=4, precision="bfloat16")
     assert network.training
     for name, value in network.state_dict().items():
         assert value.dtype == before[name].dtype
@@ -198,9 +200,9 @@ def test_the_network_is_left_as_it_was() -> None:
 @pytest.mark.parametrize("stride", [0, 9])
 def test_a_stride_that_does_not_fit_is_refused(stride: int) -> None:
     with pytest.raises(ValueError, match="choose 1 to 8"):
-        vote(Small(), picture(16, 16), patch=8, stride=stride)
+        run_voting(Small(), picture(16, 16), patch=8, stride=stride)
 
 
 def test_an_empty_field_of_view_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
-        vote(Small(), picture(16, 16), patch=8, stride=4, inside=np.zeros((16, 16), np.bool_))
+        run_voting(Small(), picture(16, 16), patch=8, stride=4, inside=np.zeros((16, 16), np.bool_))

@@ -15,7 +15,7 @@ from napari_fundus.metrics.calibration import (
     brier_score,
     cross_fit_temperature,
     fit_temperature,
-    reliability,
+    reliability_curve,
     to_logits,
     top_class_confidence,
 )
@@ -31,7 +31,7 @@ def drawn(count: int, temperature: float, seed: int = 0):
 @pytest.mark.parametrize("strategy", ["uniform", "quantile"])
 def test_curve_is_that_of_scikit_learn(strategy) -> None:
     logits, truth = drawn(300, 2)
-    curve = reliability(expit(logits), truth, bins=8, strategy=strategy)
+    curve = reliability_curve(expit(logits), truth, bins=8, strategy=strategy)
     observed, predicted = calibration_curve(truth, expit(logits), n_bins=8, strategy=strategy)
     filled = curve.counts > 0
     np.testing.assert_allclose(curve.observed[filled], observed)
@@ -41,9 +41,9 @@ def test_curve_is_that_of_scikit_learn(strategy) -> None:
 
 def test_expected_calibration_error_by_hand() -> None:
     # Bins of .5: three images said .2 with one true, one image said .7 and true.
-    curve = reliability([0.2, 0.2, 0.2, 0.7], [True, False, False, True], bins=2)
+    curve = reliability_curve([0.2, 0.2, 0.2, 0.7], [True, False, False, True], bins=2)
     assert curve.error == pytest.approx(3 / 4 * (1 / 3 - 0.2) + 1 / 4 * 0.3)
-    empty = reliability([0.1], [False], bins=4)
+    empty = reliability_curve([0.1], [False], bins=4)
     assert empty.counts.tolist() == [1, 0, 0, 0]
     assert np.isnan(empty.observed[1:]).all()
     assert empty.error == pytest.approx(0.1)
@@ -52,8 +52,8 @@ def test_expected_calibration_error_by_hand() -> None:
 def test_weights_count_images_several_times() -> None:
     said, true = np.array([0.2, 0.4, 0.9]), np.array([False, True, True])
     weights = np.array([2, 1, 0])
-    many = reliability([0.2, 0.2, 0.4], [False, False, True], bins=5)
-    weighted = reliability(said, true, bins=5, weights=weights)
+    many = reliability_curve([0.2, 0.2, 0.4], [False, False, True], bins=5)
+    weighted = reliability_curve(said, true, bins=5, weights=weights)
     np.testing.assert_allclose(weighted.observed, many.observed)
     assert weighted.error == pytest.approx(many.error)
     assert brier_score(said, true, weights=weights) == pytest.approx((0.04 + 0.04 + 0.36) / 3)
@@ -78,7 +78,9 @@ def test_temperature_that_was_drawn_is_recovered(temperature) -> None:
     fitted = fit_temperature(logits, truth)
     assert fitted.value == pytest.approx(temperature, rel=0.06)
     assert fitted.loss_after <= fitted.loss_before
-    before, after = (reliability(p, truth).error for p in (expit(logits), fitted.apply(logits)))
+    before, after = (
+        reliability_curve(p, truth).error for p in (expit(logits), fitted.apply(logits))
+    )
     assert after < 0.02
     if temperature == 3:
         assert before > 0.1
@@ -91,7 +93,7 @@ def test_temperature_of_several_classes_is_recovered() -> None:
     fitted = fit_temperature(honest * 2, truth)
     assert fitted.value == pytest.approx(2, rel=0.05)
     sure, right = top_class_confidence(fitted.apply(honest * 2), truth)
-    assert reliability(sure, right).error < 0.02
+    assert reliability_curve(sure, right).error < 0.02
     assert fitted.loss_after == pytest.approx(
         metrics.log_loss(truth, fitted.apply(honest * 2), labels=range(5)), rel=1e-6
     )
@@ -122,7 +124,7 @@ def test_cross_fitting_never_uses_the_images_of_an_eye_on_themselves() -> None:
     logits, truth = drawn(300, 3)
     eyes = [None, *(n // 2 for n in range(299))]
     scaled = cross_fit_temperature(logits, truth, groups=eyes)
-    assert reliability(scaled, truth).error < reliability(expit(logits), truth).error
+    assert reliability_curve(scaled, truth).error < reliability_curve(expit(logits), truth).error
     # Another truth of one eye changes the temperature of all others, and not its own.
     changed = truth.copy()
     changed[1:3] = ~changed[1:3]
@@ -140,11 +142,11 @@ def test_log_odds_of_certainty_are_finite() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="lie in"):
-        reliability([1.2], [True])
+        reliability_curve([1.2], [True])
     with pytest.raises(ValueError, match="truths"):
         brier_score([0.1, 0.2], [True])
     with pytest.raises(ValueError, match="at least one bin"):
-        reliability([0.2], [True], bins=0)
+        reliability_curve([0.2], [True], bins=0)
     with pytest.raises(ValueError, match="truths"):
         fit_temperature([], [])
     with pytest.raises(ValueError, match="finite"):

@@ -10,7 +10,7 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.metrics.class_metrics import (
     auc,
     binary_metrics,
-    confusion,
+    confusion_counts,
     fit_temperature,
     quadratic_kappa,
 )
@@ -45,7 +45,7 @@ def test_kappa_tells_nothing_where_nothing_varies() -> None:
 
 
 def test_confusion_has_the_truth_in_its_rows() -> None:
-    np.testing.assert_array_equal(confusion([0, 1, 1], [1, 1, 1], 2), [[0, 1], [0, 2]])
+    np.testing.assert_array_equal(confusion_counts([0, 1, 1], [1, 1, 1], 2), [[0, 1], [0, 2]])
 
 
 def test_binary_figures_of_a_worked_example() -> None:

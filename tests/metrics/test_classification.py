@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from napari_fundus.metrics import BinaryScores, ConfusionMatrix, GradedImages
+from napari_fundus.metrics import BinaryScores, ConfusionMatrix, GradePredictions
 from napari_fundus.metrics.bootstrap import bootstrap_interval, resampled_weights
 
 
@@ -117,7 +117,7 @@ def test_figures_of_grades() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 50)
     given = np.clip(truth + rng.integers(-1, 2, 50), 0, 4)
-    figures = GradedImages(truth, given).figures(resamples=100)
+    figures = GradePredictions(truth, given).figures(resamples=100)
     assert figures["kappa"].estimate == pytest.approx(
         metrics.cohen_kappa_score(truth, given, weights="quadratic")
     )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics, overlap
+from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics, mask_iou
 from napari_fundus.results.objects import LesionObject
 
 
@@ -16,10 +16,10 @@ def square(row: int, col: int, *, side: int = 10, score: float = 1.0) -> LesionO
 
 
 def test_overlap_is_that_of_the_masks_not_of_the_boxes() -> None:
-    assert overlap(square(0, 0), square(0, 5)) == pytest.approx(50 / 150)
-    assert overlap(square(0, 0), square(10, 0)) == 0
+    assert mask_iou(square(0, 0), square(0, 5)) == pytest.approx(50 / 150)
+    assert mask_iou(square(0, 0), square(10, 0)) == 0
     lower, upper = np.tri(10, dtype=np.bool_), ~np.tri(10, dtype=np.bool_)
-    assert overlap(LesionObject("MA", 1, 3, 4, lower), LesionObject("MA", 1, 3, 4, upper)) == 0
+    assert mask_iou(LesionObject("MA", 1, 3, 4, lower), LesionObject("MA", 1, 3, 4, upper)) == 0
 
 
 def test_average_precision_of_a_worked_example() -> None:

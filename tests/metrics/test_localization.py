@@ -16,7 +16,7 @@ from napari_fundus.metrics.localization import (
     PUBLISHED_LOCALIZATION,
     WeakLocalization,
 )
-from napari_fundus.metrics.regions import Lesions, find_regions, normalized
+from napari_fundus.metrics.regions import SparseLesions, find_regions, normalize_heatmap
 
 SHAPE = (20, 30)
 
@@ -73,7 +73,7 @@ def test_mean_overlap_is_over_the_lesions_that_a_region_touches() -> None:
     # A region of 10 pixels on lesions of 8 and of 1; a third lesion, far off, has no say.
     truth = mask(np.s_[0:2, 0:4], np.s_[0:1, 5:6], np.s_[15:18, 15:18])
     regions = find_regions(heat((*np.s_[0:2, 0:4], 0.9), (*np.s_[0:1, 4:6], 0.9)), 0.65)
-    match = Lesions(truth).match(regions)
+    match = SparseLesions(truth).match(regions)
     first, second = 8 / 10, 1 / 10
     assert match.mean_iou[0] == pytest.approx((first + second) / 2)
     assert match.false.tolist() == [True, True]
@@ -91,7 +91,7 @@ def test_the_score_of_a_region_is_its_maximum_and_diagonals_connect() -> None:
 def test_several_regions_cover_a_lesion_together() -> None:
     truth = mask(np.s_[5, 0:10])
     values = heat((*np.s_[5:6, 0:3], 0.9), (*np.s_[5:6, 6:8], 0.7))
-    match = Lesions(truth).match(find_regions(values, 0.65))
+    match = SparseLesions(truth).match(find_regions(values, 0.65))
     # Three of ten at .9; the other two, and so half of it, at .7.
     assert match.loose.tolist() == pytest.approx([0.9])
     assert match.strict.tolist() == pytest.approx([0.7])
@@ -134,7 +134,7 @@ def test_maps_are_normalized_within_the_field_of_view() -> None:
     values[2:4, 2:4] = 7
     values[10, 10] = 6
     inside = mask(np.s_[:, :15])
-    stretched = normalized(values, inside)
+    stretched = normalize_heatmap(values, inside)
     assert stretched[2, 2] == 1
     assert stretched[10, 10] == 0.5
     assert stretched[0, 20] == 0
@@ -145,7 +145,7 @@ def test_maps_are_normalized_within_the_field_of_view() -> None:
 def test_a_map_that_is_flat_points_nowhere() -> None:
     for level in (0.0, 1.0, -3.0):
         flat = np.full(SHAPE, level, np.float32)
-        assert not normalized(flat).any()
+        assert not normalize_heatmap(flat).any()
         counts = counts_of(flat, mask(np.s_[2:4, 2:4]))
         assert (counts.regions, counts.found_loose, counts.lesions) == (0, 0, 1)
 
@@ -161,7 +161,7 @@ def test_values_may_be_taken_as_they_are() -> None:
 
 def random_image(seed: int):
     rng = np.random.default_rng(seed)
-    values = normalized(cv2.GaussianBlur(rng.random(SHAPE).astype(np.float32), (0, 0), 1.5))
+    values = normalize_heatmap(cv2.GaussianBlur(rng.random(SHAPE).astype(np.float32), (0, 0), 1.5))
     truth = cv2.GaussianBlur(rng.random(SHAPE).astype(np.float32), (0, 0), 1) > 0.62
     return values, truth
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.quantization import LEVELS, dequantize_map, grid, quantize_map
+from napari_fundus.metrics.quantization import (
+    QUANTIZATION_LEVELS,
+    dequantize_map,
+    level_values,
+    quantize_map,
+)
 
 THRESHOLDS = np.concatenate([np.linspace(0, 1, 33), np.linspace(0, 1, 1001)]).astype(np.float32)
 
@@ -22,14 +27,14 @@ def test_pixels_stay_on_their_side_of_every_threshold() -> None:
     for threshold in THRESHOLDS[::7]:
         np.testing.assert_array_equal(rounded >= threshold, values >= threshold)
     assert (rounded <= values).all()
-    assert (values - rounded).max() < 1.01 / LEVELS
+    assert (values - rounded).max() < 1.01 / QUANTIZATION_LEVELS
 
 
 def test_levels_are_kept_as_they_are() -> None:
-    np.testing.assert_array_equal(quantize_map(grid()), np.arange(LEVELS + 1))
-    assert dequantize_map(np.array([0, LEVELS], np.uint16)).tolist() == [0, 1]
+    np.testing.assert_array_equal(quantize_map(level_values()), np.arange(QUANTIZATION_LEVELS + 1))
+    assert dequantize_map(np.array([0, QUANTIZATION_LEVELS], np.uint16)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e-7])
 def test_the_ends_of_the_range(value) -> None:
-    assert quantize_map(np.float32([value])).tolist() == [LEVELS if value == 1 else 0]
+    assert quantize_map(np.float32([value])).tolist() == [QUANTIZATION_LEVELS if value == 1 else 0]

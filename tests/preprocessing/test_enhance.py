@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from napari_fundus.errors import OptionsError
 from napari_fundus.image import read_image
-from napari_fundus.preprocessing import Disc, enhance, enhance_exact, find_field_of_view
+from napari_fundus.preprocessing import FovCircle, enhance, enhance_exact, find_field_of_view
 from napari_fundus.preprocessing.local_mean import LocalMean, local_mean_exact
 from napari_fundus.samples import normal_image_path
 
 SHAPE = (300, 380)
-DISC = Disc(150, 190, 140).mask(SHAPE)
+DISC = FovCircle(150, 190, 140).mask(SHAPE)
 PRESETS = {
     "voting": {"alpha": 4, "beta": -10, "gamma": 128, "sigma": 10},
     "voting, soft": {"alpha": 4, "beta": -4, "gamma": 128, "sigma": 10},

@@ -12,7 +12,7 @@ import pytest
 
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.preprocessing import Disc, find_field_of_view, fit_fov_circle
+from napari_fundus.preprocessing import FovCircle, find_field_of_view, fit_fov_circle
 from napari_fundus.preprocessing.fov_circle import fit_aspect
 from napari_fundus.samples import normal_image_path, sample_image_path
 
@@ -20,7 +20,7 @@ Pixels = npt.NDArray[Any]
 
 
 def photograph(
-    disc: Disc,
+    disc: FovCircle,
     shape: tuple[int, int],
     *,
     light: float = 1.0,
@@ -48,16 +48,16 @@ def overlap(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
 
 
 CUTS = {
-    "whole": Disc(240, 320, 220),
-    "cut at top and bottom": Disc(240, 320, 280),
-    "cut on the left": Disc(240, 120, 200),
-    "cut on three sides": Disc(200, 280, 330),
-    "only the corners are dark": Disc(240, 320, 370),
+    "whole": FovCircle(240, 320, 220),
+    "cut at top and bottom": FovCircle(240, 320, 280),
+    "cut on the left": FovCircle(240, 120, 200),
+    "cut on three sides": FovCircle(200, 280, 330),
+    "only the corners are dark": FovCircle(240, 320, 370),
 }
 
 
 @pytest.mark.parametrize("disc", CUTS.values(), ids=CUTS.keys())
-def test_the_disc_is_found_wherever_the_frame_cuts_it(disc: Disc) -> None:
+def test_the_disc_is_found_wherever_the_frame_cuts_it(disc: FovCircle) -> None:
     shape = (480, 640)
     image = FundusImage.from_array(photograph(disc, shape))
     mask = find_field_of_view(image)
@@ -70,13 +70,13 @@ def test_the_disc_is_found_wherever_the_frame_cuts_it(disc: Disc) -> None:
 
 @pytest.mark.parametrize("light", [0.08, 0.2, 0.5, 1.3])
 def test_dark_and_bright_photographs_give_the_same_disc(light: float) -> None:
-    disc = Disc(240, 320, 220)
+    disc = FovCircle(240, 320, 220)
     image = FundusImage.from_array(photograph(disc, (480, 640), light=light))
     assert overlap(find_field_of_view(image), disc.mask((480, 640))) > 0.97
 
 
 def test_a_retina_that_otsu_would_split_is_found_whole() -> None:
-    disc = Disc(240, 320, 220)
+    disc = FovCircle(240, 320, 220)
     pixels = photograph(disc, (480, 640)).astype(np.float64)
     lit = np.arange(640) > 330
     pixels[:, ~lit] *= 0.12
@@ -87,16 +87,16 @@ def test_a_retina_that_otsu_would_split_is_found_whole() -> None:
 
 
 def test_glow_around_the_disc_is_not_field_of_view() -> None:
-    disc = Disc(240, 320, 200)
+    disc = FovCircle(240, 320, 200)
     pixels = photograph(disc, (480, 640)).astype(np.float64)
-    glow = Disc(240, 335, 225).mask((480, 640)) & ~disc.mask((480, 640))
+    glow = FovCircle(240, 335, 225).mask((480, 640)) & ~disc.mask((480, 640))
     pixels[glow] += (9, 5, 3)
     image = FundusImage.from_array(pixels.astype(np.uint8))
     assert overlap(find_field_of_view(image), disc.mask((480, 640))) > 0.98
 
 
 def test_burnt_in_text_is_left_out_even_where_it_is_bright() -> None:
-    disc = Disc(240, 320, 220)
+    disc = FovCircle(240, 320, 220)
     pixels = photograph(disc, (480, 640))
     cv2.putText(pixels, "45 deg", (5, 30), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 2)
     cv2.putText(pixels, "2019-03", (500, 470), cv2.FONT_HERSHEY_SIMPLEX, 1, (255, 255, 255), 2)
@@ -106,7 +106,7 @@ def test_burnt_in_text_is_left_out_even_where_it_is_bright() -> None:
 
 
 def test_a_notch_stays_in_the_mask_and_out_of_the_circle() -> None:
-    disc = Disc(240, 320, 220)
+    disc = FovCircle(240, 320, 220)
     pixels = photograph(disc, (480, 640))
     notch = np.zeros((480, 640), np.bool_)
     notch[100:130, 490:520] = True
@@ -117,7 +117,7 @@ def test_a_notch_stays_in_the_mask_and_out_of_the_circle() -> None:
 
 
 def test_black_borders_do_not_hide_where_the_disc_was_cut() -> None:
-    disc = Disc(300, 400, 280)
+    disc = FovCircle(300, 400, 280)
     pixels = photograph(disc, (600, 800))
     pixels[:100] = 0
     pixels[500:] = 0
@@ -129,17 +129,17 @@ def test_black_borders_do_not_hide_where_the_disc_was_cut() -> None:
 
 
 def test_holes_and_dark_bites_at_the_rim_are_field_of_view() -> None:
-    disc = Disc(240, 320, 220)
+    disc = FovCircle(240, 320, 220)
     pixels = photograph(disc, (480, 640))
     pixels[200:260, 280:340] = 2
-    pixels[Disc(240, 110, 40).mask((480, 640))] = 1
+    pixels[FovCircle(240, 110, 40).mask((480, 640))] = 1
     mask = find_field_of_view(FundusImage.from_array(pixels))
     assert mask[200:260, 280:340].all()
     assert overlap(mask, disc.mask((480, 640))) > 0.97
 
 
 def test_a_picture_cropped_inside_the_disc_is_all_field_of_view() -> None:
-    pixels = photograph(Disc(240, 320, 900), (480, 640))
+    pixels = photograph(FovCircle(240, 320, 900), (480, 640))
     mask = find_field_of_view(FundusImage.from_array(pixels))
     assert mask.all()
     disc = fit_fov_circle(mask)
@@ -154,7 +154,7 @@ def test_a_crop_of_a_real_retina_is_all_field_of_view() -> None:
 
 
 def test_a_given_field_of_view_is_returned_unchanged() -> None:
-    given = Disc(100, 100, 50).mask((200, 200))
+    given = FovCircle(100, 100, 50).mask((200, 200))
     image = FundusImage.from_array(np.zeros((200, 200, 3), np.uint8), field_of_view=given)
     assert find_field_of_view(image) is given
 
@@ -193,14 +193,14 @@ def test_large_noise_is_refused_too() -> None:
 
 
 def test_sixteen_bit_and_eight_bit_agree() -> None:
-    pixels = photograph(Disc(240, 320, 220), (480, 640))
+    pixels = photograph(FovCircle(240, 320, 220), (480, 640))
     deep = FundusImage.from_array(pixels.astype(np.uint16) << 4)
     eight = find_field_of_view(FundusImage.from_array(pixels))
     assert overlap(find_field_of_view(deep), eight) > 0.999
 
 
 def test_the_smallest_images_work() -> None:
-    disc = Disc(32, 32, 28)
+    disc = FovCircle(32, 32, 28)
     image = FundusImage.from_array(photograph(disc, (64, 64), texture=False))
     assert overlap(find_field_of_view(image), disc.mask((64, 64))) > 0.93
 
@@ -221,7 +221,7 @@ def test_an_empty_mask_has_no_disc() -> None:
 @pytest.mark.parametrize("radius", [20.0, 100.5, 700.25])
 def test_a_clean_circle_is_fitted_to_a_fraction_of_a_pixel(radius: float) -> None:
     size = int(2 * radius + 20)
-    true = Disc(size / 2 + 0.3, size / 2 - 0.4, radius)
+    true = FovCircle(size / 2 + 0.3, size / 2 - 0.4, radius)
     disc = fit_fov_circle(true.mask((size, size)))
     assert disc.centre_row == pytest.approx(true.centre_row, abs=0.3)
     assert disc.centre_col == pytest.approx(true.centre_col, abs=0.3)
@@ -229,17 +229,17 @@ def test_a_clean_circle_is_fitted_to_a_fraction_of_a_pixel(radius: float) -> Non
 
 
 @pytest.mark.parametrize("disc", CUTS.values(), ids=CUTS.keys())
-def test_a_cut_circle_is_not_taken_for_a_stretched_one(disc: Disc) -> None:
+def test_a_cut_circle_is_not_taken_for_a_stretched_one(disc: FovCircle) -> None:
     assert fit_aspect(disc.mask((480, 640))) == 1
 
 
 @pytest.mark.parametrize("aspect", [0.7, 0.9, 1.1, 1.3])
 def test_a_stretched_disc_is_found_and_its_aspect_told(aspect: float) -> None:
     height = round(480 * aspect)
-    round_one = photograph(Disc(240, 320, 220), (480, 640))
+    round_one = photograph(FovCircle(240, 320, 220), (480, 640))
     stretched = cv2.resize(round_one, (640, height), interpolation=cv2.INTER_AREA)
     mask = find_field_of_view(FundusImage.from_array(stretched))
-    true = cv2.resize(Disc(240, 320, 220).mask((480, 640)).astype(np.uint8), (640, height))
+    true = cv2.resize(FovCircle(240, 320, 220).mask((480, 640)).astype(np.uint8), (640, height))
     assert overlap(mask, true > 0) > 0.98
     assert fit_aspect(mask) == pytest.approx(aspect, rel=0.01)
 

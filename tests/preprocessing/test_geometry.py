@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fundus.errors import GeometryError
-from napari_fundus.preprocessing import Disc
+from napari_fundus.preprocessing import FovCircle
 from napari_fundus.preprocessing.geometry import Geometry
 
 SHAPE = (120, 160)
@@ -94,7 +94,7 @@ def test_pictures_and_points_agree() -> None:
 
 
 def test_a_disc_cut_by_the_frame_becomes_a_full_circle() -> None:
-    disc = Disc(59.5, 79.5, 75)
+    disc = FovCircle(59.5, 79.5, 75)
     cut = disc.mask(SHAPE)
     completed = Geometry.identity(SHAPE).complete(disc)
     height, width = completed.target_shape

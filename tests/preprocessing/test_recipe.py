@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.preprocessing import (
-    Disc,
+    FovCircle,
     Recipe,
     enhance,
     find_field_of_view,
@@ -22,9 +22,9 @@ from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.samples import sample_image_path
 
 
-def cut_disc() -> tuple[FundusImage, Disc]:
+def cut_disc() -> tuple[FundusImage, FovCircle]:
     """A disc of 400 px that the frame cuts at top and bottom, with a red-green gradient."""
-    disc = Disc(149.5, 229.5, 200)
+    disc = FovCircle(149.5, 229.5, 200)
     rows, cols = np.mgrid[:300, :460]
     pixels = np.stack([100 + rows / 4, 60 + cols / 6, 30 + (rows + cols) / 20], axis=-1)
     pixels[~disc.mask((300, 460))] = 0
@@ -107,7 +107,7 @@ def test_circle_and_side_give_the_whole_disc_on_a_square() -> None:
 def test_a_stretched_disc_becomes_a_circle_and_comes_back(size: tuple[int, int]) -> None:
     """A picture saved with oblong pixels: its disc is an ellipse."""
     round_one = np.zeros((300, 460, 3), np.uint8)
-    round_one[Disc(149.5, 229.5, 140).mask((300, 460))] = (160, 90, 40)
+    round_one[FovCircle(149.5, 229.5, 140).mask((300, 460))] = (160, 90, 40)
     image = FundusImage.from_array(cv2.resize(round_one, size, interpolation=cv2.INTER_AREA))
     prepared = Recipe(crop="circle", resize="side", side=256).apply(image)
     fov = prepared.field_of_view
@@ -148,9 +148,9 @@ def test_maps_are_nothing_outside_the_original_field_of_view() -> None:
     image, disc = cut_disc()
     prepared = Recipe(crop="circle", resize="side", side=128).apply(image)
     back = prepared.to_original(np.ones(prepared.field_of_view.shape))
-    outside = ~Disc(disc.centre_row, disc.centre_col, disc.radius + 3).mask(image.shape)
+    outside = ~FovCircle(disc.centre_row, disc.centre_col, disc.radius + 3).mask(image.shape)
     assert not back[outside].any()
-    inside = Disc(disc.centre_row, disc.centre_col, disc.radius - 6).mask(image.shape)
+    inside = FovCircle(disc.centre_row, disc.centre_col, disc.radius - 6).mask(image.shape)
     np.testing.assert_allclose(back[inside], 1)
 
 
@@ -190,7 +190,7 @@ def test_voting_as_printed_drives_even_ground_to_black_and_the_soft_one_to_grey(
 
 
 def test_a_given_field_of_view_is_used() -> None:
-    given = Disc(100, 100, 60).mask((200, 220))
+    given = FovCircle(100, 100, 60).mask((200, 220))
     pixels = np.random.default_rng(0).integers(60, 200, (200, 220, 3)).astype(np.uint8)
     image = FundusImage.from_array(pixels, field_of_view=given)
     np.testing.assert_array_equal(Recipe().apply(image).field_of_view, given)

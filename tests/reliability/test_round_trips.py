@@ -26,7 +26,7 @@ from napari_fundus.export import (
     to_geojson,
 )
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing import Disc, Recipe
+from napari_fundus.preprocessing import FovCircle, Recipe
 from napari_fundus.results.detections import Detections
 
 SHAPE = (120, 160)
@@ -64,7 +64,7 @@ recipes = st.fixed_dictionaries({name: values_of(name) for name in Recipe.model_
 def eye() -> FundusImage:
     """A disc that the frame cuts at top and bottom."""
     pixels = np.random.default_rng(0).integers(60, 180, (*SHAPE, 3)).astype(np.uint8)
-    pixels[~Disc(59.5, 79.5, 70).mask(SHAPE)] = 0
+    pixels[~FovCircle(59.5, 79.5, 70).mask(SHAPE)] = 0
     return FundusImage.from_array(pixels, name="eye")
 
 
@@ -90,7 +90,7 @@ def test_any_recipe_can_be_undone_to_a_millionth_of_a_pixel(
     back = prepared.to_original(prepared.field_of_view)
     assert back.shape == SHAPE
     # Further in than the largest pixel (5 px), whatever was cropped, padded and resized.
-    assert (back[Disc(59.5, 79.5, 52).mask(SHAPE)] > 0.99).all()
+    assert (back[FovCircle(59.5, 79.5, 52).mask(SHAPE)] > 0.99).all()
 
 
 class Given(Detector):

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
 from napari_fundus.results import components as connected
-from napari_fundus.results.components import Parts, find_components
+from napari_fundus.results.components import ConnectedComponents, find_components
 
 
-def both_ways(mask: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Parts, Parts]:
+def both_ways(
+    mask: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ConnectedComponents, ConnectedComponents]:
     found = []
     for bound in (-1, mask.size + 1):
         with monkeypatch.context() as patch:
@@ -23,8 +25,8 @@ def both_ways(mask: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Parts,
     return found[0], found[1]
 
 
-def assert_equal(scanned: Parts, measured: Parts) -> None:
-    for field in fields(Parts):
+def assert_equal(scanned: ConnectedComponents, measured: ConnectedComponents) -> None:
+    for field in fields(ConnectedComponents):
         one, other = getattr(scanned, field.name), getattr(measured, field.name)
         assert one.dtype == other.dtype, field.name
         np.testing.assert_array_equal(one, other, err_msg=field.name)

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_fundus.results.instances import label_map
-from napari_fundus.results.relabel import components, label_image
+from napari_fundus.results.relabel import label_image, labelled_components
 
 
 def same(probability: np.ndarray, threshold: float, min_area: int, first_id: int = 1) -> None:
     labels, table = label_map(
         probability, lesion="MA", threshold=threshold, min_area=min_area, first_id=first_id
     )
-    found = components(probability, lesion="MA", threshold=threshold)
+    found = labelled_components(probability, lesion="MA", threshold=threshold)
     ids, fast = found.at_least(min_area, first_id=first_id)
     np.testing.assert_array_equal(label_image(probability.shape, found.pixels, ids), labels)
     pd.testing.assert_frame_equal(fast, table, check_exact=False, rtol=1e-12)
@@ -47,11 +47,11 @@ def test_noise_of_any_density_gives_the_numbers_of_label_map(density, shape):
 def test_a_component_at_the_edges_does_not_wrap_to_the_next_row():
     probability = np.zeros((4, 6), np.float32)
     probability[1, 5] = probability[2, 0] = 1
-    assert len(components(probability, lesion="MA", threshold=0.5).table) == 2
+    assert len(labelled_components(probability, lesion="MA", threshold=0.5).table) == 2
 
 
 def test_no_lesion_gives_an_empty_table_and_empty_labels():
-    found = components(np.zeros((8, 9), np.float32), lesion="MA", threshold=0.0)
+    found = labelled_components(np.zeros((8, 9), np.float32), lesion="MA", threshold=0.0)
     ids, table = found.at_least(1)
     assert len(table) == 0
     assert not label_image(found.shape, found.pixels, ids).any()

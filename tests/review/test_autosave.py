@@ -11,9 +11,9 @@ import pytest
 from napari_fundus.errors import FundusError
 from napari_fundus.review import history
 from napari_fundus.review.autosave import (
-    Saved,
+    SavedReview,
     autosave_path,
-    discard,
+    delete_autosave,
     read_autosave,
     reviews_folder,
     write_autosave,
@@ -24,7 +24,7 @@ from napari_fundus.review.session import Review
 
 
 @pytest.fixture
-def saved(lab) -> Saved:
+def saved(lab) -> SavedReview:
     review = lab.start(lab.parts(0), lab.parts(1))
     known = sorted(review.lesions)
     review.reject(known[0])
@@ -32,7 +32,7 @@ def saved(lab) -> Saved:
     review.relabel(known[2], "SE")
     review.accept(known[-1])
     settings = {"order": "class", "lesion": known[3]}
-    return Saved(review.labels, review.tables, list(review.lesions.values()), settings)
+    return SavedReview(review.labels, review.tables, list(review.lesions.values()), settings)
 
 
 def test_a_review_is_read_as_it_was_written(saved, tmp_path, lab) -> None:
@@ -92,9 +92,9 @@ def test_what_was_done_is_read_as_it_was_written_and_can_be_undone(tmp_path, lab
         np.testing.assert_array_equal(again.labels[code], array)
 
 
-def saved_of(review: Review) -> Saved:
+def saved_of(review: Review) -> SavedReview:
     lesions = list(review.lesions.values())
-    return Saved(review.labels, review.tables, lesions, history=review.stack.done)
+    return SavedReview(review.labels, review.tables, lesions, history=review.stack.done)
 
 
 def test_only_the_latest_that_fit_are_kept(monkeypatch) -> None:
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_told_of(tmp_path, content) -> None:
 
 def test_no_file_is_no_review_and_discarding_it_is_fine(tmp_path) -> None:
     assert read_autosave(tmp_path / "a.npz") is None
-    discard(tmp_path / "a.npz")
+    delete_autosave(tmp_path / "a.npz")
 
 
 def test_the_folder_can_be_set(monkeypatch, tmp_path) -> None:

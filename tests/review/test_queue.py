@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.review.lesion import Lesion
-from napari_fundus.review.queue import ORDERS, ReviewQueue, ordered
+from napari_fundus.review.lesion import ReviewedLesion
+from napari_fundus.review.queue import ORDERS, ReviewQueue, sort_lesions
 
 
-def lesion(identity: int, code: str = "MA", score: float = 0.5, **more) -> Lesion:
-    return Lesion(
+def lesion(identity: int, code: str = "MA", score: float = 0.5, **more) -> ReviewedLesion:
+    return ReviewedLesion(
         identity, code, code, 4, (1.0, 1.0), (0, 0, 2, 2), score=score, threshold=0.5, **more
     )
 
@@ -36,14 +36,14 @@ LESIONS = [
     ],
 )
 def test_orders(order, expected) -> None:
-    assert ordered(LESIONS, order) == expected
+    assert sort_lesions(LESIONS, order) == expected
 
 
 def test_the_threshold_may_differ_by_class() -> None:
     from dataclasses import replace
 
     low = replace(lesion(7, "EX", 0.2), threshold=0.2)
-    assert ordered([*LESIONS, low], "threshold")[0] == 7
+    assert sort_lesions([*LESIONS, low], "threshold")[0] == 7
 
 
 def test_every_order_is_tested() -> None:
@@ -53,7 +53,7 @@ def test_every_order_is_tested() -> None:
 def test_the_order_of_equal_lesions_is_that_of_their_ids() -> None:
     rng = np.random.default_rng(0)
     many = [lesion(int(i)) for i in rng.permutation(50)]
-    assert ordered(many, "highest") == list(range(50))
+    assert sort_lesions(many, "highest") == list(range(50))
 
 
 @pytest.fixture

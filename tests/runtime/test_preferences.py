@@ -14,7 +14,7 @@ from napari_fundus.checkpoints.zoo import download_folder
 from napari_fundus.errors import DeviceError, OptionsError
 from napari_fundus.inference.memory import bytes_per_pixel, fit_tile_size
 from napari_fundus.inference.tiles import run_tiles
-from napari_fundus.inference.voting import vote
+from napari_fundus.inference.voting import run_voting
 from napari_fundus.lesions import _INFO, describe
 from napari_fundus.runtime import devices
 from napari_fundus.runtime.devices import CPU, Device, choose_device, preferred_precision
@@ -166,10 +166,10 @@ def test_less_memory_makes_smaller_batches_of_the_same_votes() -> None:
     picture = np.random.default_rng(0).random((1, 40, 40), np.float32)
     network = nn.Sequential(small_network(), nn.Sigmoid())
     wanted = {"patch": 8, "stride": 4, "precision": "float32"}
-    free = vote(network, picture, **wanted)
+    free = run_voting(network, picture, **wanted)
     threads = torch.get_num_threads()
     save_preferences(memory_gb=threads * 5 * 76 * 8**2 / 2**30)
-    bound = vote(network, picture, **wanted)
+    bound = run_voting(network, picture, **wanted)
     assert bound.batch == 5 < free.batch
     np.testing.assert_allclose(bound.probability, free.probability, atol=1e-6)
 

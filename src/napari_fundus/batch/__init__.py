@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from napari_fundus.batch.cluster import Cluster, ClusterReport, run_on_cluster
+from napari_fundus.batch.cluster import ClusterConfig, ClusterReport, run_on_cluster
 from napari_fundus.batch.items import BatchItem, find_items
-from napari_fundus.batch.records import BatchReport, Outcome
+from napari_fundus.batch.records import BatchReport, ImageOutcome
 from napari_fundus.batch.run import run_batch
 
 __all__ = [
     "BatchItem",
     "BatchReport",
-    "Cluster",
+    "ClusterConfig",
     "ClusterReport",
-    "Outcome",
+    "ImageOutcome",
     "find_items",
     "run_batch",
     "run_on_cluster",

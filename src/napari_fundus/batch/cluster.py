@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from napari_fundus._version import __version__
 from napari_fundus.batch.items import BatchItem
 from napari_fundus.batch.iter_items import iter_items
-from napari_fundus.batch.parquet import Tables
+from napari_fundus.batch.parquet import ParquetTables
 from napari_fundus.batch.process import make_batch_job
-from napari_fundus.batch.records import Outcome
+from napari_fundus.batch.records import ImageOutcome
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError
@@ -25,9 +25,9 @@ from napari_fundus.export import DEFAULT_FORMATS, check_formats
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
-    from napari_fundus.batch.worker import Done, Order
+    from napari_fundus.batch.worker import ChunkResult, WorkerJobSpec
 
-__all__ = ["Cluster", "ClusterReport", "run_on_cluster"]
+__all__ = ["ClusterConfig", "ClusterReport", "run_on_cluster"]
 
 _POLL_SECONDS = 0.5
 """Seconds after which a wait for results looks whether it shall go on."""
@@ -37,7 +37,7 @@ _MAX_REPORTED_FAILURES = 100
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterConfig:
     """Where a run is worked on, and how much may go wrong.
 
     Attributes
@@ -93,7 +93,7 @@ class ClusterReport:
     written: int
     skipped: int
     failed: int
-    failures: tuple[Outcome, ...]
+    failures: tuple[ImageOutcome, ...]
     output: Path
     interrupted: bool = False
     stopped: str = ""
@@ -104,14 +104,14 @@ def run_on_cluster(
     output: str | Path,
     detector: str | Detector = DEFAULT_DETECTOR,
     *,
-    cluster: Cluster,
+    cluster: ClusterConfig,
     options: DetectorOptions | Mapping[str, Any] | None = None,
     thresholds: Mapping[str, float] | None = None,
     device: str = "auto",
     formats: Collection[str] = DEFAULT_FORMATS,
     overwrite: bool = False,
     monitor: Monitor | None = None,
-    on_outcome: Callable[[Outcome], None] | None = None,
+    on_outcome: Callable[[ImageOutcome], None] | None = None,
     on_dashboard: Callable[[str], None] | None = None,
 ) -> ClusterReport:
     """Find the lesions of an archive on a cluster; the files are those of `run_batch`.
@@ -156,14 +156,14 @@ def run_on_cluster(
     )
     weights = probe.detector.weights_sha256(probe.options)
     place = probe.output.resolve()
-    tables = Tables(place, probe.detector.lesions, overwrite=overwrite)
+    tables = ParquetTables(place, probe.detector.lesions, overwrite=overwrite)
     place.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        client = stack.enter_context(_connected(cluster))
+        client = stack.enter_context(_connect_client(cluster))
         _check_versions(client)
-        from napari_fundus.batch.worker import Order
+        from napari_fundus.batch.worker import WorkerJobSpec
 
-        order = Order(
+        order = WorkerJobSpec(
             output=place,
             detector=detector,
             options=probe.options.model_dump(),
@@ -181,7 +181,7 @@ def run_on_cluster(
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[Any]:
+def _connect_client(cluster: ClusterConfig) -> Iterator[Any]:
     """Give a client of the scheduler, or of workers that end with the block."""
     try:
         import dask
@@ -222,7 +222,8 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
 def _check_versions(client: Any) -> None:
     """Refuse workers whose package is missing or another version, before work is sent to them.
 
-    Workers that come later are asked when they begin; see `napari_fundus.batch.worker.Order`.
+    Workers that come later are asked when they begin; see
+    `napari_fundus.batch.worker.WorkerJobSpec`.
     """
     # A function of the standard library: one of ours could not be sent to where ours is missing.
     told = client.run(pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
@@ -260,17 +261,17 @@ class _ClusterRun:
     """The client's side of a run: a few lots are on their way, none is remembered once done."""
 
     client: Any
-    order: Order
-    cluster: Cluster
-    tables: Tables
+    order: WorkerJobSpec
+    cluster: ClusterConfig
+    tables: ParquetTables
     monitor: Monitor
-    on_outcome: Callable[[Outcome], None] | None
+    on_outcome: Callable[[ImageOutcome], None] | None
     again: deque[_Chunk] = field(default_factory=deque)
     in_flight: dict[Any, _Chunk] = field(default_factory=dict)
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("written", "skipped", "failed"), 0)
     )
-    failures: list[Outcome] = field(default_factory=list)
+    failures: list[ImageOutcome] = field(default_factory=list)
     listed: int = 0
     listing_done: bool = False
 
@@ -361,9 +362,9 @@ class _ClusterRun:
         else:
             (item,) = lot.items
             message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
-            self._done([Outcome(item.path, item.place, "failed", message=message)])
+            self._done([ImageOutcome(item.path, item.place, "failed", message=message)])
 
-    def _keep(self, done: Done, lot: _Chunk) -> None:
+    def _keep(self, done: ChunkResult, lot: _Chunk) -> None:
         places = {item.place: item for item in lot.items}
         retried = [
             outcome
@@ -374,7 +375,7 @@ class _ClusterRun:
         kept = [outcome for outcome in done.outcomes if outcome not in retried]
         self._done(kept, done.lesions)
 
-    def _done(self, outcomes: list[Outcome], lesions: Any = None) -> None:
+    def _done(self, outcomes: list[ImageOutcome], lesions: Any = None) -> None:
         self.tables.add(outcomes, lesions)
         for outcome in outcomes:
             self.counts[outcome.status] += 1

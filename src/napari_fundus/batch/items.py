@@ -74,7 +74,7 @@ def find_items(
     for source in sources:
         for item in _items_of(Path(source), forbidden):
             items.setdefault(item.path.resolve(), item)
-    return _unique_places(list(items.values()), summary)
+    return _make_stems_unique(list(items.values()), summary)
 
 
 def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
@@ -120,7 +120,7 @@ def _failed_item(source: Path, problem: str) -> BatchItem:
     return BatchItem(source, Path(safe_stem(source.stem)), problem)
 
 
-def _unique_places(items: list[BatchItem], summary: str) -> list[BatchItem]:
+def _make_stems_unique(items: list[BatchItem], summary: str) -> list[BatchItem]:
     good = [item.path for item in items if not item.problem]
     base = _common_parent(good)
 

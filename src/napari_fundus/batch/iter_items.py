@@ -88,7 +88,7 @@ def _walk(
         for sample in samples_from_files([*files, *masks], root)
         if sample.image_path in own and not is_export(sample.image_path.name)
     ]
-    yield from _places(samples, root, hashed=hashed)
+    yield from _with_output_stems(samples, root, hashed=hashed)
     taken: set[str] = set()
     for path in inner:
         if path not in sorting:
@@ -130,7 +130,7 @@ def _mask_folders(folders: list[Path], *, beside: bool) -> list[Path]:
     return found if beside or len(found) < len(folders) else []
 
 
-def _places(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[BatchItem]:
+def _with_output_stems(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[BatchItem]:
     """Name the results of one folder's images as `find_items` does."""
     items = [
         BatchItem(

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from napari_fundus.batch.records import Outcome, escape_surrogates
+from napari_fundus.batch.records import ImageOutcome, escape_surrogates
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS
 from napari_fundus.results.instances import INSTANCE_COLUMNS
@@ -19,19 +19,19 @@ from napari_fundus.runtime.files import atomic_write
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES_NAME", "LESIONS_NAME", "Tables", "lesions_of"]
+__all__ = ["IMAGES_NAME", "LESIONS_NAME", "ParquetTables", "read_lesion_rows"]
 
 IMAGES_NAME, LESIONS_NAME = "images.parquet", "lesions.parquet"
 """Names of the tables in the output folder."""
 
-_OURS = b"napari-fundus"
+_METADATA_KEY = b"napari-fundus"
 """Key of the tables' metadata, by which they are known as our own."""
 
-_ROWS = 4_000
+_BUFFER_ROWS = 4_000
 """Rows that are gathered before they go into the file."""
 
 
-def lesions_of(output: Path, outcomes: Iterable[Outcome]) -> pa.Table:
+def read_lesion_rows(output: Path, outcomes: Iterable[ImageOutcome]) -> pa.Table:
     """Return the lesions of images that are done, as their tables in the output folder have them.
 
     Parameters
@@ -89,7 +89,7 @@ def _image_schema(lesions: Sequence[str]) -> pa.Schema:
     )
 
 
-class Tables:
+class ParquetTables:
     """Writes both tables bit by bit; they are there, whole, once the block ends well.
 
     Parameters
@@ -127,19 +127,19 @@ class Tables:
         self._writers = []
         for name, schema in zip((IMAGES_NAME, LESIONS_NAME), schemas, strict=True):
             place = self._stack.enter_context(atomic_write(self._output / name, overwrite=True))
-            writer = pq.ParquetWriter(place, schema.with_metadata({_OURS: b"batch"}))
+            writer = pq.ParquetWriter(place, schema.with_metadata({_METADATA_KEY: b"batch"}))
             self._writers.append(self._stack.enter_context(writer))
         return self
 
-    def add(self, outcomes: Iterable[Outcome], lesions: pa.Table | None) -> None:
+    def add(self, outcomes: Iterable[ImageOutcome], lesions: pa.Table | None) -> None:
         """Add images, and the lesions of those that are done."""
         self._rows += [self._row(outcome) for outcome in outcomes]
         if lesions is not None:
             self._tables.append(lesions)
-        if len(self._rows) + sum(map(len, self._tables)) > _ROWS:
+        if len(self._rows) + sum(map(len, self._tables)) > _BUFFER_ROWS:
             self._flush()
 
-    def _row(self, outcome: Outcome) -> dict[str, Any]:
+    def _row(self, outcome: ImageOutcome) -> dict[str, Any]:
         done = outcome.status != "failed"
         return {
             "path": escape_surrogates(str(outcome.path)),
@@ -177,6 +177,6 @@ def _is_ours(path: Path) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return _OURS in (pq.read_schema(path).metadata or {})
+        return _METADATA_KEY in (pq.read_schema(path).metadata or {})
     except (pa.ArrowInvalid, OSError):
         return False

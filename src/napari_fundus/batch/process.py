@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.batch.items import BatchItem
-from napari_fundus.batch.records import Outcome, Record, read_record, source_stamp
+from napari_fundus.batch.records import ImageOutcome, ProvenanceRecord, read_record, source_stamp
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.errors import Cancelled, FundusError, OptionsError, OutputExistsError
 from napari_fundus.export import check_formats, export
@@ -24,13 +24,13 @@ from napari_fundus.runtime.devices import choose_device, release_memory
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["Job", "Loaded", "make_batch_job", "prefetch_images", "process_item"]
+__all__ = ["BatchJob", "PrefetchedImage", "make_batch_job", "prefetch_images", "process_item"]
 
 _LOG_SUFFIX = ".error.log"
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """What is the same for all images of a run."""
 
     output: Path
@@ -53,12 +53,12 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class PrefetchedImage:
     """An image as read ahead; `image` is None where there is nothing left to do."""
 
     image: FundusImage | None
     stamp: dict[str, int]
-    record: Record | None
+    record: ProvenanceRecord | None
 
 
 def make_batch_job(
@@ -70,7 +70,7 @@ def make_batch_job(
     device: str = "auto",
     formats: Collection[str],
     overwrite: bool = False,
-) -> Job:
+) -> BatchJob:
     """Return what is the same for all images; parameters as in `napari_fundus.batch.run_batch`.
 
     Raises
@@ -80,7 +80,7 @@ def make_batch_job(
     """
     chosen = get_detector(detector) if isinstance(detector, str) else detector
     choose_device(device, supported=chosen.devices)
-    return Job(
+    return BatchJob(
         output=Path(output).expanduser(),
         detector=chosen,
         options=coerce_options(chosen.Options, options),
@@ -103,11 +103,11 @@ def _checked_thresholds(thresholds: Mapping[str, float], detector: Detector) -> 
 
 
 def prefetch_images(
-    items: Iterable[BatchItem], job: Job
-) -> Iterator[tuple[BatchItem, Future[Loaded]]]:
+    items: Iterable[BatchItem], job: BatchJob
+) -> Iterator[tuple[BatchItem, Future[PrefetchedImage]]]:
     """Yield each item with its image to come, while the next one is being read."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        waiting: deque[tuple[BatchItem, Future[Loaded]]] = deque()
+        waiting: deque[tuple[BatchItem, Future[PrefetchedImage]]] = deque()
         try:
             for item in items:
                 waiting.append((item, pool.submit(_load, item, job)))
@@ -118,14 +118,14 @@ def prefetch_images(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _load(item: BatchItem, job: Job) -> Loaded:
+def _load(item: BatchItem, job: BatchJob) -> PrefetchedImage:
     """Read an image, unless its results are there."""
     if item.problem:
         raise FundusError(item.problem)
     stamp = source_stamp(item.path)
     record = read_record(job.output, item.place)
     if record is None or job.overwrite:
-        return Loaded(read_image(item.path), stamp, record)
+        return PrefetchedImage(read_image(item.path), stamp, record)
     weights = job.detector.weights_sha256(job.options)
     same_weights = weights is None or weights == record.checkpoint_sha256
     if record.request != job.request or not same_weights:
@@ -136,25 +136,29 @@ def _load(item: BatchItem, job: Job) -> Loaded:
         )
     complete = set(job.formats) <= set(record.formats)
     if complete and record.source == stamp:
-        return Loaded(None, stamp, record)
+        return PrefetchedImage(None, stamp, record)
     image = read_image(item.path)
     if image.sha256 != record.image_sha256:
         raise OutputExistsError(
             f"{job.output / item.place} holds the result of another image, or of this one before "
             "it was changed. Choose another folder, or overwrite it (--overwrite)."
         )
-    return Loaded(None if complete else image, stamp, record)
+    return PrefetchedImage(None if complete else image, stamp, record)
 
 
-def process_item(item: BatchItem, future: Future[Loaded], job: Job, monitor: Monitor) -> Outcome:
+def process_item(
+    item: BatchItem, future: Future[PrefetchedImage], job: BatchJob, monitor: Monitor
+) -> ImageOutcome:
     """Do one image. This is the boundary at which everything that goes wrong is caught."""
     start = time.perf_counter()
 
-    def failed(message: str, error: BaseException, *, again: bool = True) -> Outcome:
+    def failed(message: str, error: BaseException, *, again: bool = True) -> ImageOutcome:
         seconds = time.perf_counter() - start
         line = " ".join(message.split())
         details = "".join(traceback.format_exception(error))
-        return Outcome(item.path, item.place, "failed", {}, seconds, line, details, retryable=again)
+        return ImageOutcome(
+            item.path, item.place, "failed", {}, seconds, line, details, retryable=again
+        )
 
     try:
         loaded = future.result()
@@ -162,7 +166,7 @@ def process_item(item: BatchItem, future: Future[Loaded], job: Job, monitor: Mon
             known = loaded.record
             told = vars(known) if known else {}
             kept = {name: told[name] for name in ("counts", "extent", "scores") if name in told}
-            return Outcome(item.path, item.place, "skipped", **kept)
+            return ImageOutcome(item.path, item.place, "skipped", **kept)
         told = _detect_and_write(item, loaded, loaded.image, job, monitor)
         (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
     except Cancelled:
@@ -179,13 +183,13 @@ def process_item(item: BatchItem, future: Future[Loaded], job: Job, monitor: Mon
         where = f" The traceback is in {log}." if log else ""
         return failed(f"{type(error).__name__}: {error}.{where}", error)
     seconds = time.perf_counter() - start
-    return Outcome(item.path, item.place, "written", seconds=seconds, **told)
+    return ImageOutcome(item.path, item.place, "written", seconds=seconds, **told)
 
 
 def _detect_and_write(
-    item: BatchItem, loaded: Loaded, image: FundusImage, job: Job, monitor: Monitor
+    item: BatchItem, loaded: PrefetchedImage, image: FundusImage, job: BatchJob, monitor: Monitor
 ) -> dict[str, Any]:
-    """Return what was found, as of `Outcome`: counts, extent, scores; when all is written."""
+    """Return what was found, as of `ImageOutcome`: counts, extent, scores; when all is written."""
     found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
     if job.thresholds:
         found = found.threshold({c: t for c, t in job.thresholds.items() if c in found.lesions})
@@ -223,7 +227,7 @@ def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:
         return Landmarks()
 
 
-def _write_log(item: BatchItem, job: Job, error: BaseException) -> Path | None:
+def _write_log(item: BatchItem, job: BatchJob, error: BaseException) -> Path | None:
     """Write the traceback beside where the results would be; None where that fails too."""
     path = job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}"
     try:

@@ -16,8 +16,8 @@ from napari_fundus.runtime.files import atomic_write, read_json
 
 __all__ = [
     "BatchReport",
-    "Outcome",
-    "Record",
+    "ImageOutcome",
+    "ProvenanceRecord",
     "check_summary",
     "escape_surrogates",
     "read_record",
@@ -32,7 +32,7 @@ _SCORE = "score"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """What became of one image.
 
     Attributes
@@ -85,31 +85,31 @@ class BatchReport:
         Whether the run was stopped before its end.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ImageOutcome, ...]
     output: Path
     interrupted: bool = False
 
-    def _with(self, status: str) -> list[Outcome]:
+    def _with(self, status: str) -> list[ImageOutcome]:
         return [outcome for outcome in self.outcomes if outcome.status == status]
 
     @property
-    def written(self) -> list[Outcome]:
+    def written(self) -> list[ImageOutcome]:
         """Images whose results were written in this run."""
         return self._with("written")
 
     @property
-    def skipped(self) -> list[Outcome]:
+    def skipped(self) -> list[ImageOutcome]:
         """Images that were done before."""
         return self._with("skipped")
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[ImageOutcome]:
         """Images without result, and the reason."""
         return self._with("failed")
 
 
 @dataclass(frozen=True)
-class Record:
+class ProvenanceRecord:
     """What stands in the provenance file of a finished image.
 
     Attributes
@@ -121,7 +121,7 @@ class Record:
     formats
         Formats written.
     counts, extent, scores
-        Number of lesions a class, their areas, scores of the image; as of `Outcome`.
+        Number of lesions a class, their areas, scores of the image; as of `ImageOutcome`.
     image_sha256, checkpoint_sha256
         Of the image's pixels and of the weights used.
     """
@@ -166,7 +166,7 @@ def source_stamp(path: Path) -> dict[str, int]:
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def read_record(output: Path, place: Path) -> Record | None:
+def read_record(output: Path, place: Path) -> ProvenanceRecord | None:
     """Return what is remembered of an image; None if it was never finished by a batch."""
     path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
     try:
@@ -178,7 +178,7 @@ def read_record(output: Path, place: Path) -> Record | None:
         for name in stored.formats
         if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").exists()
     )
-    return Record(
+    return ProvenanceRecord(
         request=stored.request,
         source=stored.source,
         formats=there,
@@ -201,7 +201,7 @@ def check_summary(path: Path, *, overwrite: bool) -> None:
             )
 
 
-def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str]) -> None:
+def write_summary(path: Path, outcomes: Sequence[ImageOutcome], lesions: Iterable[str]) -> None:
     """Write the table of all images, one row each.
 
     Images of earlier runs into the same folder keep their rows: the table tells of the whole
@@ -216,7 +216,7 @@ def write_summary(path: Path, outcomes: Sequence[Outcome], lesions: Iterable[str
         rows[row["path"]] = row
     ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
     between = dict.fromkeys(name for row in rows.values() for name in row if name not in ends)
-    columns = [*_FIRST_COLUMNS, *_in_order(between, lesions), *_LAST_COLUMNS]
+    columns = [*_FIRST_COLUMNS, *_order_columns(between, lesions), *_LAST_COLUMNS]
     with (
         atomic_write(path, overwrite=True) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -255,7 +255,7 @@ def escape_surrogates(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _row(outcome: Outcome, lesions: Sequence[str]) -> dict[str, str]:
+def _row(outcome: ImageOutcome, lesions: Sequence[str]) -> dict[str, str]:
     done = outcome.status != "failed"
     counts = {**dict.fromkeys(lesions, 0), **outcome.counts} if done else {}
     return {
@@ -287,7 +287,7 @@ def _extent_columns(extent: Mapping[str, Any]) -> dict[str, str]:
     return columns
 
 
-def _in_order(names: Iterable[str], lesions: Sequence[str]) -> list[str]:
+def _order_columns(names: Iterable[str], lesions: Sequence[str]) -> list[str]:
     """Return columns: counts first, then scores, then the areas by class, then what is known else.
 
     Rows of earlier runs may have columns of other classes: they keep theirs.

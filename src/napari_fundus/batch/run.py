@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_fundus.batch.items import SUMMARY_NAME, find_items
 from napari_fundus.batch.process import make_batch_job, prefetch_images, process_item
-from napari_fundus.batch.records import BatchReport, Outcome, check_summary, write_summary
+from napari_fundus.batch.records import BatchReport, ImageOutcome, check_summary, write_summary
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, OptionsError
@@ -30,7 +30,7 @@ def run_batch(
     overwrite: bool = False,
     shard: tuple[int, int] | None = None,
     monitor: Monitor | None = None,
-    on_outcome: Callable[[Outcome], None] | None = None,
+    on_outcome: Callable[[ImageOutcome], None] | None = None,
 ) -> BatchReport:
     """Find the lesions of many images and write the results to a folder.
 
@@ -86,7 +86,7 @@ def run_batch(
     check_summary(job.output / name, overwrite=overwrite)
     items = find_items(sources, job.output, summary=name)[part - 1 :: parts]
     monitor = monitor or Monitor()
-    outcomes: list[Outcome] = []
+    outcomes: list[ImageOutcome] = []
     interrupted = False
     try:
         for number, (item, future) in enumerate(prefetch_images(items, job)):

@@ -12,9 +12,9 @@ from distributed import WorkerPlugin, get_worker
 
 from napari_fundus._version import __version__
 from napari_fundus.batch.items import BatchItem
-from napari_fundus.batch.parquet import lesions_of
-from napari_fundus.batch.process import Job, make_batch_job, prefetch_images, process_item
-from napari_fundus.batch.records import Outcome
+from napari_fundus.batch.parquet import read_lesion_rows
+from napari_fundus.batch.process import BatchJob, make_batch_job, prefetch_images, process_item
+from napari_fundus.batch.records import ImageOutcome
 from napari_fundus.detector import Detector
 from napari_fundus.errors import ClusterError, FundusError
 from napari_fundus.plugins import get_detector
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Worker
 
-__all__ = ["BatchWorkerPlugin", "Done", "Order", "assign_device", "process_chunk"]
+__all__ = ["BatchWorkerPlugin", "ChunkResult", "WorkerJobSpec", "assign_device", "process_chunk"]
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerJobSpec:
     """What all workers are told; as in `napari_fundus.batch.run_batch`, the output absolute.
 
     `version` and `weights` are those of the machine that gives out the work, the weights' hash None
@@ -46,7 +46,7 @@ class Order:
     version: str = __version__
     weights: str | None = None
 
-    def job(self, worker: object) -> Job:
+    def job(self, worker: object) -> BatchJob:
         """Return what is the same for all images of a worker.
 
         Raises
@@ -73,7 +73,7 @@ class Order:
             )
         return job
 
-    def _job(self, worker: object) -> Job:
+    def _job(self, worker: object) -> BatchJob:
         given = self.detector
         detector = get_detector(given) if isinstance(given, str) else given
         device = assign_device(worker, self.device, detector)
@@ -89,10 +89,10 @@ class Order:
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class ChunkResult:
     """What became of a lot of images, and the lesions of those that are done."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ImageOutcome, ...]
     lesions: pa.Table
 
 
@@ -109,16 +109,16 @@ class BatchWorkerPlugin(WorkerPlugin):
         Of this run among those that share the cluster.
     """
 
-    def __init__(self, order: Order, name: str) -> None:
+    def __init__(self, order: WorkerJobSpec, name: str) -> None:
         self.order, self.name = order, name
 
     def setup(self, worker: Worker) -> None:
         """Begin on a worker; the detector is made with its first image, which can tell errors."""
         self._worker_name = worker.name
-        self._job: Job | None = None
+        self._job: BatchJob | None = None
         self._turn = threading.Lock()
 
-    def work(self, items: Sequence[BatchItem]) -> Done:
+    def work(self, items: Sequence[BatchItem]) -> ChunkResult:
         """Work on images, each read while the one before it is on the device."""
         with self._turn:
             if self._job is None:
@@ -128,7 +128,7 @@ class BatchWorkerPlugin(WorkerPlugin):
             outcomes = tuple(
                 process_item(i, f, job, monitor) for i, f in prefetch_images(items, job)
             )
-        return Done(outcomes, lesions_of(job.output, outcomes))
+        return ChunkResult(outcomes, read_lesion_rows(job.output, outcomes))
 
 
 def assign_device(worker: object, request: str, detector: Detector) -> str:
@@ -150,7 +150,7 @@ def assign_device(worker: object, request: str, detector: Detector) -> str:
     return cards[worker % len(cards)].name
 
 
-def process_chunk(items: Sequence[BatchItem], station: str) -> Done:
+def process_chunk(items: Sequence[BatchItem], station: str) -> ChunkResult:
     """Work on images at the station of this name; the task that the cluster runs."""
     held = get_worker().plugins[station]
     return cast("BatchWorkerPlugin", held).work(items)

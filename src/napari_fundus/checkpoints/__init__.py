@@ -8,26 +8,25 @@ from napari_fundus.checkpoints.install import check_checkpoint_name, install_che
 from napari_fundus.checkpoints.zoo import (
     CheckpointInfo,
     Download,
-    Found,
+    ResolvedCheckpoint,
     bundled_folder,
-    checkpoint_sha256,
     list_checkpoints,
     load_checkpoint,
     models_folder,
     register_download,
+    resolve_checkpoint,
 )
 
 __all__ = [
     "Checkpoint",
     "CheckpointInfo",
     "Download",
-    "Found",
     "ModelCard",
     "Parent",
+    "ResolvedCheckpoint",
     "Split",
     "bundled_folder",
     "check_checkpoint_name",
-    "checkpoint_sha256",
     "install_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
@@ -35,5 +34,6 @@ __all__ = [
     "read_card",
     "read_checkpoint",
     "register_download",
+    "resolve_checkpoint",
     "save_checkpoint",
 ]

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from napari_fundus._version import __version__
 from napari_fundus.checkpoints.card import FORMAT_VERSION, ModelCard
-from napari_fundus.checkpoints.quantization import Storage, pack, unpack
+from napari_fundus.checkpoints.quantization import Storage, dequantize_weights, quantize_weights
 from napari_fundus.errors import CheckpointError
 from napari_fundus.runtime.files import atomic_write
 
@@ -80,7 +80,7 @@ def save_checkpoint(
         Date, package version, storage and hash are filled in.
     storage
         ``"float16"`` halves the file, ``"int8"`` quarters it; see
-        :func:`napari_fundus.checkpoints.quantization.pack`.
+        :func:`napari_fundus.checkpoints.quantization.quantize_weights`.
     overwrite
         Whether an existing file may be replaced.
 
@@ -109,7 +109,7 @@ def save_checkpoint(
     # Copies of their own: tensors that share memory cannot be stored.
     stored = {
         name: value.clone(memory_format=torch.contiguous_format)
-        for name, value in pack(state, storage).items()
+        for name, value in quantize_weights(state, storage).items()
     }
     card = card.model_copy(
         update={
@@ -161,7 +161,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"hash in it. {_COPY_AGAIN_HINT}"
         )
     try:
-        tensors = unpack(load(content))
+        tensors = dequantize_weights(load(content))
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} is not a valid safetensors file: {error}. {_COPY_AGAIN_HINT}"

@@ -69,7 +69,7 @@ def install_checkpoint(path: str | Path, name: str, *, run: str | Path | None = 
     target = models_folder() / f"{name}{CHECKPOINT_SUFFIX}"
     with atomic_write(target, overwrite=True) as temporary:
         shutil.copyfile(path, temporary)
-    note = _note(target)
+    note = _run_note_path(target)
     if run is None:
         note.unlink(missing_ok=True)
     else:
@@ -78,13 +78,13 @@ def install_checkpoint(path: str | Path, name: str, *, run: str | Path | None = 
     return target
 
 
-def _note(path: Path) -> Path:
+def _run_note_path(path: Path) -> Path:
     """Return the file beside weights that tells which run they are of."""
     return path.with_suffix(".run")
 
 
 def _installing_run(path: Path) -> str:
     try:
-        return _note(path).read_text(encoding="utf-8").strip()
+        return _run_note_path(path).read_text(encoding="utf-8").strip()
     except OSError:
         return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Storage", "pack", "unpack"]
+__all__ = ["Storage", "dequantize_weights", "quantize_weights"]
 
 Storage = Literal["float32", "float16", "int8"]
 
@@ -17,7 +17,9 @@ _SCALE = "::scale"
 """Ends the name of the tensor that tells how much one step of an 8-bit tensor is."""
 
 
-def pack(tensors: Mapping[str, torch.Tensor], storage: Storage) -> dict[str, torch.Tensor]:
+def quantize_weights(
+    tensors: Mapping[str, torch.Tensor], storage: Storage
+) -> dict[str, torch.Tensor]:
     """Return `tensors` as they are stored.
 
     Parameters
@@ -47,8 +49,8 @@ def pack(tensors: Mapping[str, torch.Tensor], storage: Storage) -> dict[str, tor
     return packed
 
 
-def unpack(packed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors that :func:`pack` stored, those that were rounded in float32 again.
+def dequantize_weights(packed: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors that :func:`quantize_weights` stored, the quantized ones as float32.
 
     Raises
     ------

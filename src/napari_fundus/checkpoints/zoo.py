@@ -18,13 +18,13 @@ from napari_fundus.runtime.preferences import cache_folder
 __all__ = [
     "CheckpointInfo",
     "Download",
-    "Found",
+    "ResolvedCheckpoint",
     "bundled_folder",
-    "checkpoint_sha256",
     "list_checkpoints",
     "load_checkpoint",
     "models_folder",
     "register_download",
+    "resolve_checkpoint",
 ]
 
 CHECKPOINT_SUFFIX = ".safetensors"
@@ -185,7 +185,7 @@ def load_checkpoint(ref: str | Path, *, detector: str | None = None) -> Checkpoi
     return checkpoint
 
 
-class Found(NamedTuple):
+class ResolvedCheckpoint(NamedTuple):
     """Where weights lie, and the SHA-256 of the file."""
 
     path: Path
@@ -198,7 +198,7 @@ _MTIME_GUARD_SECONDS = 2.0
 _Stamp = tuple[int, ...]
 
 
-def checkpoint_sha256(ref: str | Path, *, detector: str | None = None) -> Found:
+def resolve_checkpoint(ref: str | Path, *, detector: str | None = None) -> ResolvedCheckpoint:
     """Return file and hash of weights, verified; quickly, where the file was read before.
 
     A file is taken for the one that was read as long as the system tells the same inode, size and
@@ -217,8 +217,8 @@ def checkpoint_sha256(ref: str | Path, *, detector: str | None = None) -> Found:
     path = _find(ref)
     stamp = _stamp(path)
     if stamp is None:
-        return Found(path, load_checkpoint(path, detector=detector).sha256)
-    return Found(path, _sha256(path, stamp, detector))
+        return ResolvedCheckpoint(path, load_checkpoint(path, detector=detector).sha256)
+    return ResolvedCheckpoint(path, _sha256(path, stamp, detector))
 
 
 def _stamp(path: Path) -> _Stamp | None:

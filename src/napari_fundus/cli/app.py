@@ -10,11 +10,11 @@ import typer
 
 from napari_fundus._version import __version__
 from napari_fundus.cli.catalogue import list_datasets, list_detectors
-from napari_fundus.cli.demo import demonstrate
-from napari_fundus.cli.detect import find
+from napari_fundus.cli.demo import demo
+from napari_fundus.cli.detect import detect
 from napari_fundus.cli.evaluate import evaluate
 from napari_fundus.cli.models import list_models
-from napari_fundus.cli.preprocess import prepare
+from napari_fundus.cli.preprocess import preprocess
 from napari_fundus.cli.search import search
 from napari_fundus.cli.train import train
 
@@ -30,11 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demonstrate)
+app.command("demo")(demo)
 app.command("detectors")(list_detectors)
 app.command("datasets")(list_datasets)
-app.command("preprocess")(prepare)
-app.command("detect")(find)
+app.command("preprocess")(preprocess)
+app.command("detect")(detect)
 app.command("train")(train)
 app.command("search")(search)
 app.command("evaluate")(evaluate)

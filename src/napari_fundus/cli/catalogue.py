@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import DebugOption, handle_errors, messages, progress_bar
+from napari_fundus.cli.common import DebugOption, handle_errors, progress_bar, stderr_console
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -90,7 +90,7 @@ def list_datasets(
     from napari_fundus.datasets import open_dataset, summarize
 
     dataset = open_dataset(path)
-    with progress_bar(messages()) as monitor:
+    with progress_bar(stderr_console()) as monitor:
         summary = summarize(dataset, monitor, count_lesions=count)
     typer.echo(summary.model_dump_json(indent=2) if as_json else summary.to_text().rstrip())
 

@@ -33,7 +33,7 @@ def detect_on_cluster(
     paths, output, detector
         As on the command line.
     places
-        Fields of `napari_fundus.batch.Cluster`.
+        Fields of `napari_fundus.batch.ClusterConfig`.
     told
         What `run_batch` and `run_on_cluster` are both told.
     console
@@ -41,7 +41,7 @@ def detect_on_cluster(
     debug
         Whether to show the tracebacks of failures.
     """
-    from napari_fundus.batch import Cluster, run_on_cluster
+    from napari_fundus.batch import ClusterConfig, run_on_cluster
 
     say = console.print
     with progress_bar(console) as monitor:
@@ -49,7 +49,7 @@ def detect_on_cluster(
             paths,
             output,
             detector,
-            cluster=Cluster(**places),
+            cluster=ClusterConfig(**places),
             monitor=monitor,
             on_dashboard=lambda link: say(f"Dashboard: {link}"),
             **told,

@@ -26,12 +26,12 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_USAGE",
     "DebugOption",
-    "Device",
+    "DeviceOption",
+    "cancel_on_interrupt",
     "handle_errors",
-    "messages",
     "parse_settings",
     "progress_bar",
-    "stopping",
+    "stderr_console",
 ]
 
 EXIT_FAILED_ITEMS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -41,12 +41,12 @@ P = ParamSpec("P")
 
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
 
-Device = Annotated[
+DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
 ]
 
 
-def messages() -> Console:
+def stderr_console() -> Console:
     """Return the console for messages and progress: standard error, so that output stays clean.
 
     A message stays one line, whatever paths it names, as those who search a log expect.
@@ -146,7 +146,7 @@ def progress_bar(console: Console) -> Iterator[Monitor]:
 
 
 @contextmanager
-def stopping(monitor: Monitor) -> Iterator[None]:
+def cancel_on_interrupt(monitor: Monitor) -> Iterator[None]:
     """Let Ctrl-C cancel the monitor, so that the state is saved; a second one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

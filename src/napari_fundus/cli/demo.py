@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
-from napari_fundus.cli.common import DebugOption, Device, handle_errors, messages, progress_bar
+from napari_fundus.cli.common import (
+    DebugOption,
+    DeviceOption,
+    handle_errors,
+    progress_bar,
+    stderr_console,
+)
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import FundusError
 
-__all__ = ["demonstrate"]
+__all__ = ["demo"]
 
 
 @handle_errors
-def demonstrate(
+def demo(
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")] = Path(
         "demo-output"
@@ -31,7 +37,7 @@ def demonstrate(
     detector: Annotated[
         str, typer.Option("--detector", "-d", help="Which one.")
     ] = DEFAULT_DETECTOR,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier demo.")
     ] = False,
@@ -42,12 +48,12 @@ def demonstrate(
     Writes a picture, a table, COCO JSON and GeoJSON, and opens napari where there is a display.
     """
     del debug
-    from napari_fundus.demo import display_unavailable_reason, make_demo, present
+    from napari_fundus.demo import display_unavailable_reason, make_demo, show_demo
 
     if show and (obstacle := display_unavailable_reason()):
         raise FundusError(f"napari cannot be opened: {obstacle}")
-    with progress_bar(messages()) as monitor:
+    with progress_bar(stderr_console()) as monitor:
         result = make_demo(
             output, detector=detector, device=device, overwrite=overwrite, monitor=monitor
         )
-    present(result, show=show)
+    show_demo(result, show=show)

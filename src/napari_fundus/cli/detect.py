@@ -13,11 +13,11 @@ from napari_fundus.cli.common import (
     EXIT_FAILED_ITEMS,
     EXIT_INTERRUPTED,
     DebugOption,
-    Device,
+    DeviceOption,
     handle_errors,
-    messages,
     parse_settings,
     progress_bar,
+    stderr_console,
 )
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import OptionsError
@@ -25,13 +25,13 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_fundus.batch import BatchReport, Outcome
+    from napari_fundus.batch import BatchReport, ImageOutcome
 
-__all__ = ["find"]
+__all__ = ["detect"]
 
 
 @handle_errors
-def find(
+def detect(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
@@ -109,7 +109,7 @@ def find(
             show_default=False,
         ),
     ] = None,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Do everything anew, replacing what is in the folder."),
@@ -128,14 +128,14 @@ def find(
     """
     from napari_fundus.batch import run_batch
 
-    console = messages()
+    console = stderr_console()
     told: dict[str, Any] = {
         "options": parse_settings(settings),
         "thresholds": _parse_thresholds(threshold),
         "device": device,
         "formats": [name.strip() for name in formats.split(",") if name.strip()],
         "overwrite": overwrite,
-        "on_outcome": None if console.is_terminal else lambda o: _tell(o, console),
+        "on_outcome": None if console.is_terminal else lambda o: _print_outcome(o, console),
     }
     if workers is not None or scheduler is not None:
         if shard is not None or as_json:
@@ -150,8 +150,8 @@ def find(
             paths, output, detector, shard=_parse_shard(shard), monitor=monitor, **told
         )
     if console.is_terminal and len(report.outcomes) == 1:
-        _tell(report.outcomes[0], console)
-    _tell_end(report, console, debug=debug)
+        _print_outcome(report.outcomes[0], console)
+    _print_batch_summary(report, console, debug=debug)
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
     if report.interrupted:
@@ -183,7 +183,7 @@ def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
     return thresholds
 
 
-def _tell(outcome: Outcome, console: Console) -> None:
+def _print_outcome(outcome: ImageOutcome, console: Console) -> None:
     """Say in a line what became of an image; in place of the bar, where there is no terminal."""
     if outcome.status != "failed":
         told = [_count(code, outcome) for code in outcome.counts]
@@ -192,7 +192,7 @@ def _tell(outcome: Outcome, console: Console) -> None:
         console.print(line)
 
 
-def _count(code: str, outcome: Outcome) -> str:
+def _count(code: str, outcome: ImageOutcome) -> str:
     """Return class, number, and area where there is any, as in ``EX 12 (0.42 % of the field)``."""
     from napari_fundus.results.quantification import format_percent
 
@@ -203,7 +203,7 @@ def _count(code: str, outcome: Outcome) -> str:
     return f"{code} {number} ({format_percent(share)} of the field)"
 
 
-def _tell_end(report: BatchReport, console: Console, *, debug: bool) -> None:
+def _print_batch_summary(report: BatchReport, console: Console, *, debug: bool) -> None:
     say = console.print
     if report.failed:
         say(f"Not done ({len(report.failed)}):", style="bold red")

@@ -15,11 +15,11 @@ from napari_fundus.cli.common import (
     EXIT_FAILED_ITEMS,
     EXIT_INTERRUPTED,
     DebugOption,
-    Device,
+    DeviceOption,
     handle_errors,
-    messages,
     parse_settings,
     progress_bar,
+    stderr_console,
 )
 from napari_fundus.errors import Cancelled, OptionsError
 
@@ -121,7 +121,7 @@ def evaluate(
     resamples: Annotated[
         int, typer.Option("--resamples", min=10, help="Of the bootstrap over images.")
     ] = 1000,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the report in the folder.")
     ] = False,
@@ -137,14 +137,14 @@ def evaluate(
     del debug
     from napari_fundus.datasets import open_dataset
     from napari_fundus.evaluation import check_report_folder, select_samples, write_report
-    from napari_fundus.evaluation import evaluate as measure
+    from napari_fundus.evaluation import evaluate_dataset as measure
     from napari_fundus.metrics import CPM_POINTS, ROC_POINTS
     from napari_fundus.runtime.preferences import cache_folder
 
-    steps = [_chosen(name, _STEPS, "--thresholds") for name in _split_commas(thresholds)]
-    read_at = _chosen(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
+    steps = [_parse_choice(name, _STEPS, "--thresholds") for name in _split_commas(thresholds)]
+    read_at = _parse_choice(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
     folder = check_report_folder(output, overwrite=overwrite)
-    contenders = _contenders(detectors, checkpoint, settings)
+    contenders = _candidates(detectors, checkpoint, settings)
     dataset = open_dataset(path)
     selection = select_samples(
         dataset,
@@ -153,7 +153,7 @@ def evaluate(
         healthy=None if healthy is None else open_dataset(healthy, "folder"),
         graded=graded,
     )
-    console = messages()
+    console = stderr_console()
     console.print(f"{len(selection.samples)} images ({selection.split}): {selection.note}.")
     try:
         with progress_bar(console) as monitor:
@@ -178,7 +178,7 @@ def evaluate(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(report.to_json(), indent=2))
-    _tell(report, files[-1], console)
+    _print_report(report, files[-1], console)
     if report.problems:
         raise typer.Exit(EXIT_FAILED_ITEMS)
 
@@ -187,7 +187,7 @@ def _split_commas(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _chosen(name: str, choices: dict[str, Any], option: str) -> Any:
+def _parse_choice(name: str, choices: dict[str, Any], option: str) -> Any:
     if name not in choices:
         raise OptionsError(f"{option} takes {', '.join(choices)}, not {name!r}.")
     return choices[name]
@@ -201,7 +201,7 @@ def _split(name: str | None) -> Literal["held-back", "test", "valid", "train", "
     return cast("Literal['held-back', 'test', 'valid', 'train', 'all'] | None", name)
 
 
-def _contenders(
+def _candidates(
     given: Sequence[str], checkpoint: str | None, settings: list[str] | None
 ) -> list[Candidate]:
     """Return the detectors with their options; every setting must be taken by one of them."""
@@ -240,9 +240,9 @@ def _contenders(
 
 
 def _source(dataset: Dataset, selection: Selection) -> Any:
-    from napari_fundus.evaluation import Source
+    from napari_fundus.evaluation import ReportSource
 
-    return Source(
+    return ReportSource(
         name=dataset.name,
         title=dataset.title,
         licence=dataset.licence,
@@ -253,7 +253,7 @@ def _source(dataset: Dataset, selection: Selection) -> Any:
     )
 
 
-def _tell(report: Report, page: Path, console: Console) -> None:
+def _print_report(report: Report, page: Path, console: Console) -> None:
     """Say what to beware of, the main figure of each protocol, and where the report is."""
     from napari_fundus.metrics import Interval
 

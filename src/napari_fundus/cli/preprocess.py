@@ -13,18 +13,18 @@ from napari_fundus.cli.common import (
     EXIT_FAILED_ITEMS,
     DebugOption,
     handle_errors,
-    messages,
     parse_settings,
     progress_bar,
+    stderr_console,
 )
 from napari_fundus.errors import FundusError, OptionsError
 
 if TYPE_CHECKING:
     from napari_fundus.batch import BatchItem
-    from napari_fundus.preprocessing import Prepared, Recipe
+    from napari_fundus.preprocessing import PreprocessedImage, Recipe
     from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["prepare"]
+__all__ = ["preprocess"]
 
 
 def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -41,7 +41,7 @@ def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
 
 
 @handle_errors
-def prepare(
+def preprocess(
     paths: Annotated[
         list[Path],
         typer.Argument(metavar="PATH", help="Images, folders, data sets.", show_default=False),
@@ -89,7 +89,7 @@ def prepare(
     items = find_items(paths, output)
     failures: list[str] = []
     skipped = 0
-    console = messages()
+    console = stderr_console()
     with progress_bar(console) as monitor:
         for number, item in enumerate(items):
             part = monitor.part(number / len(items), (number + 1) / len(items))
@@ -127,7 +127,7 @@ def _prepare_one(
     monitor.step(0.0, item.path.name)
     image = read_image(item.path)
     known = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
-    told = _tells(about, known)
+    told = _record_matches(about, known)
     if told and picture.is_file() and not overwrite:
         return False
     raise_if_exists(picture, overwrite=overwrite)
@@ -145,7 +145,7 @@ def _prepare_one(
     return True
 
 
-def _tells(path: Path, known: dict[str, Any]) -> bool:
+def _record_matches(path: Path, known: dict[str, Any]) -> bool:
     """Return whether a JSON file holds what is `known`."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -175,7 +175,7 @@ def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
         raise OptionsError(" ".join(problems)) from None
 
 
-def _save(prepared: Prepared, path: Path, *, overwrite: bool) -> None:
+def _save(prepared: PreprocessedImage, path: Path, *, overwrite: bool) -> None:
     import tifffile
     from PIL import Image
 

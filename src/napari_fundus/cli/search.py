@@ -12,12 +12,12 @@ import typer
 from napari_fundus.cli.common import (
     EXIT_INTERRUPTED,
     DebugOption,
-    Device,
+    DeviceOption,
+    cancel_on_interrupt,
     handle_errors,
-    messages,
     parse_settings,
     progress_bar,
-    stopping,
+    stderr_console,
 )
 from napari_fundus.errors import Cancelled, OptionsError
 
@@ -61,7 +61,7 @@ def search(
     ] = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="How many in all.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of what is proposed.")] = 0,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     debug: DebugOption = False,
 ) -> None:
     """Search for good settings of a training (Optuna); bad trials end early.
@@ -79,7 +79,7 @@ def search(
     wanted: dict[str, Any] = parse_settings(ranges, option="--range") or dict(found.search_ranges)
     if not wanted:
         raise OptionsError(f"{detector} suggests nothing to search: give --range FIELD=VALUES.")
-    console = messages()
+    console = stderr_console()
 
     def tell(number: int, event: TrainingEvent) -> None:
         if isinstance(event, EpochEnd):
@@ -87,7 +87,7 @@ def search(
             told = f"trial {number + 1}, epoch {event.epoch + 1}"
             console.print(f"{told}: {event.metric} {value:.4f}")
 
-    with progress_bar(console) as monitor, stopping(monitor):
+    with progress_bar(console) as monitor, cancel_on_interrupt(monitor):
         try:
             result = run_search(
                 found.train,

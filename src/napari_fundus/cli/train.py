@@ -14,12 +14,12 @@ import typer
 from napari_fundus.cli.common import (
     EXIT_INTERRUPTED,
     DebugOption,
-    Device,
+    DeviceOption,
+    cancel_on_interrupt,
     handle_errors,
-    messages,
     parse_settings,
     progress_bar,
-    stopping,
+    stderr_console,
 )
 from napari_fundus.errors import Cancelled, OptionsError
 
@@ -91,7 +91,7 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in the folder.")
     ] = False,
-    device: Device = "auto",
+    device: DeviceOption = "auto",
     check: Annotated[
         bool,
         typer.Option("--check", help="Tell what would be trained, and stop before the first step."),
@@ -119,7 +119,7 @@ def train(
     del debug
     from napari_fundus.plugins import get_detector
     from napari_fundus.training import CrossValidationFinished, cross_validate
-    from napari_fundus.training.jobs.config import Order, follow
+    from napari_fundus.training.jobs.config import TrainingConfig, run_training
     from napari_fundus.training.jobs.worker import serve
     from napari_fundus.training.loop.fabric import is_secondary_rank
 
@@ -130,12 +130,12 @@ def train(
         if "scheme" in chosen:
             raise OptionsError("The scheme is given twice: as --scheme and with --set.")
         chosen["scheme"] = scheme
-    console = messages()
+    console = stderr_console()
     console.quiet = is_secondary_rank()
     trainee = get_detector(detector)
     words = [word for word in sys.argv[1:] if word != "--events"]
     command = shlex.join(["napari-fundus", *words])
-    order = Order(
+    order = TrainingConfig(
         detector=detector,
         data=str(data.resolve()),
         healthy=None if healthy is None else str(healthy.resolve()),
@@ -155,7 +155,7 @@ def train(
             title = f"{name or output.resolve().parent.name}-fold-{fold}"
             held_back = {**chosen, "folds": folds, "fold": fold}
             told = order.model_copy(update={"name": title, "settings": held_back})
-        return follow(
+        return run_training(
             told,
             trainee.train,
             output,
@@ -170,7 +170,7 @@ def train(
         start = partial(begin, output=output, resume=resume, overwrite=overwrite)
         raise typer.Exit(serve(lambda monitor: start(monitor=monitor), output))
     last: Finished | CrossValidationFinished | None = None
-    with progress_bar(console) as monitor, stopping(monitor):
+    with progress_bar(console) as monitor, cancel_on_interrupt(monitor):
         place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
         told: Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]
         if folds is None:
@@ -180,14 +180,14 @@ def train(
             told = cross_validate(begin, folds, output, identity=identity, **place)
         try:
             for event in told:
-                last = _tell(event, console) or last
+                last = _print_event(event, console) or last
         except Cancelled as error:
             console.print(str(error))
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if isinstance(last, CrossValidationFinished):
-        _tell_folds(last.summary, output, as_json=as_json)
+        _print_folds(last.summary, output, as_json=as_json)
     elif last is not None:
-        _tell_end(last, detector, as_json=as_json)
+        _print_result(last, detector, as_json=as_json)
 
 
 def _resolved(checkpoint: str | None) -> str | None:
@@ -214,7 +214,7 @@ def _identity(
     }
 
 
-def _tell(
+def _print_event(
     event: TrainingEvent | FoldStarted | CrossValidationFinished, console: Console
 ) -> Finished | CrossValidationFinished | None:
     """Print the report and a line an epoch; return the event if it is a last one."""
@@ -241,7 +241,7 @@ def _tell(
     return None
 
 
-def _tell_folds(summary: CrossValidationSummary, output: Path, *, as_json: bool) -> None:
+def _print_folds(summary: CrossValidationSummary, output: Path, *, as_json: bool) -> None:
     from napari_fundus.training.search.fold_summary import SUMMARY_STEM
 
     if as_json:
@@ -253,7 +253,7 @@ def _tell_folds(summary: CrossValidationSummary, output: Path, *, as_json: bool)
     )
 
 
-def _tell_end(finished: Finished, detector: str, *, as_json: bool) -> None:
+def _print_result(finished: Finished, detector: str, *, as_json: bool) -> None:
     from napari_fundus.checkpoints import read_card
 
     path = finished.best.path

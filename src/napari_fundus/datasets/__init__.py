@@ -87,13 +87,13 @@ def open_dataset(
     if not given.exists():
         raise DatasetError(f"There is no folder {given}.")
     folder = given.resolve() if given.is_dir() else given.resolve().parent
-    reader, root = _named(folder, name) if name is not None else _detect_dataset(folder)
+    reader, root = _open_named(folder, name) if name is not None else _detect_dataset(folder)
     if reader is ViaDataset:
         return ViaDataset.open(root, class_attribute=class_attribute)
     return reader.open(root)
 
 
-def _named(folder: Path, name: str) -> tuple[type[Dataset], Path]:
+def _open_named(folder: Path, name: str) -> tuple[type[Dataset], Path]:
     readers = {reader.name: reader for reader in dataset_classes()}
     reader = readers.get(name.casefold())
     if reader is None:

@@ -11,13 +11,13 @@ from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.coco_shapes import CocoLesion, CocoTruth, Size, parse_lesion_shape
 from napari_fundus.datasets.files import (
     find_root,
-    folders,
+    iter_files,
     list_images,
-    missing,
-    relative,
+    list_subfolders,
+    missing_problems,
+    relative_to_root,
     split_from_name,
     unique_ids,
-    walk,
 )
 from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
 from napari_fundus.errors import DatasetError
@@ -73,8 +73,10 @@ class CocoDataset(Dataset):
         reader = _Reader(root, images)
         for file in files:
             reader.read(file)
-        unlisted = (relative(path, root) for path in images if path not in reader.annotated)
-        reader.problems += missing(unlisted, "Not in the annotations: nothing is known of it.")
+        unlisted = (relative_to_root(path, root) for path in images if path not in reader.annotated)
+        reader.problems += missing_problems(
+            unlisted, "Not in the annotations: nothing is known of it."
+        )
         samples = [
             Sample(
                 identity,
@@ -110,7 +112,7 @@ class _Reader:
     def read(self, file: Path) -> None:
         """Take all that one file tells; what cannot be understood in it is named."""
         content = _load(file)
-        where = relative(file, self.root)
+        where = relative_to_root(file, self.root)
         if _FOUND_BY_US in read_head_and_tail(file):
             message = "Found by a detector and exported by napari-fundus: no expert drew this."
             self.problems.append(Problem(where, message))
@@ -149,19 +151,19 @@ class _Reader:
             name = entry.get("file_name")
             place = self._find(name, file) if isinstance(name, str) else None
             if place is None:
-                lost.append(f"{relative(file, self.root)}: {name}")
+                lost.append(f"{relative_to_root(file, self.root)}: {name}")
                 continue
             key = _key(entry.get("id"))
             if key in found:
                 message = f"The image id {key!r} stands twice: its annotations go to the last."
-                self.problems.append(Problem(relative(file, self.root), message))
+                self.problems.append(Problem(relative_to_root(file, self.root), message))
             sides = entry.get("height"), entry.get("width")
             sound = all(type(side) is int and side > 0 for side in sides)
             found[key] = place, cast("Size", sides) if sound else None
             split = split_from_name(place.parent.name) if place.parent != self.root else None
             if split := split or split_from_name(file.stem) or _split_of_folder(file, self.root):
                 self.splits[place] = split
-        self.problems += missing(lost, "Listed, but no such image lies in the folder.")
+        self.problems += missing_problems(lost, "Listed, but no such image lies in the folder.")
         return found
 
     def _find(self, name: str, file: Path) -> Path | None:
@@ -197,11 +199,11 @@ def _files(root: Path, *, exports: bool) -> Iterator[Path]:
     """Yield the files of annotations of a root; those that we export, or all others."""
     parts = (
         f
-        for f in folders(root)
+        for f in list_subfolders(root)
         if f.name.casefold().startswith("annotation") or split_from_name(f.name)
     )
     for folder in (root, *parts):
-        for path in walk(folder, depth=0):
+        for path in iter_files(folder, depth=0):
             ends = read_head_and_tail(path)
             if _looks_like_coco(ends) and (_FOUND_BY_US in ends) == exports:
                 yield path

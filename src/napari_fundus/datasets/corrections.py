@@ -39,7 +39,13 @@ from napari_fundus.datasets.correction_files import (
     write_labels,
     write_region,
 )
-from napari_fundus.datasets.files import child, find_root, folders, missing, walk
+from napari_fundus.datasets.files import (
+    find_path,
+    find_root,
+    iter_files,
+    list_subfolders,
+    missing_problems,
+)
 from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.files import write_json
@@ -184,8 +190,8 @@ def write_correction(
     for name, array in (*labels.items(), ("region", region)):
         if array is not None and np.shape(array) != image.shape:
             raise DatasetError(f"{name} has shape {np.shape(array)}, the image {image.shape}.")
-    _begin(root)
-    place = _place(root, image)
+    _ensure_folder(root)
+    place = _correction_folder(root, image)
     before = read_correction(place) if (place / _RECORD).is_file() else None
     known = dict(before.classes) if before is not None else {}
     if again := [code for code in codes if code in known and not overwrite]:
@@ -254,7 +260,7 @@ class Corrections(Dataset):
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root of this data set if `folder` is one, or lies inside one; else None."""
         return find_root(
-            folder, lambda f: child(f, CORRECTIONS_MARKER) is not None, layout=_ENTRY.pattern
+            folder, lambda f: find_path(f, CORRECTIONS_MARKER) is not None, layout=_ENTRY.pattern
         )
 
     @classmethod
@@ -262,7 +268,7 @@ class Corrections(Dataset):
         """Read the records below `root`, but no image."""
         samples: list[Sample] = []
         problems: list[Problem] = []
-        for place in folders(root):
+        for place in list_subfolders(root):
             if not _ENTRY.search(place.name):
                 continue
             try:
@@ -271,7 +277,9 @@ class Corrections(Dataset):
                 problems.append(Problem(place.name, str(error)))
                 continue
             lacking = [name for name in _files(record) if not (place / name).is_file()]
-            problems += missing((f"{place.name}/{n}" for n in lacking), "This file is missing.")
+            problems += missing_problems(
+                (f"{place.name}/{n}" for n in lacking), "This file is missing."
+            )
             if not lacking:
                 samples += _samples(place, record)
         return cls(root, sorted(samples, key=lambda sample: sample.id), problems)
@@ -305,11 +313,11 @@ def _samples(place: Path, record: Correction) -> list[Sample]:
     ]
 
 
-def _begin(root: Path) -> None:
+def _ensure_folder(root: Path) -> None:
     """Make the folder, or refuse one that holds something else."""
-    if child(root, CORRECTIONS_MARKER) is not None:
+    if find_path(root, CORRECTIONS_MARKER) is not None:
         return
-    if root.exists() and next(walk(root, depth=1), None) is not None:
+    if root.exists() and next(iter_files(root, depth=1), None) is not None:
         raise DatasetError(
             f"{root} holds other files. Choose an empty folder for corrections, or one that has "
             "some already."
@@ -318,8 +326,8 @@ def _begin(root: Path) -> None:
     write_json(root / CORRECTIONS_MARKER, content)
 
 
-def _place(root: Path, image: FundusImage) -> Path:
+def _correction_folder(root: Path, image: FundusImage) -> Path:
     digest = image.sha256[:12]
-    found = [place for place in folders(root) if place.name.endswith(f"-{digest}")]
+    found = [place for place in list_subfolders(root) if place.name.endswith(f"-{digest}")]
     bare = re.sub(r"[^\w.-]+", "_", image.name).strip("._")[:60] or "image"
     return found[0] if found else root / f"{bare}-{digest}"

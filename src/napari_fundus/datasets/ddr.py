@@ -9,10 +9,10 @@ from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     find_root,
     find_subfolder,
-    folders,
     images_by_stem,
-    missing,
-    relative,
+    list_subfolders,
+    missing_problems,
+    relative_to_root,
     split_from_name,
 )
 from napari_fundus.errors import DatasetError
@@ -31,12 +31,12 @@ def _is_split(folder: Path) -> bool:
         split_from_name(folder.name) is not None
         and labels is not None
         and find_subfolder(folder, r"^images?$") is not None
-        and any(parse_lesion(sub.name) in DR_LESIONS for sub in folders(labels))
+        and any(parse_lesion(sub.name) in DR_LESIONS for sub in list_subfolders(labels))
     )
 
 
 def _is_root(folder: Path) -> bool:
-    return any(_is_split(sub) for sub in folders(folder))
+    return any(_is_split(sub) for sub in list_subfolders(folder))
 
 
 class Ddr(Dataset):
@@ -62,7 +62,7 @@ class Ddr(Dataset):
     @classmethod
     def open(cls, root: Path) -> Ddr:
         """Read the lists and annotations below `root`, but no image."""
-        splits = {split_from_name(sub.name): sub for sub in folders(root) if _is_split(sub)}
+        splits = {split_from_name(sub.name): sub for sub in list_subfolders(root) if _is_split(sub)}
         if not splits:
             raise DatasetError(f"{root} is not DDR; looked for {cls.layout}.")
         samples: list[Sample] = []
@@ -82,19 +82,21 @@ def _read_split(folder: Path, split: str, root: Path) -> tuple[list[Sample], lis
     images = images_by_stem(find_subfolder(folder, r"^images?$"))
     labels = _labels(folder) or folder
     masks: dict[Lesion, dict[str, Path]] = {}
-    for sub in folders(labels):
+    for sub in list_subfolders(labels):
         code = parse_lesion(sub.name)
         if code is not None:
             masks[code] = images_by_stem(sub)
     for code in DR_LESIONS:
         if code not in masks:
             message = f"The folder is missing: {code} is not annotated."
-            problems.append(Problem(relative(labels / code, root), message))
+            problems.append(Problem(relative_to_root(labels / code, root), message))
     for code, files in masks.items():
-        lacking = (relative(images[stem], root) for stem in images.keys() - files.keys())
-        problems += missing(lacking, f"The {code} mask is missing: {code} is not annotated in it.")
-        lost = (relative(files[stem], root) for stem in files.keys() - images.keys())
-        problems += missing(lost, "The image of this mask is missing.")
+        lacking = (relative_to_root(images[stem], root) for stem in images.keys() - files.keys())
+        problems += missing_problems(
+            lacking, f"The {code} mask is missing: {code} is not annotated in it."
+        )
+        lost = (relative_to_root(files[stem], root) for stem in files.keys() - images.keys())
+        problems += missing_problems(lost, "The image of this mask is missing.")
     samples = []
     for stem, image in sorted(images.items()):
         truths: dict[str, Truth] = {

@@ -10,12 +10,12 @@ from napari_fundus.datasets.annotations import ConsensusMapTruth, MultiExpertTru
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.diaretdb1_xml import Drawing, read_drawing, resolve_angle_sign
 from napari_fundus.datasets.files import (
-    child,
+    find_path,
     find_root,
     images_by_stem,
-    missing,
-    relative,
-    walk,
+    iter_files,
+    missing_problems,
+    relative_to_root,
 )
 from napari_fundus.datasets.grades import image_stem
 from napari_fundus.errors import DatasetError
@@ -44,7 +44,7 @@ def _read_list(path: Path) -> list[list[str]]:
 
 def _image_folder(folder: Path) -> Path | None:
     for around in ((), ("images",), ("resources", "images")):
-        found = child(folder, *around, "ddb1_fundusimages")
+        found = find_path(folder, *around, "ddb1_fundusimages")
         if found is not None:
             return found
     return None
@@ -79,13 +79,17 @@ class Diaretdb1Maps(Dataset):
         images = images_by_stem(folder)
         maps = _map_files(folder.parent, images, problems, root)
         splits = _splits_v1(root, problems)
-        discs = list(images_by_stem(child(folder.parent, "ddb1_fundusmask")).values())
+        discs = list(images_by_stem(find_path(folder.parent, "ddb1_fundusmask")).values())
         if not discs:
-            path = relative(folder.parent / "ddb1_fundusmask" / "fmask.tif", root)
+            path = relative_to_root(folder.parent / "ddb1_fundusmask" / "fmask.tif", root)
             problems.append(Problem(path, "The mask of the field of view is missing."))
-        problems += missing(splits.keys() - images.keys(), "Listed, but the image is missing.")
+        problems += missing_problems(
+            splits.keys() - images.keys(), "Listed, but the image is missing."
+        )
         if splits:
-            problems += missing(images.keys() - splits.keys(), "In neither list: it has no split.")
+            problems += missing_problems(
+                images.keys() - splits.keys(), "In neither list: it has no split."
+            )
         samples = []
         for stem, image in sorted(images.items()):
             truths: dict[str, Truth] = {
@@ -111,18 +115,23 @@ def _map_files(
 ) -> dict[Lesion, dict[str, Path]]:
     found: dict[Lesion, dict[str, Path]] = {}
     for code, name in _MAPS_OF.items():
-        folder = child(parent, "ddb1_groundtruth", name)
+        folder = find_path(parent, "ddb1_groundtruth", name)
         if folder is None:
-            path = relative(parent / "ddb1_groundtruth" / name, root)
+            path = relative_to_root(parent / "ddb1_groundtruth" / name, root)
             problems.append(Problem(path, f"The folder is missing: {code} is not annotated."))
             continue
         found[code] = images_by_stem(folder)
         lacking = (
-            f"{relative(folder, root)}/{stem}" for stem in images.keys() - found[code].keys()
+            f"{relative_to_root(folder, root)}/{stem}"
+            for stem in images.keys() - found[code].keys()
         )
-        problems += missing(lacking, f"The map is missing: {code} is not annotated in the image.")
-        lost = (relative(found[code][stem], root) for stem in found[code].keys() - images.keys())
-        problems += missing(lost, "The image of this map is missing.")
+        problems += missing_problems(
+            lacking, f"The map is missing: {code} is not annotated in the image."
+        )
+        lost = (
+            relative_to_root(found[code][stem], root) for stem in found[code].keys() - images.keys()
+        )
+        problems += missing_problems(lost, "The image of this map is missing.")
     return found
 
 
@@ -133,7 +142,7 @@ def _splits_v1(root: Path, problems: list[Problem]) -> dict[str, str]:
         top = top.parent
     for split in ("train", "test"):
         name = f"{split}set.txt"
-        found = next((f for f in walk(top, depth=3) if f.name.casefold() == name), None)
+        found = next((f for f in iter_files(top, depth=3) if f.name.casefold() == name), None)
         if found is None:
             path = f"resources/{split}datasets/{name}"
             problems.append(Problem(path, f"The list of the {split} set is missing."))
@@ -143,11 +152,11 @@ def _splits_v1(root: Path, problems: list[Problem]) -> dict[str, str]:
 
 
 def _is_drawings(folder: Path) -> bool:
-    truths = child(folder, "groundtruth")
+    truths = find_path(folder, "groundtruth")
     return (
         truths is not None
-        and child(folder, "images") is not None
-        and any(_XML.fullmatch(f.name) for f in walk(truths, depth=0))
+        and find_path(folder, "images") is not None
+        and any(_XML.fullmatch(f.name) for f in iter_files(truths, depth=0))
     )
 
 
@@ -173,20 +182,28 @@ class Diaretdb1Drawings(Dataset):
     def open(cls, root: Path) -> Diaretdb1Drawings:
         """Read the lists and annotations below `root`, but no image."""
         problems: list[Problem] = []
-        images = images_by_stem(child(root, "images"))
-        files = _drawing_files(child(root, "groundtruth") or root)
+        images = images_by_stem(find_path(root, "images"))
+        files = _drawing_files(find_path(root, "groundtruth") or root)
         splits = _read_lists(root, files, problems)
-        problems += missing(splits.keys() - images.keys(), "Listed, but the image is missing.")
+        problems += missing_problems(
+            splits.keys() - images.keys(), "Listed, but the image is missing."
+        )
         if splits:
-            problems += missing(images.keys() - splits.keys(), "In neither list: it has no split.")
+            problems += missing_problems(
+                images.keys() - splits.keys(), "In neither list: it has no split."
+            )
         drawings: dict[str, dict[str, Drawing]] = {}
         for stem in images:
             drawings[stem] = _read_experts(files.get(stem, {}), problems, root)
             if not drawings[stem]:
                 message = "No readable annotation: nothing counts as annotated in it."
-                problems.append(Problem(relative(images[stem], root), message))
-        lost = (relative(f, root) for s in files.keys() - images.keys() for f in files[s].values())
-        problems += missing(lost, "The image of this annotation is missing.")
+                problems.append(Problem(relative_to_root(images[stem], root), message))
+        lost = (
+            relative_to_root(f, root)
+            for s in files.keys() - images.keys()
+            for f in files[s].values()
+        )
+        problems += missing_problems(lost, "The image of this annotation is missing.")
         resolve_angle_sign(
             [drawing for experts in drawings.values() for drawing in experts.values()]
         )
@@ -199,7 +216,7 @@ class Diaretdb1Drawings(Dataset):
 def _drawing_files(folder: Path) -> dict[str, dict[str, Path]]:
     """Return stem to expert to file; the plain form is taken where both are there."""
     found: dict[str, dict[str, Path]] = {}
-    for path in walk(folder, depth=1):
+    for path in iter_files(folder, depth=1):
         named = _XML.fullmatch(path.name)
         if named is not None:
             experts = found.setdefault(named["stem"].casefold(), {})
@@ -213,7 +230,7 @@ def _read_lists(
 ) -> dict[str, str]:
     """Return lower-case stem to split, and report the annotations that are listed but missing."""
     lists: dict[str, Path] = {}
-    for path in walk(root, depth=1):
+    for path in iter_files(root, depth=1):
         named = _LIST.fullmatch(path.name)
         if named is not None and (named["plain"] or named["split"].casefold() not in lists):
             lists[named["split"].casefold()] = path
@@ -231,7 +248,9 @@ def _read_lists(
                 named = _XML.fullmatch(annotation.replace("\\", "/").rsplit("/", 1)[-1])
                 if named is None or named["expert"] not in files.get(stem, {}):
                     lacking.append(annotation)
-    problems += missing(lacking, "Listed, but missing: the mean is taken over the other experts.")
+    problems += missing_problems(
+        lacking, "Listed, but missing: the mean is taken over the other experts."
+    )
     return splits
 
 
@@ -240,7 +259,7 @@ def _read_experts(
 ) -> dict[str, Drawing]:
     drawings: dict[str, Drawing] = {}
     for expert, path in sorted(files.items()):
-        where = relative(path, root)
+        where = relative_to_root(path, root)
         try:
             drawings[expert] = read_drawing(path)
         except DatasetError as error:

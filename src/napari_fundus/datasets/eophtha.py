@@ -10,15 +10,15 @@ from pathlib import Path
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
-    child,
     find_folders,
+    find_path,
     find_root,
-    folders,
     list_images,
-    missing,
-    relative,
+    list_subfolders,
+    missing_problems,
+    relative_to_root,
 )
-from napari_fundus.datasets.groups import find_duplicate_files, join
+from napari_fundus.datasets.groups import find_duplicate_files, merge_groups
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 
@@ -31,14 +31,14 @@ _DEPTH = 3
 def _code(folder: Path) -> Lesion | None:
     """Return which class a set's folder holds: that of its ``Annotation_…``; None if it is none."""
     for code in _CODES:
-        images = child(folder, code) or child(folder, "healthy")
-        if images is not None and child(folder, f"Annotation_{code}") is not None:
+        images = find_path(folder, code) or find_path(folder, "healthy")
+        if images is not None and find_path(folder, f"Annotation_{code}") is not None:
             return code
     return None
 
 
 def _is_root(folder: Path) -> bool:
-    return any(_code(sub) for sub in (folder, *folders(folder)))
+    return any(_code(sub) for sub in (folder, *list_subfolders(folder)))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Eophtha(Dataset):
             code = _code(part)
             if code is None or code in sets:
                 message = f"A second copy of the {code} set; it is left out."
-                problems.append(Problem(relative(part, root), message))
+                problems.append(Problem(relative_to_root(part, root), message))
                 continue
             sets[code] = part
             found, odd = _read_set(part, code, root)
@@ -95,16 +95,16 @@ class Eophtha(Dataset):
 
 
 def _read_set(part: Path, code: Lesion, root: Path) -> tuple[list[_Entry], list[Problem]]:
-    annotations = child(part, f"Annotation_{code}") or part
+    annotations = find_path(part, f"Annotation_{code}") or part
     masks = {_key(path, annotations, code): path for path in list_images(annotations, depth=_DEPTH)}
     entries: list[_Entry] = []
     no_mask: list[str] = []
     used: set[tuple[str, str]] = set()
     problems: list[Problem] = []
     for name, healthy in ((str(code), False), ("healthy", True)):
-        folder = child(part, name)
+        folder = find_path(part, name)
         if folder is None:
-            problems.append(Problem(relative(part / name, root), "The folder is missing."))
+            problems.append(Problem(relative_to_root(part / name, root), "The folder is missing."))
             continue
         for image in list_images(folder, depth=_DEPTH):
             key = _key(image, folder, code)
@@ -112,15 +112,17 @@ def _read_set(part: Path, code: Lesion, root: Path) -> tuple[list[_Entry], list[
             used.add(key)
             annotated = frozenset({code}) if healthy or mask is not None else frozenset[str]()
             if not annotated:
-                no_mask.append(relative(image, root))
+                no_mask.append(relative_to_root(image, root))
             within = image.relative_to(folder).with_suffix("").as_posix()
             identity = f"{code}/healthy/{within}" if healthy else f"{code}/{within}"
             truths: dict[str, Truth] = {} if mask is None else {code: MaskTruth(mask)}
             sample = Sample(identity, image, annotated=annotated, truths=truths)
             entries.append(_Entry(sample, key[0] or identity))
-    problems += missing(no_mask, f"No mask in Annotation_{code}: {code} is not annotated in it.")
-    lost = (relative(path, root) for key, path in masks.items() if key not in used)
-    problems += missing(lost, "The image of this mask is missing.")
+    problems += missing_problems(
+        no_mask, f"No mask in Annotation_{code}: {code} is not annotated in it."
+    )
+    lost = (relative_to_root(path, root) for key, path in masks.items() if key not in used)
+    problems += missing_problems(lost, "The image of this mask is missing.")
     return entries, problems
 
 
@@ -137,7 +139,7 @@ def _merge(entries: Iterable[_Entry]) -> list[Sample]:
     by_path = {entry.sample.image_path: entry for entry in listed}
     copies = find_duplicate_files(by_path)
     exams = [[f"exam {by_path[path].exam}" for path in group] for group in copies]
-    group_of = join([*exams, *([f"exam {entry.exam}"] for entry in listed)])
+    group_of = merge_groups([*exams, *([f"exam {entry.exam}"] for entry in listed)])
     dropped: set[Path] = set()
     samples = []
     twins = {path: group for group in copies for path in group}

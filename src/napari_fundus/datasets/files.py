@@ -18,22 +18,22 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 
 __all__ = [
-    "child",
     "find_folders",
+    "find_path",
     "find_root",
     "find_subfolder",
-    "folders",
     "images_by_stem",
+    "iter_files",
     "list_images",
-    "missing",
+    "list_subfolders",
+    "missing_problems",
     "parse_number",
     "read_table",
     "read_xml",
-    "relative",
+    "relative_to_root",
     "split_from_name",
     "table_header",
     "unique_ids",
-    "walk",
 ]
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
@@ -66,12 +66,12 @@ def _is_link_cycle(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and path.resolve() in path.absolute().parents
 
 
-def folders(folder: Path) -> list[Path]:
+def list_subfolders(folder: Path) -> list[Path]:
     """Return the sub-folders, sorted by name, without hidden ones."""
     return [Path(entry.path) for entry in _entries(folder) if entry.is_dir()]
 
 
-def child(folder: Path, *names: str) -> Path | None:
+def find_path(folder: Path, *names: str) -> Path | None:
     """Return the descendant ``folder/names[0]/names[1]/…`` without regard to case, or None."""
     for name in names:
         wanted = name.casefold()
@@ -84,21 +84,23 @@ def child(folder: Path, *names: str) -> Path | None:
 
 def find_subfolder(folder: Path, pattern: str) -> Path | None:
     """Return the first sub-folder in whose name the regular expression is found, in any case."""
-    return next((f for f in folders(folder) if re.search(pattern, f.name, re.IGNORECASE)), None)
+    return next(
+        (f for f in list_subfolders(folder) if re.search(pattern, f.name, re.IGNORECASE)), None
+    )
 
 
-def walk(folder: Path, *, depth: int = 4) -> Iterator[Path]:
+def iter_files(folder: Path, *, depth: int = 4) -> Iterator[Path]:
     """Yield all files down to `depth` levels below `folder`, sorted, without junk."""
     for entry in _entries(folder):
         if entry.is_file():
             yield Path(entry.path)
         elif depth > 0 and entry.is_dir() and not _is_link_cycle(entry):
-            yield from walk(Path(entry.path), depth=depth - 1)
+            yield from iter_files(Path(entry.path), depth=depth - 1)
 
 
 def list_images(folder: Path, *, depth: int = 0) -> list[Path]:
     """Return the files below `folder` whose suffix is that of an image."""
-    return [f for f in walk(folder, depth=depth) if f.suffix.casefold() in IMAGE_SUFFIXES]
+    return [f for f in iter_files(folder, depth=depth) if f.suffix.casefold() in IMAGE_SUFFIXES]
 
 
 def unique_ids(images: Iterable[Path], root: Path) -> list[tuple[str, Path]]:
@@ -163,7 +165,11 @@ def find_folders(folder: Path, is_part: Callable[[Path], bool], *, depth: int = 
         return [folder]
     if depth == 0:
         return []
-    return [part for sub in folders(folder) for part in find_folders(sub, is_part, depth=depth - 1)]
+    return [
+        part
+        for sub in list_subfolders(folder)
+        for part in find_folders(sub, is_part, depth=depth - 1)
+    ]
 
 
 def split_from_name(name: str) -> str | None:
@@ -178,12 +184,12 @@ def split_from_name(name: str) -> str | None:
     return next((s for stem, s in _SPLITS if any(word.startswith(stem) for word in words)), None)
 
 
-def relative(path: Path, root: Path) -> str:
+def relative_to_root(path: Path, root: Path) -> str:
     """Return `path` as text, relative to `root` where it lies inside."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def missing(names: Iterable[str], message: str) -> list[Problem]:
+def missing_problems(names: Iterable[str], message: str) -> list[Problem]:
     """Return a problem for each name, or a single one where there are too many to read."""
     listed = sorted(names)
     if len(listed) <= _MAX_NAMED:

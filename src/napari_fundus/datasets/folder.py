@@ -11,12 +11,12 @@ from pathlib import Path
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
+    iter_files,
     list_images,
-    missing,
-    relative,
+    missing_problems,
+    relative_to_root,
     split_from_name,
     unique_ids,
-    walk,
 )
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
@@ -49,7 +49,7 @@ class FolderDataset(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return `folder` itself if there is an image in it or below."""
-        files = (f.suffix.casefold() for f in walk(folder, depth=_DEPTH))
+        files = (f.suffix.casefold() for f in iter_files(folder, depth=_DEPTH))
         return folder if any(suffix in IMAGE_SUFFIXES for suffix in files) else None
 
     @classmethod
@@ -58,13 +58,15 @@ class FolderDataset(Dataset):
         files = list_images(root, depth=_DEPTH)
         if not files:
             raise DatasetError(f"{root} holds no image.")
-        images, masks = _sort(files, root)
+        images, masks = _separate_masks(files, root)
         problems: list[Problem] = []
         truths = _assign(images, masks, root, problems)
         classes = {mask.lesion for mask in masks}
         for lesion in sorted(classes):
-            lacking = (relative(path, root) for path in images if lesion not in truths[path])
-            problems += missing(
+            lacking = (
+                relative_to_root(path, root) for path in images if lesion not in truths[path]
+            )
+            problems += missing_problems(
                 lacking, f"No {lesion} mask: {lesion} counts as not annotated in this image."
             )
         samples = [
@@ -82,7 +84,7 @@ class FolderDataset(Dataset):
 
 def samples_from_files(files: Iterable[Path], root: Path) -> list[Sample]:
     """Return the photographs among image files below `root`, each with the masks among them."""
-    images, masks = _sort(files, root)
+    images, masks = _separate_masks(files, root)
     truths = _assign(images, masks, root, [])
     return [
         Sample(path.stem, path, annotated=frozenset(truths[path]), truths=truths[path])
@@ -98,7 +100,7 @@ def _endings(stem: str) -> Iterator[tuple[str, Lesion]]:
             yield stem[: cut.start()].casefold(), lesion
 
 
-def _sort(files: Iterable[Path], root: Path) -> tuple[list[Path], list[_Mask]]:
+def _separate_masks(files: Iterable[Path], root: Path) -> tuple[list[Path], list[_Mask]]:
     """Tell images from masks by their names."""
     listed = list(files)
     stems = {path.stem.casefold() for path in listed}
@@ -153,15 +155,15 @@ def _assign(
     for mask in masks:
         candidates = by_stem.get(mask.stem, [])
         if not candidates:
-            lost.append(relative(mask.path, root))
+            lost.append(relative_to_root(mask.path, root))
             continue
         image = max(candidates, key=lambda path: _common(path, mask.path))
         if mask.lesion in truths[image]:
             message = f"A second {mask.lesion} mask of {image.name}; it is left out."
-            problems.append(Problem(relative(mask.path, root), message))
+            problems.append(Problem(relative_to_root(mask.path, root), message))
             continue
         truths[image][mask.lesion] = MaskTruth(mask.path)
-    problems += missing(lost, "The image of this mask is missing.")
+    problems += missing_problems(lost, "The image of this mask is missing.")
     return truths
 
 

@@ -11,11 +11,11 @@ from typing import ClassVar
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.files import (
     find_root,
+    iter_files,
     list_images,
-    relative,
+    relative_to_root,
     split_from_name,
     table_header,
-    walk,
 )
 from napari_fundus.datasets.grades import read_grades
 from napari_fundus.errors import DatasetError
@@ -45,7 +45,7 @@ class GradedDataset(Dataset):
         """Return the tables of grades directly in a folder."""
         return [
             path
-            for path in walk(folder, depth=0)
+            for path in iter_files(folder, depth=0)
             if path.suffix.casefold() == ".csv" and cls._is_table(table_header(path))
         ]
 
@@ -79,7 +79,7 @@ class GradedDataset(Dataset):
             images = _images_of(everything, split, alone=len(tables) == 1)
             if not images:
                 problems.append(
-                    Problem(relative(table, root), "None of the images it lists is there.")
+                    Problem(relative_to_root(table, root), "None of the images it lists is there.")
                 )
                 continue
             taken |= set(images.values())
@@ -115,7 +115,9 @@ def _images_of(everything: list[Path], split: str | None, *, alone: bool) -> dic
 
 
 def _unused(everything: list[Path], taken: set[Path], root: Path) -> list[Problem]:
-    by_folder = Counter(relative(path.parent, root) for path in everything if path not in taken)
+    by_folder = Counter(
+        relative_to_root(path.parent, root) for path in everything if path not in taken
+    )
     return [
         Problem(folder, f"{count} images that no table speaks of are left out.")
         for folder, count in sorted(by_folder.items())

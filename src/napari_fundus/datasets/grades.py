@@ -6,7 +6,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from napari_fundus.datasets.base import Problem
-from napari_fundus.datasets.files import missing, parse_number, read_table, relative
+from napari_fundus.datasets.files import (
+    missing_problems,
+    parse_number,
+    read_table,
+    relative_to_root,
+)
 from napari_fundus.image import IMAGE_SUFFIXES
 
 __all__ = ["GRADE_RANGES", "find_column", "image_stem", "read_grades"]
@@ -56,7 +61,7 @@ def read_grades(
     problems
         Rows without an image, images without a row, doubled rows, values out of range.
     """
-    where = relative(table, root)
+    where = relative_to_root(table, root)
     rows = read_table(table)
     header = list(rows[0]) if rows else []
     name_column = find_column(header, _NAME_COLUMNS)
@@ -86,9 +91,11 @@ def read_grades(
             problems.append(
                 Problem(where, f"{name} stands twice, with {same} grade; the first row is used.")
             )
-    problems += missing(without_image, "A row without an image.")
-    no_row = [relative(path, root) for stem, path in images.items() if stem not in grades]
-    problems += missing(no_row, f"An image without a row in {table.name}: it has no grade.")
+    problems += missing_problems(without_image, "A row without an image.")
+    no_row = [relative_to_root(path, root) for stem, path in images.items() if stem not in grades]
+    problems += missing_problems(
+        no_row, f"An image without a row in {table.name}: it has no grade."
+    )
     return grades, problems
 
 

@@ -8,12 +8,12 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["find_duplicate_files", "join", "read_groups"]
+__all__ = ["find_duplicate_files", "merge_groups", "read_groups"]
 
 H = TypeVar("H", bound=Hashable)
 
 
-def join(groups: Iterable[Sequence[H]]) -> dict[H, H]:
+def merge_groups(groups: Iterable[Sequence[H]]) -> dict[H, H]:
     """Merge groups that share a member; return each member's representative.
 
     Examples
@@ -47,7 +47,7 @@ def read_groups(path: Path) -> dict[str, str]:
     """
     lines = path.read_text("utf-8-sig").splitlines()
     members = ([name.strip() for name in line.split(";") if name.strip()] for line in lines)
-    return join(group for group in members if group)
+    return merge_groups(group for group in members if group)
 
 
 def find_duplicate_files(paths: Iterable[Path]) -> list[list[Path]]:

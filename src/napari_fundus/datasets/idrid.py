@@ -11,18 +11,18 @@ from typing import Literal
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
-    child,
     find_folders,
+    find_path,
     find_root,
     find_subfolder,
-    folders,
     images_by_stem,
-    missing,
+    iter_files,
+    list_subfolders,
+    missing_problems,
     parse_number,
     read_table,
-    relative,
+    relative_to_root,
     split_from_name,
-    walk,
 )
 from napari_fundus.datasets.grades import read_grades
 from napari_fundus.datasets.groups import read_groups
@@ -54,7 +54,10 @@ def _kind(folder: Path) -> str | None:
             return "segmentation"
         if find_subfolder(truths, r"(optic disc|fovea) cent"):
             return "localization"
-        if any(re.search(r"grading.*\.csv$", f.name, re.IGNORECASE) for f in walk(truths, depth=0)):
+        if any(
+            re.search(r"grading.*\.csv$", f.name, re.IGNORECASE)
+            for f in iter_files(truths, depth=0)
+        ):
             return "grading"
     # A part that lost its truths, or their tables, is still known by its own name.
     named = re.fullmatch(
@@ -66,7 +69,7 @@ def _kind(folder: Path) -> str | None:
 
 
 def _is_root(folder: Path) -> bool:
-    return any(_kind(sub) for sub in (folder, *folders(folder)))
+    return any(_kind(sub) for sub in (folder, *list_subfolders(folder)))
 
 
 @dataclass
@@ -78,7 +81,7 @@ class _ReaderState:
     samples: dict[str, Sample] = field(default_factory=dict)
 
     def lack(self, path: Path, message: str) -> None:
-        self.problems.append(Problem(relative(path, self.root), message))
+        self.problems.append(Problem(relative_to_root(path, self.root), message))
 
 
 class Idrid(Dataset):
@@ -137,7 +140,7 @@ def _split_folders(
     if parent is None:
         reading.lack(part / what, f"The folder is missing: {part.name} has no images.")
         return {}
-    found = {split_from_name(sub.name) or "": sub for sub in folders(parent)}
+    found = {split_from_name(sub.name) or "": sub for sub in list_subfolders(parent)}
     for split in _SPLITS:
         if split not in found:
             reading.lack(parent / _FOLDER_OF[split], "The folder is missing.")
@@ -154,7 +157,9 @@ def _read_segmentation(reading: _ReaderState, part: Path) -> None:
     images = _split_folders(reading, find_subfolder(part, _IMAGES), part, what="1. Original Images")
     truths = _truth_folder(part)
     for split in _SPLITS:
-        truth = next((f for f in folders(truths or part) if split_from_name(f.name) == split), None)
+        truth = next(
+            (f for f in list_subfolders(truths or part) if split_from_name(f.name) == split), None
+        )
         if split not in images and truth is None:
             continue
         if truth is None:
@@ -169,7 +174,7 @@ def _read_segmentation(reading: _ReaderState, part: Path) -> None:
 def _class_masks(reading: _ReaderState, truth: Path) -> dict[Lesion, dict[str, Path]]:
     """Return, for each class with a folder, the stem of an image to its mask."""
     found: dict[Lesion, dict[str, Path]] = {}
-    for sub in folders(truth):
+    for sub in list_subfolders(truth):
         lesion = parse_lesion(sub.name)
         if lesion is not None:
             ending = f"_{lesion.casefold()}"
@@ -204,12 +209,16 @@ def _add_segmented(
             identity, image, split=split, annotated=frozenset(annotated), truths=truths
         )
     for files in masks.values():
-        lost = [relative(path, reading.root) for stem, path in files.items() if stem not in images]
-        reading.problems += missing(lost, "The image of this mask is missing.")
+        lost = [
+            relative_to_root(path, reading.root)
+            for stem, path in files.items()
+            if stem not in images
+        ]
+        reading.problems += missing_problems(lost, "The image of this mask is missing.")
 
 
 def _tables_by_split(folder: Path) -> dict[str, Path]:
-    tables = [f for f in walk(folder, depth=1) if f.suffix.casefold() == ".csv"]
+    tables = [f for f in iter_files(folder, depth=1) if f.suffix.casefold() == ".csv"]
     return {split: table for table in tables if (split := split_from_name(table.stem)) is not None}
 
 
@@ -278,10 +287,10 @@ def _attach_centres(
         if x is None or y is None:
             reading.lack(table, f"The centre of {name} is not a pair of numbers.")
         elif stem not in by_stem:
-            lost.append(f"{relative(table, reading.root)}: {name}")
+            lost.append(f"{relative_to_root(table, reading.root)}: {name}")
         else:
             centres[stem] = (y, x)
-    reading.problems += missing(lost, "A centre without an image.")
+    reading.problems += missing_problems(lost, "A centre without an image.")
     scale = _scale_of(centres, by_stem)
     if scale != 1:
         reading.lack(table, f"The images are reduced: centres are multiplied by {scale:g} to fit.")
@@ -311,7 +320,7 @@ def _scale_of(centres: Mapping[str, tuple[float, float]], by_stem: Mapping[str, 
 
 def _with_groups(samples: Iterable[Sample], root: Path) -> list[Sample]:
     """Set the group of each sample from the list of same eyes, where one lies beside the parts."""
-    files = (child(folder, _GROUPS_FILE) for folder in (root, root.parent))
+    files = (find_path(folder, _GROUPS_FILE) for folder in (root, root.parent))
     path = next((file for file in files if file is not None), None)
     groups = read_groups(path) if path is not None else {}
     return [replace(s, group=f"idrid:{groups[s.id]}") if s.id in groups else s for s in samples]

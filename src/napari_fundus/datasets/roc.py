@@ -10,13 +10,13 @@ from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.files import (
     find_root,
+    iter_files,
     list_images,
-    missing,
+    missing_problems,
     parse_number,
     read_xml,
-    relative,
+    relative_to_root,
     split_from_name,
-    walk,
 )
 from napari_fundus.datasets.grades import image_stem
 from napari_fundus.errors import DatasetError
@@ -33,7 +33,9 @@ _Points = dict[str, dict[str, tuple[Point, ...]]]
 
 
 def _is_set(folder: Path) -> bool:
-    return any(_XML.fullmatch(f.name) or _IMAGE.fullmatch(f.name) for f in walk(folder, depth=0))
+    return any(
+        _XML.fullmatch(f.name) or _IMAGE.fullmatch(f.name) for f in iter_files(folder, depth=0)
+    )
 
 
 def _is_root(folder: Path) -> bool:
@@ -75,20 +77,20 @@ class Roc(Dataset):
             split = split_from_name(image.stem) or split_from_name(image.parent.name)
             annotated = frozenset(code for code, of_class in points.items() if stem in of_class)
             if split == "train" and not annotated:
-                unlisted.append(relative(image, root))
+                unlisted.append(relative_to_root(image, root))
             truths = {
                 code: PointsTruth(points[code][stem]) for code in annotated if points[code][stem]
             }
             if image.stem in samples:
                 message = f"Another file of the name {image.stem}; it is left out."
-                problems.append(Problem(relative(image, root), message))
+                problems.append(Problem(relative_to_root(image, root), message))
                 continue
             samples[image.stem] = Sample(
                 image.stem, image, split=split, annotated=annotated, truths=truths
             )
         known = {stem.casefold() for stem in samples}
-        problems += missing(listed - known, "Annotations without an image.")
-        problems += missing(
+        problems += missing_problems(listed - known, "Annotations without an image.")
+        problems += missing_problems(
             unlisted, "Not listed in the annotations: microaneurysms are not annotated in it."
         )
         if not any(sample.split == "test" for sample in samples.values()):
@@ -103,7 +105,7 @@ def _number(sample: Sample) -> tuple[str, int, str]:
 
 def _read_annotations(root: Path) -> tuple[_Points, list[Problem]]:
     """Return class to lower-case stem to points, from all annotation files below `root`."""
-    files = [f for f in walk(root, depth=3) if _XML.fullmatch(f.name)]
+    files = [f for f in iter_files(root, depth=3) if _XML.fullmatch(f.name)]
     problems: list[Problem] = []
     found: _Points = {}
     if not files:
@@ -111,7 +113,7 @@ def _read_annotations(root: Path) -> tuple[_Points, list[Problem]]:
         problems.append(Problem("annotations-consensus-ma-only.xml", message))
     # The file of microaneurysms alone comes first: it is the challenge's truth for them.
     for path in sorted(files, key=lambda f: "ma-only" not in f.name.casefold()):
-        where = relative(path, root)
+        where = relative_to_root(path, root)
         try:
             tree = read_xml(path)
         except DatasetError as error:

@@ -15,9 +15,9 @@ from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     find_root,
     list_images,
-    missing,
+    missing_problems,
     parse_number,
-    relative,
+    relative_to_root,
     split_from_name,
 )
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Polyline, Rectangle, Shape
@@ -85,8 +85,10 @@ class ViaDataset(Dataset):
             reader.read(file)
         attribute = _class_attribute(reader.regions, class_attribute)
         truths, classes = _by_class(reader, attribute)
-        unlisted = (relative(path, root) for path in images if path not in reader.listed)
-        reader.problems += missing(unlisted, "Not in the annotations: nothing is annotated in it.")
+        unlisted = (relative_to_root(path, root) for path in images if path not in reader.listed)
+        reader.problems += missing_problems(
+            unlisted, "Not in the annotations: nothing is annotated in it."
+        )
         samples = [
             Sample(
                 path.relative_to(root).with_suffix("").as_posix(),
@@ -129,7 +131,7 @@ class _Reader:
         A region that a file read before has too is not taken again: a project often lies beside
         its own export.
         """
-        where = relative(file, self.root)
+        where = relative_to_root(file, self.root)
         own: set[tuple[Path, str]] = set()
         lost: set[str] = set()
         for region in read_via(file):
@@ -150,7 +152,7 @@ class _Reader:
             if shape is not None and key not in self._known:
                 self.regions.append(_Region(image, shape, attributes, f"{where}, {region.place}"))
         self._known |= own
-        self.problems += missing(lost, "Annotated, but no such image lies in the folder.")
+        self.problems += missing_problems(lost, "Annotated, but no such image lies in the folder.")
 
 
 def _object(value: Any) -> Mapping[str, Any]:

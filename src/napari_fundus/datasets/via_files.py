@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.datasets.files import read_table, table_header, walk
+from napari_fundus.datasets.files import iter_files, read_table, table_header
 from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
 from napari_fundus.errors import DatasetError
 
@@ -42,7 +42,7 @@ class ViaRegion:
 
 def via_files(folder: Path) -> list[Path]:
     """Return the exports and projects that lie directly in a folder."""
-    return [path for path in walk(folder, depth=0) if _is_table(path) or _is_json(path)]
+    return [path for path in iter_files(folder, depth=0) if _is_table(path) or _is_json(path)]
 
 
 def _is_table(path: Path) -> bool:

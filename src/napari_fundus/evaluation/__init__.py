@@ -5,21 +5,27 @@ from __future__ import annotations
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.candidate import Candidate
-from napari_fundus.evaluation.case import Case, Match, as_healthy, is_healthy
+from napari_fundus.evaluation.case import Case, LesionMatch, as_healthy, is_healthy
 from napari_fundus.evaluation.dataset_curves import DatasetCurves, read_curves
 from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.evaluation.protocols import PROTOCOLS
-from napari_fundus.evaluation.published import PUBLISHED, Published
-from napari_fundus.evaluation.results import SCHEMA_VERSION, ImageRecord, Report, Source, Trial
-from napari_fundus.evaluation.run import evaluate
+from napari_fundus.evaluation.published import PUBLISHED, PublishedMetric
+from napari_fundus.evaluation.results import (
+    SCHEMA_VERSION,
+    CandidateResult,
+    ImageRecord,
+    Report,
+    ReportSource,
+)
+from napari_fundus.evaluation.run import evaluate_dataset
 from napari_fundus.evaluation.selection import SPLITS, Selection, select_samples
 from napari_fundus.evaluation.write_report import check_report_folder, write_report
 from napari_fundus.metrics.pixels import PixelHistogram
@@ -32,27 +38,27 @@ __all__ = [
     "Agreement",
     "Assessment",
     "Candidate",
+    "CandidateResult",
     "Case",
     "DatasetCurves",
     "EvaluationProtocol",
-    "Figure",
-    "Figures",
+    "EvaluationSettings",
     "ImageRecord",
     "ImageRows",
+    "LesionMatch",
     "MapCache",
-    "Match",
+    "MetricTable",
+    "MetricValue",
     "PixelHistogram",
-    "Published",
+    "PublishedMetric",
     "Report",
+    "ReportSource",
     "Selection",
-    "Settings",
-    "Source",
-    "Trial",
     "as_healthy",
     "assess",
     "check_report_folder",
     "compare",
-    "evaluate",
+    "evaluate_dataset",
     "is_healthy",
     "match_lesions",
     "read_curves",

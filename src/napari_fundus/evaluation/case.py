@@ -21,7 +21,7 @@ from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.objects import LesionObject, clip_objects
 
-__all__ = ["Case", "Match", "as_healthy", "is_healthy"]
+__all__ = ["Case", "LesionMatch", "as_healthy", "is_healthy"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ def as_healthy(sample: Sample) -> Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
+class LesionMatch:
     """A result and the truth of one class in one image, lesion by lesion.
 
     Attributes
@@ -130,7 +130,7 @@ class Case:
         self.region = sample.region(image.shape)
         self._lesions: dict[str, _Lesions] = {}
         self._objects: dict[str, list[LesionObject]] = {}
-        self._matches: dict[str, Match] = {}
+        self._matches: dict[str, LesionMatch] = {}
         self._matched: Detections | None = None
 
     @cached_property
@@ -177,8 +177,8 @@ class Case:
         field = detections.field_of_view
         return replace(
             detections,
-            probability=_cut(detections.probability, region),
-            heatmap=_cut(detections.heatmap, region),
+            probability=_mask_maps(detections.probability, region),
+            heatmap=_mask_maps(detections.heatmap, region),
             objects=clip_objects(detections.objects, region),
             field_of_view=region if field is None else field & region,
         )
@@ -187,7 +187,7 @@ class Case:
         """Return the pixels of an array, shape (H, W), that count: of any shape, in their order."""
         return array if self.region is None else array[self.region]
 
-    def match(self, detections: Detections, lesion: str) -> Match:
+    def match(self, detections: Detections, lesion: str) -> LesionMatch:
         """Return how a result compares with the truth; computed once a result."""
         if self._matched is not detections:
             self._matched = detections
@@ -212,7 +212,7 @@ class Case:
             self._lesions[lesion] = _Lesions(mask, np.asarray(found[1], np.int32), boxes)
         return self._lesions[lesion]
 
-    def _match(self, detections: Detections, lesion: str) -> Match:
+    def _match(self, detections: Detections, lesion: str) -> LesionMatch:
         known = self._lesions_of(lesion)
         labels, probability = detections.labels[lesion], detections.probability[lesion]
         table = detections.instances
@@ -224,7 +224,7 @@ class Case:
         both: Any = given > 0
         found = np.zeros(len(known.boxes) + 1, np.bool_)
         found[true[both]] = True
-        return Match(
+        return LesionMatch(
             known.mask,
             known.boxes,
             peaks[1:],
@@ -236,7 +236,7 @@ class Case:
         )
 
 
-def _cut(
+def _mask_maps(
     maps: Mapping[str, npt.NDArray[np.float32]], region: Mask
 ) -> dict[str, npt.NDArray[np.float32]]:
     return {code: np.where(region, array, np.float32(0)) for code, array in maps.items()}

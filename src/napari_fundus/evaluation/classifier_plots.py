@@ -10,14 +10,14 @@ import numpy as np
 from napari_fundus.evaluation.plots import COLOURS
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval, resampled_weights
-from napari_fundus.metrics.calibration import Reliability
+from napari_fundus.metrics.calibration import ReliabilityCurve
 from napari_fundus.metrics.classification import (
     PUBLISHED_SENSITIVITY,
     PUBLISHED_SPECIFICITY,
     BinaryScores,
 )
 from napari_fundus.metrics.confusion import ConfusionMatrix
-from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION, Rule, WeakLocalization
+from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION, MatchRule, WeakLocalization
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ __all__ = ["plot_confusion", "plot_localization", "plot_reliability", "plot_roc"
 
 _INK, _FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
 _BLUE, _RED = COLOURS[:2]
-_RULES: tuple[tuple[Rule, str, Any, str], ...] = (
+_RULES: tuple[tuple[MatchRule, str, Any, str], ...] = (
     ("strict", _BLUE, "-", "half of a lesion covered"),
     ("loose", _RED, (0, (5, 1.5)), "one pixel covered"),
 )
@@ -134,7 +134,7 @@ def plot_confusion(
 
 
 def plot_reliability(
-    curves: Mapping[str, Reliability], *, title: str = "Referable retinopathy"
+    curves: Mapping[str, ReliabilityCurve], *, title: str = "Referable retinopathy"
 ) -> Figure:
     """Return what came true over what was said, and how many images were said what.
 
@@ -205,10 +205,10 @@ def plot_localization(
         for rule, colour, dash, what in _RULES:
             curve, whole = (localization.curve(code, rule=rule, whole=w) for w in (False, True))
 
-            def sensitivity(w: Any, code: str = code, rule: Rule = rule) -> Any:
+            def sensitivity(w: Any, code: str = code, rule: MatchRule = rule) -> Any:
                 return localization.curve(code, rule=rule, weights=w, whole=True).sensitivity
 
-            low, high = _between(sensitivity, drawn)
+            low, high = _percentile_band(sensitivity, drawn)
             end = len(curve.fpi)
             axes.fill_between(
                 curve.fpi, low[:end], high[:end], color=colour, alpha=0.14, linewidth=0
@@ -247,7 +247,7 @@ def plot_localization(
     return figure
 
 
-def _between(statistic: Callable[[Any], Any], drawn: Any) -> tuple[Any, Any]:
+def _percentile_band(statistic: Callable[[Any], Any], drawn: Any) -> tuple[Any, Any]:
     rows = np.array([statistic(weights) for weights in drawn])
     rows = rows[~np.isnan(rows).any(axis=1)]
     if not len(rows):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.crops import Crop, Kind
-from napari_fundus.evaluation.results import Report, Trial
+from napari_fundus.evaluation.crops import Crop, CropKind
+from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _CELL, _HEAD, _CAPTION, _EDGE = 1.3, 0.32, 0.2, 0.12
 _MOST_GAIN, _SPREAD = 2.5, 110.0
 """Most contrast added, and grey levels of green between the 1st and 99th percentile aimed at."""
 
-_WHAT: dict[Kind, str] = {
+_WHAT: dict[CropKind, str] = {
     "hit": "found: a random draw, by falling score",
     "miss": "missed: the largest",
     "false": "false detections: those of the highest score",
@@ -57,7 +57,7 @@ def plot_crops(report: Report, lesion: str) -> Figure:
         _EDGE / width, top / height, f"{lesion}: {name}",
         fontsize=12, weight="bold", va="center",
     )  # fmt: skip
-    _key(figure, width, top / height)
+    _draw_legend(figure, width, top / height)
     top -= 0.35
     for heading, crops in blocks:
         figure.text(_EDGE / width, (top - 0.17) / height, heading, fontsize=9, va="center")
@@ -73,7 +73,7 @@ def plot_crops(report: Report, lesion: str) -> Figure:
 
 
 def _blocks(report: Report, lesion: str) -> list[tuple[str, list[Crop]]]:
-    kinds: tuple[Kind, ...] = ("hit", "miss", "false")
+    kinds: tuple[CropKind, ...] = ("hit", "miss", "false")
     trials = [t for t in report.trials if lesion in t.crops.classes()]
     rows = 2 if len(trials) == 1 else 1
     return [
@@ -94,7 +94,7 @@ def _some(crops: Sequence[Crop], most: int) -> list[Crop]:
     return [crops[round(place * (len(crops) - 1) / (most - 1))] for place in range(most)]
 
 
-def _heading(trial: Trial, lesion: str, kind: Kind, crops: Sequence[Crop]) -> str:
+def _heading(trial: CandidateResult, lesion: str, kind: CropKind, crops: Sequence[Crop]) -> str:
     total = trial.crops.total(lesion, kind)
     what, _, how = _WHAT[kind].partition(": ")
     if not total:
@@ -140,7 +140,7 @@ def _stretched(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return stretched
 
 
-def _key(figure: Figure, width: float, y: float) -> None:
+def _draw_legend(figure: Figure, width: float, y: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patheffects import withStroke
 

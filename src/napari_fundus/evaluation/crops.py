@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.case import Case, Match
+from napari_fundus.evaluation.case import Case, LesionMatch
 from napari_fundus.results.detections import Detections
 
-__all__ = ["Crop", "CropCollector", "Kind"]
+__all__ = ["Crop", "CropCollector", "CropKind"]
 
-Kind = Literal["hit", "miss", "false"]
+CropKind = Literal["hit", "miss", "false"]
 Box = tuple[int, int, int, int]
 
 _SIDE = 160
@@ -53,7 +53,7 @@ class Crop:
         Side of the window in pixels of the image.
     """
 
-    kind: Kind
+    kind: CropKind
     pixels: npt.NDArray[np.uint8]
     truth: npt.NDArray[np.bool_]
     detection: npt.NDArray[np.bool_]
@@ -94,8 +94,8 @@ class CropCollector:
 
     def __init__(self, most: int = 16, *, per_image: int = 3) -> None:
         self.most, self.per_image = most, per_image
-        self._kept: defaultdict[tuple[str, Kind], list[_RankedCrop]] = defaultdict(list)
-        self._totals: defaultdict[tuple[str, Kind], int] = defaultdict(int)
+        self._kept: defaultdict[tuple[str, CropKind], list[_RankedCrop]] = defaultdict(list)
+        self._totals: defaultdict[tuple[str, CropKind], int] = defaultdict(int)
         self._number = 0
 
     def add(self, detections: Detections, case: Case) -> None:
@@ -111,13 +111,13 @@ class CropCollector:
                     self._offer(code, kind, candidate, case, match)
 
     def _offer(
-        self, code: str, kind: Kind, candidate: _Candidate, case: Case, match: Match
+        self, code: str, kind: CropKind, candidate: _Candidate, case: Case, match: LesionMatch
     ) -> None:
         kept = self._kept[code, kind]
         if len(kept) >= self.most and candidate.rank <= kept[0].rank:
             return
         self._number += 1
-        item = _RankedCrop(candidate.rank, -self._number, _cut(kind, candidate, case, match))
+        item = _RankedCrop(candidate.rank, -self._number, _make_crop(kind, candidate, case, match))
         if len(kept) < self.most:
             heapq.heappush(kept, item)
         else:
@@ -127,11 +127,11 @@ class CropCollector:
         """Return the classes that something is kept of."""
         return list(dict.fromkeys(code for code, _ in self._kept))
 
-    def total(self, lesion: str, kind: Kind) -> int:
+    def total(self, lesion: str, kind: CropKind) -> int:
         """Return how many there are in all images."""
         return self._totals[lesion, kind]
 
-    def crops(self, lesion: str, kind: Kind) -> list[Crop]:
+    def crops(self, lesion: str, kind: CropKind) -> list[Crop]:
         """Return what is kept: misses by falling size, the others by falling score."""
         found = [item.crop for item in self._kept[lesion, kind]]
         if kind == "miss":
@@ -139,7 +139,7 @@ class CropCollector:
         return sorted(found, key=lambda crop: (-crop.score, crop.image))
 
 
-def _candidates(match: Match, name: str) -> Iterator[tuple[Kind, list[_Candidate]]]:
+def _candidates(match: LesionMatch, name: str) -> Iterator[tuple[CropKind, list[_Candidate]]]:
     hits: list[_Candidate] = []
     misses: list[_Candidate] = []
     for number, box in enumerate(match.boxes):
@@ -170,7 +170,7 @@ def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _cut(kind: Kind, candidate: _Candidate, case: Case, match: Match) -> Crop:
+def _make_crop(kind: CropKind, candidate: _Candidate, case: Case, match: LesionMatch) -> Crop:
     top, left, bottom, right = candidate.box
     side = round(max(_ROOM * max(bottom - top, right - left), _LEAST * max(case.shape), 16))
     start = round((top + bottom - side) / 2), round((left + right - side) / 2)

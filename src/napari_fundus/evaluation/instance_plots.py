@@ -15,7 +15,7 @@ from napari_fundus.evaluation.plots import (
     panels,
 )
 from napari_fundus.evaluation.protocols.instances import DRAWN, InstancesProtocol
-from napari_fundus.evaluation.results import Report, Trial
+from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.instance_matching import size_names
 
@@ -83,7 +83,7 @@ def plot_recall_by_size(report: Report) -> Figure | None:
                 label=named(trial.contender.label, counter.intervals()[f"{code}|found"]),
             )  # fmt: skip
             axes.errorbar(
-                places, strict, yerr=_reach(told), fmt="none", ecolor="#222222", elinewidth=1,
+                places, strict, yerr=_error_bars(told), fmt="none", ecolor="#222222", elinewidth=1,
                 capsize=2,
             )  # fmt: skip
         axes.set_xticks(
@@ -104,7 +104,7 @@ def plot_recall_by_size(report: Report) -> Figure | None:
     return panels(report, classes, draw, "Lesions found by size", note, counts)
 
 
-def _reach(told: list[Interval]) -> list[list[float]]:
+def _error_bars(told: list[Interval]) -> list[list[float]]:
     """Return how far each interval goes below and above its figure; 0 where it has no end."""
     low = [max(i.estimate - i.low, 0.0) if np.isfinite(i.low) else 0.0 for i in told]
     high = [max(i.high - i.estimate, 0.0) if np.isfinite(i.high) else 0.0 for i in told]
@@ -113,7 +113,7 @@ def _reach(told: list[Interval]) -> list[list[float]]:
 
 def _counted(
     report: Report,
-) -> tuple[list[tuple[Trial, InstancesProtocol]], list[str], dict[str, int]]:
+) -> tuple[list[tuple[CandidateResult, InstancesProtocol]], list[str], dict[str, int]]:
     """Return who was counted, the classes that have lesions, and how many."""
     trials = [
         (trial, counter)

@@ -7,9 +7,9 @@ import platform
 from collections.abc import Iterator, Sequence
 
 from napari_fundus._version import __version__
-from napari_fundus.evaluation.protocol import EvaluationProtocol, Figure
+from napari_fundus.evaluation.protocol import EvaluationProtocol, MetricValue
 from napari_fundus.evaluation.published import published_for
-from napari_fundus.evaluation.results import Report, Trial
+from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval
 
@@ -102,7 +102,7 @@ def _detectors(report: Report) -> Iterator[str]:
         yield f"{kept} maps were kept from an earlier run, and with them their times."
 
 
-def _weights(trial: Trial) -> str:
+def _weights(trial: CandidateResult) -> str:
     contender = trial.contender
     if contender.card is None:
         return "none"
@@ -117,7 +117,7 @@ def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     yield f"## {protocol.title}"
     yield ""
     yield protocol.method
-    rows: dict[str, list[tuple[str, dict[str, Figure]]]] = {}
+    rows: dict[str, list[tuple[str, dict[str, MetricValue]]]] = {}
     for trial in report.trials:
         label = trial.contender.label
         for row, figures in report.figures(label, protocol.name).items():
@@ -141,20 +141,22 @@ def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     yield ""
     if known := [f"{row}: {describe(row).plural}" for row in rows if describe(row).plural != row]:
         yield f"{'; '.join(known)}."
-    remarks = [f"- {t.contender.label}: {r}." for t in report.trials for r in _said(t, protocol)]
+    remarks = [
+        f"- {t.contender.label}: {r}." for t in report.trials for r in _remarks_of(t, protocol)
+    ]
     if remarks:
         yield ""
         yield from remarks
     yield from _published(protocol.name, rows)
 
 
-def _said(trial: Trial, protocol: EvaluationProtocol) -> Sequence[str]:
+def _remarks_of(trial: CandidateResult, protocol: EvaluationProtocol) -> Sequence[str]:
     counter = trial.counter(protocol.name)
     return counter.remarks() if counter is not None else ()
 
 
 def _published(
-    protocol: str, rows: dict[str, list[tuple[str, dict[str, Figure]]]]
+    protocol: str, rows: dict[str, list[tuple[str, dict[str, MetricValue]]]]
 ) -> Iterator[str]:
     items = [p for p in published_for(protocol) if p.lesion in rows or p.lesion == "all"]
     if not items:
@@ -168,7 +170,7 @@ def _published(
         yield _row(p.lesion, p.figure, f"{p.value:.4f}".strip("0").rstrip("."), p.by, p.measured_on)
 
 
-def _cell(figure: Figure, *, with_interval: bool) -> str:
+def _cell(figure: MetricValue, *, with_interval: bool) -> str:
     if figure is None or (isinstance(figure, float) and math.isnan(figure)):
         return "–"
     if isinstance(figure, Interval):

@@ -11,7 +11,7 @@ import numpy as np
 from napari_fundus.evaluation.protocols.aupr import AuprProtocol
 from napari_fundus.evaluation.protocols.froc import FrocProtocol, point_name
 from napari_fundus.evaluation.published import published_for, published_points
-from napari_fundus.evaluation.results import Report, Trial
+from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.froc_curve import FrocCurve
@@ -237,7 +237,7 @@ def panels(
     return figure
 
 
-def _lesions(trials: Sequence[Trial], code: str, counts: Mapping[str, int] | None) -> str:
+def _lesions(trials: Sequence[CandidateResult], code: str, counts: Mapping[str, int] | None) -> str:
     """Return how many lesions there are, in brackets, where it was counted."""
     if counts is not None:
         return f" ({counts[code]:,})"

@@ -17,12 +17,19 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib import figure
 
-__all__ = ["EvaluationProtocol", "Figure", "Figures", "ImageRows", "Settings", "as_json"]
+__all__ = [
+    "EvaluationProtocol",
+    "EvaluationSettings",
+    "ImageRows",
+    "MetricTable",
+    "MetricValue",
+    "metric_to_json",
+]
 
-Figure = Interval | float | int | None
+MetricValue = Interval | float | int | None
 """A figure with its interval, a number, or nothing to tell."""
 
-Figures = Mapping[str, Mapping[str, Figure]]
+MetricTable = Mapping[str, Mapping[str, MetricValue]]
 """Class (or any other row) to name of the figure to figure."""
 
 
@@ -31,7 +38,7 @@ ImageRows = Mapping[tuple[str, str], Mapping[str, float | int]]
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What is asked of all protocols.
 
     Attributes
@@ -82,7 +89,7 @@ class EvaluationProtocol(ABC):
     method: ClassVar[str]
     headings: ClassVar[Mapping[str, str]] = {}
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
 
     @classmethod
@@ -103,7 +110,7 @@ class EvaluationProtocol(ABC):
         """
 
     @abstractmethod
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return all figures of the images added; empty where none was counted."""
 
     def shows_interval(self, name: str) -> bool:
@@ -127,6 +134,6 @@ class EvaluationProtocol(ABC):
         return {}
 
 
-def as_json(figure: Figure) -> Any:
+def metric_to_json(figure: MetricValue) -> Any:
     """Return a figure as plain values; an interval as a dictionary."""
     return asdict(figure) if isinstance(figure, Interval) else figure

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from napari_fundus.metrics.classification import PUBLISHED_SENSITIVITY, PUBLISHED_SPECIFICITY
 from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION
 
-__all__ = ["PUBLISHED", "Published", "PublishedPoint", "published_for", "published_points"]
+__all__ = ["PUBLISHED", "PublishedMetric", "PublishedPoint", "published_for", "published_points"]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedMetric:
     """A figure of a paper.
 
     Attributes
@@ -50,19 +50,23 @@ _WEAK = "heat map (Gondal et al. 2017)"
 _DIARETDB1 = "DIARETDB1"
 
 
-def _areas(by: str, **areas: float) -> list[Published]:
-    return [Published("aupr", code, _AREA, value, by, _IDRID) for code, value in areas.items()]
+def _areas(by: str, **areas: float) -> list[PublishedMetric]:
+    return [
+        PublishedMetric("aupr", code, _AREA, value, by, _IDRID) for code, value in areas.items()
+    ]
 
 
-PUBLISHED: tuple[Published, ...] = (
+PUBLISHED: tuple[PublishedMetric, ...] = (
     *_areas(
         "winners of the IDRiD challenge, a team a class", MA=0.5017, HE=0.6804, EX=0.8850, SE=0.6995
     ),
     *_areas("best found later", MA=0.5341, HE=0.7153, EX=0.8890, SE=0.8128),
     *_areas("one scale (Sarhan et al. 2019)", MA=0.3374),
     *_areas("two scales, refined with triplet loss (Sarhan et al. 2019)", MA=0.4196),
-    Published("froc", "MA", "CPM", 0.431, "patch voting (Chudzik et al. 2018)", "e-ophtha MA"),
-    Published(
+    PublishedMetric(
+        "froc", "MA", "CPM", 0.431, "patch voting (Chudzik et al. 2018)", "e-ophtha MA"
+    ),
+    PublishedMetric(
         "froc",
         "MA",
         "CPM",
@@ -70,7 +74,7 @@ PUBLISHED: tuple[Published, ...] = (
         "patch voting, interleaved freezing (Chudzik et al. 2018)",
         "ROC; its points are 1, 2, 4, 8, 12, 16, 20 FPI",
     ),
-    Published(
+    PublishedMetric(
         "froc",
         "MA",
         "CPM",
@@ -78,21 +82,23 @@ PUBLISHED: tuple[Published, ...] = (
         "patch voting, freeze 11 (Chudzik et al. 2018)",
         "ROC; its points are 1, 2, 4, 8, 12, 16, 20 FPI",
     ),
-    Published("overlap", "all", "dice", 0.670, "U-Net", "67 images of its own"),
-    Published("overlap", "all", "iou", 0.475, "U-Net", "67 images of its own"),
+    PublishedMetric("overlap", "all", "dice", 0.670, "U-Net", "67 images of its own"),
+    PublishedMetric("overlap", "all", "iou", 0.475, "U-Net", "67 images of its own"),
     *(
-        Published("instances", "all, dilated", name, value, "Mask R-CNN", "e-ophtha, MA and EX")
+        PublishedMetric(
+            "instances", "all, dilated", name, value, "Mask R-CNN", "e-ophtha, MA and EX"
+        )
         for name, value in (("mAP35", 0.456), ("mAP50", 0.437), ("mAP75", 0.207))
     ),
-    Published("classification", "referable DR", "AUC", 0.954, _WEAK, _DIARETDB1),
-    Published(
+    PublishedMetric("classification", "referable DR", "AUC", 0.954, _WEAK, _DIARETDB1),
+    PublishedMetric(
         "classification", "referable DR", "sensitivity", PUBLISHED_SENSITIVITY, _WEAK, _DIARETDB1
     ),
-    Published(
+    PublishedMetric(
         "classification", "referable DR", "specificity", PUBLISHED_SPECIFICITY, _WEAK, _DIARETDB1
     ),
     *(
-        Published("localization", code, name, value, _WEAK, _DIARETDB1)
+        PublishedMetric("localization", code, name, value, _WEAK, _DIARETDB1)
         for code, point in PUBLISHED_LOCALIZATION.items()
         for name, value in (("lesions, strict", point.sensitivity), ("FPI", point.fpi))
     ),
@@ -110,7 +116,7 @@ _POINTS = tuple(
 )
 
 
-def published_for(protocol: str) -> tuple[Published, ...]:
+def published_for(protocol: str) -> tuple[PublishedMetric, ...]:
     """Return the published figures of a protocol."""
     return tuple(item for item in PUBLISHED if item.protocol == protocol)
 

@@ -14,17 +14,22 @@ from napari_fundus._version import __version__
 from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.dataset_curves import curves_as_json
-from napari_fundus.evaluation.protocol import EvaluationProtocol, Figures, Settings, as_json
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    EvaluationSettings,
+    MetricTable,
+    metric_to_json,
+)
 from napari_fundus.evaluation.published import published_for
 
-__all__ = ["SCHEMA_VERSION", "ImageRecord", "Report", "Source", "Trial"]
+__all__ = ["SCHEMA_VERSION", "CandidateResult", "ImageRecord", "Report", "ReportSource"]
 
 SCHEMA_VERSION = 1
 """Version of the layout of ``report.json``; it changes when a name in it changes its meaning."""
 
 
 @dataclass(frozen=True)
-class Source:
+class ReportSource:
     """Where the images come from, in words and paths, for the report.
 
     Attributes
@@ -76,7 +81,7 @@ class ImageRecord:
 
 
 @dataclass(eq=False)
-class Trial:
+class CandidateResult:
     """One detector with all its counters.
 
     Attributes
@@ -128,14 +133,14 @@ class Report:
         Date and time (ISO 8601, UTC).
     """
 
-    trials: Sequence[Trial]
-    settings: Settings
-    source: Source
+    trials: Sequence[CandidateResult]
+    settings: EvaluationSettings
+    source: ReportSource
     problems: Mapping[str, str]
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
-        self._figures: dict[tuple[str, str], Figures] = {}
+        self._figures: dict[tuple[str, str], MetricTable] = {}
 
     @property
     def protocols(self) -> tuple[EvaluationProtocol, ...]:
@@ -167,7 +172,7 @@ class Report:
             )
         return found
 
-    def figures(self, label: str, protocol: str) -> Figures:
+    def figures(self, label: str, protocol: str) -> MetricTable:
         """Return the figures of a detector by a protocol: class to name to figure.
 
         The bootstrap runs when they are first asked for.
@@ -199,7 +204,7 @@ class Report:
         plain: dict[str, Any] = _plain(content)
         return plain
 
-    def _trial_as_json(self, trial: Trial) -> dict[str, Any]:
+    def _trial_as_json(self, trial: CandidateResult) -> dict[str, Any]:
         contender = trial.contender
         card = contender.card
         return {
@@ -222,7 +227,7 @@ class Report:
             "images": [vars(image) for image in trial.images],
             "figures": {
                 counter.name: {
-                    row: {name: as_json(value) for name, value in figures.items()}
+                    row: {name: metric_to_json(value) for name, value in figures.items()}
                     for row, figures in self.figures(contender.label, counter.name).items()
                 }
                 for counter in trial.counters

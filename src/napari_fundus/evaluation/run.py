@@ -12,19 +12,19 @@ from napari_fundus.evaluation.candidate import Candidate, with_unique_labels
 from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.map_cache import MapCache
-from napari_fundus.evaluation.protocol import EvaluationProtocol, Settings
+from napari_fundus.evaluation.protocol import EvaluationProtocol, EvaluationSettings
 from napari_fundus.evaluation.protocols import PROTOCOLS
-from napari_fundus.evaluation.results import ImageRecord, Report, Source, Trial
+from napari_fundus.evaluation.results import CandidateResult, ImageRecord, Report, ReportSource
 from napari_fundus.metrics.froc_curve import CPM_POINTS
 from napari_fundus.metrics.instance_objects import PAPER_WIDTH
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate_dataset"]
 
 
-def evaluate(
+def evaluate_dataset(
     samples: Sequence[Sample],
     detectors: Sequence[Candidate | Detector],
     *,
@@ -38,7 +38,7 @@ def evaluate(
     cache: str | Path | None = None,
     device: str = "auto",
     monitor: Monitor | None = None,
-    source: Source | None = None,
+    source: ReportSource | None = None,
     known: Iterable[Sample] | None = None,
 ) -> Report:
     """Measure detectors side by side on the same images.
@@ -105,7 +105,7 @@ def evaluate(
     if not counters:
         raise OptionsError(f"Name at least one protocol: {', '.join(PROTOCOLS)}.")
     wanted = _classes(samples, contenders, lesions)
-    settings = Settings(wanted, tuple(points), tuple(steps), resamples, seed, dilated_at)
+    settings = EvaluationSettings(wanted, tuple(points), tuple(steps), resamples, seed, dilated_at)
     chosen = [s for s in samples if any(c.counts(s, wanted) for c in counters)]
     if not chosen:
         raise OptionsError(
@@ -114,7 +114,7 @@ def evaluate(
         )
     universe = list({s.id: s for s in [*(known or ()), *samples]}.values())
     trials = [
-        Trial(
+        CandidateResult(
             contender,
             [counter(settings) for counter in counters],
             CropCollector(per_image=max(3, -(-32 // len(chosen)))),
@@ -124,7 +124,7 @@ def evaluate(
     ]
     runs = [_cache_of(trial.contender, cache, device) for trial in trials]
     problems = _run(chosen, trials, runs, wanted, monitor or Monitor())
-    return Report(trials, settings, source or Source(), problems)
+    return Report(trials, settings, source or ReportSource(), problems)
 
 
 def _counter(protocol: str | type[EvaluationProtocol]) -> type[EvaluationProtocol]:
@@ -170,7 +170,7 @@ def _cache_of(contender: Candidate, cache: str | Path | None, device: str) -> Ma
 
 def _run(
     samples: Sequence[Sample],
-    trials: Sequence[Trial],
+    trials: Sequence[CandidateResult],
     runs: Sequence[MapCache],
     lesions: tuple[str, ...],
     monitor: Monitor,
@@ -220,7 +220,9 @@ def _detect(
     return case, results
 
 
-def _record(sample: Sample, detections: Detections, trial: Trial, *, kept: bool) -> ImageRecord:
+def _record(
+    sample: Sample, detections: Detections, trial: CandidateResult, *, kept: bool
+) -> ImageRecord:
     told = detections.provenance
     return ImageRecord(
         sample.id,

@@ -32,7 +32,7 @@ __all__ = [
     "FORMATS",
     "PREPROCESSED",
     "PROVENANCE_SUFFIX",
-    "Format",
+    "ExportFormat",
     "check_formats",
     "export",
     "is_export",
@@ -42,7 +42,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A kind of file.
 
     Attributes
@@ -60,16 +60,16 @@ class Format:
     title: str
 
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, ExportFormat] = {
     form.name: form
     for form in (
-        Format("csv", ".csv", "Table of lesions"),
-        Format("coco", ".coco.json", "COCO JSON"),
-        Format("geojson", ".geojson", "GeoJSON for QuPath"),
-        Format("labels", ".labels.tif", "Label TIFF, one page a class"),
-        Format("probability", ".probability.tif", "Probability TIFF, the whole result"),
-        Format("zarr", ".zarr", "OME-Zarr, the whole result"),
-        Format("overlay", ".overlay.jpg", "Picture with outlines"),
+        ExportFormat("csv", ".csv", "Table of lesions"),
+        ExportFormat("coco", ".coco.json", "COCO JSON"),
+        ExportFormat("geojson", ".geojson", "GeoJSON for QuPath"),
+        ExportFormat("labels", ".labels.tif", "Label TIFF, one page a class"),
+        ExportFormat("probability", ".probability.tif", "Probability TIFF, the whole result"),
+        ExportFormat("zarr", ".zarr", "OME-Zarr, the whole result"),
+        ExportFormat("overlay", ".overlay.jpg", "Picture with outlines"),
     )
 }
 """All formats that a result can be written in."""

@@ -22,9 +22,9 @@ __all__ = [
     "Page",
     "ResultMetadata",
     "detection_pages",
-    "detections_of",
     "page_title",
     "result_metadata",
+    "to_detections",
 ]
 
 _MOST_COVERED = 64
@@ -39,7 +39,7 @@ class Page(NamedTuple):
     array: npt.NDArray[Any]
 
 
-class Entry(BaseModel):
+class PageInfo(BaseModel):
     """What a page is."""
 
     kind: str
@@ -68,7 +68,7 @@ class ResultMetadata(BaseModel):
     # Files of earlier versions do not have these two.
     given_landmarks: Landmarks = Landmarks()
     objects: tuple[RleObject, ...] = ()
-    pages: tuple[Entry, ...]
+    pages: tuple[PageInfo, ...]
 
 
 def detection_pages(detections: Detections) -> list[Page]:
@@ -99,7 +99,7 @@ def result_metadata(
     }
 
 
-def detections_of(head: ResultMetadata, pages: Iterable[Page]) -> Detections:
+def to_detections(head: ResultMetadata, pages: Iterable[Page]) -> Detections:
     """Return the result that a head and its pages are of.
 
     Raises

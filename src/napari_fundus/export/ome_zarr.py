@@ -15,9 +15,9 @@ from napari_fundus.export.metadata import (
     Page,
     ResultMetadata,
     detection_pages,
-    detections_of,
     page_title,
     result_metadata,
+    to_detections,
 )
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections
@@ -26,7 +26,7 @@ from napari_fundus.runtime.files import atomic_folder, read_json
 __all__ = ["check_zarr", "is_zarr_result", "read_zarr", "write_zarr"]
 
 _CHUNK = 512
-_OURS = "napari_fundus"
+_METADATA_KEY = "napari_fundus"
 _MAPS, _FIELD = "0", "labels/field_of_view/0"
 _UNUSED = np.iinfo(np.uint64).max
 """What an index says of a piece that holds nothing but zeros, and is not stored."""
@@ -72,7 +72,7 @@ def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = Fa
     }
     with atomic_folder(path, overwrite=overwrite) as temporary:
         root = zarr.create_group(
-            temporary, attributes={"ome": ome, _OURS: result_metadata(detections, pages)}
+            temporary, attributes={"ome": ome, _METADATA_KEY: result_metadata(detections, pages)}
         )
         maps = _create(root, _MAPS, (len(shown), height, width), "float32")
         for number, page in enumerate(pages):
@@ -99,7 +99,7 @@ def is_zarr_result(path: str | Path) -> bool:
     if path.suffix.casefold() != ".zarr":
         return False
     try:
-        return _OURS in read_json(path / "zarr.json")["attributes"]
+        return _METADATA_KEY in read_json(path / "zarr.json")["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -125,20 +125,22 @@ def read_zarr(path: str | Path) -> Detections:
     check_zarr()
     # What damaged stores raise is not documented; this is the boundary where all of it is caught.
     try:
-        head = ResultMetadata.model_validate(read_json(path / "zarr.json")["attributes"][_OURS])
+        head = ResultMetadata.model_validate(
+            read_json(path / "zarr.json")["attributes"][_METADATA_KEY]
+        )
         shape = head.provenance.image_shape
         if len(head.pages) > _MOST_MAPS or math.prod(shape) > MAX_PIXELS:
             raise ValueError(f"{len(head.pages)} maps of shape {shape} are too many")
         count = max(len(head.pages), 1)
-        maps = _opened(path / _MAPS, (count, *shape), "float32")
+        maps = _open_checked(path / _MAPS, (count, *shape), "float32")
         pages = [
             Page(entry.kind, entry.lesion, np.asarray(maps[number]))
             for number, entry in enumerate(head.pages)
         ]
         if (path / _FIELD).exists():
-            field = np.asarray(_opened(path / _FIELD, shape, "uint8")[:])
+            field = np.asarray(_open_checked(path / _FIELD, shape, "uint8")[:])
             pages.append(Page("field_of_view", "", field))
-        return detections_of(head, pages)
+        return to_detections(head, pages)
     except Exception as error:
         raise FundusError(
             f"{path} is not a Zarr store written by napari-fundus, or is damaged: {error}"
@@ -148,7 +150,7 @@ def read_zarr(path: str | Path) -> Detections:
 def _create(root: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:
     from zarr.codecs import BloscCodec
 
-    chunks, shards = _pieces(shape)
+    chunks, shards = _chunk_and_shard_shapes(shape)
     return root.create_array(
         name,
         shape=shape,
@@ -161,18 +163,18 @@ def _create(root: Any, name: str, shape: tuple[int, ...], dtype: str) -> Any:
     )
 
 
-def _pieces(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _chunk_and_shard_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes of chunks, and of shards, which are the files: one for each channel."""
     ones = (1,) * (len(shape) - 2)
     sides = (-(-side // _CHUNK) * _CHUNK for side in shape[-2:])
     return (*ones, _CHUNK, _CHUNK), (*ones, *sides)
 
 
-def _opened(folder: Path, shape: tuple[int, ...], dtype: str) -> Any:
+def _open_checked(folder: Path, shape: tuple[int, ...], dtype: str) -> Any:
     """Open an array that is what :func:`_create` makes, and claims no more memory."""
     import zarr
 
-    chunks, shards = _pieces(shape)
+    chunks, shards = _chunk_and_shard_shapes(shape)
     told = read_json(folder / "zarr.json")
     (sharding,) = told["codecs"]
     inner = sharding["configuration"]

@@ -19,9 +19,9 @@ from napari_fundus.export.metadata import (
     Page,
     ResultMetadata,
     detection_pages,
-    detections_of,
     page_title,
     result_metadata,
+    to_detections,
 )
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections, Provenance
@@ -161,7 +161,7 @@ def read_probability_tiff(path: str | Path) -> Detections:
     """
     head, pages = _read(path)
     try:
-        return detections_of(head, pages)
+        return to_detections(head, pages)
     except ValueError as error:
         raise FundusError(f"{path} is damaged: {error}.") from error
 

@@ -31,8 +31,8 @@ from napari_fundus.gui.controls.sample_list import (
     SampleListModel,
     describe_annotation,
 )
-from napari_fundus.gui.controls.thread_job import Job, tell_error
-from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import (
     LayerTuple,
     centre_layer,
@@ -40,7 +40,7 @@ from napari_fundus.gui.layers.build import (
     make_layer,
     truth_layers,
 )
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import METADATA_KEY
@@ -91,8 +91,8 @@ class BrowserWidget(QWidget):
         super().__init__(parent)
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
-        self._job: Job | None = None
-        self._step_runner = Turns(self)
+        self._job: ThreadJob | None = None
+        self._step_runner = StepRunner(self)
         self._shape: tuple[int, int] | None = None
         self.dataset: Dataset | None = None
         self.model = SampleListModel()
@@ -260,7 +260,7 @@ class BrowserWidget(QWidget):
         """Run `work` in a thread; what ran before is forgotten, so the last click wins."""
         if self._job is not None:
             self._job.forget()
-        job = Job(work, self)
+        job = ThreadJob(work, self)
         job.returned.connect(then)
         job.failed.connect(self._failed)
         self._job = job
@@ -268,7 +268,7 @@ class BrowserWidget(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self._say(str(error))
-        tell_error(error)
+        show_error(error)
 
     def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
         # The last click wins: of an earlier one, what is shown already goes with the rest.
@@ -288,7 +288,7 @@ class BrowserWidget(QWidget):
             yield
             if hasattr(layer.events, "paint"):
                 layer.events.paint.connect(lambda _, layer=layer: self._keep(layer))
-            yield from come(self._viewer, layer)
+            yield from add_layer_in_steps(self._viewer, layer)
 
     def _shown(self, sample: Sample) -> None:
         photograph = self._layers[0]

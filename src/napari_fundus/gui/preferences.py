@@ -7,7 +7,7 @@ from typing import Any
 from napari.settings import get_plugin_settings
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.controls.thread_job import tell_error
+from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 __all__ = ["PLUGIN", "SECTIONS", "sync_preferences"]
@@ -35,9 +35,9 @@ def sync_preferences() -> None:
         return
     _synced_settings[:] = [settings]
     try:
-        _agree(settings)
+        _merge_preferences(settings)
     except OptionsError as error:
-        tell_error(error)
+        show_error(error)
     for section, names in SECTIONS.items():
         page = getattr(settings, section)
         for name in names:
@@ -46,7 +46,7 @@ def sync_preferences() -> None:
             )
 
 
-def _agree(settings: Any) -> None:
+def _merge_preferences(settings: Any) -> None:
     """Write into the file what the page has, and onto the page what only the file has."""
     usual = Preferences()
     changed = {
@@ -67,4 +67,4 @@ def _save(**changes: Any) -> None:
     try:
         save_preferences(**changes)
     except (OptionsError, OSError) as error:
-        tell_error(error)
+        show_error(error)

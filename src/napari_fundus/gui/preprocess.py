@@ -26,14 +26,14 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.controls.thread_job import tell_error
-from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.controls.thread_job import show_error
+from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.placement import Source, image_source, moved
+from napari_fundus.gui.layers.placement import ImageSource, image_source, transformed_placement
 from napari_fundus.image import FundusImage
-from napari_fundus.preprocessing import Prepared, Recipe, preset_descriptions
+from napari_fundus.preprocessing import PreprocessedImage, Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PreprocessWidget", "preprocessed_layers", "recipe_script"]
 
-_FIRST = "local_mean"
+_DEFAULT_RECIPE = "local_mean"
 
 _FIELD_CONDITIONS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "side": lambda values: values["resize"] == "side",
@@ -69,9 +69,9 @@ class PreprocessWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         viewer = self._viewer = unwrap_viewer(viewer)
-        self._last: tuple[Prepared, FundusImage, str] | None = None
+        self._last: tuple[PreprocessedImage, FundusImage, str] | None = None
         self._build()
-        self.choose(_FIRST)
+        self.choose(_DEFAULT_RECIPE)
         on_widget_removed(self, self.forget)
 
     def _build(self) -> None:
@@ -102,7 +102,7 @@ class PreprocessWidget(QWidget):
         layout.addWidget(steps)
         self.field_of_view_box = QCheckBox("Show the field of view as labels")
         layout.addWidget(self.field_of_view_box)
-        self._step_runner = Turns(self)
+        self._step_runner = StepRunner(self)
         self.run_bar = RunBar("Preprocess")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._finish)
@@ -152,13 +152,15 @@ class PreprocessWidget(QWidget):
             source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
             self.run_bar.say(str(error))
-            tell_error(error)
+            show_error(error)
             return
         preset = self.recipe_choice.currentData()
         title = preset if recipe == Recipe.preset(preset) else f"{preset}, changed"
         with_field = self.field_of_view_box.isChecked()
 
-        def work(monitor: Monitor) -> tuple[Prepared, FundusImage, list[LayerTuple], Source]:
+        def work(
+            monitor: Monitor,
+        ) -> tuple[PreprocessedImage, FundusImage, list[LayerTuple], ImageSource]:
             monitor.step(0.0, "reading the image")
             image = source.load()
             prepared = recipe.apply(image, monitor.part(0.1, 1.0))
@@ -169,7 +171,9 @@ class PreprocessWidget(QWidget):
 
         self.run_bar.start(work)
 
-    def _finish(self, result: tuple[Prepared, FundusImage, list[LayerTuple], Source]) -> None:
+    def _finish(
+        self, result: tuple[PreprocessedImage, FundusImage, list[LayerTuple], ImageSource]
+    ) -> None:
         prepared, image, tuples, source = result
         if not any(layer is source.layer for layer in self._viewer.layers):
             show_info(f"{source.name!r} was removed meanwhile; the result lies at its place.")
@@ -179,7 +183,7 @@ class PreprocessWidget(QWidget):
             for one in tuples:
                 added.append(make_layer(one))
                 yield
-                yield from come(self._viewer, added[-1])
+                yield from add_layer_in_steps(self._viewer, added[-1])
 
         def finish() -> None:
             active, layers = self._viewer.layers.selection.active, self._viewer.layers
@@ -210,7 +214,11 @@ class PreprocessWidget(QWidget):
 
 
 def preprocessed_layers(
-    prepared: Prepared, *, source: Source, title: str, with_field_of_view: bool = False
+    prepared: PreprocessedImage,
+    *,
+    source: ImageSource,
+    title: str,
+    with_field_of_view: bool = False,
 ) -> list[LayerTuple]:
     """Return a prepared photograph as layers that lie exactly over the original.
 
@@ -227,7 +235,7 @@ def preprocessed_layers(
     """
     scale = 1 / np.asarray(prepared.geometry.scale)
     (offset,) = prepared.geometry.inverse_points([[0.0, 0.0]])
-    placed = moved(source.placement, scale.tolist(), offset.tolist())
+    placed = transformed_placement(source.placement, scale.tolist(), offset.tolist())
     known = {
         "kind": "prepared",
         "recipe": prepared.recipe.model_dump(mode="json"),
@@ -264,7 +272,7 @@ def preprocessed_layers(
     return layers
 
 
-def recipe_script(prepared: Prepared, image: FundusImage, source: str) -> str:
+def recipe_script(prepared: PreprocessedImage, image: FundusImage, source: str) -> str:
     """Return a script that prepares the image in the same way.
 
     Parameters

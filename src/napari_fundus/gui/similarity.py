@@ -15,14 +15,19 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSizePolicy, QWidget
 
-from napari_fundus.backends.multiscale import DEFAULT_CHECKPOINT, embed_points, nearest, project
+from napari_fundus.backends.multiscale import (
+    DEFAULT_CHECKPOINT,
+    embed_points,
+    nearest_neighbours,
+    project_pca,
+)
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.placement import Source, image_source
+from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.plugins import find_detectors
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.runtime.monitor import Monitor
@@ -44,7 +49,7 @@ _SURROUNDINGS = 1 / 40
 
 @dataclass(frozen=True, eq=False)
 class _EmbeddedLesions:
-    source: Source
+    source: ImageSource
     table: pd.DataFrame
     embeddings: npt.NDArray[np.float32]
     plane: npt.NDArray[np.float32]
@@ -204,7 +209,7 @@ class SimilarityWidget(QWidget):
             columns = [c for c in ("index", "lesion", "score", "area_px") if c in table]
             looked_at = table[["centroid_row", "centroid_col", *columns]].copy()
             looked_at["refiner"] = probability
-            plane = project(embeddings)
+            plane = project_pca(embeddings)
             return _EmbeddedLesions(source, looked_at, embeddings, plane, photograph.rgb8)
 
         self.run_bar.start(work)
@@ -250,7 +255,7 @@ class SimilarityWidget(QWidget):
         if self.points is not None and self.points in self._viewer.layers:
             go_to(self._viewer, self.points, *place)
             self.points.selected_data = {index}
-        alike = nearest(self._found.embeddings, index, _SIMILAR_SHOWN - 1)
+        alike = nearest_neighbours(self._found.embeddings, index, _SIMILAR_SHOWN - 1)
         self.similar_title.setText("This lesion, and those most alike:")
         for label in self.thumbnails:
             self.gallery.removeWidget(label)

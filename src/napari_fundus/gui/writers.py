@@ -13,7 +13,7 @@ from napari_fundus.results.edits import detections_from_layer
 
 __all__ = [
     "FORMATS",
-    "Format",
+    "ExportFormat",
     "write_coco_layer",
     "write_csv_layer",
     "write_geojson_layer",
@@ -23,7 +23,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A form that lesions are written in.
 
     Attributes
@@ -47,11 +47,11 @@ class Format:
 
 
 FORMATS = (
-    Format("csv", "Table of lesions", ".csv"),
-    Format("coco", "COCO", ".json"),
-    Format("geojson", "GeoJSON for QuPath", ".geojson"),
-    Format("labels", "Labels as TIFF", ".tif"),
-    Format("probability", "Probability as TIFF", ".prob.tif"),
+    ExportFormat("csv", "Table of lesions", ".csv"),
+    ExportFormat("coco", "COCO", ".json"),
+    ExportFormat("geojson", "GeoJSON for QuPath", ".geojson"),
+    ExportFormat("labels", "Labels as TIFF", ".tif"),
+    ExportFormat("probability", "Probability as TIFF", ".prob.tif"),
 )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.inference.cancellation import cancel_between_layers
 from napari_fundus.inference.memory import fit_tile_size, memory_limit
-from napari_fundus.inference.merge_tiles import Part, Rect, merge_tile_objects
+from napari_fundus.inference.merge_tiles import Rect, TileObject, merge_tile_objects
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, trim_box
 from napari_fundus.runtime.devices import CPU, Device, release_memory
@@ -21,7 +21,7 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Found", "object_tiles", "objects_to_original", "paste_mask", "run_objects"]
+__all__ = ["TiledObjects", "object_tiles", "objects_to_original", "paste_mask", "run_objects"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,12 +31,12 @@ Bool = npt.NDArray[np.bool_]
 _MULTIPLE = 32
 """Sides of tiles that memory makes smaller are multiples of it: the coarsest step of a pyramid."""
 
-_EDGE = 2
+_BORDER_MARGIN = 2
 """Pixels from a tile's border at which a lesion counts as cut by it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class TiledObjects:
     """The outcome.
 
     Attributes
@@ -91,7 +91,7 @@ def run_objects(
     inside: Bool | None = None,
     device: Device = CPU,
     monitor: Monitor | None = None,
-) -> Found:
+) -> TiledObjects:
     """Run `network` over `picture` and return each lesion once, whole.
 
     Memory grows with the tile and with the area of the objects' own boxes, never with their number
@@ -138,7 +138,7 @@ def run_objects(
         return _objects(told, rect, lesions, least_score)
 
     if (limit := memory_limit()) is not None:
-        fixed, by_pixel = _memory(network, len(picture), device)
+        fixed, by_pixel = _estimate_memory(network, len(picture), device)
         room = max(limit - fixed, 1)
         tile = fit_tile_size(room, by_pixel, tile=tile, halo=0, multiple=_MULTIPLE)
     while True:
@@ -165,7 +165,7 @@ def run_objects(
     if inside is not None:
         objects = [found for found in objects if (inside[found.window] & found.mask).any()]
     monitor.step(1.0, "tiles done")
-    return Found(tuple(objects), len(tiles), tile)
+    return TiledObjects(tuple(objects), len(tiles), tile)
 
 
 def _detect_in_tiles(
@@ -174,25 +174,27 @@ def _detect_in_tiles(
     tiles: list[Rect],
     shape: tuple[Any, ...],
     monitor: Monitor,
-) -> list[Part]:
-    parts: list[Part] = []
+) -> list[TileObject]:
+    parts: list[TileObject] = []
     for number, rect in enumerate(tiles):
         part = monitor.part(0.98 * number / len(tiles), 0.98 * (number + 1) / len(tiles))
         message = f"tile {number + 1} of {len(tiles)}"
         part.step(0.0, message)
         with cancel_between_layers(network, part, message):
             objects = answer(rect)
-        parts.extend(Part(found, number, _is_truncated(found, rect, shape)) for found in objects)
+        parts.extend(
+            TileObject(found, number, _is_truncated(found, rect, shape)) for found in objects
+        )
     return parts
 
 
 def _is_truncated(found: LesionObject, rect: Rect, shape: tuple[Any, ...]) -> bool:
     rows, cols = found.window
     return bool(
-        (rect[0] > 0 and rows.start < rect[0] + _EDGE)
-        or (rect[1] > 0 and cols.start < rect[1] + _EDGE)
-        or (rect[2] < shape[0] and rows.stop > rect[2] - _EDGE)
-        or (rect[3] < shape[1] and cols.stop > rect[3] - _EDGE)
+        (rect[0] > 0 and rows.start < rect[0] + _BORDER_MARGIN)
+        or (rect[1] > 0 and cols.start < rect[1] + _BORDER_MARGIN)
+        or (rect[2] < shape[0] and rows.stop > rect[2] - _BORDER_MARGIN)
+        or (rect[3] < shape[1] and cols.stop > rect[3] - _BORDER_MARGIN)
     )
 
 
@@ -244,7 +246,9 @@ def paste_mask(
     if rows is None or cols is None or not (x0 < x1 and y0 < y1):
         return None
     values = (
-        _weights((y0, y1), mask.shape[0], rows) @ mask @ _weights((x0, x1), mask.shape[1], cols).T
+        _resampling_weights((y0, y1), mask.shape[0], rows)
+        @ mask
+        @ _resampling_weights((x0, x1), mask.shape[1], cols).T
     )
     if not (peak := float(values.max())) > 0:
         return None
@@ -287,7 +291,7 @@ def _pixels(start: float, stop: float, length: int) -> tuple[int, int] | None:
     return (first, last) if first < last else None
 
 
-def _weights(span: tuple[float, float], cells: int, pixels: tuple[int, int]) -> Float:
+def _resampling_weights(span: tuple[float, float], cells: int, pixels: tuple[int, int]) -> Float:
     """Return what each of the cells of a span weighs in each pixel: shape (pixels, cells).
 
     A pixel wider than a cell takes the mean of what it covers, a narrower one interpolates at its
@@ -304,7 +308,7 @@ def _weights(span: tuple[float, float], cells: int, pixels: tuple[int, int]) -> 
     return np.asarray(weights, np.float32)
 
 
-def _memory(network: nn.Module, planes: int, device: Device) -> tuple[int, float]:
+def _estimate_memory(network: nn.Module, planes: int, device: Device) -> tuple[int, float]:
     """Return the bytes that a tile takes whatever its size, and those for each of its pixels.
 
     The outputs of all layers are added up, as if none were given back: more than is ever taken. The

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-__all__ = ["Mean", "blend_log_odds", "enlarge", "fuse"]
+__all__ = ["FusionMean", "blend_log_odds", "fuse", "resize_map"]
 
-Mean = Literal["arithmetic", "geometric"]
+FusionMean = Literal["arithmetic", "geometric"]
 """How two maps become one."""
 
 Float = npt.NDArray[np.float32]
@@ -20,7 +20,7 @@ _PROBABILITY_EPSILON = 1e-3
 """Probabilities nearer to 0 or 1 are taken as this near: odds of a thousand to one."""
 
 
-def enlarge(values: Float, shape: tuple[int, int]) -> Float:
+def resize_map(values: Float, shape: tuple[int, int]) -> Float:
     """Return a map at another size, by linear interpolation.
 
     Parameters
@@ -41,7 +41,7 @@ def enlarge(values: Float, shape: tuple[int, int]) -> Float:
     return resized.astype(np.float32, copy=False)
 
 
-def fuse(first: Float, second: Float, mean: Mean = "arithmetic") -> Float:
+def fuse(first: Float, second: Float, mean: FusionMean = "arithmetic") -> Float:
     """Return the mean of two maps.
 
     Parameters

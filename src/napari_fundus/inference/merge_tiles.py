@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject, trim_box
 
-__all__ = ["Part", "Rect", "merge_tile_objects"]
+__all__ = ["Rect", "TileObject", "merge_tile_objects"]
 
 Rect = tuple[int, int, int, int]
 """Row start, column start, row stop, column stop."""
@@ -23,7 +23,7 @@ _DUPLICATE_IOU = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class TileObject:
     """What one tile shows of a lesion.
 
     Attributes
@@ -41,7 +41,7 @@ class Part:
     cut: bool
 
 
-def merge_tile_objects(parts: Sequence[Part], tiles: Sequence[Rect]) -> list[LesionObject]:
+def merge_tile_objects(parts: Sequence[TileObject], tiles: Sequence[Rect]) -> list[LesionObject]:
     """Return every lesion once and whole, the surest first.
 
     Only parts of one class that come from different tiles are compared:
@@ -67,7 +67,7 @@ def merge_tile_objects(parts: Sequence[Part], tiles: Sequence[Rect]) -> list[Les
     result: list[LesionObject] = []
     for lesion in dict.fromkeys(part.found.lesion for part in parts):
         mine = [part for part in parts if part.found.lesion == lesion]
-        groups = _pieces(_drop_covered_fragments(mine), tiles)
+        groups = _merge_truncated(_drop_covered_fragments(mine), tiles)
         result.extend(_suppress_duplicates(groups))
     return sorted(result, key=lambda found: (-found.score, found.row, found.col))
 
@@ -80,7 +80,7 @@ class _MergedObject:
     tiles: frozenset[int]
 
 
-def _drop_covered_fragments(parts: list[Part]) -> list[Part]:
+def _drop_covered_fragments(parts: list[TileObject]) -> list[TileObject]:
     dropped = set()
     for a, b in _adjacent_pairs([part.found for part in parts]):
         for one, other in ((a, b), (b, a)):
@@ -92,7 +92,7 @@ def _drop_covered_fragments(parts: list[Part]) -> list[Part]:
     return [part for number, part in enumerate(parts) if number not in dropped]
 
 
-def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_MergedObject]:
+def _merge_truncated(parts: list[TileObject], tiles: Sequence[Rect]) -> list[_MergedObject]:
     """Unite the pieces of lesions that tiles cut."""
     group = list(range(len(parts)))
 
@@ -105,7 +105,7 @@ def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_MergedObject]:
     for a, b in _adjacent_pairs([part.found for part in parts]):
         if _is_same_lesion(parts[a], parts[b], tiles):
             group[root(a)] = root(b)
-    members: dict[int, list[Part]] = {}
+    members: dict[int, list[TileObject]] = {}
     for number, part in enumerate(parts):
         members.setdefault(root(number), []).append(part)
     return [
@@ -114,10 +114,10 @@ def _pieces(parts: list[Part], tiles: Sequence[Rect]) -> list[_MergedObject]:
     ]
 
 
-def _is_same_lesion(a: Part, b: Part, tiles: Sequence[Rect]) -> bool:
+def _is_same_lesion(a: TileObject, b: TileObject, tiles: Sequence[Rect]) -> bool:
     if a.tile == b.tile or not (a.cut or b.cut):
         return False
-    common = _common(tiles[a.tile], tiles[b.tile])
+    common = _intersect(tiles[a.tile], tiles[b.tile])
     if common is None:
         return a.cut and b.cut and _touch(a.found, b.found)
     inside = [int(np.count_nonzero(_crop_to_rect(part.found, common))) for part in (a, b)]
@@ -164,7 +164,7 @@ def _rect(found: LesionObject) -> Rect:
     return found.row, found.col, found.row + height, found.col + width
 
 
-def _common(a: Rect, b: Rect) -> Rect | None:
+def _intersect(a: Rect, b: Rect) -> Rect | None:
     top, left = max(a[0], b[0]), max(a[1], b[1])
     bottom, right = min(a[2], b[2]), min(a[3], b[3])
     return (top, left, bottom, right) if top < bottom and left < right else None
@@ -172,7 +172,7 @@ def _common(a: Rect, b: Rect) -> Rect | None:
 
 def _crop_to_rect(found: LesionObject, rect: Rect) -> npt.NDArray[np.bool_]:
     """Return the part of the mask in a rectangle that is not beside its box."""
-    common = _common(_rect(found), rect)
+    common = _intersect(_rect(found), rect)
     if common is None:
         return found.mask[:0]
     top, left, bottom, right = common
@@ -181,7 +181,7 @@ def _crop_to_rect(found: LesionObject, rect: Rect) -> npt.NDArray[np.bool_]:
 
 def _intersection_area(a: LesionObject, b: LesionObject) -> int:
     """Return how many pixels two objects have in common."""
-    common = _common(_rect(a), _rect(b))
+    common = _intersect(_rect(a), _rect(b))
     if common is None:
         return 0
     return int(np.count_nonzero(_crop_to_rect(a, common) & _crop_to_rect(b, common)))

@@ -9,19 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256, load_checkpoint
+from napari_fundus.checkpoints import Checkpoint, load_checkpoint, resolve_checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.runtime.devices import Device, on_memory_release
 
-__all__ = ["Weights", "acquire_weights", "clear_network_cache"]
+__all__ = ["LoadedWeights", "acquire_weights", "clear_network_cache"]
 
-_MOST = 2
+_MAX_CACHED = 2
 """How many files' networks are kept: the one in use, and one that is compared with it."""
 
 T = TypeVar("T")
 
 
-class Weights:
+class LoadedWeights:
     """A file of weights, and the networks made of it on one device.
 
     Parameters
@@ -87,14 +87,14 @@ class Weights:
         self._whole = None
 
 
-_kept: list[Weights] = []
+_kept: list[LoadedWeights] = []
 """What no detection uses at the moment, the last used last."""
 
 _lock = threading.Lock()
 
 
 @contextmanager
-def acquire_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[Weights]:
+def acquire_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[LoadedWeights]:
     """Lend weights to a detection, with the networks that an earlier one made of the same file.
 
     A file is the same if its content is, so that one that was changed is read anew. Two detections
@@ -117,16 +117,16 @@ def acquire_weights(ref: str | Path, *, detector: str, device: Device) -> Iterat
     CheckpointError
         As `load_checkpoint`.
     """
-    found = checkpoint_sha256(ref, detector=detector)
+    found = resolve_checkpoint(ref, detector=detector)
     weights = _pop_idle(detector, found.path, found.sha256, device.name)
     if weights is None:
-        weights = Weights(load_checkpoint(found.path, detector=detector), device.name)
+        weights = LoadedWeights(load_checkpoint(found.path, detector=detector), device.name)
     yield weights
     weights.drop_tensors()
-    _keep(weights)
+    _release(weights)
 
 
-def _pop_idle(*wanted: str | Path) -> Weights | None:
+def _pop_idle(*wanted: str | Path) -> LoadedWeights | None:
     """Take what is kept of a file and device out of what is free."""
     with _lock:
         for weights in _kept:
@@ -136,13 +136,13 @@ def _pop_idle(*wanted: str | Path) -> Weights | None:
     return None
 
 
-def _keep(weights: Weights) -> None:
+def _release(weights: LoadedWeights) -> None:
     """Put weights back as the last used; others of their file, and the least used, are given up."""
     with _lock:
         path, device = weights.checkpoint.path, weights.device
         _kept[:] = [w for w in _kept if (w.checkpoint.path, w.device) != (path, device)]
         _kept.append(weights)
-        del _kept[:-_MOST]
+        del _kept[:-_MAX_CACHED]
 
 
 def clear_network_cache() -> None:

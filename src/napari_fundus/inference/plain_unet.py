@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PlainUNet", "convolutions", "init_prior_bias"]
+__all__ = ["PlainUNet", "double_conv", "init_prior_bias"]
 
 
 class PlainUNet(nn.Module):
@@ -37,13 +37,13 @@ class PlainUNet(nn.Module):
         block = stem**2
         before = (planes * block, *filters)
         self.down = nn.ModuleList(
-            convolutions(old, new) for old, new in zip(before, filters, strict=False)
+            double_conv(old, new) for old, new in zip(before, filters, strict=False)
         )
         coarse_to_fine = list(zip(filters[:0:-1], filters[-2::-1], strict=True))
         self.narrow = nn.ModuleList(
             nn.Conv2d(deep, fine, 1, bias=False) for deep, fine in coarse_to_fine
         )
-        self.up = nn.ModuleList(convolutions(2 * fine, fine) for _, fine in coarse_to_fine)
+        self.up = nn.ModuleList(double_conv(2 * fine, fine) for _, fine in coarse_to_fine)
         self.head = nn.Conv2d(filters[0], outputs * block, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -92,7 +92,7 @@ class PlainUNet(nn.Module):
         return found
 
 
-def convolutions(before: int, after: int) -> nn.Sequential:
+def double_conv(before: int, after: int) -> nn.Sequential:
     """Return two 3×3 convolutions, from `before` to `after` channels, each normalized."""
     layers: list[nn.Module] = []
     for channels in (before, after):

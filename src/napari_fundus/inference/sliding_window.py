@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["run_patches", "slide", "suspect_patch_centres"]
+__all__ = ["run_patches", "run_sliding_window", "suspect_patch_centres"]
 
 _LOG = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
-Places = list[list[int]]
+PatchCentres = list[list[int]]
 """Rows and columns of some patches."""
 
 
@@ -113,7 +113,7 @@ def run_patches(
     # The picture goes to the device once; patches are cut there.
     whole = torch.from_numpy(padded).to(device.name)
 
-    def answer(places: Places) -> Tensor:
+    def answer(places: PatchCentres) -> Tensor:
         # Both modes are a thread's own.
         autocast = (
             torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
@@ -138,7 +138,7 @@ def run_patches(
 
 
 def _predict_all(
-    answer: Callable[[Places], Tensor],
+    answer: Callable[[PatchCentres], Tensor],
     centres: npt.NDArray[np.integer],
     batch: int,
     monitor: Monitor,
@@ -147,14 +147,14 @@ def _predict_all(
     """Yield what `answer` gives for all centres, in order; on a CPU each core has its own part."""
     if device.kind == "cpu":
         with TorchThreadPool() as crew:
-            yield from _told(crew.map, answer, centres, -(-batch // crew.size), monitor)
+            yield from _run_batches(crew.map, answer, centres, -(-batch // crew.size), monitor)
     else:
-        yield from _told(_map_serially, answer, centres, batch, monitor)
+        yield from _run_batches(_map_serially, answer, centres, batch, monitor)
 
 
-def _told(
-    run: Callable[..., Iterator[tuple[Places, Tensor]]],
-    answer: Callable[[Places], Tensor],
+def _run_batches(
+    run: Callable[..., Iterator[tuple[PatchCentres, Tensor]]],
+    answer: Callable[[PatchCentres], Tensor],
     centres: npt.NDArray[np.integer],
     batch: int,
     monitor: Monitor,
@@ -169,13 +169,13 @@ def _told(
 
 
 def _map_serially(
-    answer: Callable[[Places], Tensor], parts: Iterable[Places]
-) -> Iterator[tuple[Places, Tensor]]:
+    answer: Callable[[PatchCentres], Tensor], parts: Iterable[PatchCentres]
+) -> Iterator[tuple[PatchCentres, Tensor]]:
     for places in parts:
         yield places, answer(places)
 
 
-def slide(
+def run_sliding_window(
     network: nn.Module,
     picture: Float,
     suspect: Bool,
@@ -215,12 +215,12 @@ def slide(
     if stride == 1:
         result[centres[:, 0], centres[:, 1]] = values
     else:
-        result = _between(values, centres, suspect.shape, stride)
+        result = _interpolate(values, centres, suspect.shape, stride)
     result[~suspect] = 0
     return result
 
 
-def _between(
+def _interpolate(
     values: Float, centres: npt.NDArray[np.int64], shape: tuple[int, ...], stride: int
 ) -> Float:
     """Interpolate linearly between the places looked at; a place not looked at has no say."""

@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 __all__ = ["TorchThreadPool"]
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -63,10 +63,10 @@ class TorchThreadPool:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(
-        self, work: Callable[[Job], Result], jobs: Iterable[Job]
-    ) -> Iterator[tuple[Job, Result]]:
+        self, work: Callable[[Item], Result], jobs: Iterable[Item]
+    ) -> Iterator[tuple[Item, Result]]:
         """Yield each job with its result, in order; few are begun before they are asked for."""
-        begun: deque[tuple[Job, Future[Result]]] = deque()
+        begun: deque[tuple[Item, Future[Result]]] = deque()
         for job in jobs:
             begun.append((job, self._pool.submit(work, job)))
             if len(begun) > self.size:

@@ -25,7 +25,7 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TiledPrediction", "Window", "run_tiles", "windows"]
+__all__ = ["Tile", "TiledPrediction", "iter_tiles", "run_tiles"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Window:
+class Tile:
     """One tile.
 
     Attributes
@@ -80,7 +80,7 @@ class TiledPrediction:
     precision: str
 
 
-def windows(shape: tuple[int, int], *, tile: int, halo: int, multiple: int) -> Iterator[Window]:
+def iter_tiles(shape: tuple[int, int], *, tile: int, halo: int, multiple: int) -> Iterator[Tile]:
     """Yield the tiles of a picture, row by row.
 
     Windows start at multiples of `multiple`, so that poolings fall on the same pixels as in one
@@ -105,7 +105,7 @@ def windows(shape: tuple[int, int], *, tile: int, halo: int, multiple: int) -> I
                 (slice(start, stop), slice(max(start - margin, 0), min(stop + margin, length)))
                 for start, stop, length in zip((top, left), ends, shape, strict=True)
             )
-            yield Window(seen=(rows[1], cols[1]), kept=(rows[0], cols[0]))
+            yield Tile(seen=(rows[1], cols[1]), kept=(rows[0], cols[0]))
 
 
 def run_tiles(
@@ -138,7 +138,7 @@ def run_tiles(
     outputs
         K.
     tile, halo, multiple
-        As in :func:`windows`; the picture is padded with `fill` to the multiple.
+        As in :func:`iter_tiles`; the picture is padded with `fill` to the multiple.
     inside
         bool, shape (H, W): the field of view; None for everywhere.
     fill
@@ -167,7 +167,7 @@ def run_tiles(
     )
     network = network.to(device.name, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def answer(window: Window) -> Float:
+    def answer(window: Tile) -> Float:
         seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.seen]))[np.newaxis]
         batch = seen.to(device.name).contiguous(memory_format=torch.channels_last)
         rows, cols = window.inner
@@ -208,7 +208,7 @@ def run_tiles(
 
 
 def _predict_tiles(
-    answer: Callable[[Window], Float],
+    answer: Callable[[Tile], Float],
     shape: tuple[Any, ...],
     outputs: int,
     tile: int,
@@ -220,7 +220,7 @@ def _predict_tiles(
 ) -> tuple[Float, int]:
     todo = [
         window
-        for window in windows((shape[0], shape[1]), tile=tile, halo=halo, multiple=multiple)
+        for window in iter_tiles((shape[0], shape[1]), tile=tile, halo=halo, multiple=multiple)
         if inside is None or inside[window.kept].any()
     ]
     maps = np.full((outputs, *shape), blank, np.float32)

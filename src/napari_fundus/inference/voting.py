@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["Votes", "run_voting_reference", "vote"]
+__all__ = ["VotingResult", "run_voting", "run_voting_reference"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ Batch = tuple[Index, Index]
 
 
 @dataclass(frozen=True, eq=False)
-class Votes:
+class VotingResult:
     """The outcome of a vote.
 
     Attributes
@@ -70,7 +70,7 @@ class Votes:
     precision: str
 
 
-def vote(
+def run_voting(
     network: nn.Module,
     picture: Float,
     *,
@@ -82,7 +82,7 @@ def vote(
     precision: Precision | Literal["auto"] = "auto",
     batch: int | None = None,
     monitor: Monitor | None = None,
-) -> Votes:
+) -> VotingResult:
     """Run `network` on every patch that touches the field of view and average what they say.
 
     Equal to `run_voting_reference` up to rounding, in less time: patches off the field of view are
@@ -159,7 +159,7 @@ def vote(
             monitor.step(done / total, f"patch {done:,} of {total:,}")
     summed = booth.sums()
     probability = np.where(inside, summed / grid.votes(), np.float32(0))
-    return Votes(probability, total, booth.limit, precision)
+    return VotingResult(probability, total, booth.limit, precision)
 
 
 class _VoteAccumulator:
@@ -273,12 +273,12 @@ class _VoteAccumulator:
 def run_voting_reference(
     network: nn.Module, picture: Float, *, patch: int, stride: int, fill: float = 0.0
 ) -> Float:
-    """Do just what the paper says, patch by patch: the reference that `vote` is checked against.
+    """Vote patch by patch as the paper says: the reference that `run_voting` is checked against.
 
     Parameters
     ----------
     network, picture, patch, stride, fill
-        As of `vote`.
+        As of `run_voting`.
 
     Returns
     -------

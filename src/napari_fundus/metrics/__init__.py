@@ -5,12 +5,12 @@ from __future__ import annotations
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_intervals
 from napari_fundus.metrics.calibration import (
-    Reliability,
+    ReliabilityCurve,
     Temperature,
     brier_score,
     cross_fit_temperature,
     fit_temperature,
-    reliability,
+    reliability_curve,
     to_logits,
     top_class_confidence,
 )
@@ -18,7 +18,7 @@ from napari_fundus.metrics.classification import (
     PUBLISHED_SENSITIVITY,
     PUBLISHED_SPECIFICITY,
     BinaryScores,
-    GradedImages,
+    GradePredictions,
     RocBand,
     RocCurve,
     RocPoint,
@@ -33,7 +33,12 @@ from napari_fundus.metrics.froc_curve import (
     FrocSummary,
     OperatingPoint,
 )
-from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, judge, match_detections
+from napari_fundus.metrics.lesion_matching import (
+    ClassMatch,
+    TrueLesions,
+    match_detections,
+    match_with_truth,
+)
 from napari_fundus.metrics.localization import (
     LOCALIZATION_THRESHOLD,
     LOCALIZATION_THRESHOLDS,
@@ -55,7 +60,7 @@ from napari_fundus.metrics.precision_recall import (
     PrecisionRecallCurve,
     aupr,
 )
-from napari_fundus.metrics.regions import normalized
+from napari_fundus.metrics.regions import normalize_heatmap
 
 __all__ = [
     "CPM_POINTS",
@@ -73,7 +78,7 @@ __all__ = [
     "Froc",
     "FrocCurve",
     "FrocSummary",
-    "GradedImages",
+    "GradePredictions",
     "Interval",
     "LesionCounts",
     "LocalizationCounts",
@@ -83,7 +88,7 @@ __all__ = [
     "PixelOverlap",
     "PrecisionRecallCurve",
     "PublishedLocalization",
-    "Reliability",
+    "ReliabilityCurve",
     "RocBand",
     "RocCurve",
     "RocPoint",
@@ -97,12 +102,12 @@ __all__ = [
     "compare_with_truth",
     "cross_fit_temperature",
     "fit_temperature",
-    "judge",
     "lesion_counts",
     "match_detections",
-    "normalized",
+    "match_with_truth",
+    "normalize_heatmap",
     "pixel_overlap",
-    "reliability",
+    "reliability_curve",
     "to_logits",
     "top_class_confidence",
 ]

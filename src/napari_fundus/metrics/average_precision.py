@@ -21,11 +21,11 @@ from napari_fundus.results.objects import LesionObject
 __all__ = [
     "InstanceCurve",
     "MeanAveragePrecision",
-    "interpolated",
+    "interpolate_precision",
     "interpolated_average_precision",
 ]
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 _RECALLS = np.linspace(0, 1, 101)
 """Where COCO reads the precision."""
@@ -161,7 +161,7 @@ class MeanAveragePrecision:
         self,
         iou: float,
         lesion: str | Sequence[str] | None = None,
-        weights: Weights | None = None,
+        weights: ImageWeights | None = None,
     ) -> float:
         """Return the mean over images of their AP, the paper's way.
 
@@ -187,7 +187,7 @@ class MeanAveragePrecision:
     def average_precision(
         self,
         lesion: str | Sequence[str] | None = None,
-        weights: Weights | None = None,
+        weights: ImageWeights | None = None,
         *,
         levels: Sequence[float] = MAIN_IOU_LEVELS,
     ) -> npt.NDArray[np.float64]:
@@ -204,17 +204,17 @@ class MeanAveragePrecision:
         if not self._positives(lesion, weights):
             return np.full(len(levels), np.nan)
         recall, precision = self._curve(lesion, levels, weights)
-        best = np.append(interpolated(precision), np.zeros((len(levels), 1)), axis=1)
+        best = np.append(interpolate_precision(precision), np.zeros((len(levels), 1)), axis=1)
         read = [row[np.searchsorted(r, _RECALLS)] for r, row in zip(recall, best, strict=True)]
         return np.asarray(np.mean(read, axis=1), np.float64)
 
-    def recall(self, iou: float, lesion: str, weights: Weights | None = None) -> float:
-        """Return the share of true lesions that a detection matches, at one of `MAIN_IOU_LEVELS`."""
+    def recall(self, iou: float, lesion: str, weights: ImageWeights | None = None) -> float:
+        """Return the share of true lesions matched by a detection, at one of `MAIN_IOU_LEVELS`."""
         size_counts, found = self._sizes(lesion, iou, weights)
         return float(found.sum() / size_counts.sum()) if size_counts.sum() else float("nan")
 
     def recall_by_size(
-        self, iou: float, lesion: str, weights: Weights | None = None
+        self, iou: float, lesion: str, weights: ImageWeights | None = None
     ) -> npt.NDArray[np.float64]:
         """Return the recall of each size, shape (sizes,), the smallest first; NaN where none is."""
         size_counts, found = self._sizes(lesion, iou, weights)
@@ -235,7 +235,7 @@ class MeanAveragePrecision:
         return (lesion,) if isinstance(lesion, str) else tuple(lesion)
 
     def _sizes(
-        self, lesion: str, iou: float, weights: Weights | None
+        self, lesion: str, iou: float, weights: ImageWeights | None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         pooled = self._pooled(lesion)
         times = self._pooled_weights(pooled, weights)
@@ -243,15 +243,17 @@ class MeanAveragePrecision:
             :, MAIN_IOU_LEVELS.index(iou)
         ]
 
-    def _pooled_weights(self, pooled: _PooledDetections, weights: Weights | None) -> Weights:
+    def _pooled_weights(
+        self, pooled: _PooledDetections, weights: ImageWeights | None
+    ) -> ImageWeights:
         return np.ones(len(pooled.images), np.int64) if weights is None else weights[pooled.images]
 
-    def _positives(self, lesion: str, weights: Weights | None) -> int:
+    def _positives(self, lesion: str, weights: ImageWeights | None) -> int:
         pooled = self._pooled(lesion)
         return int(self._pooled_weights(pooled, weights) @ pooled.lesions)
 
     def _curve(
-        self, lesion: str, levels: Sequence[float], weights: Weights | None
+        self, lesion: str, levels: Sequence[float], weights: ImageWeights | None
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return recall and precision, each (levels, D); 0 where there is no lesion."""
         pooled = self._pooled(lesion)
@@ -314,9 +316,9 @@ def interpolated_average_precision(hit: npt.NDArray[np.bool_], lesions: int) -> 
     if not lesions:
         return float("nan")
     precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
-    return float(interpolated(precision[np.newaxis])[0][hit].sum() / lesions)
+    return float(interpolate_precision(precision[np.newaxis])[0][hit].sum() / lesions)
 
 
-def interpolated(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def interpolate_precision(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the largest precision at this place or any after it, along the last axis."""
     return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]

@@ -12,12 +12,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
 __all__ = [
-    "Reliability",
+    "ReliabilityCurve",
     "Temperature",
     "brier_score",
     "cross_fit_temperature",
     "fit_temperature",
-    "reliability",
+    "reliability_curve",
     "to_logits",
     "top_class_confidence",
 ]
@@ -29,7 +29,7 @@ TEMPERATURE_BOUNDS = (0.05, 20.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class ReliabilityCurve:
     """How often what was said came true, by how sure it was said.
 
     Attributes
@@ -59,14 +59,14 @@ class Reliability:
         return float(np.average(distance, weights=self.counts[filled]))
 
 
-def reliability(
+def reliability_curve(
     probability: npt.ArrayLike,
     truth: npt.ArrayLike,
     *,
     bins: int = 10,
     strategy: Literal["uniform", "quantile"] = "uniform",
     weights: npt.NDArray[np.int64] | None = None,
-) -> Reliability:
+) -> ReliabilityCurve:
     """Compare probabilities with what came true.
 
     Parameters
@@ -103,7 +103,7 @@ def reliability(
     times = np.ones(len(said)) if weights is None else weights.astype(np.float64)
     counts = np.bincount(place, times, bins)
     size = np.where(counts > 0, counts, np.nan)
-    return Reliability(
+    return ReliabilityCurve(
         edges,
         np.bincount(place, times * said, bins) / size,
         np.bincount(place, times * true, bins) / size,
@@ -148,7 +148,7 @@ def brier_score(
 def top_class_confidence(
     probability: npt.ArrayLike, truth: npt.ArrayLike
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Return how sure the likeliest class was, and whether it came true, for `reliability`.
+    """Return how sure the likeliest class was, and whether it came true, for `reliability_curve`.
 
     Parameters
     ----------

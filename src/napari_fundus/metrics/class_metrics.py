@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
 
-__all__ = ["auc", "binary_metrics", "confusion", "fit_temperature", "quadratic_kappa"]
+__all__ = ["auc", "binary_metrics", "confusion_counts", "fit_temperature", "quadratic_kappa"]
 
 
 def auc(score: npt.ArrayLike, truth: npt.ArrayLike) -> float:
@@ -45,7 +45,9 @@ def auc(score: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     return surplus / (diseased * healthy)
 
 
-def confusion(truth: npt.ArrayLike, found: npt.ArrayLike, classes: int) -> npt.NDArray[np.int64]:
+def confusion_counts(
+    truth: npt.ArrayLike, found: npt.ArrayLike, classes: int
+) -> npt.NDArray[np.int64]:
     """Return how often each class was found as each: shape (classes, classes), truth by row."""
     both = np.asarray(truth, np.int64) * classes + np.asarray(found, np.int64)
     return np.bincount(both, minlength=classes**2).reshape(classes, classes).astype(np.int64)
@@ -75,7 +77,7 @@ def quadratic_kappa(truth: npt.ArrayLike, found: npt.ArrayLike, classes: int) ->
     >>> quadratic_kappa([0, 1, 2, 2], [0, 1, 2, 1], 3)
     0.8
     """
-    table = confusion(truth, found, classes).astype(np.float64)
+    table = confusion_counts(truth, found, classes).astype(np.float64)
     apart = np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
     chance = np.outer(table.sum(axis=1), table.sum(axis=0)) / max(table.sum(), 1)
     expected = float((apart * chance).sum())
@@ -84,7 +86,7 @@ def quadratic_kappa(truth: npt.ArrayLike, found: npt.ArrayLike, classes: int) ->
 
 def binary_metrics(truth: npt.ArrayLike, found: npt.ArrayLike) -> dict[str, float]:
     """Return accuracy, sensitivity and specificity; NaN where there is nothing to find them on."""
-    table = confusion(truth, found, 2)
+    table = confusion_counts(truth, found, 2)
     healthy, diseased = table.sum(axis=1)
     return {
         "accuracy": float(np.trace(table) / table.sum()) if table.sum() else float("nan"),

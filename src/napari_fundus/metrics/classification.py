@@ -21,7 +21,7 @@ __all__ = [
     "PUBLISHED_SENSITIVITY",
     "PUBLISHED_SPECIFICITY",
     "BinaryScores",
-    "GradedImages",
+    "GradePredictions",
     "RocBand",
     "RocCurve",
     "RocPoint",
@@ -33,7 +33,7 @@ PUBLISHED_SENSITIVITY = 0.936
 PUBLISHED_SPECIFICITY = 0.976
 """Specificity at which that sensitivity is published."""
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
@@ -153,7 +153,7 @@ class BinaryScores:
         score = self.score[order]
         return order, np.flatnonzero(np.append(score[1:] != score[:-1], bool(len(score))))
 
-    def roc(self, weights: Weights | None = None) -> RocCurve:
+    def roc(self, weights: ImageWeights | None = None) -> RocCurve:
         """Return the curve; `weights`, shape (N,), tell how often each image counts."""
         order, last = self._order
         times = np.ones(len(self), np.int64) if weights is None else weights
@@ -166,12 +166,12 @@ class BinaryScores:
             1 - no / no[-1] if no[-1] else nothing,
         )
 
-    def confusion(self, threshold: float, weights: Weights | None = None) -> ConfusionMatrix:
+    def confusion(self, threshold: float, weights: ImageWeights | None = None) -> ConfusionMatrix:
         """Return the table of images called positive at or above `threshold`."""
         return ConfusionMatrix.of(self.truth, self.score >= threshold, classes=2, weights=weights)
 
     def interval(
-        self, statistic: Callable[[Weights], float], *, resamples: int = 1000, seed: int = 0
+        self, statistic: Callable[[ImageWeights], float], *, resamples: int = 1000, seed: int = 0
     ) -> Interval:
         """Return the bootstrap interval of a `statistic` of these images' weights."""
         return bootstrap_interval(
@@ -207,7 +207,7 @@ class BinaryScores:
             ``sensitivity_at_specificity``.
         """
 
-        def figures(weights: Weights) -> dict[str, float]:
+        def figures(weights: ImageWeights) -> dict[str, float]:
             curve, table = self.roc(weights), self.confusion(threshold, weights)
             return {
                 "auc": curve.auc,
@@ -250,7 +250,7 @@ def _sensitivity_at(curve: RocCurve, specificity: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class GradedImages:
+class GradePredictions:
     """Images with a true and a given grade.
 
     Attributes
@@ -268,14 +268,14 @@ class GradedImages:
     classes: int = 5
     groups: Sequence[Hashable] | None = None
 
-    def confusion(self, weights: Weights | None = None) -> ConfusionMatrix:
+    def confusion(self, weights: ImageWeights | None = None) -> ConfusionMatrix:
         """Return how many images of each grade were given which."""
         return ConfusionMatrix.of(self.truth, self.given, classes=self.classes, weights=weights)
 
     def figures(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Return ``accuracy``, ``kappa`` (quadratic) and ``macro_f1``, each with its interval."""
 
-        def figures(weights: Weights) -> dict[str, float]:
+        def figures(weights: ImageWeights) -> dict[str, float]:
             table = self.confusion(weights)
             return {"accuracy": table.accuracy, "kappa": table.kappa(), "macro_f1": table.macro_f1}
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from napari_fundus.metrics.quantization import LEVELS, grid, quantize_map
+from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
 
 __all__ = ["false_component_events", "merging_threshold"]
 
@@ -108,9 +108,9 @@ def merging_threshold(
         return lowest
     levels = quantize_map(probability)
     # above[k]: pixels of level k or higher; those of a higher level than k are above[k + 1].
-    counts = np.bincount(levels.ravel(), minlength=LEVELS + 2)
+    counts = np.bincount(levels.ravel(), minlength=QUANTIZATION_LEVELS + 2)
     above = np.cumsum(counts[::-1])[::-1]
-    first = int(np.searchsorted(grid(), np.float32(lowest), side="right")) - 1
+    first = int(np.searchsorted(level_values(), np.float32(lowest), side="right")) - 1
     # `high` is known to do: so few pixels are above it that no component can be too large.
     low, high = first, int(np.argmax(above[1:] <= most))
     while high - low > 1:
@@ -120,7 +120,7 @@ def merging_threshold(
         else:
             low = middle
     # A pixel of level k may lie anywhere up to level k + 1.
-    return float(grid()[min(high + 1, LEVELS)])
+    return float(level_values()[min(high + 1, QUANTIZATION_LEVELS)])
 
 
 def _largest_component(mask: npt.NDArray[np.bool_]) -> int:

@@ -13,7 +13,7 @@ __all__ = ["ConfusionMatrix"]
 Ratios = npt.NDArray[np.float64]
 
 
-def _over(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Ratios:
+def _safe_divide(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Ratios:
     """Divide; NaN where it is 0/0."""
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan).astype(np.float64)
 
@@ -78,22 +78,24 @@ class ConfusionMatrix:
     @property
     def accuracy(self) -> float:
         """Share of images given their own class."""
-        return float(_over(np.trace(self.counts), self.counts.sum()))
+        return float(_safe_divide(np.trace(self.counts), self.counts.sum()))
 
     @property
     def precision(self) -> Ratios:
         """Of the images given each class, the share that is of it; shape (K,)."""
-        return _over(np.diag(self.counts), self.counts.sum(axis=0))
+        return _safe_divide(np.diag(self.counts), self.counts.sum(axis=0))
 
     @property
     def recall(self) -> Ratios:
         """Of the images of each class, the share that was given it; shape (K,)."""
-        return _over(np.diag(self.counts), self.counts.sum(axis=1))
+        return _safe_divide(np.diag(self.counts), self.counts.sum(axis=1))
 
     @property
     def f1(self) -> Ratios:
         """Harmonic mean of precision and recall of each class, 2 TP / (2 TP + FP + FN)."""
-        return _over(2 * np.diag(self.counts), self.counts.sum(axis=0) + self.counts.sum(axis=1))
+        return _safe_divide(
+            2 * np.diag(self.counts), self.counts.sum(axis=0) + self.counts.sum(axis=1)
+        )
 
     @property
     def macro_f1(self) -> float:

@@ -65,7 +65,7 @@ class Curve:
         if len(above) > 1:
             # The highest peak is not told; what lies just above the second is as good.
             high = np.concatenate([[min(above[1] + 1e-6, 1.0)], above[1:-1]])
-            thresholds[1:] = _between(above[1:], high)
+            thresholds[1:] = _shortest_decimal(above[1:], high)
         whole = cls(
             "froc",
             str(lesion),
@@ -85,7 +85,7 @@ class Curve:
         below = np.concatenate([[-1.0], ascending[:-1]])
         finite = np.isfinite(ascending)
         thresholds = np.full(len(ascending), np.inf)
-        thresholds[finite] = _between(below[finite], ascending[finite])
+        thresholds[finite] = _shortest_decimal(below[finite], ascending[finite])
         whole = cls(
             "pr",
             str(lesion),
@@ -165,7 +165,7 @@ class Curve:
         )
 
 
-def _between(low: Values, high: Values) -> Values:
+def _shortest_decimal(low: Values, high: Values) -> Values:
     """Return numbers above `low` and up to `high`, as float32, with as few digits as will do."""
     low32, high32 = low.astype(np.float32), high.astype(np.float32)
     chosen = high.astype(np.float64)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject
 
-__all__ = ["IOU_THRESHOLDS", "count_instances", "instance_metrics", "overlap"]
+__all__ = ["IOU_THRESHOLDS", "count_instances", "instance_metrics", "mask_iou"]
 
 IOU_THRESHOLDS = (0.35, 0.5)
 """Intersection over union from which an object is found."""
@@ -39,7 +39,7 @@ def count_instances(
     """
     sums = {"lesions": weight * len(truth)}
     ordered = sorted(found, key=lambda o: -o.score)
-    table = np.array([[overlap(o, t) for t in truth] for o in ordered], np.float64)
+    table = np.array([[mask_iou(o, t) for t in truth] for o in ordered], np.float64)
     table = table.reshape(len(ordered), len(truth))
     for least in IOU_THRESHOLDS:
         free = np.ones(len(truth), np.bool_)
@@ -80,7 +80,7 @@ def _area(hits: npt.NDArray[np.float64], misses: npt.NDArray[np.float64], lesion
     return float(np.sum(np.diff(hits / lesions, prepend=0.0) * falling))
 
 
-def overlap(first: LesionObject, second: LesionObject) -> float:
+def mask_iou(first: LesionObject, second: LesionObject) -> float:
     """Return intersection over union of two objects' masks."""
     top, left = max(first.row, second.row), max(first.col, second.col)
     bottom = min(first.row + first.mask.shape[0], second.row + second.mask.shape[0])

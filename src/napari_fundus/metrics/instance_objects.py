@@ -15,7 +15,7 @@ __all__ = ["PAPER_WIDTH", "detected_objects", "dilated_lesions", "dilation_radiu
 PAPER_WIDTH = 1024
 """Width of the field of view, in px, at which the Mask R-CNN paper dilates its masks."""
 
-_REACH = 4
+_PAPER_RADIUS = 4
 """Pixels by which two dilations with 5×5 thicken a mask."""
 
 
@@ -63,7 +63,7 @@ def dilation_radius(field_of_view: npt.NDArray[np.bool_], *, width: int = PAPER_
     """
     columns = np.flatnonzero(field_of_view.any(axis=0))
     across = int(columns[-1]) + 1 - int(columns[0]) if len(columns) else 0
-    return max(round(_REACH * across / width), 1)
+    return max(round(_PAPER_RADIUS * across / width), 1)
 
 
 def dilated_lesions(mask: npt.NDArray[np.bool_], *, lesion: str, reach: int) -> list[LesionObject]:

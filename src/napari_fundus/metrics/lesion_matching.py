@@ -13,7 +13,7 @@ import pandas as pd
 from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
 
-__all__ = ["ClassMatch", "TrueLesions", "judge", "match_detections"]
+__all__ = ["ClassMatch", "TrueLesions", "match_detections", "match_with_truth"]
 
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -123,7 +123,7 @@ class ClassMatch:
     false_negative: Index
 
 
-def judge(
+def match_with_truth(
     truth: TrueLesions, pixels: Index, ids: npt.NDArray[np.integer[Any]], table: pd.DataFrame
 ) -> ClassMatch:
     """Compare the detections of a class with the truth.
@@ -179,7 +179,7 @@ def match_detections(detections: Detections, truth: TrueLesions) -> ClassMatch:
         raise ValueError(f"The result has shape {labels.shape}, the truth {truth.labels.shape}.")
     table = detections.instances
     pixels = np.flatnonzero(labels)
-    return judge(
+    return match_with_truth(
         truth,
         pixels,
         labels.reshape(-1)[pixels],

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.metrics.froc_curve import FrocCurve
-from napari_fundus.metrics.regions import Lesions, find_regions, normalized
+from napari_fundus.metrics.regions import SparseLesions, find_regions, normalize_heatmap
 
 __all__ = [
     "LOCALIZATION_THRESHOLD",
@@ -29,9 +29,9 @@ LOCALIZATION_THRESHOLD = 0.65
 LOCALIZATION_THRESHOLDS: tuple[float, ...] = tuple(n / 20 for n in range(1, 21))
 """Thresholds of the curve: 0.05, 0.1, …, 1; the published one is among them."""
 
-Rule = Literal["strict", "loose"]
+MatchRule = Literal["strict", "loose"]
 Sweep = Literal["threshold", "score"]
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ class LocalizationCounts:
     false_regions: int
     astray: int
 
-    def sensitivity(self, rule: Rule = "strict") -> float:
+    def sensitivity(self, rule: MatchRule = "strict") -> float:
         """Share of the lesions found."""
         return _ratio(self.found_strict if rule == "strict" else self.found_loose, self.lesions)
 
-    def image_sensitivity(self, rule: Rule = "strict") -> float:
+    def image_sensitivity(self, rule: MatchRule = "strict") -> float:
         """Share of the images with a lesion in which one was found."""
         found = self.images_strict if rule == "strict" else self.images_loose
         return _ratio(found, self.with_lesions)
@@ -213,10 +213,10 @@ class WeakLocalization:
         """
         values = np.asarray(heatmap, np.float32)
         if normalize:
-            values = normalized(values, field_of_view)
+            values = normalize_heatmap(values, field_of_view)
         elif values.size and not (values.min() >= 0 and values.max() <= 1):
             raise ValueError("A heat map that is not normalized lies in [0, 1].")
-        known = {code: Lesions(truths[code]) for code in self.lesions if code in truths}
+        known = {code: SparseLesions(truths[code]) for code in self.lesions if code in truths}
         for code, lesions in known.items():
             if lesions.shape != values.shape:
                 raise ValueError(
@@ -257,7 +257,7 @@ class WeakLocalization:
         return np.asarray(len(ordered) - places, np.int64)
 
     def _false_at(
-        self, values: npt.NDArray[np.float32], known: Mapping[str, Lesions]
+        self, values: npt.NDArray[np.float32], known: Mapping[str, SparseLesions]
     ) -> dict[str, npt.NDArray[np.int64]]:
         """Return the number of false regions at each threshold, by class."""
         false = {code: np.zeros(len(self.thresholds), np.int64) for code in known}
@@ -278,7 +278,7 @@ class WeakLocalization:
                 false[code][number] = lesions.false_regions(labels, areas)[0]
         return false
 
-    def counts(self, lesion: str, weights: Weights | None = None) -> LocalizationCounts:
+    def counts(self, lesion: str, weights: ImageWeights | None = None) -> LocalizationCounts:
         """Return the counts of a class at the threshold.
 
         Parameters
@@ -299,9 +299,9 @@ class WeakLocalization:
         self,
         lesion: str,
         *,
-        rule: Rule = "strict",
+        rule: MatchRule = "strict",
         sweep: Sweep = "threshold",
-        weights: Weights | None = None,
+        weights: ImageWeights | None = None,
         whole: bool = False,
     ) -> FrocCurve:
         """Return the free-response curve of a class.
@@ -347,6 +347,6 @@ class WeakLocalization:
             float(thresholds[end - 1]) if end < len(fpi) else None,
         )
 
-    def _weights(self, record: _ClassRecord, weights: Weights | None) -> Weights:
+    def _weights(self, record: _ClassRecord, weights: ImageWeights | None) -> ImageWeights:
         everyone = np.ones(len(self), np.int64) if weights is None else weights
         return np.asarray(everyone[record.image], np.int64)

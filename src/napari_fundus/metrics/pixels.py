@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
-from napari_fundus.metrics.quantization import LEVELS, grid, quantize_map
+from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
 
 __all__ = ["PixelHistogram"]
 
 Counts = npt.NDArray[np.int64]
 
-_FINE = 0
+_ALL_THRESHOLDS = 0
 """Stands for the thresholds at which images are kept apart for the bootstrap of the exact area."""
 
 
@@ -40,10 +40,10 @@ class PixelHistogram:
     """
 
     def __init__(self, steps: tuple[int, ...] = (33, 11, 0)) -> None:
-        self._spaced = {n: _places(n) for n in (*steps, 33)}
+        self._spaced = {n: _threshold_levels(n) for n in (*steps, 33)}
         self._positive: dict[int, list[Counts]] = {n: [] for n in self._spaced}
         self._negative: dict[int, list[Counts]] = {n: [] for n in self._spaced}
-        self._pooled = np.zeros((2, LEVELS + 1), np.int64)
+        self._pooled = np.zeros((2, QUANTIZATION_LEVELS + 1), np.int64)
         self._images = 0
 
     def __len__(self) -> int:
@@ -60,8 +60,8 @@ class PixelHistogram:
             bool, shape (H, W).
         """
         levels = quantize_map(probability)
-        everything = np.bincount(levels.ravel(), minlength=LEVELS + 1)
-        positive = np.bincount(levels[truth], minlength=LEVELS + 1)
+        everything = np.bincount(levels.ravel(), minlength=QUANTIZATION_LEVELS + 1)
+        positive = np.bincount(levels[truth], minlength=QUANTIZATION_LEVELS + 1)
         self._pooled += np.stack([positive, everything - positive])
         for which, counted in (
             (self._positive, positive),
@@ -88,7 +88,7 @@ class PixelHistogram:
             used = np.flatnonzero(self._pooled.any(axis=0))
             positive, negative = (np.cumsum(c[::-1])[::-1][used] for c in self._pooled)
             return PrecisionRecallCurve(
-                np.append(grid()[used].astype(np.float64), np.inf),
+                np.append(level_values()[used].astype(np.float64), np.inf),
                 np.append(positive, 0),
                 np.append(negative, 0),
                 int(self._pooled[0].sum()),
@@ -101,8 +101,8 @@ class PixelHistogram:
         return self._curve(steps, positive, negative)
 
     def _curve(self, steps: int, positive: Counts, negative: Counts) -> PrecisionRecallCurve:
-        thresholds = grid()[self._spaced[steps]].astype(np.float64)
-        if steps == _FINE:
+        thresholds = level_values()[self._spaced[steps]].astype(np.float64)
+        if steps == _ALL_THRESHOLDS:
             thresholds = np.append(thresholds, np.inf)
             positive, negative = np.append(positive, 0), np.append(negative, 0)
         return PrecisionRecallCurve(
@@ -114,11 +114,15 @@ class PixelHistogram:
         )
 
 
-def _places(steps: int) -> npt.NDArray[np.intp]:
+def _threshold_levels(steps: int) -> npt.NDArray[np.intp]:
     """Return the levels of equally spaced thresholds, or of those that stand for all."""
-    if steps != _FINE:
+    if steps != _ALL_THRESHOLDS:
         thresholds = np.linspace(0, 1, steps).astype(np.float32)
-        return np.searchsorted(grid(), thresholds, side="left")
+        return np.searchsorted(level_values(), thresholds, side="left")
     # Most pixels of most maps are near 0, where a step may hold a large share of the recall.
-    spread = [np.arange(200), np.geomspace(200, LEVELS, 600), np.linspace(0, LEVELS, 501)]
+    spread = [
+        np.arange(200),
+        np.geomspace(200, QUANTIZATION_LEVELS, 600),
+        np.linspace(0, QUANTIZATION_LEVELS, 501),
+    ]
     return np.unique(np.rint(np.concatenate(spread)).astype(np.intp))

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEVELS", "dequantize_map", "grid", "quantize_map"]
+__all__ = ["QUANTIZATION_LEVELS", "dequantize_map", "level_values", "quantize_map"]
 
-LEVELS = 64_000
+QUANTIZATION_LEVELS = 64_000
 """Levels are 0, 1/64000, …, 1: multiples of 1/32 (the challenge's thresholds) and of 1/1000."""
 
 
 @cache
-def grid() -> npt.NDArray[np.float32]:
+def level_values() -> npt.NDArray[np.float32]:
     """Return the value of each level: float32, shape (64001,), read-only."""
-    values = (np.arange(LEVELS + 1) / LEVELS).astype(np.float32)
+    values = (np.arange(QUANTIZATION_LEVELS + 1) / QUANTIZATION_LEVELS).astype(np.float32)
     values.flags.writeable = False
     return values
 
@@ -40,14 +40,16 @@ def quantize_map(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     [0, 19200, 63999, 64000]
     """
     values = np.asarray(probability, np.float32)
-    levels = np.minimum(values * np.float32(LEVELS), np.float32(LEVELS)).astype(np.uint16)
+    levels = np.minimum(
+        values * np.float32(QUANTIZATION_LEVELS), np.float32(QUANTIZATION_LEVELS)
+    ).astype(np.uint16)
     # The product is rounded, and may lie a level off.
-    levels -= grid()[levels] > values
-    levels += grid()[np.minimum(levels, LEVELS - 1) + np.uint16(1)] <= values
-    highest: npt.NDArray[np.uint16] = np.minimum(levels, np.uint16(LEVELS))
+    levels -= level_values()[levels] > values
+    levels += level_values()[np.minimum(levels, QUANTIZATION_LEVELS - 1) + np.uint16(1)] <= values
+    highest: npt.NDArray[np.uint16] = np.minimum(levels, np.uint16(QUANTIZATION_LEVELS))
     return highest
 
 
 def dequantize_map(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Return the values of `levels`: float32, the same shape."""
-    return grid()[levels]
+    return level_values()[levels]

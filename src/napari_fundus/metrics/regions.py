@@ -12,11 +12,11 @@ import numpy.typing as npt
 __all__ = [
     "MIN_COVERAGE",
     "MIN_MEAN_IOU",
-    "Lesions",
-    "Match",
-    "Regions",
+    "HeatmapRegions",
+    "RegionMatch",
+    "SparseLesions",
     "find_regions",
-    "normalized",
+    "normalize_heatmap",
 ]
 
 MIN_COVERAGE = 0.5
@@ -29,7 +29,7 @@ Labels = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 
-def normalized(
+def normalize_heatmap(
     heatmap: npt.NDArray[Any], field_of_view: npt.NDArray[np.bool_] | None = None
 ) -> Floats:
     """Stretch a heat map so that its smallest value is 0 and its largest 1.
@@ -62,7 +62,7 @@ def normalized(
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class HeatmapRegions:
     """The 8-connected regions of a map at or above a threshold.
 
     Attributes
@@ -83,7 +83,7 @@ class Regions:
         return len(self.areas)
 
 
-def find_regions(heatmap: Floats, threshold: float) -> Regions:
+def find_regions(heatmap: Floats, threshold: float) -> HeatmapRegions:
     """Return the regions of a `heatmap`, shape (H, W), at or above `threshold` (above 0)."""
     if not threshold > 0:
         raise ValueError(f"A threshold of regions lies above 0, not at {threshold}.")
@@ -94,11 +94,11 @@ def find_regions(heatmap: Floats, threshold: float) -> Regions:
     scores = np.zeros(count, np.float32)
     np.maximum.at(scores, region, heatmap[mask])
     areas = np.bincount(region, minlength=count)
-    return Regions(labels, areas[1:], scores[1:])
+    return HeatmapRegions(labels, areas[1:], scores[1:])
 
 
 @dataclass(frozen=True, eq=False)
-class Match:
+class RegionMatch:
     """What regions are worth, given the lesions of one class in one image.
 
     Attributes
@@ -123,7 +123,7 @@ class Match:
         return self.mean_iou < MIN_MEAN_IOU
 
 
-class Lesions:
+class SparseLesions:
     """The true lesions of one class in one image, kept as their pixels only.
 
     Parameters
@@ -163,8 +163,8 @@ class Lesions:
         ranked = values[order]
         return ranked[first + half - 1], ranked[first]
 
-    def match(self, regions: Regions) -> Match:
-        """Compare with `regions` of the same image; see `Match`."""
+    def match(self, regions: HeatmapRegions) -> RegionMatch:
+        """Compare with `regions` of the same image; see `RegionMatch`."""
         overlap, region, lesion = self._overlaps(regions.labels)
         mean_iou, astray = _mean_iou(overlap, region, lesion, regions.areas, self.areas)
         strict, loose = np.full((2, len(self)), -1, np.float32)
@@ -178,7 +178,7 @@ class Lesions:
             covered -= np.append(0, covered)[start]
             enough = covered >= self.areas[lesion[order]] * MIN_COVERAGE
             np.maximum.at(strict, lesion[order][enough], score[order][enough])
-        return Match(strict, loose, mean_iou, astray)
+        return RegionMatch(strict, loose, mean_iou, astray)
 
     def false_regions(
         self, labels: npt.NDArray[Any], areas: npt.NDArray[np.int64]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from napari_fundus.preprocessing.enhance import enhance, enhance_exact
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_fov_circle
+from napari_fundus.preprocessing.fov_circle import FovCircle, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry
-from napari_fundus.preprocessing.recipe import Prepared, Recipe, preset_descriptions
+from napari_fundus.preprocessing.recipe import PreprocessedImage, Recipe, preset_descriptions
 
 __all__ = [
-    "Disc",
+    "FovCircle",
     "Geometry",
-    "Prepared",
+    "PreprocessedImage",
     "Recipe",
     "enhance",
     "enhance_exact",

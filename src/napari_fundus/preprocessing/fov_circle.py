@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 
-__all__ = ["Disc", "fit_aspect", "fit_fov_circle"]
+__all__ = ["FovCircle", "fit_aspect", "fit_fov_circle"]
 
 _TRIPLETS = 160
 _SAMPLES = 300
@@ -19,7 +19,7 @@ _TOLERANCE = 0.008
 
 
 @dataclass(frozen=True)
-class Disc:
+class FovCircle:
     """A circle in an image; its centre may lie anywhere and its rim may leave the frame.
 
     Attributes
@@ -49,7 +49,7 @@ class Disc:
         return inside
 
 
-def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> Disc:
+def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> FovCircle:
     """Fit a circle to the field of view, right also where the frame or a black bar cuts the disc.
 
     Only boundary pixels off the straight sides of the mask's bounding box count, so that a disc
@@ -77,7 +77,7 @@ def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> Disc:
     points = _outline(mask)
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
-    around = Disc(float(middle[0]), float(middle[1]), float(np.hypot(*(high - low + 1)) / 2))
+    around = FovCircle(float(middle[0]), float(middle[1]), float(np.hypot(*(high - low + 1)) / 2))
     arc = _arc(points)
     if len(arc) < max(12, 0.02 * len(points)):
         return around
@@ -90,7 +90,7 @@ def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> Disc:
         close = np.abs(distance - found.radius) <= _TOLERANCE * found.radius + 1
         found = _refine(arc[close], found)
     # Contour points are the centres of the outermost pixels; the rim lies half a pixel beyond.
-    return Disc(found.centre_row, found.centre_col, found.radius + 0.5)
+    return FovCircle(found.centre_row, found.centre_col, found.radius + 0.5)
 
 
 def fit_aspect(mask: npt.NDArray[np.bool_]) -> float:
@@ -148,7 +148,7 @@ def _arc(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(points[inner])
 
 
-def _ransac_circle(arc: npt.NDArray[np.float64], *, least: float, most: float) -> Disc | None:
+def _ransac_circle(arc: npt.NDArray[np.float64], *, least: float, most: float) -> FovCircle | None:
     """Return the circle through three points of `arc` on which most of its points lie."""
     rng = np.random.default_rng(0)
     arc = arc[np.linspace(0, len(arc) - 1, min(len(arc), _SAMPLES)).astype(np.intp)]
@@ -169,10 +169,10 @@ def _ransac_circle(arc: npt.NDArray[np.float64], *, least: float, most: float) -
     distance = np.hypot(arc[:, 0] - centre[:, :1], arc[:, 1] - centre[:, 1:])
     error = np.abs(distance - radius[:, np.newaxis]) / (_TOLERANCE * radius[:, np.newaxis] + 0.5)
     best = int(np.maximum(1 - error, 0).sum(axis=1).argmax())
-    return Disc(float(centre[best, 0]), float(centre[best, 1]), float(radius[best]))
+    return FovCircle(float(centre[best, 0]), float(centre[best, 1]), float(radius[best]))
 
 
-def _refine(arc: npt.NDArray[np.float64], disc: Disc) -> Disc:
+def _refine(arc: npt.NDArray[np.float64], disc: FovCircle) -> FovCircle:
     """Take one Gauss-Newton step towards the least sum of squared distances to the circle."""
     if len(arc) < 8:
         return disc
@@ -182,7 +182,7 @@ def _refine(arc: npt.NDArray[np.float64], disc: Disc) -> Disc:
         [offset / distance[:, np.newaxis], np.ones(len(arc))]
     )
     step, *_ = np.linalg.lstsq(jacobian, distance - disc.radius, rcond=None)
-    return Disc(
+    return FovCircle(
         disc.centre_row + float(step[0]),
         disc.centre_col + float(step[1]),
         disc.radius + float(step[2]),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from napari_fundus.errors import GeometryError
-from napari_fundus.preprocessing.fov_circle import Disc
+from napari_fundus.preprocessing.fov_circle import FovCircle
 
 __all__ = ["Geometry"]
 
@@ -99,7 +99,7 @@ class Geometry(BaseModel):
             raise GeometryError("The field of view is empty; there is nothing to crop to.")
         return self.crop((int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1))
 
-    def complete(self, disc: Disc, *, aspect: float = 1.0) -> Geometry:
+    def complete(self, disc: FovCircle, *, aspect: float = 1.0) -> Geometry:
         """Return this geometry with the square around the disc's whole circle.
 
         Where the frame cuts the disc, the square reaches beyond it: the disc becomes a full circle.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.preprocessing.recipe import Prepared
+from napari_fundus.preprocessing.recipe import PreprocessedImage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,8 +16,8 @@ __all__ = [
     "INPUT_FILL",
     "PIXEL_MEAN",
     "PIXEL_STD",
-    "as_input",
     "denormalize_pixels",
+    "normalize_pixels",
     "to_network_input",
 ]
 
@@ -31,7 +31,7 @@ PIXEL_STD = 64
 """Grey levels that become 1."""
 
 
-def to_network_input(prepared: Prepared) -> npt.NDArray[np.float32]:
+def to_network_input(prepared: PreprocessedImage) -> npt.NDArray[np.float32]:
     """Return the network's input: float32, shape (P, h, w).
 
     Grey levels v become (v − 128)/64, since an enhanced picture lies around 128; standardized ones
@@ -46,7 +46,7 @@ def to_network_input(prepared: Prepared) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(planes)
 
 
-def as_input(pixels: Tensor) -> Tensor:
+def normalize_pixels(pixels: Tensor) -> Tensor:
     """Return grey levels in the network's units, as :func:`to_network_input` does: float32."""
     return (pixels.float() - PIXEL_MEAN) / PIXEL_STD
 

@@ -13,11 +13,11 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
-from napari_fundus.preprocessing.fov_circle import Disc, fit_aspect, fit_fov_circle
+from napari_fundus.preprocessing.fov_circle import FovCircle, fit_aspect, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["Prepared", "Recipe", "preset_descriptions"]
+__all__ = ["PreprocessedImage", "Recipe", "preset_descriptions"]
 
 
 class Recipe(BaseModel):
@@ -122,7 +122,7 @@ class Recipe(BaseModel):
             raise OptionsError(f"No recipe is called {name!r}; there are {', '.join(_PRESETS)}.")
         return _PRESETS[name][0]
 
-    def apply(self, image: FundusImage, monitor: Monitor | None = None) -> Prepared:
+    def apply(self, image: FundusImage, monitor: Monitor | None = None) -> PreprocessedImage:
         """Prepare `image`.
 
         Raises
@@ -158,9 +158,9 @@ class Recipe(BaseModel):
         if self.standardize:
             pixels = _standardize(pixels, inside)
         monitor.step(1.0, "prepared")
-        return Prepared(pixels, inside, disc, geometry, original, self)
+        return PreprocessedImage(pixels, inside, disc, geometry, original, self)
 
-    def _geometry(self, field_of_view: npt.NDArray[np.bool_], disc: Disc) -> Geometry:
+    def _geometry(self, field_of_view: npt.NDArray[np.bool_], disc: FovCircle) -> Geometry:
         geometry = Geometry.identity((field_of_view.shape[0], field_of_view.shape[1]))
         if self.crop == "disc":
             geometry = geometry.crop_to_mask(field_of_view)
@@ -178,7 +178,7 @@ class Recipe(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreprocessedImage:
     """A prepared photograph, and the way back.
 
     Attributes
@@ -200,7 +200,7 @@ class Prepared:
 
     pixels: npt.NDArray[Any]
     field_of_view: npt.NDArray[np.bool_]
-    disc: Disc
+    disc: FovCircle
     geometry: Geometry
     original_field_of_view: npt.NDArray[np.bool_]
     recipe: Recipe
@@ -233,11 +233,11 @@ def _zero_outside(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> np
     return copy
 
 
-def _bounding_disc(mask: npt.NDArray[np.bool_]) -> Disc:
+def _bounding_disc(mask: npt.NDArray[np.bool_]) -> FovCircle:
     """Return the circle around a stretched disc: its longer axis is the diameter."""
     rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     spans = int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
-    return Disc(float(rows[0] + rows[-1]) / 2, float(cols[0] + cols[-1]) / 2, max(spans) / 2)
+    return FovCircle(float(rows[0] + rows[-1]) / 2, float(cols[0] + cols[-1]) / 2, max(spans) / 2)
 
 
 def _equalize(pixels: npt.NDArray[Any], clip: float) -> npt.NDArray[np.uint8]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Parts", "find_components"]
+__all__ = ["ConnectedComponents", "find_components"]
 
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
@@ -18,7 +18,7 @@ _MANY_RUNS = 60_000
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class ConnectedComponents:
     """The parts of a mask, numbered in the order in which OpenCV numbers them.
 
     Attributes
@@ -53,7 +53,7 @@ class _Runs:
     start: Int
 
 
-def find_components(mask: npt.NDArray[np.bool_]) -> Parts:
+def find_components(mask: npt.NDArray[np.bool_]) -> ConnectedComponents:
     """Find the 8-connected parts of `mask`.
 
     A mask is read once; after that the time goes with the number of its horizontal runs, not with
@@ -68,11 +68,11 @@ def find_components(mask: npt.NDArray[np.bool_]) -> Parts:
     pixels = np.flatnonzero(mask)
     runs = _runs(pixels, *mask.shape)
     if len(runs.start) > _MANY_RUNS:
-        return _scanned(mask, pixels)
-    return _measured(runs, pixels, mask.shape[1])
+        return _components_by_scan(mask, pixels)
+    return _components_by_runs(runs, pixels, mask.shape[1])
 
 
-def _scanned(mask: npt.NDArray[np.bool_], pixels: Int) -> Parts:
+def _components_by_scan(mask: npt.NDArray[np.bool_], pixels: Int) -> ConnectedComponents:
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(
         np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
     )
@@ -80,10 +80,10 @@ def _scanned(mask: npt.NDArray[np.bool_], pixels: Int) -> Parts:
     box = np.stack([top, left, top + height, left + width], axis=1)
     part = np.asarray(labels).ravel()[pixels].astype(np.int64) - 1
     col, row = np.asarray(centroids[1:], np.float64).T
-    return Parts(pixels, part, area, row, col, box)
+    return ConnectedComponents(pixels, part, area, row, col, box)
 
 
-def _measured(runs: _Runs, pixels: Int, width: int) -> Parts:
+def _components_by_runs(runs: _Runs, pixels: Int, width: int) -> ConnectedComponents:
     part = _connect(runs, width)
     count = int(part.max(initial=-1)) + 1
     area = np.bincount(part, runs.length, count)
@@ -97,7 +97,7 @@ def _measured(runs: _Runs, pixels: Int, width: int) -> Parts:
         box[:, place] = start
         ufunc.at(box[:, place], part, of_run)
     middle = runs.col + (runs.length - 1) / 2
-    return Parts(
+    return ConnectedComponents(
         pixels,
         np.repeat(part, runs.length),
         area.astype(np.int64),

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.results.components import Parts, find_components
-from napari_fundus.results.objects import LesionObject, RasterizedObjects, paint
+from napari_fundus.results.components import ConnectedComponents, find_components
+from napari_fundus.results.objects import LesionObject, RasterizedObjects, rasterize_objects
 
 __all__ = [
     "INSTANCE_COLUMNS",
@@ -88,7 +88,7 @@ def label_map(
 
 def map_components(
     probability: npt.NDArray[np.float32], *, lesion: str, threshold: float
-) -> tuple[Parts, pd.DataFrame]:
+) -> tuple[ConnectedComponents, pd.DataFrame]:
     """Return what :func:`label_map` makes labels and table of, small lesions included.
 
     Parameters
@@ -207,7 +207,7 @@ def label_objects(
     threshold, min_area, first_id
         As of :func:`label_map`; the threshold is one of the score.
     """
-    painted = paint(objects, shape)
+    painted = rasterize_objects(objects, shape)
     table = rasterized_table(painted, lesion=lesion, shape=shape)
     keep = passes_thresholds(table, threshold=threshold, min_area=min_area)
     ids = np.zeros(len(keep), np.int32)

@@ -16,7 +16,7 @@ __all__ = [
     "clip_objects",
     "objects_of_labels",
     "objects_of_mask",
-    "paint",
+    "rasterize_objects",
     "score_maps",
     "trim_box",
 ]
@@ -183,7 +183,7 @@ def score_maps(
     return maps
 
 
-def paint(objects: Sequence[LesionObject], shape: tuple[int, int]) -> RasterizedObjects:
+def rasterize_objects(objects: Sequence[LesionObject], shape: tuple[int, int]) -> RasterizedObjects:
     """Paint objects of one class into a picture of `shape`, the surest last."""
     ordered = sorted(objects, key=lambda found: (-found.score, found.row, found.col))
     canvas = np.zeros(shape, np.int32)

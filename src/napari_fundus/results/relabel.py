@@ -12,9 +12,15 @@ import pandas as pd
 
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import map_components, passes_thresholds, rasterized_table
-from napari_fundus.results.objects import LesionObject, paint
+from napari_fundus.results.objects import LesionObject, rasterize_objects
 
-__all__ = ["Components", "class_components", "components", "components_from_objects", "label_image"]
+__all__ = [
+    "Components",
+    "class_components",
+    "components_from_objects",
+    "label_image",
+    "labelled_components",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ def class_components(detections: Detections, lesion: str, *, threshold: float) -
     objects = detections.objects_of(lesion)
     if objects:
         return components_from_objects(objects, lesion=lesion, shape=detections.shape)
-    return components(detections.probability[lesion], lesion=lesion, threshold=threshold)
+    return labelled_components(detections.probability[lesion], lesion=lesion, threshold=threshold)
 
 
 def components_from_objects(
@@ -96,12 +102,12 @@ def components_from_objects(
 
     They serve every threshold: `Components.at_least` chooses among them.
     """
-    painted = paint(objects, shape)
+    painted = rasterize_objects(objects, shape)
     table = rasterized_table(painted, lesion=lesion, shape=shape)
     return Components(lesion, shape, painted.pixels, painted.owner, table)
 
 
-def components(
+def labelled_components(
     probability: npt.NDArray[np.float32], *, lesion: str, threshold: float
 ) -> Components:
     """Find the 8-connected components of `probability` at or above `threshold`.

@@ -19,7 +19,7 @@ import pandas as pd
 from napari_fundus.errors import FundusError
 from napari_fundus.review.commands import Command
 from napari_fundus.review.history import pack_commands, trim_history, unpack_commands
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.serialization import (
     pack_lesions,
     pack_table,
@@ -28,7 +28,14 @@ from napari_fundus.review.serialization import (
 )
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["Saved", "autosave_path", "discard", "read_autosave", "reviews_folder", "write_autosave"]
+__all__ = [
+    "SavedReview",
+    "autosave_path",
+    "delete_autosave",
+    "read_autosave",
+    "reviews_folder",
+    "write_autosave",
+]
 
 _VERSION = 1
 
@@ -46,7 +53,7 @@ _READ_ERRORS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
+class SavedReview:
     """An unfinished review.
 
     Attributes
@@ -63,7 +70,7 @@ class Saved:
 
     labels: Mapping[str, npt.NDArray[Any]]
     tables: Mapping[str, pd.DataFrame]
-    lesions: list[Lesion]
+    lesions: list[ReviewedLesion]
     settings: dict[str, Any] = field(default_factory=dict)
     time: str = ""
     history: Sequence[Command] = ()
@@ -91,12 +98,12 @@ def autosave_path(sha256: str, folder: Path | None = None) -> Path:
     return (folder or reviews_folder()) / f"{sha256[:24]}.npz"
 
 
-def discard(path: Path) -> None:
+def delete_autosave(path: Path) -> None:
     """Delete an unfinished review, if there is one."""
     path.unlink(missing_ok=True)
 
 
-def write_autosave(saved: Saved, path: Path) -> None:
+def write_autosave(saved: SavedReview, path: Path) -> None:
     """Write an unfinished review, whole or not at all; labels as their pixels that are not 0."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     kinds: dict[str, str] = {}
@@ -124,7 +131,7 @@ def write_autosave(saved: Saved, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def read_autosave(path: Path) -> Saved | None:
+def read_autosave(path: Path) -> SavedReview | None:
     """Read an unfinished review; None if there is none.
 
     Raises
@@ -147,6 +154,6 @@ def read_autosave(path: Path) -> Saved | None:
             # Files of the first releases have none.
             history = unpack_commands(head["history"], file) if "history" in head else ()
         tables = {code: unpack_table(packed) for code, packed in head["tables"].items()}
-        return Saved(labels, tables, lesions, head["settings"], head["time"], history)
+        return SavedReview(labels, tables, lesions, head["settings"], head["time"], history)
     except _READ_ERRORS as error:
         raise FundusError(f"The unfinished review {path} is damaged: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 
 __all__ = ["Command", "CommandStack", "LesionChange", "PixelChange", "RowChange", "replace_rows"]
 
@@ -69,8 +69,8 @@ class LesionChange:
     """What is known of one lesion; None before it was drawn."""
 
     id: int
-    before: Lesion | None
-    after: Lesion | None
+    before: ReviewedLesion | None
+    after: ReviewedLesion | None
 
     def inverse(self) -> LesionChange:
         """Return the change back."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.review.commands import Command, LesionChange, PixelChange, RowChange
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.serialization import (
     pack_lesions,
     pack_table,
@@ -46,10 +46,10 @@ def pack_commands(
         int64: ``"history pixels"``, shape (3, N), flat indices with values before and after;
         ``"history away"``, pixels of lesions that are in no labels.
     """
-    lesions: list[Lesion] = []
+    lesions: list[ReviewedLesion] = []
     parts = [np.zeros((3, 0), np.int64)]
 
-    def place(lesion: Lesion | None) -> int | None:
+    def place(lesion: ReviewedLesion | None) -> int | None:
         if lesion is None:
             return None
         lesions.append(lesion)

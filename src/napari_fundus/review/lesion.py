@@ -12,23 +12,23 @@ import pandas as pd
 from napari_fundus.datasets.corrections import Verdict
 
 __all__ = [
-    "Box",
-    "Lesion",
-    "lesions_of",
-    "measure",
-    "measurements",
+    "BoundingBox",
+    "ReviewedLesion",
+    "lesions_from_labels",
+    "measure_pixels",
     "new_row",
     "pixels_in_box",
+    "table_measurements",
 ]
 
-Box = tuple[int, int, int, int]
+BoundingBox = tuple[int, int, int, int]
 """First row, first column, one past the last row and column."""
 
 _NAN = float("nan")
 
 
 @dataclass(frozen=True, eq=False)
-class Lesion:
+class ReviewedLesion:
     """One lesion, and what a person said of it so far.
 
     Attributes
@@ -65,7 +65,7 @@ class Lesion:
     detected: str | None
     area: int
     centroid: tuple[float, float]
-    box: Box
+    box: BoundingBox
     score: float = _NAN
     threshold: float = _NAN
     alone: bool = False
@@ -80,23 +80,25 @@ class Lesion:
         return self.pixels is None
 
 
-def measure(pixels: npt.NDArray[np.int64], width: int) -> tuple[int, tuple[float, float], Box]:
+def measure_pixels(
+    pixels: npt.NDArray[np.int64], width: int
+) -> tuple[int, tuple[float, float], BoundingBox]:
     """Return area, centroid and box of pixels given by their flat indices, at least one."""
     rows, cols = np.divmod(pixels, width)
     box = (int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1)
     return len(pixels), (float(rows.mean()), float(cols.mean())), box
 
 
-def pixels_in_box(labels: npt.NDArray[Any], value: int, box: Box) -> npt.NDArray[np.int64]:
+def pixels_in_box(labels: npt.NDArray[Any], value: int, box: BoundingBox) -> npt.NDArray[np.int64]:
     """Return the flat indices, ascending, of the pixels of `value` within `box`."""
     top, left, bottom, right = box
     rows, cols = np.nonzero(labels[top:bottom, left:right] == value)
     return np.asarray((rows + top) * labels.shape[1] + cols + left, np.int64)
 
 
-def lesions_of(
+def lesions_from_labels(
     labels: npt.NDArray[Any], table: pd.DataFrame, *, lesion: str, threshold: float = _NAN
-) -> list[Lesion]:
+) -> list[ReviewedLesion]:
     """Return the lesions of one class, by ascending id.
 
     Parameters
@@ -132,7 +134,7 @@ def lesions_of(
     middle_row = np.add.reduceat(rows, starts) / area
     middle_col = np.add.reduceat(cols, starts) / area
     return [
-        Lesion(
+        ReviewedLesion(
             id=int(value),
             lesion=lesion,
             detected=lesion,
@@ -152,13 +154,13 @@ def _scores(table: pd.DataFrame) -> dict[int, float]:
     return dict(zip(table["index"].astype(int), table["score"].astype(float), strict=True))
 
 
-def new_row(table: pd.DataFrame, lesion: Lesion) -> pd.DataFrame:
+def new_row(table: pd.DataFrame, lesion: ReviewedLesion) -> pd.DataFrame:
     """Return a row with the columns and dtypes of `table`; what is not known is NaN, 0 or empty."""
     known: dict[str, Any] = {
         "index": lesion.id,
         "lesion": lesion.lesion,
         "score": lesion.score,
-        **measurements(lesion),
+        **table_measurements(lesion),
     }
     blank = {"f": _NAN, "i": 0, "u": 0, "b": False}
     return pd.DataFrame(
@@ -169,7 +171,7 @@ def new_row(table: pd.DataFrame, lesion: Lesion) -> pd.DataFrame:
     )
 
 
-def measurements(lesion: Lesion) -> dict[str, Any]:
+def table_measurements(lesion: ReviewedLesion) -> dict[str, Any]:
     """Return what the table tells of a lesion's size and place."""
     return {
         "area_px": lesion.area,

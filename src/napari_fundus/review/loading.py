@@ -11,16 +11,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.errors import FundusError
-from napari_fundus.review.lesion import Lesion, lesions_of, measurements, pixels_in_box
+from napari_fundus.review.lesion import (
+    ReviewedLesion,
+    lesions_from_labels,
+    pixels_in_box,
+    table_measurements,
+)
 
-__all__ = ["Loaded", "Part", "load", "measurement_table"]
+__all__ = ["ClassLabels", "LoadedReview", "load_lesions", "measurement_table"]
 
-_ROOM = 8192
+_SPARE_IDS = 8192
 """Ids for lesions yet to be drawn: where 16 bits would not hold them, labels get 32."""
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ClassLabels:
     """One class of a result, as a layer shows it.
 
     Attributes
@@ -39,7 +44,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedReview:
     """What a review begins with.
 
     Attributes
@@ -54,12 +59,15 @@ class Loaded:
 
     labels: dict[str, npt.NDArray[Any]]
     tables: dict[str, pd.DataFrame]
-    lesions: list[Lesion]
+    lesions: list[ReviewedLesion]
 
 
-def load(
-    parts: Mapping[str, Part], other: Mapping[str, Part] | None = None, *, name: str = ""
-) -> Loaded:
+def load_lesions(
+    parts: Mapping[str, ClassLabels],
+    other: Mapping[str, ClassLabels] | None = None,
+    *,
+    name: str = "",
+) -> LoadedReview:
     """Read the lesions off the labels. Takes a second on 12 megapixels: for a thread.
 
     Parameters
@@ -81,12 +89,14 @@ def load(
     shapes = {part.labels.shape for part in (*parts.values(), *(other or {}).values())}
     if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
         raise FundusError(f"The labels differ in size, or are no pictures: {sorted(shapes)}.")
-    arrays = {code: _own(part.labels) for code, part in parts.items()}
+    arrays = {code: _writable_labels(part.labels) for code, part in parts.items()}
     tables = {code: part.table.reset_index(drop=True) for code, part in parts.items()}
-    found: dict[str, list[Lesion]] = {}
+    found: dict[str, list[ReviewedLesion]] = {}
     taken: set[int] = set()
     for code, part in parts.items():
-        mine = lesions_of(arrays[code], tables[code], lesion=code, threshold=part.threshold)
+        mine = lesions_from_labels(
+            arrays[code], tables[code], lesion=code, threshold=part.threshold
+        )
         if taken & {x.id for x in mine}:
             arrays[code], tables[code], mine = _renumbered(
                 arrays[code], tables[code], mine, max(taken)
@@ -96,7 +106,7 @@ def load(
         taken |= {x.id for x in mine}
         found[code] = mine
     largest = max(taken, default=0)
-    candidates: list[Lesion] = []
+    candidates: list[ReviewedLesion] = []
     for code, part in (other or {}).items():
         if code not in arrays:
             continue
@@ -104,12 +114,12 @@ def load(
         shared = set(np.unique(arrays[code][both]).tolist())
         found[code] = [replace(x, alone=x.id not in shared) for x in found[code]]
         met = set(np.unique(part.labels[both]).tolist())
-        theirs = lesions_of(part.labels, part.table, lesion=code, threshold=part.threshold)
+        theirs = lesions_from_labels(part.labels, part.table, lesion=code, threshold=part.threshold)
         for lesion in theirs:
             if lesion.id not in met:
                 largest += 1
                 candidates.append(_candidate(lesion, part, largest, name))
-    if largest + _ROOM > np.iinfo(np.uint16).max:
+    if largest + _SPARE_IDS > np.iinfo(np.uint16).max:
         arrays = {
             code: a if a.dtype.itemsize > 2 else a.astype(np.int32) for code, a in arrays.items()
         }
@@ -118,12 +128,12 @@ def load(
             code: a if a.dtype.itemsize > 1 else a.astype(np.uint16) for code, a in arrays.items()
         }
     lesions = [lesion for mine in found.values() for lesion in mine]
-    return Loaded(arrays, tables, [*lesions, *candidates])
+    return LoadedReview(arrays, tables, [*lesions, *candidates])
 
 
-def measurement_table(lesions: list[Lesion]) -> pd.DataFrame:
+def measurement_table(lesions: list[ReviewedLesion]) -> pd.DataFrame:
     """Return a table of what can be measured, for labels that come without one."""
-    rows = [{"index": x.id, "lesion": x.lesion, **measurements(x)} for x in lesions]
+    rows = [{"index": x.id, "lesion": x.lesion, **table_measurements(x)} for x in lesions]
     kinds = {
         "index": "int64",
         "lesion": "object",
@@ -135,7 +145,7 @@ def measurement_table(lesions: list[Lesion]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 
-def _own(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _writable_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return labels that can be changed in place: the same array where it allows that."""
     if labels.dtype.kind not in "iub":
         raise FundusError(f"Labels are whole numbers, not {labels.dtype}.")
@@ -146,8 +156,8 @@ def _own(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _renumbered(
-    labels: npt.NDArray[Any], table: pd.DataFrame, lesions: list[Lesion], by: int
-) -> tuple[npt.NDArray[Any], pd.DataFrame, list[Lesion]]:
+    labels: npt.NDArray[Any], table: pd.DataFrame, lesions: list[ReviewedLesion], by: int
+) -> tuple[npt.NDArray[Any], pd.DataFrame, list[ReviewedLesion]]:
     """Return labels, table and lesions with `by` added to all ids, so that they are unique."""
     largest = max(lesion.id for lesion in lesions) + by
     wide = largest > np.iinfo(labels.dtype).max
@@ -158,7 +168,9 @@ def _renumbered(
     return moved, table, [replace(lesion, id=lesion.id + by) for lesion in lesions]
 
 
-def _candidate(lesion: Lesion, part: Part, identity: int, name: str) -> Lesion:
+def _candidate(
+    lesion: ReviewedLesion, part: ClassLabels, identity: int, name: str
+) -> ReviewedLesion:
     row = None
     if "index" in part.table.columns:
         known = part.table[part.table["index"] == lesion.id].head(1)

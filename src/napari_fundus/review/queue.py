@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from napari_fundus.lesions import DR_LESIONS
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 
-__all__ = ["ORDERS", "ReviewQueue", "ordered"]
+__all__ = ["ORDERS", "ReviewQueue", "sort_lesions"]
 
 ORDERS: Mapping[str, str] = {
     "highest": "highest score",
@@ -22,20 +22,20 @@ ORDERS: Mapping[str, str] = {
 _CLASSES = {str(code): number for number, code in enumerate(DR_LESIONS)}
 
 
-def _score(lesion: Lesion) -> float:
+def _score(lesion: ReviewedLesion) -> float:
     return -1.0 if lesion.score != lesion.score else lesion.score
 
 
-def _far(lesion: Lesion) -> float:
+def _far(lesion: ReviewedLesion) -> float:
     distance = abs(lesion.score - lesion.threshold)
     return float("inf") if distance != distance else distance
 
 
-def _low(lesion: Lesion) -> float:
+def _low(lesion: ReviewedLesion) -> float:
     return float("inf") if lesion.score != lesion.score else lesion.score
 
 
-_KEYS: Mapping[str, Callable[[Lesion], tuple[Any, ...]]] = {
+_KEYS: Mapping[str, Callable[[ReviewedLesion], tuple[Any, ...]]] = {
     "threshold": lambda x: (_far(x), x.id),
     "highest": lambda x: (-_score(x), x.id),
     "lowest": lambda x: (_low(x), x.id),
@@ -44,7 +44,7 @@ _KEYS: Mapping[str, Callable[[Lesion], tuple[Any, ...]]] = {
 }
 
 
-def ordered(lesions: Iterable[Lesion], order: str) -> list[int]:
+def sort_lesions(lesions: Iterable[ReviewedLesion], order: str) -> list[int]:
     """Return the ids of lesions in an order out of `ORDERS`.
 
     Ties go by falling score where that is not the order itself, then by id; lesions without a
@@ -64,7 +64,7 @@ class ReviewQueue:
         Out of `ORDERS`.
     """
 
-    def __init__(self, lesions: Mapping[int, Lesion], order: str = "highest") -> None:
+    def __init__(self, lesions: Mapping[int, ReviewedLesion], order: str = "highest") -> None:
         self._lesions = lesions
         self.order = order
         self.lesion: str | None = None
@@ -76,7 +76,7 @@ class ReviewQueue:
         return len(self.ids)
 
     @property
-    def current(self) -> Lesion | None:
+    def current(self) -> ReviewedLesion | None:
         """The lesion that is looked at."""
         return self._lesions.get(self.ids[self.position]) if self.ids else None
 
@@ -85,7 +85,7 @@ class ReviewQueue:
         current = self.ids[self.position] if self.ids else None
         self.order, self.lesion = order, lesion
         chosen = [x for x in self._lesions.values() if lesion in (None, x.lesion)]
-        self.ids = ordered(chosen, order)
+        self.ids = sort_lesions(chosen, order)
         known = current is not None and current in self.ids
         self.position = self.ids.index(current) if known and current is not None else 0
 
@@ -99,7 +99,7 @@ class ReviewQueue:
             if x.id not in have and self.lesion in (None, x.lesion)
         ]
         current = self.ids[self.position] if self.ids else None
-        self.ids = kept + ordered(more, self.order)
+        self.ids = kept + sort_lesions(more, self.order)
         self.position = (
             self.ids.index(current)
             if current is not None and current in self._lesions

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 
 __all__ = ["pack_lesions", "pack_table", "unpack_lesions", "unpack_table"]
 
 
-def pack_lesions(lesions: Iterable[Lesion]) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
+def pack_lesions(
+    lesions: Iterable[ReviewedLesion],
+) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
     """Return lesions as JSON values, and the pixels of those that are in no labels, joined."""
     told, parts = [], [np.zeros(0, np.int64)]
     for lesion in lesions:
@@ -27,14 +29,14 @@ def pack_lesions(lesions: Iterable[Lesion]) -> tuple[list[dict[str, Any]], npt.N
 
 def unpack_lesions(
     told: Iterable[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
-) -> list[Lesion]:
+) -> list[ReviewedLesion]:
     """Return the lesions that :func:`pack_lesions` was given."""
     lesions, start = [], 0
     for values in told:
         known = dict(values)
         count, row = known.pop("away"), known.pop("row")
         known["centroid"], known["box"] = tuple(known["centroid"]), tuple(known["box"])
-        lesion = Lesion(**known, row=None if row is None else unpack_table(row))
+        lesion = ReviewedLesion(**known, row=None if row is None else unpack_table(row))
         if count is not None:
             lesion = replace(lesion, pixels=pixels[start : start + count])
             start += count
@@ -42,7 +44,7 @@ def unpack_lesions(
     return lesions
 
 
-def _told(lesion: Lesion) -> dict[str, Any]:
+def _told(lesion: ReviewedLesion) -> dict[str, Any]:
     return {
         "id": lesion.id,
         "lesion": lesion.lesion,

@@ -21,13 +21,19 @@ from napari_fundus.review.commands import (
     RowChange,
     replace_rows,
 )
-from napari_fundus.review.lesion import Lesion, measure, measurements, new_row, pixels_in_box
-from napari_fundus.review.strokes import settled, stroke_command
+from napari_fundus.review.lesion import (
+    ReviewedLesion,
+    measure_pixels,
+    new_row,
+    pixels_in_box,
+    table_measurements,
+)
+from napari_fundus.review.strokes import resolve_ids, stroke_command
 
 __all__ = ["Review"]
 
-Labels = npt.NDArray[Any]
-Write = Callable[[str, npt.NDArray[np.int64], npt.NDArray[Any]], None]
+LabelArray = npt.NDArray[Any]
+WritePixels = Callable[[str, npt.NDArray[np.int64], npt.NDArray[Any]], None]
 
 
 class Review:
@@ -49,11 +55,11 @@ class Review:
 
     def __init__(
         self,
-        labels: Mapping[str, Labels],
+        labels: Mapping[str, LabelArray],
         tables: Mapping[str, pd.DataFrame],
-        lesions: Iterable[Lesion],
+        lesions: Iterable[ReviewedLesion],
         *,
-        write: Write | None = None,
+        write: WritePixels | None = None,
     ) -> None:
         self.labels, self.tables = dict(labels), dict(tables)
         self.lesions = {lesion.id: lesion for lesion in lesions}
@@ -90,17 +96,17 @@ class Review:
             if lesion.verdict is not None
         ]
 
-    def add_class(self, code: str, labels: Labels, table: pd.DataFrame) -> None:
+    def add_class(self, code: str, labels: LabelArray, table: pd.DataFrame) -> None:
         """Add a class that the result does not have; without lesions yet."""
         self.labels[code], self.tables[code] = labels, table
 
-    def pixels_of(self, lesion: Lesion) -> npt.NDArray[np.int64]:
+    def pixels_of(self, lesion: ReviewedLesion) -> npt.NDArray[np.int64]:
         """Return the flat indices of a lesion's pixels, in the labels or not."""
         if lesion.pixels is not None:
             return lesion.pixels
         return pixels_in_box(self.labels[lesion.lesion], lesion.id, lesion.box)
 
-    def at(self, row: float, col: float, *, reach: int = 6) -> Lesion | None:
+    def at(self, row: float, col: float, *, reach: int = 6) -> ReviewedLesion | None:
         """Return the lesion at a place in pixels, or within `reach` of it; the smallest of many."""
         height, width = self.shape
         y, x = round(row), round(col)
@@ -174,7 +180,7 @@ class Review:
             Values before the stroke.
         """
         flat = self.labels[code].reshape(-1)
-        after = settled(self.labels[code], self.lesions, code, pixels, before)
+        after = resolve_ids(self.labels[code], self.lesions, code, pixels, before)
         moved = after != flat[pixels]
         if moved.any():
             self.write(code, pixels[moved], after[moved])
@@ -194,13 +200,13 @@ class Review:
         """Do again what was undone last, and return it."""
         return self._apply(self.stack.redo())
 
-    def _judge(self, title: str, lesion: Lesion, verdict: Verdict) -> Command | None:
+    def _judge(self, title: str, lesion: ReviewedLesion, verdict: Verdict) -> Command | None:
         if verdict == lesion.verdict:
             return None
         change = LesionChange(lesion.id, lesion, replace(lesion, verdict=verdict))
         return self._do(Command(title, lesion.id, lesions=(change,)))
 
-    def _put(self, title: str, lesion: Lesion, code: str) -> Command:
+    def _put(self, title: str, lesion: ReviewedLesion, code: str) -> Command:
         """Write a lesion into a class's labels and table, out of where it was."""
         taken, out = self._take(lesion) if lesion.present else (lesion, None)
         wanted = self.pixels_of(taken)
@@ -210,7 +216,7 @@ class Review:
         changes = [] if out is None else [out]
         rows = list(self._row_out(lesion)) if lesion.present else []
         if len(free):
-            area, centroid, box = measure(free, self.shape[1])
+            area, centroid, box = measure_pixels(free, self.shape[1])
             after = replace(after, area=area, centroid=centroid, box=box, pixels=None, row=None)
             kind = self.labels[code].dtype
             value = np.full(len(free), lesion.id, kind)
@@ -221,7 +227,7 @@ class Review:
         change = LesionChange(lesion.id, lesion, after)
         return self._do(Command(title, lesion.id, tuple(changes), tuple(rows), (change,)))
 
-    def _take(self, lesion: Lesion) -> tuple[Lesion, PixelChange]:
+    def _take(self, lesion: ReviewedLesion) -> tuple[ReviewedLesion, PixelChange]:
         """Return a lesion as it is out of the labels, and the change that takes it out."""
         pixels = self.pixels_of(lesion)
         kind = self.labels[lesion.lesion].dtype
@@ -231,25 +237,25 @@ class Review:
         row = None if found is None else self.tables[lesion.lesion].iloc[found : found + 1]
         return replace(lesion, pixels=pixels, row=row), change
 
-    def _row_of(self, lesion: Lesion) -> int | None:
+    def _row_of(self, lesion: ReviewedLesion) -> int | None:
         places = np.flatnonzero(self.tables[lesion.lesion]["index"].to_numpy() == lesion.id)
         return int(places[0]) if len(places) else None
 
-    def _row_out(self, lesion: Lesion) -> tuple[RowChange, ...]:
+    def _row_out(self, lesion: ReviewedLesion) -> tuple[RowChange, ...]:
         place = self._row_of(lesion)
         if place is None:
             return ()
         row = self.tables[lesion.lesion].iloc[place : place + 1]
         return (RowChange(lesion.lesion, place, row, None),)
 
-    def _row_in(self, lesion: Lesion, known: pd.DataFrame | None) -> RowChange:
+    def _row_in(self, lesion: ReviewedLesion, known: pd.DataFrame | None) -> RowChange:
         """Return the change that puts a lesion's row at the end; what is `known` of it is kept."""
         table = self.tables[lesion.lesion]
         row = new_row(table, lesion)
         if known is not None:
             own = {"index", "lesion"}
             if int(lesion.area) != int(known.get("area_px", pd.Series([lesion.area])).iloc[0]):
-                own |= set(measurements(lesion))
+                own |= set(table_measurements(lesion))
             for name in [n for n in table.columns if n in known.columns and n not in own]:
                 row[name] = pd.Series(known[name].to_numpy()).astype(table[name].dtype)
         return RowChange(lesion.lesion, len(table), None, row)
@@ -277,7 +283,7 @@ class Review:
         self.labels[code].reshape(-1)[pixels] = values
 
 
-def _kept(lesion: Lesion) -> Verdict:
+def _kept(lesion: ReviewedLesion) -> Verdict:
     """Return what it means to let a lesion stand as it now is."""
     if lesion.verdict in ("relabelled", "drawn", "edited"):
         return lesion.verdict

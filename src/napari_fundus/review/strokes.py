@@ -17,16 +17,22 @@ from napari_fundus.review.commands import (
     RowChange,
     replace_rows,
 )
-from napari_fundus.review.lesion import Lesion, measure, measurements, new_row, pixels_in_box
+from napari_fundus.review.lesion import (
+    ReviewedLesion,
+    measure_pixels,
+    new_row,
+    pixels_in_box,
+    table_measurements,
+)
 
-__all__ = ["settled", "stroke_command"]
+__all__ = ["resolve_ids", "stroke_command"]
 
 Pixels = npt.NDArray[np.int64]
 
 
-def settled(
+def resolve_ids(
     labels: npt.NDArray[Any],
-    lesions: Mapping[int, Lesion],
+    lesions: Mapping[int, ReviewedLesion],
     code: str,
     pixels: Pixels,
     before: npt.NDArray[Any],
@@ -84,7 +90,7 @@ def _joined(
 def stroke_command(
     labels: npt.NDArray[Any],
     table: pd.DataFrame,
-    lesions: Mapping[int, Lesion],
+    lesions: Mapping[int, ReviewedLesion],
     pixels: PixelChange,
 ) -> Command:
     """Return the command that a stroke stands for.
@@ -117,19 +123,19 @@ def stroke_command(
 
 
 def _change(
-    labels: npt.NDArray[Any], known: Lesion | None, pixels: PixelChange, value: int
+    labels: npt.NDArray[Any], known: ReviewedLesion | None, pixels: PixelChange, value: int
 ) -> LesionChange | None:
     """Return what becomes of the lesion of one id."""
     gained, lost = (pixels.pixels[side == value] for side in (pixels.after, pixels.before))
     if known is None:
         if not len(gained):
             return None  # labels of which no lesion is known were painted over
-        area, centroid, box = measure(gained, labels.shape[1])
-        drawn = Lesion(value, pixels.code, None, area, centroid, box, verdict="drawn")
+        area, centroid, box = measure_pixels(gained, labels.shape[1])
+        drawn = ReviewedLesion(value, pixels.code, None, area, centroid, box, verdict="drawn")
         return LesionChange(value, None, drawn)
     box = known.box
     if len(gained):
-        more = measure(gained, labels.shape[1])[2]
+        more = measure_pixels(gained, labels.shape[1])[2]
         box = (
             min(box[0], more[0]),
             min(box[1], more[1]),
@@ -139,7 +145,7 @@ def _change(
     now = pixels_in_box(labels, value, box)
     if not len(now):
         return LesionChange(value, known, replace(known, verdict="rejected", pixels=lost))
-    area, centroid, _ = measure(now, labels.shape[1])
+    area, centroid, _ = measure_pixels(now, labels.shape[1])
     after = replace(
         known,
         area=area,
@@ -161,7 +167,7 @@ def _row(table: pd.DataFrame, change: LesionChange, code: str) -> RowChange | No
     if row is None:
         return RowChange(code, place, None, new_row(table, after))
     edited = row.copy()
-    for name, value in measurements(after).items():
+    for name, value in table_measurements(after).items():
         if name in edited.columns:
             edited[name] = pd.Series([value], index=edited.index).astype(table[name].dtype)
     return RowChange(code, place, row, edited)

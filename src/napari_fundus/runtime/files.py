@@ -34,7 +34,7 @@ def raise_if_exists(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _beside(path: Path, *, overwrite: bool) -> Path:
+def _temporary_path(path: Path, *, overwrite: bool) -> Path:
     """Return a hidden path in the folder of `path`, which is made; refuse what must not go."""
     raise_if_exists(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def atomic_write(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         `path` exists, and `overwrite` is False.
     """
     path = Path(path)
-    temporary = _beside(path, overwrite=overwrite)
+    temporary = _temporary_path(path, overwrite=overwrite)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -102,7 +102,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         `path` exists, and `overwrite` is False.
     """
     path = Path(path)
-    temporary = _beside(path, overwrite=overwrite)
+    temporary = _temporary_path(path, overwrite=overwrite)
     try:
         yield temporary
         for file in temporary.rglob("*"):

@@ -14,7 +14,7 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.runtime.files import read_json, write_json
 
 __all__ = [
-    "PREFIX",
+    "ENV_PREFIX",
     "Preferences",
     "cache_folder",
     "preferences",
@@ -23,7 +23,7 @@ __all__ = [
     "save_preferences",
 ]
 
-PREFIX = "NAPARI_FUNDUS_"
+ENV_PREFIX = "NAPARI_FUNDUS_"
 """What the environment variables begin with: ``NAPARI_FUNDUS_DEVICE`` and so on."""
 
 
@@ -59,7 +59,7 @@ def preferences_path() -> Path:
 
     The environment variable ``NAPARI_FUNDUS_PREFERENCES`` names another one.
     """
-    if chosen := os.environ.get(f"{PREFIX}PREFERENCES"):
+    if chosen := os.environ.get(f"{ENV_PREFIX}PREFERENCES"):
         return Path(chosen)
     return _default_path()
 
@@ -92,7 +92,7 @@ def preferences(*, environment: bool = True) -> Preferences:
         stamp = (stat.st_mtime_ns, stat.st_size)
     except OSError:
         stamp = None
-    given = ((name, os.environ.get(f"{PREFIX}{name.upper()}")) for name in _NAMES)
+    given = ((name, os.environ.get(f"{ENV_PREFIX}{name.upper()}")) for name in _NAMES)
     named = tuple((name, value) for name, value in given if value and environment)
     return _read(path, stamp, named)
 

@@ -426,7 +426,7 @@ def test_our_errors_are_shown_by_their_message_and_others_with_their_traceback(
     shown: list = []
     monkeypatch.setattr(work, "show_warning", shown.append)
     monkeypatch.setattr(work.notification_manager, "dispatch", shown.append)
-    work.tell_error(no_disc)
-    work.tell_error(ValueError("odd"))
+    work.show_error(no_disc)
+    work.show_error(ValueError("odd"))
     assert shown[0] == str(no_disc)
     assert isinstance(shown[1].exception, ValueError)

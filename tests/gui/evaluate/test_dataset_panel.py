@@ -84,7 +84,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
         while True:
             monitor.step(0.5, "looking")
 
-    monkeypatch.setattr(dataset, "measure", endless)
+    monkeypatch.setattr(dataset, "evaluate_selection", endless)
     panel = widget.view.dataset_panel
     panel.set_folder(folder)
     panel.run()

@@ -17,7 +17,7 @@ from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ERROR_CAT
 from napari_fundus.gui.evaluate.layer_groups import list_results, list_truths
 from napari_fundus.gui.layers.build import add_layers, detection_layers, image_layer, truth_layers
 from napari_fundus.gui.layers.napari_compat import get_camera
-from napari_fundus.gui.layers.update import fill
+from napari_fundus.gui.layers.update import update_layer
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
 
@@ -123,7 +123,7 @@ def test_a_layer_that_comes_to_show_another_result_is_judged_anew(scene, found, 
     told = other.provenance.model_copy(update={"created": "2030-01-01T00:00:00+00:00"})
     other = replace(other, provenance=told)
     for layer, one in zip(layers, detection_layers(other), strict=True):
-        fill(layer, one)
+        update_layer(layer, one)
         layer.metadata = one[1]["metadata"]
     wait(lambda: widget.figures is not None and widget.figures.thresholds["EX"] == 0.7)
     np.testing.assert_array_equal(widget.layers[0].data, expected_colours(other, retina.masks))

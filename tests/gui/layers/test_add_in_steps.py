@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_fundus.gui.layers.add_in_steps import LayerAddQueue, come
+from napari_fundus.gui.layers.add_in_steps import LayerAddQueue, add_layer_in_steps
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def viewer() -> ViewerModel:
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_layer_comes_hidden_and_is_then_as_it_was_made(viewer, seen) -> None:
     layer = Labels(np.ones((4, 4), np.uint8), visible=seen)
-    steps = come(viewer, layer)
+    steps = add_layer_in_steps(viewer, layer)
     assert layer not in viewer.layers
     next(steps)
     assert viewer.layers[-1] is layer
@@ -34,14 +34,14 @@ def test_a_layer_comes_hidden_and_is_then_as_it_was_made(viewer, seen) -> None:
 def test_what_is_active_stays_so(viewer, active) -> None:
     wanted = viewer.layers[active] if active else None
     viewer.layers.selection.active = wanted
-    for _ in come(viewer, Image(np.zeros((4, 4)))):
+    for _ in add_layer_in_steps(viewer, Image(np.zeros((4, 4)))):
         assert viewer.layers.selection.active is wanted
     assert viewer.add_points().name == viewer.layers.selection.active.name, "as napari does"
 
 
 def test_what_is_interrupted_on_its_way_is_seen(viewer) -> None:
     layer = Labels(np.ones((4, 4), np.uint8))
-    steps = come(viewer, layer)
+    steps = add_layer_in_steps(viewer, layer)
     next(steps)
     steps.close()
     assert layer.visible
@@ -49,7 +49,7 @@ def test_what_is_interrupted_on_its_way_is_seen(viewer) -> None:
 
 def test_a_tool_taken_meanwhile_stays_in_hand(viewer) -> None:
     layer = Labels(np.ones((4, 4), np.uint8))
-    steps = come(viewer, layer)
+    steps = add_layer_in_steps(viewer, layer)
     next(steps)
     layer.visible = True
     layer.mode = "paint"

@@ -20,7 +20,7 @@ from napari_fundus.gui.layers.build import (
     label_colormap,
     truth_layers,
 )
-from napari_fundus.gui.layers.placement import moved
+from napari_fundus.gui.layers.placement import transformed_placement
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -154,7 +154,9 @@ def test_a_part_of_a_turned_and_sheared_picture_lies_where_it_was_cut():
     angle = 0.3
     whole["rotate"] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     image = Layer.create(np.zeros((70, 80)), whole, "image")
-    part = Layer.create(np.zeros((20, 20)), moved(whole, (0.5, 2), (10, 20)), "image")
+    part = Layer.create(
+        np.zeros((20, 20)), transformed_placement(whole, (0.5, 2), (10, 20)), "image"
+    )
     for point in ((0, 0), (4, 9), (-3, 5)):
         inside = np.array((10, 20)) + np.array((0.5, 2)) * point
         np.testing.assert_allclose(part.data_to_world(point), image.data_to_world(inside))

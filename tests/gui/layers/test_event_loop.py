@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from qtpy.QtCore import QTimer
 
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_loop_gets_a_turn_between_any_two_pieces(qtbot, log) -> None:
     beat = QTimer()
     beat.timeout.connect(lambda: log.append("-"))
     beat.start(1)
-    Turns(beat).start(steps(log, "a"), lambda: log.append("end"))
+    StepRunner(beat).start(steps(log, "a"), lambda: log.append("end"))
     assert log == []
     qtbot.waitUntil(lambda: "end" in log)
     pieces = [place for place, said in enumerate(log) if said != "-"]
@@ -34,7 +34,7 @@ def test_the_loop_gets_a_turn_between_any_two_pieces(qtbot, log) -> None:
 
 
 def test_a_new_work_takes_the_place_of_the_one_under_way(qtbot, log) -> None:
-    turns = Turns()
+    turns = StepRunner()
     turns.start(steps(log, "a"), lambda: log.append("a ended"))
     qtbot.waitUntil(lambda: "a0" in log)
     turns.start(steps(log, "b", 1), lambda: log.append("b ended"))
@@ -44,7 +44,7 @@ def test_a_new_work_takes_the_place_of_the_one_under_way(qtbot, log) -> None:
 
 
 def test_a_piece_may_begin_another_work(qtbot, log) -> None:
-    turns = Turns()
+    turns = StepRunner()
 
     def first():
         log.append("a0")
@@ -58,7 +58,7 @@ def test_a_piece_may_begin_another_work(qtbot, log) -> None:
 
 
 def test_after_stop_nothing_is_done(qtbot, log) -> None:
-    turns = Turns()
+    turns = StepRunner()
     turns.start(steps(log, "a"), lambda: log.append("end"))
     turns.stop()
     qtbot.wait(80)
@@ -66,7 +66,7 @@ def test_after_stop_nothing_is_done(qtbot, log) -> None:
 
 
 def test_the_first_piece_may_be_done_at_once(qtbot, log) -> None:
-    turns = Turns()
+    turns = StepRunner()
     turns.start(steps(log, "a", 2), lambda: log.append("end"), at_once=True)
     assert log == ["a0"]
     qtbot.waitUntil(lambda: "end" in log)
@@ -77,7 +77,7 @@ def test_the_first_piece_may_be_done_at_once(qtbot, log) -> None:
 
 
 def test_what_is_left_can_be_finished_now(qtbot, log) -> None:
-    turns = Turns()
+    turns = StepRunner()
     turns.start(steps(log, "a"), lambda: log.append("end"), at_once=True)
     turns.finish()
     assert log == ["a0", "a1", "a2", "end"]

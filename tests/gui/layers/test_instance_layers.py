@@ -17,7 +17,7 @@ from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers import boxes
 from napari_fundus.gui.layers.boxes import outline_vectors
 from napari_fundus.gui.layers.build import add_layers, detection_layers
-from napari_fundus.gui.layers.rethreshold import Settings, relabelled, show_labels
+from napari_fundus.gui.layers.rethreshold import ThresholdSettings, apply_thresholds, show_labels
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, detections_from_layer
 from napari_fundus.results.instances import label_objects
@@ -254,8 +254,8 @@ def test_an_untouched_layer_is_written_as_found_and_a_split_one_as_edited() -> N
 
 def test_relabelling_gives_the_labels_of_the_headless_path() -> None:
     found = result()
-    settings = Settings({"MA": 0.5, "EX": 0.2}, 30)
-    shown = relabelled(found, settings, {}, renumber=True)
+    settings = ThresholdSettings({"MA": 0.5, "EX": 0.2}, 30)
+    shown = apply_thresholds(found, settings, {}, renumber=True)
     expected = found.threshold(dict(settings.thresholds), min_area=30)
     for code, now in shown.items():
         labels = label_image(found.shape, now.components.pixels, now.ids)
@@ -272,7 +272,7 @@ def test_500_objects_on_12_megapixels_follow_the_slider_in_a_fraction_of_a_plain
     shape = 3000, 4000
     found = result(shape, MA=300, EX=200)
     layers = {code: Labels(np.zeros(shape, np.uint16), name=code) for code in found.lesions}
-    before = relabelled(found, Settings(found.thresholds, 1), {}, renumber=True)
+    before = apply_thresholds(found, ThresholdSettings(found.thresholds, 1), {}, renumber=True)
     for code, now in before.items():
         show_labels(layers[code], now, None)
     seconds, plain = [], []
@@ -282,7 +282,9 @@ def test_500_objects_on_12_megapixels_follow_the_slider_in_a_fraction_of_a_plain
         assert all(again.labels[code].any() for code in layers)
         plain.append(time.thread_time() - start)
         start = time.thread_time()
-        after = relabelled(found, Settings({"MA": value, "EX": value}, 1), before, renumber=True)
+        after = apply_thresholds(
+            found, ThresholdSettings({"MA": value, "EX": value}, 1), before, renumber=True
+        )
         for code, now in after.items():
             show_labels(layers[code], now, before[code])
         seconds.append(time.thread_time() - start)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from napari_fundus.results.instances import label_map
-from napari_fundus.review.loading import Part, load
+from napari_fundus.review.loading import ClassLabels, load_lesions
 from napari_fundus.review.session import Review
 
 SHAPE = (48, 64)
@@ -25,7 +25,7 @@ def probability(seed: int, count: int = 6) -> np.ndarray:
     return values
 
 
-def make_parts(seed: int = 0, codes: tuple[str, ...] = CODES) -> dict[str, Part]:
+def make_parts(seed: int = 0, codes: tuple[str, ...] = CODES) -> dict[str, ClassLabels]:
     parts, first = {}, 1
     for number, code in enumerate(codes):
         labels, table = label_map(
@@ -34,12 +34,12 @@ def make_parts(seed: int = 0, codes: tuple[str, ...] = CODES) -> dict[str, Part]
         first += len(table)
         features = table.rename(columns={"id": "index"})
         features = features.drop(columns=[c for c in features if str(c).startswith("bbox")])
-        parts[code] = Part(labels.astype(np.uint16), features, THRESHOLD)
+        parts[code] = ClassLabels(labels.astype(np.uint16), features, THRESHOLD)
     return parts
 
 
-def start(parts: dict[str, Part], other: dict[str, Part] | None = None) -> Review:
-    loaded = load(parts, other, name="other")
+def start(parts: dict[str, ClassLabels], other: dict[str, ClassLabels] | None = None) -> Review:
+    loaded = load_lesions(parts, other, name="other")
     return Review(loaded.labels, loaded.tables, loaded.lesions)
 
 
@@ -90,7 +90,7 @@ def lab() -> SimpleNamespace:
 
 
 @pytest.fixture
-def parts() -> dict[str, Part]:
+def parts() -> dict[str, ClassLabels]:
     return make_parts()
 
 

@@ -19,7 +19,7 @@ from napari_fundus.gui.controls.fields import field_bounds
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.plugins import get_detector
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.jobs.config import Order, follow
+from napari_fundus.training.jobs.config import TrainingConfig, run_training
 from napari_fundus.training.loop import trainer as start
 from napari_fundus.training.loop.settings import TrainingSettings
 
@@ -131,10 +131,10 @@ def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
     settings = form.settings(scheme)
     assert set(settings) == {name, "preview_every", *NEEDS.get(name, {})}
 
-    order = Order(
+    order = TrainingConfig(
         detector=method, data=str(folder), settings=settings, device="cpu", checkpoint=checkpoint
     )
-    list(follow(order, get_detector(method).train, tmp_path / "a", monitor=Monitor()))
+    list(run_training(order, get_detector(method).train, tmp_path / "a", monitor=Monitor()))
     result = CliRunner().invoke(app, order.words(tmp_path / "b"))
     assert result.exit_code == 0, result.output
     assert len(trained) == 2, "once here, and once as the process is told"

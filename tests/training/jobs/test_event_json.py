@@ -11,7 +11,7 @@ import pytest
 
 from napari_fundus.errors import Cancelled, DivergedError, TrainingError
 from napari_fundus.runtime.monitor import Progress
-from napari_fundus.training.jobs.event_json import Failure, decode, encode
+from napari_fundus.training.jobs.event_json import Failure, decode_message, encode_message
 from napari_fundus.training.loop.events import (
     Best,
     CheckpointSaved,
@@ -53,16 +53,16 @@ PLAIN = [
 
 @pytest.mark.parametrize("message", PLAIN, ids=lambda m: type(m).__name__)
 def test_what_is_told_comes_back(message, tmp_path) -> None:
-    line = encode(message, tmp_path)
+    line = encode_message(message, tmp_path)
     assert "\n" not in line
-    assert decode(line, tmp_path) == message
+    assert decode_message(line, tmp_path) == message
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_numbers_that_json_has_no_word_for_come_back_too(number, tmp_path) -> None:
-    line = encode(EpochEnd(0, {"auc": number}, improved=False), tmp_path)
+    line = encode_message(EpochEnd(0, {"auc": number}, improved=False), tmp_path)
     json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    back = decode(line, tmp_path)
+    back = decode_message(line, tmp_path)
     assert isinstance(back, EpochEnd)
     np.testing.assert_equal(back.metrics["auc"], number)
 
@@ -72,7 +72,7 @@ def test_a_preview_comes_back_with_its_pictures(tmp_path) -> None:
         "eye 1": np.arange(48, dtype=np.uint8).reshape(4, 4, 3),
         "eye 1, MA found": np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4),
     }
-    back = decode(encode(Preview(6, images), tmp_path), tmp_path)
+    back = decode_message(encode_message(Preview(6, images), tmp_path), tmp_path)
     assert isinstance(back, Preview)
     assert back.epoch == 6
     assert list(back.images) == list(images)
@@ -82,16 +82,18 @@ def test_a_preview_comes_back_with_its_pictures(tmp_path) -> None:
 
 
 def test_of_the_previews_the_last_two_are_kept(tmp_path) -> None:
-    lines = [encode(Preview(n, {"x": np.zeros((2, 2), np.float32)}), tmp_path) for n in range(4)]
+    lines = [
+        encode_message(Preview(n, {"x": np.zeros((2, 2), np.float32)}), tmp_path) for n in range(4)
+    ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["preview-0003.npz", "preview-0004.npz"]
-    assert decode(lines[0], tmp_path) is None
-    assert decode(lines[3], tmp_path) is not None
+    assert decode_message(lines[0], tmp_path) is None
+    assert decode_message(lines[3], tmp_path) is not None
 
 
 @pytest.mark.parametrize("masks", [None, np.array([[[0, 1], [2, 0]]], np.uint8)])
 def test_patches_come_back_with_or_without_masks(masks, tmp_path) -> None:
     patches = Patches(np.full((1, 2, 2, 3), 7, np.uint8), masks, ("MA", "HE"))
-    back = decode(encode(patches, tmp_path), tmp_path)
+    back = decode_message(encode_message(patches, tmp_path), tmp_path)
     assert isinstance(back, Patches)
     np.testing.assert_array_equal(back.images, patches.images)
     assert back.classes == ("MA", "HE")
@@ -107,7 +109,7 @@ def test_patches_come_back_with_or_without_masks(masks, tmp_path) -> None:
 )
 def test_other_lines_are_refused(line, tmp_path) -> None:
     with pytest.raises(TrainingError, match="tells nothing"):
-        decode(line, tmp_path)
+        decode_message(line, tmp_path)
 
 
 def test_no_line_leads_out_of_the_run_s_folder(tmp_path) -> None:
@@ -115,7 +117,7 @@ def test_no_line_leads_out_of_the_run_s_folder(tmp_path) -> None:
     inside = tmp_path / "run"
     inside.mkdir()
     line = json.dumps({"type": "Preview", "epoch": 0, "file": "../preview-0001.npz"})
-    assert decode(line, inside) is None
+    assert decode_message(line, inside) is None
 
 
 def test_a_failure_is_raised_as_it_was() -> None:

@@ -17,7 +17,7 @@ from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
 from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.training import EpochEnd, Finished, Started, Step
 from napari_fundus.training.jobs import process
-from napari_fundus.training.jobs.config import Order, read_training_config
+from napari_fundus.training.jobs.config import TrainingConfig, read_training_config
 from napari_fundus.training.jobs.process import LOG_FILE, run_training_in_subprocess
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
@@ -52,14 +52,16 @@ def data(tmp_path: Path, draw) -> Path:
 
 def toy(folder: Path, monitor: Monitor, *, resume: bool = False, **settings: object):
     """Start the toy task in a process."""
-    order = Order(detector="toy", data="none", settings=settings)
+    order = TrainingConfig(detector="toy", data="none", settings=settings)
     return run_training_in_subprocess(
         order, folder, monitor=monitor, resume=resume, program=TOY_CHILD
     )
 
 
 def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_path) -> None:
-    order = Order(detector="voting", data=str(data), settings=SMALL, name="mine", device="cpu")
+    order = TrainingConfig(
+        detector="voting", data=str(data), settings=SMALL, name="mine", device="cpu"
+    )
     run, monitor = tmp_path / "run", Monitor()
     seen = []
 
@@ -89,7 +91,7 @@ def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_pa
 
 
 def test_a_check_tells_and_leaves_nothing(data, tmp_path) -> None:
-    order = Order(detector="voting", data=str(data), settings={**SMALL, "show_patches": 4})
+    order = TrainingConfig(detector="voting", data=str(data), settings={**SMALL, "show_patches": 4})
     patches, started = run_training_in_subprocess(
         order, tmp_path / "run", monitor=Monitor(), check=True
     )
@@ -123,7 +125,7 @@ def test_a_killed_child_is_reported_and_its_run_goes_on(tmp_path, monkeypatch) -
 
 def test_a_child_that_never_begins_is_reported_with_its_words(tmp_path) -> None:
     program = (sys.executable, "-c", "import sys; sys.exit('no such thing as torch')")
-    order = Order(detector="toy", data="none")
+    order = TrainingConfig(detector="toy", data="none")
     with pytest.raises(TrainingError, match=r"status 1.*start it again(?s:.*)no such thing"):
         list(run_training_in_subprocess(order, tmp_path, monitor=Monitor(), program=program))
 
@@ -133,7 +135,7 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path) -> None:
     monitor = Monitor()
     monitor.cancel()
     events = run_training_in_subprocess(
-        Order(detector="toy", data="none"),
+        TrainingConfig(detector="toy", data="none"),
         tmp_path,
         monitor=monitor,
         program=program,

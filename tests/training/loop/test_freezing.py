@@ -10,8 +10,8 @@ from torch import nn
 
 from napari_fundus.errors import TrainingError
 from napari_fundus.training.loop.freezing import (
+    FineTuningScheme,
     FreezableNetwork,
-    Scheme,
     freeze,
     frozen_convolutions,
     set_training_mode,
@@ -98,7 +98,7 @@ def test_frozen_weights_do_not_move_a_bit_and_all_others_do(scheme: str) -> None
         network(torch.randn(4, 1, 8, 8)).square().mean().backward()
         optimizer.step()
     frozen = {f"convs.{n - 1}." for n in frozen_convolutions(network, scheme)}
-    if not Scheme.parse(scheme).norms:
+    if not FineTuningScheme.parse(scheme).norms:
         frozen |= {name.replace("convs", "norms") for name in frozen}
     for name, value in network.state_dict().items():
         stays = any(name.startswith(prefix) for prefix in frozen)
@@ -117,7 +117,7 @@ def test_a_scheme_undoes_the_one_before() -> None:
 @pytest.mark.parametrize("name", ["", "freeze", "freeze_0", "freeze_x", "Full", "freeze_3_BN"])
 def test_unknown_schemes_are_refused_with_those_there_are(name: str) -> None:
     with pytest.raises(TrainingError, match="freeze_N"):
-        Scheme.parse(name)
+        FineTuningScheme.parse(name)
 
 
 def test_freezing_more_than_there_is_and_foreign_networks_are_refused() -> None:

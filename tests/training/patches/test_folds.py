@@ -8,7 +8,7 @@ import pytest
 
 from napari_fundus.datasets.base import Sample
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.folds import folds, split_holdout
+from napari_fundus.training.patches.folds import iterate_folds, split_holdout
 
 EYES = [Sample(f"s{n}", Path(f"{n}.png"), group=f"eye{n // 3}") for n in range(30)]
 
@@ -20,7 +20,7 @@ def ids(samples: list[Sample]) -> set[str]:
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_every_image_is_tested_once_and_no_eye_is_on_both_sides(count: int) -> None:
     tested: list[str] = []
-    for train, test in folds(EYES, count):
+    for train, test in iterate_folds(EYES, count):
         assert ids(train) | ids(test) == ids(EYES)
         assert not {s.group for s in train} & {s.group for s in test}
         tested += [s.id for s in test]
@@ -28,7 +28,7 @@ def test_every_image_is_tested_once_and_no_eye_is_on_both_sides(count: int) -> N
 
 
 def test_the_seed_decides() -> None:
-    first, again, other = (next(folds(EYES, 2, seed=seed))[1] for seed in (0, 0, 1))
+    first, again, other = (next(iterate_folds(EYES, 2, seed=seed))[1] for seed in (0, 0, 1))
     assert ids(first) == ids(again) != ids(other)
 
 
@@ -40,8 +40,8 @@ def test_a_share_is_held_back_without_parting_an_eye() -> None:
 
 def test_too_few_eyes_and_too_few_folds_are_refused() -> None:
     with pytest.raises(TrainingError, match="do not fill 3 folds"):
-        list(folds(EYES[:6], 3))
+        list(iterate_folds(EYES[:6], 3))
     with pytest.raises(TrainingError, match="2 or more"):
-        list(folds(EYES, 1))
+        list(iterate_folds(EYES, 1))
     with pytest.raises(TrainingError, match="held back"):
         split_holdout(EYES[:3], 0.2)

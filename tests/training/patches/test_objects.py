@@ -24,13 +24,13 @@ from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import TrainingSettings
 from napari_fundus.training.loop.fabric import seeded
 from napari_fundus.training.patches.objects import (
-    at_scale,
-    clipped,
     components_match_objects,
+    crop_objects,
     label_planes_to_objects,
-    numbered,
+    objects_to_label_planes,
+    objects_to_working_scale,
 )
-from napari_fundus.training.patches.split_image import halves
+from napari_fundus.training.patches.split_image import split_image
 
 LESIONS = ("MA", "HE")
 TOUCHING = (90.0, 70.0, 14.0, 16.0), (104.0, 70.0, 12.0, 16.0)
@@ -186,7 +186,7 @@ def test_halves_of_one_image_keep_their_own_lesions(drawn_set) -> None:
     task = task_of(drawn_set(*TOUCHING, ALONE))
     image = task.sampler.store[0]
     assert len(image.objects) == 3
-    parts = halves(image, ("HE",), least=32)
+    parts = split_image(image, ("HE",), least=32)
     for part in parts:
         painted = np.zeros(part.bits.shape, np.bool_)
         for found in part.objects:
@@ -201,7 +201,7 @@ def square(row: int, col: int, side: int, lesion: str = "MA") -> LesionObject:
 
 def test_overlapping_lesions_keep_all_their_pixels() -> None:
     given = [square(4, 4, 8), square(8, 8, 8), square(0, 0, 20, "HE"), square(20, 20, 3)]
-    planes = np.stack(numbered(given, LESIONS, (32, 32)))
+    planes = np.stack(objects_to_label_planes(given, LESIONS, (32, 32)))
     assert len(planes) == 3
     found, covered = label_planes_to_objects(planes, LESIONS)
     told = {(o.lesion, o.row, o.col, int(o.mask.sum())) for o in found}
@@ -217,7 +217,7 @@ def test_a_lesion_in_two_parts_is_one_target_beside_a_mask_without_objects() -> 
     masks = np.zeros((2, 32, 32), np.uint8)
     masks[0][torn.window] |= torn.mask
     masks[1, 2:8, 2:8] = 1
-    drawn = np.stack(numbered([torn], LESIONS, (32, 32)))
+    drawn = np.stack(objects_to_label_planes([torn], LESIONS, (32, 32)))
     target = detection_target(masks, torch.ones(2, dtype=torch.bool), LESIONS, drawn=drawn)
     assert target["labels"].tolist() == [1, 2]
     assert target["boxes"].tolist() == [[4, 10, 24, 15], [2, 2, 8, 8]]
@@ -226,7 +226,7 @@ def test_a_lesion_in_two_parts_is_one_target_beside_a_mask_without_objects() -> 
 
 def test_each_lesion_is_thickened_by_itself_and_ends_at_the_border() -> None:
     given = [square(0, 10, 4), square(0, 14, 4)]
-    drawn = np.stack(numbered(given, LESIONS, (24, 32)))
+    drawn = np.stack(objects_to_label_planes(given, LESIONS, (24, 32)))
     masks = np.zeros((2, 24, 32), np.uint8)
     masks[0, :4, 10:18] = 1
     found = objects_from_masks(masks, LESIONS, drawn=drawn, dilations=2)
@@ -242,7 +242,7 @@ def test_scaled_lesions_together_are_the_scaled_mask() -> None:
     geometry = Geometry.identity((100, 100)).crop((5, 5, 95, 95)).resize((40, 40))
     known = np.ones((40, 40), np.bool_)
     known[:10] = False
-    scaled = at_scale(given, geometry, known)
+    scaled = objects_to_working_scale(given, geometry, known)
     painted = np.zeros((40, 40), np.bool_)
     for found in scaled:
         painted[found.window] |= found.mask
@@ -258,7 +258,7 @@ def test_components_suffice_where_lesions_do_not_come_near(gap, suffice) -> None
 
 def test_what_a_patch_cuts_is_trimmed() -> None:
     diagonal = LesionObject("MA", 1.0, 0, 0, np.eye(10, dtype=np.bool_))
-    (part,) = clipped([diagonal, square(30, 30, 4)], 4, 2, (4, 20))
+    (part,) = crop_objects([diagonal, square(30, 30, 4)], 4, 2, (4, 20))
     assert (part.row, part.col, part.mask.shape) == (0, 2, (4, 4))
     assert np.array_equal(part.mask, np.eye(4, dtype=np.bool_))
-    assert clipped([diagonal], 6, 0, (4, 4)) == []
+    assert crop_objects([diagonal], 6, 0, (4, 4)) == []

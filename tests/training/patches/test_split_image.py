@@ -9,7 +9,7 @@ from PIL import Image
 from napari_fundus.backends.voting.training import train_voting
 from napari_fundus.errors import LeakageError, TrainingError
 from napari_fundus.training import Started
-from napari_fundus.training.patches.split_image import halves
+from napari_fundus.training.patches.split_image import split_image
 from napari_fundus.training.patches.store import StoredImage, pack_masks
 
 SMALL = {
@@ -42,7 +42,7 @@ def test_the_cut_leaves_lesions_on_both_sides_and_no_pixel_twice() -> None:
     mask = np.zeros((90, 40), np.bool_)
     mask[10:12, 5:7] = mask[20:22, 9:11] = mask[70:74, 20:22] = True
     image = image_of(mask)
-    upper, lower = halves(image, ("MA",), least=16)
+    upper, lower = split_image(image, ("MA",), least=16)
     np.testing.assert_array_equal(np.concatenate([upper.pixels, lower.pixels]), image.pixels)
     np.testing.assert_array_equal(np.concatenate([upper.bits, lower.bits]), image.bits)
     assert (upper.lesions["MA"], lower.lesions["MA"]) == (2, 1)
@@ -56,7 +56,7 @@ def test_lesions_that_nobody_reviewed_do_not_count() -> None:
     unknown = np.zeros_like(mask)
     unknown[60:] = True
     with pytest.raises(TrainingError, match="do not lie apart"):
-        halves(image_of(mask, unknown), ("MA",), least=16)
+        split_image(image_of(mask, unknown), ("MA",), least=16)
 
 
 @pytest.mark.parametrize("rows", [(), (5,)])
@@ -64,7 +64,7 @@ def test_no_or_one_lesion_cannot_be_divided(rows) -> None:
     mask = np.zeros((90, 40), np.bool_)
     mask[list(rows), 5] = True
     with pytest.raises(TrainingError, match="only image"):
-        halves(image_of(mask), ("MA",), least=16)
+        split_image(image_of(mask), ("MA",), least=16)
 
 
 def test_a_single_image_is_trained_on_where_leakage_is_allowed(tmp_path, draw) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GRADES", "OO_NETWORK", "Architecture", "Target"]
+__all__ = ["GRADES", "OO_NETWORK", "ClassifierArchitecture", "Target"]
 
 GRADES = 5
 """Grades of diabetic retinopathy: none, mild, moderate, severe, proliferative."""
@@ -18,7 +18,7 @@ Target = Literal["referable", "any", "grades", "ordinal"]
 """What is told apart: grade ≥ 2, grade ≥ 1, the five grades, or the four steps between them."""
 
 
-class Architecture(BaseModel):
+class ClassifierArchitecture(BaseModel):
     """Network and meaning of its outputs.
 
     Attributes

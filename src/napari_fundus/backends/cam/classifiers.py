@@ -6,14 +6,14 @@ from typing import Any, cast
 
 from torch import nn
 
-from napari_fundus.backends.cam.architecture import OO_NETWORK, Architecture
+from napari_fundus.backends.cam.architecture import OO_NETWORK, ClassifierArchitecture
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.errors import OptionsError
 
 __all__ = ["build_network"]
 
 
-def build_network(architecture: Architecture, *, pretrained: bool = False) -> nn.Module:
+def build_network(architecture: ClassifierArchitecture, *, pretrained: bool = False) -> nn.Module:
     """Return an untrained network, or one with ImageNet weights and a new last layer.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from napari_fundus.backends.cam.architecture import OO_NETWORK
-from napari_fundus.backends.cam.network_input import as_input, quantize_input, resize_recipe
+from napari_fundus.backends.cam.network_input import normalize_input, quantize_input, resize_recipe
 from napari_fundus.backends.cam.options import DEFAULT_CHECKPOINT, CamOptions
 from napari_fundus.backends.cam.weights import (
     load_architecture,
@@ -16,13 +16,13 @@ from napari_fundus.backends.cam.weights import (
     load_recipe,
     load_temperature,
 )
-from napari_fundus.checkpoints import bundled_folder, checkpoint_sha256, models_folder
+from napari_fundus.checkpoints import bundled_folder, models_folder, resolve_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.network_cache import Weights, acquire_weights
+from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
 from napari_fundus.lesions import DR_EVIDENCE
-from napari_fundus.preprocessing import Prepared, Recipe
+from napari_fundus.preprocessing import PreprocessedImage, Recipe
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -63,7 +63,12 @@ class Cam(Detector):
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
-        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+        self,
+        weights: LoadedWeights,
+        image: FundusImage,
+        options: Any,
+        device: Device,
+        monitor: Monitor,
     ) -> Prediction:
         from napari_fundus.backends.cam import maps
         from napari_fundus.backends.cam.targets import image_scores, positive_grade
@@ -89,7 +94,7 @@ class Cam(Detector):
             if number:
                 prepared = resize_recipe(recipe, side).apply(image, monitor.part(0.6, 0.8))
             images = _tensor(prepared, recipe, device)
-            logits, values = maps.look(odds, images, method, layer=options.layer)
+            logits, values = maps.activation_map(odds, images, method, layer=options.layer)
             if number == 0:
                 # The probability is that of the side that was trained and calibrated.
                 scores = image_scores(target, logits.cpu() / temperature)
@@ -97,7 +102,7 @@ class Cam(Detector):
             monitor.step(0.6 if number == 0 else 0.9, "looking")
         # Gradient methods leave gradients as large as the weights, which nobody needs.
         network.zero_grad(set_to_none=True)
-        whole = prepared.to_original(maps.average(found, sides[-1]).numpy())
+        whole = prepared.to_original(maps.average_maps(found, sides[-1]).numpy())
         heat = np.clip(whole / max(float(whole.max()), _TINY), 0, 1).astype(np.float32)
         name = "any DR" if positive_grade(target) == 1 else "referable DR"
         regions = heat * np.float32(scores[name] if options.scale == "probability" else 1)
@@ -113,7 +118,7 @@ class Cam(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return checkpoint_sha256(self._present(options.checkpoint), detector=self.name).sha256
+        return resolve_checkpoint(self._present(options.checkpoint), detector=self.name).sha256
 
     def _present(self, ref: str) -> str:
         """Return the name or path of weights; where those of the default are missing, say so."""
@@ -156,9 +161,9 @@ class Cam(Detector):
         return train_cam(**settings)
 
 
-def _tensor(prepared: Prepared, recipe: Recipe, device: Device) -> Tensor:
+def _tensor(prepared: PreprocessedImage, recipe: Recipe, device: Device) -> Tensor:
     """Return the network's input, shape (1, 3, S, S), channels last in memory."""
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(quantize_input(prepared))[np.newaxis])
-    return as_input(pixels.permute(0, 3, 1, 2).to(device.name), recipe)
+    return normalize_input(pixels.permute(0, 3, 1, 2).to(device.name), recipe)

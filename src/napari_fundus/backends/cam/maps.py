@@ -20,7 +20,7 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     from torchcam.methods.core import _CAM
 
-__all__ = ["LogOddsClassifier", "average", "look", "resolve_method"]
+__all__ = ["LogOddsClassifier", "activation_map", "average_maps", "resolve_method"]
 
 _TORCHCAM = {
     "gradcam": "GradCAM",
@@ -91,7 +91,7 @@ def resolve_method(method: Method, network: nn.Module) -> Method:
     return "cam" if plain else "gradcam"
 
 
-def look(
+def activation_map(
     odds: LogOddsClassifier, images: Tensor, method: Method, *, layer: str | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the logits, and the map of what raised the log-odds of disease.
@@ -221,7 +221,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def average(maps: list[Tensor], side: int) -> Tensor:
+def average_maps(maps: list[Tensor], side: int) -> Tensor:
     """Return one map from 0 to 1, shape (side, side), of maps at several resolutions.
 
     What speaks against disease, below 0, is left out; each map is brought to `side` by linear

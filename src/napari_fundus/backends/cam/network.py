@@ -7,7 +7,7 @@ from typing import cast
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from napari_fundus.backends.cam.architecture import Architecture
+from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 
 __all__ = ["OoNetwork"]
 
@@ -52,9 +52,9 @@ class OoNetwork(nn.Module):
     (torch.Size([1, 1]), torch.Size([1, 1, 4, 4]))
     """
 
-    def __init__(self, architecture: Architecture | None = None) -> None:
+    def __init__(self, architecture: ClassifierArchitecture | None = None) -> None:
         super().__init__()
-        self.architecture = arch = architecture or Architecture()
+        self.architecture = arch = architecture or ClassifierArchitecture()
         self.blocks = nn.ModuleList()
         width = 3
         for number, block in enumerate(_BLOCKS):

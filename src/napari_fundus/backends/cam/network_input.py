@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.preprocessing import Prepared, Recipe
+from napari_fundus.preprocessing import PreprocessedImage, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
     "DEFAULT_RECIPE",
-    "as_input",
     "dequantize_for_display",
+    "normalize_input",
     "quantize_input",
     "resize_recipe",
 ]
@@ -43,7 +43,7 @@ _SPREAD = 64
 """Grey levels that become 1, where the recipe does not standardize."""
 
 
-def quantize_input(prepared: Prepared) -> npt.NDArray[np.uint8]:
+def quantize_input(prepared: PreprocessedImage) -> npt.NDArray[np.uint8]:
     """Return what the network is shown, in bytes: uint8, shape (h, w, 3), 128 outside the disc.
 
     Standardized values are kept in steps of 1/20, from −6.4 to 6.35, in detection too: so that
@@ -57,7 +57,7 @@ def quantize_input(prepared: Prepared) -> npt.NDArray[np.uint8]:
     return np.where(prepared.field_of_view[..., np.newaxis], pixels, np.uint8(_GREY))
 
 
-def as_input(pixels: Tensor, recipe: Recipe) -> Tensor:
+def normalize_input(pixels: Tensor, recipe: Recipe) -> Tensor:
     """Return bytes, shape (N, 3, h, w), in the network's units: 0 outside the disc."""
     return (pixels.float() - _GREY) / (_STEPS if recipe.standardize else _SPREAD)
 

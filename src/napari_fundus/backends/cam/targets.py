@@ -10,28 +10,28 @@ from napari_fundus.backends.cam.architecture import GRADES, Target
 from napari_fundus.errors import OptionsError
 
 __all__ = [
-    "LEVELS",
+    "MIN_GRADES",
     "classification_loss",
     "grade_probability",
     "image_scores",
     "log_odds",
     "positive_grade",
-    "predicted",
+    "predicted_classes",
     "target_classes",
 ]
 
-LEVELS = {"any": 1, "referable": 2}
+MIN_GRADES = {"any": 1, "referable": 2}
 """Least grade of any, and of referable, diabetic retinopathy."""
 
 
 def positive_grade(target: Target) -> int:
     """Return the least grade that counts as diseased: what score and heat map speak of."""
-    return LEVELS["any"] if target == "any" else LEVELS["referable"]
+    return MIN_GRADES["any"] if target == "any" else MIN_GRADES["referable"]
 
 
 def target_classes(target: Target, grades: Tensor) -> Tensor:
     """Return what is told apart: 0 and 1, or the grades themselves; int64, shape (N,)."""
-    return (grades >= LEVELS[target]).long() if target in LEVELS else grades.long()
+    return (grades >= MIN_GRADES[target]).long() if target in MIN_GRADES else grades.long()
 
 
 def classification_loss(
@@ -55,7 +55,7 @@ def classification_loss(
         each = F.cross_entropy(logits, classes, reduction="none")
     else:
         each = F.binary_cross_entropy_with_logits(
-            logits, _steps(target, grades).to(logits), reduction="none"
+            logits, _ordinal_targets(target, grades).to(logits), reduction="none"
         ).mean(dim=1)
     if weights is None:
         return each.mean()
@@ -63,9 +63,9 @@ def classification_loss(
     return (weight * each).sum() / weight.sum()
 
 
-def _steps(target: Target, grades: Tensor) -> Tensor:
+def _ordinal_targets(target: Target, grades: Tensor) -> Tensor:
     """Return for each output whether the grade reaches its level: bool, shape (N, K)."""
-    levels = [LEVELS[target]] if target in LEVELS else range(1, GRADES)
+    levels = [MIN_GRADES[target]] if target in MIN_GRADES else range(1, GRADES)
     return grades[:, None] >= torch.tensor(list(levels), device=grades.device)
 
 
@@ -81,7 +81,7 @@ def log_odds(target: Target, logits: Tensor, level: int) -> Tensor:
         return logits[:, level:].logsumexp(dim=1) - logits[:, :level].logsumexp(dim=1)
     if target == "ordinal":
         return logits[:, level - 1]
-    if LEVELS[target] != level:
+    if MIN_GRADES[target] != level:
         raise OptionsError(f"A classifier of {target!r} does not tell grade {level} and above.")
     return logits[:, 0]
 
@@ -101,7 +101,7 @@ def grade_probability(target: Target, logits: Tensor) -> Tensor | None:
     return None
 
 
-def predicted(target: Target, logits: Tensor) -> Tensor:
+def predicted_classes(target: Target, logits: Tensor) -> Tensor:
     """Return the class that is found: 0 or 1, or the grade; int64, shape (N,)."""
     if target == "grades":
         return logits.argmax(dim=1)
@@ -113,9 +113,9 @@ def predicted(target: Target, logits: Tensor) -> Tensor:
 
 def image_scores(target: Target, logits: Tensor) -> dict[str, float]:
     """Return the scores of one image, logits of shape (1, K), by name."""
-    names = [target] if target in LEVELS else list(LEVELS)
+    names = [target] if target in MIN_GRADES else list(MIN_GRADES)
     scores = {
-        f"{name} DR": float(torch.sigmoid(log_odds(target, logits, LEVELS[name])))
+        f"{name} DR": float(torch.sigmoid(log_odds(target, logits, MIN_GRADES[name])))
         for name in sorted(names, reverse=True)
     }
     grades = grade_probability(target, logits)

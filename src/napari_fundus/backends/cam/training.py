@@ -11,18 +11,27 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.backends.cam.architecture import GRADES, OO_NETWORK
-from napari_fundus.backends.cam.augmentation import vary
+from napari_fundus.backends.cam.augmentation import augment_images
 from napari_fundus.backends.cam.classifiers import build_network
-from napari_fundus.backends.cam.network_input import as_input, dequantize_for_display, resize_recipe
+from napari_fundus.backends.cam.network_input import (
+    dequantize_for_display,
+    normalize_input,
+    resize_recipe,
+)
 from napari_fundus.backends.cam.targets import (
-    LEVELS,
+    MIN_GRADES,
     classification_loss,
     log_odds,
     positive_grade,
-    predicted,
+    predicted_classes,
     target_classes,
 )
-from napari_fundus.backends.cam.training_data import GradedImages, divide, fill, order
+from napari_fundus.backends.cam.training_data import (
+    GradedImages,
+    epoch_order,
+    load_graded_images,
+    split_graded_samples,
+)
 from napari_fundus.backends.cam.training_options import (
     FIXED_BY_CHECKPOINT,
     TRAINING_DEFAULTS,
@@ -110,12 +119,12 @@ class CamTask(Task):
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory."""
-        train_part, validation = divide(
+        train_part, validation = split_graded_samples(
             self.data, self.healthy, settings, hold_back_drawn=self.options.hold_back_drawn
         )
         share = 0.01 * len(train_part) / (len(train_part) + len(validation))
-        self.shown = fill(train_part, self.recipe, monitor.part(0.0, share))
-        self.checked = fill(validation, self.recipe, monitor.part(share, 0.01))
+        self.shown = load_graded_images(train_part, self.recipe, monitor.part(0.0, share))
+        self.checked = load_graded_images(validation, self.recipe, monitor.part(share, 0.01))
         self._classes = self._target_classes(self.shown.grades)
         self._require_two_classes("training", self._classes)
         self._require_two_classes("validation", self._target_classes(self.checked.grades))
@@ -175,7 +184,7 @@ class CamTask(Task):
     def _epoch_order(self, key: tuple[int, ...]) -> npt.NDArray[np.int64]:
         kept = self._order
         if kept is None or kept[0] != key:
-            kept = key, order(self._classes, key, oversample=self.options.oversample)
+            kept = key, epoch_order(self._classes, key, oversample=self.options.oversample)
             self._order = kept
         return kept[1]
 
@@ -188,7 +197,7 @@ class CamTask(Task):
 
     def augment(self, batch: Any) -> Any:
         """Turn, mirror, zoom, and change contrast, brightness and colour."""
-        images = vary(as_input(batch["images"], self.recipe), self.options)
+        images = augment_images(normalize_input(batch["images"], self.recipe), self.options)
         return {**batch, "images": images.contiguous(memory_format=torch.channels_last)}
 
     def patches(self, settings: TrainingSettings) -> Patches:
@@ -218,7 +227,7 @@ class CamTask(Task):
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the logits of each image under names of their own, which add up to themselves."""
-        logits = network(as_input(batch["images"], self.recipe)).float().tolist()
+        logits = network(normalize_input(batch["images"], self.recipe)).float().tolist()
         return {
             f"{place} {output}": value
             for place, row in zip(batch["places"].tolist(), logits, strict=True)
@@ -250,10 +259,10 @@ class CamTask(Task):
             "auc": auc(score, diseased),
             **binary_metrics(diseased, score >= 0),
             "kappa": quadratic_kappa(
-                target_classes(target, grades), predicted(target, logits), max(outputs, 2)
+                target_classes(target, grades), predicted_classes(target, logits), max(outputs, 2)
             )
             if target != "ordinal"
-            else quadratic_kappa(grades, predicted(target, logits), GRADES),
+            else quadratic_kappa(grades, predicted_classes(target, logits), GRADES),
             "nll": loss(1.0),
             "calibrated_nll": loss(self._temperature),
             "temperature": self._temperature,
@@ -303,7 +312,7 @@ def _task(data: Dataset, healthy: Dataset | None, **chosen: Any) -> CamTask:
     initial = chosen["initial"]
     options: CamTrainingOptions = chosen["options"]
     target = options.target if initial is None else load_architecture(initial).target
-    return (CamTask if target in LEVELS else GradingTask)(data, healthy, **chosen)
+    return (CamTask if target in MIN_GRADES else GradingTask)(data, healthy, **chosen)
 
 
 train_cam = Trainer(

@@ -18,7 +18,7 @@ from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.folds import split_train_validation
 
-__all__ = ["GradedImages", "divide", "fill", "order"]
+__all__ = ["GradedImages", "epoch_order", "load_graded_images", "split_graded_samples"]
 
 _IN_MEMORY = 4 << 30
 """Bytes beyond which the images are held in a temporary file, which the system caches."""
@@ -43,7 +43,7 @@ class GradedImages:
     grades: npt.NDArray[np.int64]
 
 
-def divide(
+def split_graded_samples(
     data: Dataset,
     healthy: Dataset | None,
     settings: TrainingSettings,
@@ -90,7 +90,7 @@ def _annotated_eyes(data: Dataset) -> set[str]:
     return {s.id for s in drawn} | {s.group for s in drawn if s.group is not None}
 
 
-def fill(samples: Sequence[Sample], recipe: Recipe, monitor: Monitor) -> GradedImages:
+def load_graded_images(samples: Sequence[Sample], recipe: Recipe, monitor: Monitor) -> GradedImages:
     """Prepare the samples, and hold them in memory, or in a temporary file where they are many.
 
     Raises
@@ -112,7 +112,7 @@ def fill(samples: Sequence[Sample], recipe: Recipe, monitor: Monitor) -> GradedI
     return GradedImages(tuple(samples), pixels, grades)
 
 
-def order(
+def epoch_order(
     classes: npt.NDArray[np.int64], key: Sequence[int], *, oversample: bool
 ) -> npt.NDArray[np.int64]:
     """Return the images of an epoch in random order, a function of the arguments alone.

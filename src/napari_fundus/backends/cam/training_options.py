@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_fundus.backends.cam.architecture import OO_NETWORK, Architecture, Target
+from napari_fundus.backends.cam.architecture import OO_NETWORK, ClassifierArchitecture, Target
 from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, resize_recipe
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
@@ -133,13 +133,13 @@ class CamTrainingOptions(BaseModel):
         0.1, title="Colour", description="Multiply each plane by its own 1 ± this."
     )
 
-    def architecture(self) -> Architecture:
+    def architecture(self) -> ClassifierArchitecture:
         """Return the definition of the network."""
         if self.pretrained and self.network == OO_NETWORK:
             raise OptionsError("There are no ImageNet weights of the o_O network.")
         own = {"first_stride", "third_stride", "poolings", "width"}
         names = {"network", "target"} | (own if self.network == OO_NETWORK else set())
-        return Architecture.model_validate(self.model_dump(include=names))
+        return ClassifierArchitecture.model_validate(self.model_dump(include=names))
 
     def recipe(self) -> Recipe:
         """Return the preprocessing."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from napari_fundus.backends.cam.architecture import Architecture
+from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["load_architecture", "load_network", "load_recipe", "load_temperature"]
 
 
-def load_architecture(checkpoint: Checkpoint) -> Architecture:
+def load_architecture(checkpoint: Checkpoint) -> ClassifierArchitecture:
     """Return the definition of the network.
 
     Raises
@@ -27,7 +27,7 @@ def load_architecture(checkpoint: Checkpoint) -> Architecture:
         The card tells none that this version knows.
     """
     try:
-        return Architecture.model_validate(checkpoint.card.architecture)
+        return ClassifierArchitecture.model_validate(checkpoint.card.architecture)
     except ValidationError as error:
         raise CheckpointError(
             f"{checkpoint.path}: its card tells of no classifier that this version knows."

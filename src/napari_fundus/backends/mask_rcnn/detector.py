@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from napari_fundus.backends.mask_rcnn.options import MaskRCNNOptions
-from napari_fundus.checkpoints import checkpoint_sha256
+from napari_fundus.checkpoints import resolve_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.inference.detect_objects import objects_to_original, run_objects
-from napari_fundus.inference.network_cache import Weights, acquire_weights
+from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
@@ -23,7 +23,7 @@ from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
-    from napari_fundus.preprocessing.recipe import Prepared
+    from napari_fundus.preprocessing.recipe import PreprocessedImage
 
 __all__ = ["MaskRCNN"]
 
@@ -48,7 +48,12 @@ class MaskRCNN(Detector):
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
-        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+        self,
+        weights: LoadedWeights,
+        image: FundusImage,
+        options: Any,
+        device: Device,
+        monitor: Monitor,
     ) -> Prediction:
         from napari_fundus.backends.mask_rcnn.network import load_network
 
@@ -92,7 +97,7 @@ class MaskRCNN(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
+        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
 
     def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
@@ -116,7 +121,9 @@ class MaskRCNN(Detector):
         return train_mask_rcnn(**settings)
 
 
-def _prepared(recipe: Recipe, image: FundusImage, working_size: str, monitor: Monitor) -> Prepared:
+def _prepared(
+    recipe: Recipe, image: FundusImage, working_size: str, monitor: Monitor
+) -> PreprocessedImage:
     """Prepare the photograph as the weights know it, or without resizing.
 
     The blur of the enhancement then grows with the picture, so that it takes away the same.

@@ -53,7 +53,7 @@ class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
         labels, boxes = super().assign_targets_to_anchors(anchors, targets)
         for number, target in enumerate(targets):
             own = labels[number]
-            own[(own == 0) & covered(anchors[number], target["ignored"])] = -1
+            own[(own == 0) & boxes_in_regions(anchors[number], target["ignored"])] = -1
             if not bool(target["annotated"].all()):
                 background = torch.where(own == 0)[0]
                 most = max(int((own == 1).sum()), _LEAST_BACKGROUND)
@@ -86,7 +86,7 @@ class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
         if targets is None:
             raise ValueError("In training mode the network needs targets.")
         proposals = [
-            boxes[~covered(boxes, target["ignored"])]
+            boxes[~boxes_in_regions(boxes, target["ignored"])]
             for boxes, target in zip(proposals, targets, strict=True)
         ]
         proposals, matched, labels, shifts = self.select_training_samples(proposals, targets)
@@ -165,7 +165,7 @@ def mask_targets(
     return found
 
 
-def covered(boxes: Tensor, regions: Tensor) -> Tensor:
+def boxes_in_regions(boxes: Tensor, regions: Tensor) -> Tensor:
     """Return which boxes lie by half or more in one of the regions: bool (N,)."""
     if not len(regions):
         return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)

@@ -12,16 +12,16 @@ from napari_fundus.errors import CheckpointError, LeakageError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.patches.data import divide
+from napari_fundus.training.patches.data import split_samples
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Start"]
+__all__ = ["InitialUNet"]
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class InitialUNet:
     """What a light network takes over from a U-Net.
 
     Attributes
@@ -48,7 +48,7 @@ class Start:
     seed: int | None
 
     @classmethod
-    def of(cls, ref: str) -> Start:
+    def of(cls, ref: str) -> InitialUNet:
         """Read the weights of a U-Net, by name or path; of two scales the finer one's.
 
         Raises
@@ -100,7 +100,7 @@ class Start:
         LeakageError
             Some are: the figures would be too good.
         """
-        held = divide(data, healthy, settings, recipe, lesions).validation
+        held = split_samples(data, healthy, settings, recipe, lesions).validation
         if known := [sample.id for sample in held if sample.id in self.seen]:
             cure = (
                 ""

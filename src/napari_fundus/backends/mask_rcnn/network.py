@@ -24,7 +24,7 @@ from napari_fundus.errors import CheckpointError
 if TYPE_CHECKING:
     from napari_fundus.checkpoints import Checkpoint
 
-__all__ = ["MASK_SIDE", "MULTIPLE", "Architecture", "build_network", "load_network"]
+__all__ = ["MASK_SIDE", "MULTIPLE", "MaskRCNNArchitecture", "build_network", "load_network"]
 
 MASK_SIDE = 28
 """Masks come as so many cells squared, spread evenly over their box.
@@ -39,7 +39,7 @@ MULTIPLE = 32
 Sizes = tuple[Annotated[float, Field(ge=1, le=4096)], ...]
 
 
-class Architecture(BaseModel):
+class MaskRCNNArchitecture(BaseModel):
     """What a network is built from; it stands in the model card.
 
     Attributes
@@ -99,7 +99,9 @@ class Architecture(BaseModel):
     detections: Annotated[int, Field(ge=1, le=4096)] = 256
 
     @classmethod
-    def of_the_paper(cls, kind: Literal["resnet50", "resnet101"], **changes: Any) -> Architecture:
+    def of_the_paper(
+        cls, kind: Literal["resnet50", "resnet101"], **changes: Any
+    ) -> MaskRCNNArchitecture:
         """Return a ResNet with the paper's anchors from 8 px and 512 anchors and RoIs a picture."""
         paper = {
             "norm": "frozen",
@@ -140,7 +142,9 @@ class _NoTransform(nn.Module):
         return result
 
 
-def build_network(architecture: Architecture, *, pretrained: bool = False) -> GeneralizedRCNN:
+def build_network(
+    architecture: MaskRCNNArchitecture, *, pretrained: bool = False
+) -> GeneralizedRCNN:
     """Return the network, with random weights or those of everyday pictures.
 
     In training mode it is called with pictures and targets (see `heads`) and returns losses. In
@@ -205,7 +209,7 @@ def build_network(architecture: Architecture, *, pretrained: bool = False) -> Ge
     return network
 
 
-def _proposals(architecture: Architecture, channels: int) -> LesionRPN:
+def _proposals(architecture: MaskRCNNArchitecture, channels: int) -> LesionRPN:
     count = len(architecture.anchors[0]) * len(architecture.ratios)
     light = architecture.kind == "light"
     training, testing = architecture.proposals
@@ -224,7 +228,7 @@ def _proposals(architecture: Architecture, channels: int) -> LesionRPN:
     )
 
 
-def load_network(checkpoint: Checkpoint) -> tuple[GeneralizedRCNN, Architecture]:
+def load_network(checkpoint: Checkpoint) -> tuple[GeneralizedRCNN, MaskRCNNArchitecture]:
     """Return the network that `checkpoint` holds, ready for inference, and what it is built from.
 
     Raises
@@ -233,7 +237,7 @@ def load_network(checkpoint: Checkpoint) -> tuple[GeneralizedRCNN, Architecture]
         The card tells of another network than the weights are for.
     """
     try:
-        architecture = Architecture.model_validate(checkpoint.card.architecture)
+        architecture = MaskRCNNArchitecture.model_validate(checkpoint.card.architecture)
         network = build_network(architecture)
         network.load_state_dict(dict(checkpoint.tensors))
     except (ValidationError, RuntimeError) as error:

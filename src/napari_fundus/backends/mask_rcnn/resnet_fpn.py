@@ -131,7 +131,7 @@ def _download_weights(weights: Any, dataset_name: str) -> Mapping[str, Tensor]:
         reason = "what lies here is damaged" if damaged else " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"The weights from {dataset_name} could not be fetched from {weights.url}: {reason}. "
-            f"Look at the connection and start again; or get the file elsewhere and put it at {place}; "
-            "or train without them (--set pretrained=false)."
+            f"Look at the connection and start again; or get the file elsewhere and put it at "
+            f"{place}; or train without them (--set pretrained=false)."
         ) from error
     return known

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
-from napari_fundus.training.patches.objects import clipped, label_planes_to_objects
+from napari_fundus.training.patches.objects import crop_objects, label_planes_to_objects
 
 __all__ = ["detection_target", "objects_from_masks", "predicted_objects"]
 
@@ -65,7 +65,7 @@ def _dilated(found: LesionObject, shape: tuple[int, ...], dilations: int) -> Les
         ),
         lesion=found.lesion,
     )
-    (inside,) = clipped([wide], margin - found.row, margin - found.col, (shape[0], shape[1]))
+    (inside,) = crop_objects([wide], margin - found.row, margin - found.col, (shape[0], shape[1]))
     return inside
 
 

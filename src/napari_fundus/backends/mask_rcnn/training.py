@@ -10,8 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from napari_fundus.backends.mask_rcnn.initial_unet import Start
-from napari_fundus.backends.mask_rcnn.network import Architecture, build_network, load_network
+from napari_fundus.backends.mask_rcnn.initial_unet import InitialUNet
+from napari_fundus.backends.mask_rcnn.network import (
+    MaskRCNNArchitecture,
+    build_network,
+    load_network,
+)
 from napari_fundus.backends.mask_rcnn.targets import (
     detection_target,
     objects_from_masks,
@@ -26,7 +30,7 @@ from napari_fundus.backends.mask_rcnn.training_options import (
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics
-from napari_fundus.preprocessing.network_input import as_input
+from napari_fundus.preprocessing.network_input import normalize_pixels
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.preflight import DataSummary
@@ -36,7 +40,7 @@ from napari_fundus.training.patches.augment import AugmentationSettings
 from napari_fundus.training.patches.data import annotated_classes
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import LesionCentredTask
-from napari_fundus.training.patches.task import Plan
+from napari_fundus.training.patches.task import PatchTaskSpec
 
 __all__ = ["MaskRCNNTask", "train_mask_rcnn"]
 
@@ -57,17 +61,17 @@ class MaskRCNNTask(LesionCentredTask):
     best_metric: ClassVar[str] = "ap35"
     Options: ClassVar[type[PatchTrainingOptions]] = MaskRCNNTrainingOptions
     options: MaskRCNNTrainingOptions
-    architecture: Architecture
-    start: Start | None = None
+    architecture: MaskRCNNArchitecture
+    start: InitialUNet | None = None
 
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of; reads the U-Net to begin with."""
         options, initial = self.options, self.initial
         if initial is None:
             lesions = options.lesions or annotated_classes(self.data, options.default_lesions)
             if options.kind == "light" and options.start:
                 reject_set_options(options, FIXED_BY_UNET, of="the U-Net to begin with")
-                self.start = Start.of(options.start)
+                self.start = InitialUNet.of(options.start)
             recipe = options.recipe() if self.start is None else self.start.recipe
             architecture = self._make_architecture(len(lesions), recipe.channel)
         else:
@@ -75,7 +79,7 @@ class MaskRCNNTask(LesionCentredTask):
             reject_set_options(options, FIXED_BY_CHECKPOINT, of=weights)
             lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
-        return Plan(lesions, recipe, architecture, options.patch)
+        return PatchTaskSpec(lesions, recipe, architecture, options.patch)
 
     def warps(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
@@ -86,17 +90,17 @@ class MaskRCNNTask(LesionCentredTask):
         """Pixels within which lesions drawn one by one are kept apart: thickened and zoomed."""
         return _MARGIN + 2 * self.options.dilations
 
-    def _make_architecture(self, classes: int, channel: str) -> Architecture:
+    def _make_architecture(self, classes: int, channel: str) -> MaskRCNNArchitecture:
         options = self.options
         planes = 1 if channel == "green" else 3
         if options.kind != "light":
-            return Architecture.of_the_paper(
+            return MaskRCNNArchitecture.of_the_paper(
                 options.kind,
                 planes=planes,
                 classes=classes,
                 norm="frozen" if options.pretrained else "batch",
             )
-        return Architecture(
+        return MaskRCNNArchitecture(
             planes=planes,
             classes=classes,
             filters=options.filters if self.start is None else self.start.filters,
@@ -174,7 +178,7 @@ class MaskRCNNTask(LesionCentredTask):
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return how many lesions of each class were found, by their score."""
-        images = as_input(batch["images"])
+        images = normalize_pixels(batch["images"])
         weights = batch["weights"].amax(dim=(2, 3)).cpu()
         masks = batch["masks"].cpu().numpy()
         shape = (int(images.shape[-2]), int(images.shape[-1]))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from napari_fundus.backends.multiscale.detector import Multiscale
-from napari_fundus.backends.multiscale.embedding import embed_points, nearest, project
+from napari_fundus.backends.multiscale.embedding import (
+    embed_points,
+    nearest_neighbours,
+    project_pca,
+)
 from napari_fundus.backends.multiscale.options import DEFAULT_CHECKPOINT, MultiscaleOptions
 from napari_fundus.detector import Detector, hookimpl
 
@@ -13,8 +17,8 @@ __all__ = [
     "MultiscaleOptions",
     "embed_points",
     "napari_fundus_detectors",
-    "nearest",
-    "project",
+    "nearest_neighbours",
+    "project_pca",
 ]
 
 

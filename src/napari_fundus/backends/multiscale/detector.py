@@ -17,14 +17,14 @@ from napari_fundus.backends.multiscale.stages import (
     load_refiner,
     stage_recipe,
 )
-from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
+from napari_fundus.checkpoints import Checkpoint, resolve_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
-from napari_fundus.inference.fuse_maps import blend_log_odds, enlarge, fuse
-from napari_fundus.inference.network_cache import Weights, acquire_weights
-from napari_fundus.inference.sliding_window import slide
+from napari_fundus.inference.fuse_maps import blend_log_odds, fuse, resize_map
+from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.sliding_window import run_sliding_window
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from napari_fundus.backends.multiscale.frrn import FRRNArchitecture
     from napari_fundus.backends.multiscale.refiner import RefinerArchitecture
-    from napari_fundus.preprocessing.recipe import Prepared
+    from napari_fundus.preprocessing.recipe import PreprocessedImage
 
-__all__ = ["Multiscale", "Work", "stage_titles"]
+__all__ = ["Multiscale", "StagePipeline", "stage_titles"]
 
 Float = npt.NDArray[np.float32]
 
@@ -71,10 +71,15 @@ class Multiscale(Detector):
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
-        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+        self,
+        weights: LoadedWeights,
+        image: FundusImage,
+        options: Any,
+        device: Device,
+        monitor: Monitor,
     ) -> Prediction:
         checkpoint = weights.checkpoint
-        work = Work(image, weights, options, device)
+        work = StagePipeline(image, weights, options, device)
         if options.result in ("fine", "coarse"):
             result = work.hypothesis(options.result, monitor.part(0.0, 0.97))
         else:
@@ -97,7 +102,7 @@ class Multiscale(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
+        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
 
     def training_spec(self) -> TrainingSpec:
         """Return the options of the training; later stages have defaults of their own."""
@@ -125,7 +130,7 @@ def stage_titles(scales: Mapping[str, float]) -> dict[str, str]:
     return {stage: f"MA {value / finest:g}×" for stage, value in scales.items()}
 
 
-class Work:
+class StagePipeline:
     """The maps of one image, each made once, all at the finest scale in use.
 
     Parameters
@@ -146,13 +151,13 @@ class Work:
     """
 
     def __init__(
-        self, image: FundusImage, weights: Weights, options: MultiscaleOptions, device: Device
+        self, image: FundusImage, weights: LoadedWeights, options: MultiscaleOptions, device: Device
     ) -> None:
         self.image, self.weights = image, weights
         self.checkpoint = checkpoint = weights.checkpoint
         self.options, self.device = options, device
         self.precision = "float32"
-        self._prepared: dict[float, Prepared] = {}
+        self._prepared: dict[float, PreprocessedImage] = {}
         self._maps: dict[str, Float] = {}
         present = checkpoint_stages(checkpoint)
         self._scale = {s: stage_recipe(checkpoint, s).disc_diameter for s in present}
@@ -160,7 +165,7 @@ class Work:
             {s: d for s, d in self._scale.items() if s in ("fine", "coarse")}
         )
 
-    def prepared(self, stage: Stage) -> Prepared:
+    def prepared(self, stage: Stage) -> PreprocessedImage:
         """Return the photograph as a stage sees it; stages of one scale share it."""
         stage = stage if stage in self._scale else next(iter(self._scale))
         recipe = stage_recipe(self.checkpoint, stage)
@@ -201,7 +206,7 @@ class Work:
                 monitor=monitor,
             )
             self.precision = done.precision
-            self._maps[stage] = enlarge(done.maps[0], self.shape)
+            self._maps[stage] = resize_map(done.maps[0], self.shape)
         return self._maps[stage]
 
     @property
@@ -244,7 +249,7 @@ class Work:
         """Return the classifier's map, made once for both means."""
         if f"{stage} alone" not in self._maps:
             network, architecture = self.weights.made(stage, partial(_refiner, stage=stage))
-            self._maps[f"{stage} alone"] = slide(
+            self._maps[f"{stage} alone"] = run_sliding_window(
                 network,
                 self.planes(stage, architecture.planes),
                 suspect,

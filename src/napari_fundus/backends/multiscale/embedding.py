@@ -16,7 +16,7 @@ from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_inp
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["embed_points", "nearest", "project"]
+__all__ = ["embed_points", "nearest_neighbours", "project_pca"]
 
 Float = npt.NDArray[np.float32]
 
@@ -88,7 +88,7 @@ def embed_points(
     return embeddings / np.maximum(length, np.float32(1e-12)), probability
 
 
-def project(embeddings: npt.NDArray[Any]) -> Float:
+def project_pca(embeddings: npt.NDArray[Any]) -> Float:
     """Return embeddings as points of a plane: the two directions in which they differ most.
 
     Parameters
@@ -115,7 +115,9 @@ def project(embeddings: npt.NDArray[Any]) -> Float:
     return plane
 
 
-def nearest(embeddings: npt.NDArray[Any], index: int, count: int = 5) -> npt.NDArray[np.int64]:
+def nearest_neighbours(
+    embeddings: npt.NDArray[Any], index: int, count: int = 5
+) -> npt.NDArray[np.int64]:
     """Return the lesions most alike to one, the most alike first.
 
     Parameters

@@ -17,7 +17,7 @@ from napari_fundus.backends.multiscale.training_options import MultiscaleTrainin
 from napari_fundus.lesions import Lesion
 from napari_fundus.training.losses import bce_dice_loss
 from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask, check_patch_size
-from napari_fundus.training.patches.task import Plan
+from napari_fundus.training.patches.task import PatchTaskSpec
 
 __all__ = ["HypothesisTask"]
 
@@ -28,7 +28,7 @@ class HypothesisTask(StageTask, BalancedSamplingTask):
     options: MultiscaleTrainingOptions
     architecture: FRRNArchitecture
 
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
         if known is not None and self.stage in checkpoint_stages(known):
@@ -40,7 +40,7 @@ class HypothesisTask(StageTask, BalancedSamplingTask):
                 width=options.width, stem=options.stem, planes=options.planes
             )
         check_patch_size(options.patch, architecture.multiple)
-        return Plan((Lesion.MA,), recipe, architecture, options.patch)
+        return PatchTaskSpec((Lesion.MA,), recipe, architecture, options.patch)
 
     @property
     def lesion_tile_limit(self) -> int:

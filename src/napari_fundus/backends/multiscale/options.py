@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from napari_fundus.detector import DetectorOptions, checkpoint_field
-from napari_fundus.inference.fuse_maps import Mean
+from napari_fundus.inference.fuse_maps import FusionMean
 
 __all__ = ["DEFAULT_CHECKPOINT", "MultiscaleOptions"]
 
@@ -27,7 +27,7 @@ class MultiscaleOptions(DetectorOptions):
             "scales; fine, coarse: one scale alone."
         ),
     )
-    fusion: Mean = Field(
+    fusion: FusionMean = Field(
         "geometric",
         title="Fusion",
         description="How the maps of both scales become one: their arithmetic or geometric mean.",

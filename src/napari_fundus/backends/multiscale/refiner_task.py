@@ -23,21 +23,26 @@ from napari_fundus.backends.multiscale.stages import (
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.backends.multiscale.triplets import TripletSampler
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
-from napari_fundus.inference.fuse_maps import enlarge
+from napari_fundus.inference.fuse_maps import resize_map
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
-from napari_fundus.preprocessing.network_input import INPUT_FILL, PIXEL_MEAN, PIXEL_STD, as_input
+from napari_fundus.preprocessing.network_input import (
+    INPUT_FILL,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    normalize_pixels,
+)
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.metric_losses import triplet_loss
-from napari_fundus.training.patches.data import Parts
+from napari_fundus.training.patches.data import TrainingSplit
 from napari_fundus.training.patches.hard_negatives import HardNegativePool
 from napari_fundus.training.patches.sampling_tasks import healthy_indices
 from napari_fundus.training.patches.store import PatchStore, StoredImage
-from napari_fundus.training.patches.task import PatchTask, Plan
+from napari_fundus.training.patches.task import PatchTask, PatchTaskSpec
 
 __all__ = ["RefinerTask"]
 
@@ -59,7 +64,7 @@ class RefinerTask(StageTask, PatchTask):
     options: MultiscaleTrainingOptions
     architecture: RefinerArchitecture
 
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
         if known is not None and self.stage in checkpoint_stages(known):
@@ -72,7 +77,7 @@ class RefinerTask(StageTask, PatchTask):
                 planes=options.planes,
                 patch=options.refiner_patch | 1,
             )
-        return Plan((Lesion.MA,), recipe, architecture, architecture.patch)
+        return PatchTaskSpec((Lesion.MA,), recipe, architecture, architecture.patch)
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts; look where the coarse hypothesis is mistaken; draw what to check on."""
@@ -96,7 +101,7 @@ class RefinerTask(StageTask, PatchTask):
         self.pool = self._new_pool(settings.seed, 0)
         return facts
 
-    def make_sampler(self, store: PatchStore, parts: Parts) -> TripletSampler:
+    def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> TripletSampler:
         """Return the sampler of triplets."""
         healthy = healthy_indices(parts) if self.options.negatives == "healthy" else None
         return TripletSampler(
@@ -143,7 +148,7 @@ class RefinerTask(StageTask, PatchTask):
                 monitor=Monitor(),
             )
             shape = image.bits.shape[0], image.bits.shape[1]
-            found[index] = enlarge(done.maps[0], shape) > _SUSPECT
+            found[index] = resize_map(done.maps[0], shape) > _SUSPECT
         return found
 
     def _new_pool(self, *key: int) -> HardNegativePool:
@@ -163,7 +168,7 @@ class RefinerTask(StageTask, PatchTask):
         with torch.inference_mode():
             for start in range(0, len(pool.places), _SCORED_AT_ONCE):
                 chosen = pool.places[start : start + _SCORED_AT_ONCE]
-                logits, _ = network(as_input(self._cut(self.triplets, chosen).to(device)))
+                logits, _ = network(normalize_pixels(self._cut(self.triplets, chosen).to(device)))
                 # The cross-entropy of a patch without a lesion.
                 losses.append(functional.softplus(logits.float()).cpu())
         network.train(was_training)
@@ -237,7 +242,9 @@ class RefinerTask(StageTask, PatchTask):
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the patches above each threshold."""
-        return count_pixels(self.probability(network, as_input(batch["images"])), batch["lesion"])
+        return count_pixels(
+            self.probability(network, normalize_pixels(batch["images"])), batch["lesion"]
+        )
 
     def metrics(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Return figures of patches, as many with a lesion as without."""

@@ -7,7 +7,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from napari_fundus.backends.multiscale.stages import Stage, alone, checkpoint_stages, named
+from napari_fundus.backends.multiscale.stages import (
+    Stage,
+    checkpoint_stages,
+    prefix_tensors,
+    stage_checkpoint,
+)
 from napari_fundus.backends.multiscale.training_options import MultiscaleTrainingOptions
 from napari_fundus.checkpoints import Checkpoint, ModelCard, Parent
 from napari_fundus.training.loop.settings import TrainingSettings
@@ -45,8 +50,8 @@ def merge_stage_tensors(
     joined: dict[str, Tensor] = {}
     for other in checkpoint_stages(known) if known else ():
         if known and other != stage:
-            joined.update(named(other, alone(known, other).tensors))
-    return {**joined, **named(stage, own)}
+            joined.update(prefix_tensors(other, stage_checkpoint(known, other).tensors))
+    return {**joined, **prefix_tensors(stage, own)}
 
 
 def merge_stage_card(stage: Stage, card: ModelCard, known: Checkpoint | None) -> ModelCard:

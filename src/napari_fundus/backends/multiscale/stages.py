@@ -27,12 +27,12 @@ __all__ = [
     "HYPOTHESES",
     "REFINERS",
     "Stage",
-    "alone",
     "checkpoint_stages",
     "load_hypothesis",
     "load_refiner",
-    "named",
+    "prefix_tensors",
     "stage_architecture",
+    "stage_checkpoint",
     "stage_recipe",
 ]
 
@@ -48,12 +48,12 @@ def checkpoint_stages(checkpoint: Checkpoint) -> tuple[Stage, ...]:
     return tuple(stage for stage in get_args(Stage) if stage in checkpoint.card.architecture)
 
 
-def named(stage: Stage, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prefix_tensors(stage: Stage, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a network's tensors under the names that they have in the common file."""
     return {f"{stage}.{name}": value for name, value in tensors.items()}
 
 
-def alone(checkpoint: Checkpoint, stage: Stage) -> Checkpoint:
+def stage_checkpoint(checkpoint: Checkpoint, stage: Stage) -> Checkpoint:
     """Return the checkpoint with the tensors of one stage only, under the network's own names."""
     start = f"{stage}."
     tensors = {
@@ -86,8 +86,9 @@ def stage_architecture(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
     if stage not in checkpoint.card.architecture:
         raise OptionsError(
             f"The weights {checkpoint.card.name!r} have no stage {stage!r}; they have "
-            f"{', '.join(checkpoint_stages(checkpoint)) or 'none'}. Choose another result, or train "
-            f"it: napari-fundus train multiscale --set stage={stage} --checkpoint {checkpoint.path}."
+            f"{', '.join(checkpoint_stages(checkpoint)) or 'none'}. Choose another result, or "
+            f"train it: napari-fundus train multiscale --set stage={stage} --checkpoint "
+            f"{checkpoint.path}."
         )
     told: dict[str, Any] = checkpoint.card.architecture[stage]
     return told
@@ -129,7 +130,7 @@ def _loaded(
     told = stage_architecture(checkpoint, stage)
     try:
         network = build(model.model_validate(told))
-        network.load_state_dict(dict(alone(checkpoint, stage).tensors))
+        network.load_state_dict(dict(stage_checkpoint(checkpoint, stage).tensors))
     except (ValidationError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:400]
         raise CheckpointError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from napari_fundus.backends.multiscale.hypothesis_task import HypothesisTask
 from napari_fundus.backends.multiscale.refiner_task import RefinerTask
-from napari_fundus.backends.multiscale.stages import HYPOTHESES, alone, checkpoint_stages
+from napari_fundus.backends.multiscale.stages import HYPOTHESES, checkpoint_stages, stage_checkpoint
 from napari_fundus.backends.multiscale.training_options import (
     TRAINING_DEFAULTS,
     MultiscaleTrainingOptions,
@@ -42,7 +42,7 @@ class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
         """Return the stage's own weights, where the file has some."""
         known = super().initial(known, settings, options)
         if known is not None and options.stage in checkpoint_stages(known):
-            return alone(known, options.stage)
+            return stage_checkpoint(known, options.stage)
         if settings.scheme != "full":
             raise OptionsError(
                 f"The scheme {settings.scheme!r} keeps weights as they are, but the checkpoint has "

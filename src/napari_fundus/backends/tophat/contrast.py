@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 # In diameters of the disc: neighbourhood of the noise, and smoothing of the two kinds of spots.
-_REACH = 0.05
+_NOISE_SIGMA = 0.05
 _DOT_SIGMA = 0.0013
 _SPOT_SIGMA = 0.0011
 
@@ -56,7 +56,7 @@ class WorkingPlane:
 
     def local(self, window: float) -> LocalContrast:
         """Return the contrast to the median of a window of so many pixels."""
-        reach = _REACH * self.diameter
+        reach = _NOISE_SIGMA * self.diameter
         return local_contrast(self.green, self.inside, window=window, reach=reach)
 
 

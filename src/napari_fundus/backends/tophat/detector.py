@@ -17,7 +17,7 @@ from napari_fundus.backends.tophat.contrast import (
 from napari_fundus.backends.tophat.filters import Mask, Plane, fill_outside
 from napari_fundus.backends.tophat.optic_disc import find_optic_disc
 from napari_fundus.backends.tophat.options import TopHatOptions
-from napari_fundus.backends.tophat.score import score
+from napari_fundus.backends.tophat.score import contrast_score
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import Lesion
@@ -41,7 +41,7 @@ class TopHat(Detector):
     difference measured by the noise about it. Top-hats with rotating lines take out vessels and
     leave dots (MA) and blobs (HE); a top-hat with a disc keeps bright spots (EX) outside the optic
     disc, which is found and left out. A score is the rank of a contrast among the pixels of
-    reference images: see `score`.
+    reference images: see `contrast_score`.
 
     References
     ----------
@@ -87,7 +87,9 @@ class TopHat(Detector):
         size = box[1].stop - box[1].start, box[0].stop - box[0].start
         for done, (lesion, contrast) in enumerate(found.items(), start=1):
             whole = np.zeros(image.shape, np.float32)
-            whole[box] = cv2.resize(score(contrast, lesion), size, interpolation=cv2.INTER_LINEAR)
+            whole[box] = cv2.resize(
+                contrast_score(contrast, lesion), size, interpolation=cv2.INTER_LINEAR
+            )
             maps[lesion] = whole
             monitor.step(0.8 + 0.06 * done, "map in original pixels")
         return Prediction(maps, field_of_view=inside)

@@ -6,7 +6,7 @@ import numpy as np
 
 from napari_fundus.backends.tophat.filters import Plane
 
-__all__ = ["HEALTHY_DETECTIONS", "LARGEST_SHARE", "LEAST_SHARE", "score"]
+__all__ = ["HEALTHY_DETECTIONS", "LARGEST_SHARE", "LEAST_SHARE", "contrast_score"]
 
 HEALTHY_DETECTIONS = 8
 """Median number of detections of each class in a healthy image at a score of 0.5."""
@@ -34,7 +34,7 @@ _CONTRASTS: dict[str, tuple[float, ...]] = {
 }  # fmt: skip
 
 
-def score(contrast: Plane, lesion: str) -> Plane:
+def contrast_score(contrast: Plane, lesion: str) -> Plane:
     """Return the scores of a class's contrasts, comparable over images.
 
     The rank of a contrast is the share of pixels, within the field of view of the 54 training

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from napari_fundus.backends.unet.optic_disc import apply_optic_disc
 from napari_fundus.backends.unet.options import UNetOptions
-from napari_fundus.backends.unet.tiled_inference import logits
-from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
+from napari_fundus.backends.unet.tiled_inference import predict_logits
+from napari_fundus.checkpoints import Checkpoint, resolve_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
-from napari_fundus.inference.network_cache import Weights, acquire_weights
+from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
@@ -28,7 +28,7 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_fundus.backends.unet.network import Architecture
+    from napari_fundus.backends.unet.network import UNetArchitecture
 
 __all__ = ["UNet", "load_network"]
 
@@ -64,7 +64,12 @@ class UNet(Detector):
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
-        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+        self,
+        weights: LoadedWeights,
+        image: FundusImage,
+        options: Any,
+        device: Device,
+        monitor: Monitor,
     ) -> Prediction:
         checkpoint = weights.checkpoint
         network, architecture = weights.made("network", _load_fused_network)
@@ -82,7 +87,7 @@ class UNet(Detector):
             part = monitor.part(
                 0.1 + 0.8 * number / len(flips), 0.1 + 0.8 * (number + 1) / len(flips)
             )
-            done = logits(
+            done = predict_logits(
                 network,
                 architecture,
                 np.flip(planes, axes),
@@ -111,7 +116,7 @@ class UNet(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
+        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
 
     def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""
@@ -137,7 +142,7 @@ class UNet(Detector):
         return train_unet(**settings)
 
 
-def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
+def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, UNetArchitecture]:
     """Return the network that `checkpoint` holds, ready for inference, and what it is built from.
 
     Raises
@@ -145,10 +150,10 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
     CheckpointError
         The card tells of another network than the weights are for.
     """
-    from napari_fundus.backends.unet.network import Architecture, build_network
+    from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 
     try:
-        architecture = Architecture.model_validate(checkpoint.card.architecture)
+        architecture = UNetArchitecture.model_validate(checkpoint.card.architecture)
         network = build_network(architecture)
         network.load_state_dict(dict(checkpoint.tensors))
     except (ValidationError, RuntimeError) as error:
@@ -164,7 +169,7 @@ def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
     return network.eval(), architecture
 
 
-def _load_fused_network(checkpoint: Checkpoint) -> tuple[nn.Module, Architecture]:
+def _load_fused_network(checkpoint: Checkpoint) -> tuple[nn.Module, UNetArchitecture]:
     """Return the network as it runs: with normalizations folded."""
     network, architecture = load_network(checkpoint)
     return fuse_conv_batchnorm(network), architecture

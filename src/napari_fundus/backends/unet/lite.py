@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.inference.plain_unet import convolutions, init_prior_bias
+from napari_fundus.inference.plain_unet import double_conv, init_prior_bias
 
 __all__ = ["MULTIPLE", "REACH", "LiteEncoder", "LiteUNet"]
 
@@ -111,7 +111,7 @@ class LiteUNet(nn.Module):
             nn.Conv2d(deep, up, 1, bias=False) for deep, up in zip(before, _UP, strict=False)
         )
         self.up = nn.ModuleList(
-            convolutions(up + channels[skip], up)
+            double_conv(up + channels[skip], up)
             for up, skip in zip(_UP, reversed(_SKIPS), strict=True)
         )
         self.head = nn.Conv2d(_UP[-1], outputs * 4, 1)
@@ -183,7 +183,7 @@ def _convolution(
     return nn.Sequential(*layers, nn.ReLU6(inplace=True)) if active else nn.Sequential(*layers)
 
 
-def _reach() -> int:
+def _receptive_radius() -> int:
     down, step = 1, 2
     for kernel, stride, _, _, blocks in _STAGES:
         down += kernel // 2 * step * (1 + (blocks - 1) * stride)
@@ -192,5 +192,5 @@ def _reach() -> int:
     return down + up + step
 
 
-REACH = _reach()
+REACH = _receptive_radius()
 """How far a pixel of the input can matter, in pixels: convolutions, and the blocks of 32."""

@@ -14,10 +14,10 @@ from napari_fundus.backends.unet.two_scales import TwoScaleUNet
 from napari_fundus.errors import OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet, init_prior_bias
 
-__all__ = ["Architecture", "build_network"]
+__all__ = ["UNetArchitecture", "build_network"]
 
 
-class Architecture(BaseModel):
+class UNetArchitecture(BaseModel):
     """What a network is built from; it stands in the model card.
 
     Attributes
@@ -60,7 +60,7 @@ class Architecture(BaseModel):
     )
     stem: Literal[1, 2, 4] = 2
     encoder: str = "resnet34"
-    coarse: Architecture | None = None
+    coarse: UNetArchitecture | None = None
     coarse_share: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     offset: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = ()
 
@@ -73,7 +73,7 @@ class Architecture(BaseModel):
         return self
 
     @property
-    def alone(self) -> Architecture:
+    def alone(self) -> UNetArchitecture:
         """The same without a coarse network."""
         return self.model_copy(update={"coarse": None, "coarse_share": ()})
 
@@ -98,7 +98,9 @@ class Architecture(BaseModel):
         return self.stem * (down + up + (1 << (levels - 1)))
 
 
-def build_network(architecture: Architecture, *, encoder_weights: str | None = None) -> nn.Module:
+def build_network(
+    architecture: UNetArchitecture, *, encoder_weights: str | None = None
+) -> nn.Module:
     """Return the network, with random weights.
 
     Parameters

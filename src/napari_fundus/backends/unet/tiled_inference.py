@@ -18,9 +18,9 @@ from napari_fundus.runtime.monitor import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-    from napari_fundus.backends.unet.network import Architecture
+    from napari_fundus.backends.unet.network import UNetArchitecture
 
-__all__ = ["Logits", "logits"]
+__all__ = ["Logits", "predict_logits"]
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -73,9 +73,9 @@ class Logits:
         return maps
 
 
-def logits(
+def predict_logits(
     network: nn.Module,
-    architecture: Architecture,
+    architecture: UNetArchitecture,
     planes: Float,
     *,
     inside: Bool,
@@ -113,7 +113,7 @@ def logits(
     monitor = monitor or Monitor()
 
     def run(
-        part: nn.Module, of: Architecture, picture: Float, field: Bool, side: int, told: Monitor
+        part: nn.Module, of: UNetArchitecture, picture: Float, field: Bool, side: int, told: Monitor
     ) -> TiledPrediction:
         return run_tiles(
             part,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from napari_fundus.backends.unet.detector import load_network
-from napari_fundus.backends.unet.network import Architecture, build_network
+from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.training_options import (
     FIXED_BY_CHECKPOINT,
     TRAINING_DEFAULTS,
@@ -21,7 +21,7 @@ from napari_fundus.training.losses import bce_dice_loss
 from napari_fundus.training.patches.data import annotated_classes
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import LesionCentredTask, check_patch_size
-from napari_fundus.training.patches.task import Plan
+from napari_fundus.training.patches.task import PatchTaskSpec
 
 __all__ = ["UNetTask", "train_unet"]
 
@@ -32,15 +32,15 @@ class UNetTask(LesionCentredTask):
     name: ClassVar[str] = "unet"
     Options: ClassVar[type[PatchTrainingOptions]] = UNetTrainingOptions
     options: UNetTrainingOptions
-    architecture: Architecture
+    architecture: UNetArchitecture
 
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of."""
         options, initial = self.options, self.initial
         if initial is None:
             lesions = options.lesions or annotated_classes(self.data, options.default_lesions)
             recipe = options.recipe()
-            architecture = Architecture(
+            architecture = UNetArchitecture(
                 kind=options.kind,
                 planes=options.planes,
                 outputs=len(lesions),
@@ -56,7 +56,7 @@ class UNetTask(LesionCentredTask):
             lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
         check_patch_size(options.patch, architecture.multiple)
-        return Plan(lesions, recipe, architecture, options.patch)
+        return PatchTaskSpec(lesions, recipe, architecture, options.patch)
 
     def build(self) -> nn.Module:
         """Return the network."""

@@ -9,13 +9,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
-from napari_fundus.checkpoints import Checkpoint, checkpoint_sha256
+from napari_fundus.checkpoints import Checkpoint, resolve_checkpoint
 from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
-from napari_fundus.inference.network_cache import Weights, acquire_weights
-from napari_fundus.inference.voting import vote
+from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.voting import run_voting
 from napari_fundus.lesions import Lesion
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
@@ -52,7 +52,12 @@ class Voting(Detector):
             return self._predict(weights, image, options, device, monitor)
 
     def _predict(
-        self, weights: Weights, image: FundusImage, options: Any, device: Device, monitor: Monitor
+        self,
+        weights: LoadedWeights,
+        image: FundusImage,
+        options: Any,
+        device: Device,
+        monitor: Monitor,
     ) -> Prediction:
         checkpoint = weights.checkpoint
         network = weights.made("network", load_network)
@@ -71,7 +76,7 @@ class Voting(Detector):
                 f"{checkpoint.path}: its network takes {network.architecture.planes} planes, its "
                 f"recipe gives {len(planes)}. The file's card is wrong; train or get it again."
             )
-        votes = vote(
+        votes = run_voting(
             network,
             planes,
             patch=patch,
@@ -95,7 +100,7 @@ class Voting(Detector):
 
     def weights_sha256(self, options: Any) -> str | None:
         """Return the hash of the file of weights."""
-        return checkpoint_sha256(options.checkpoint, detector=self.name).sha256
+        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
 
     def training_spec(self) -> TrainingSpec:
         """Return the options of the training."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-__all__ = ["CONVOLUTIONS", "Architecture", "PatchNetwork", "paper_widths"]
+__all__ = ["CONVOLUTIONS", "PatchNetwork", "PatchNetworkArchitecture", "paper_widths"]
 
 CONVOLUTIONS = 14
 """3×3 convolutions of the network; the freezing schemes count these."""
@@ -28,7 +28,7 @@ def paper_widths(width: int) -> tuple[int, ...]:
     return (width,) * 3 + (2 * width,) * 3 + (4 * width,) * 8
 
 
-class Architecture(BaseModel):
+class PatchNetworkArchitecture(BaseModel):
     """All that defines a `PatchNetwork`, as a checkpoint's card keeps it.
 
     Attributes
@@ -115,9 +115,9 @@ class PatchNetwork(nn.Module):
     torch.Size([2, 1, 16, 16])
     """
 
-    def __init__(self, architecture: Architecture | None = None) -> None:
+    def __init__(self, architecture: PatchNetworkArchitecture | None = None) -> None:
         super().__init__()
-        self.architecture = arch = architecture or Architecture()
+        self.architecture = arch = architecture or PatchNetworkArchitecture()
         self.convolutions = nn.ModuleList()
         self.norms = nn.ModuleList()
         self.projections = nn.ModuleDict()
@@ -210,4 +210,4 @@ class PatchNetwork(nn.Module):
     @classmethod
     def from_card(cls, architecture: dict[str, Any]) -> PatchNetwork:
         """Build the untrained network that a checkpoint's card tells of."""
-        return cls(Architecture.model_validate(architecture))
+        return cls(PatchNetworkArchitecture.model_validate(architecture))

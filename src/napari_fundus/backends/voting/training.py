@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from napari_fundus.backends.voting.detector import load_network
-from napari_fundus.backends.voting.network import Architecture, PatchNetwork
+from napari_fundus.backends.voting.network import PatchNetwork, PatchNetworkArchitecture
 from napari_fundus.backends.voting.training_options import (
     FIXED_BY_CHECKPOINT,
     VotingTrainingOptions,
@@ -19,7 +19,7 @@ from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 from napari_fundus.training.losses import bce_dice_loss, dice_loss
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask
-from napari_fundus.training.patches.task import Plan
+from napari_fundus.training.patches.task import PatchTaskSpec
 
 __all__ = ["VotingTask", "train_voting"]
 
@@ -30,14 +30,14 @@ class VotingTask(BalancedSamplingTask):
     name: ClassVar[str] = "voting"
     Options: ClassVar[type[PatchTrainingOptions]] = VotingTrainingOptions
     options: VotingTrainingOptions
-    architecture: Architecture
+    architecture: PatchNetworkArchitecture
 
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of."""
         options, initial = self.options, self.initial
         if initial is None:
             recipe = options.recipe()
-            architecture = Architecture(
+            architecture = PatchNetworkArchitecture(
                 patch=options.patch, widths=options.widths(), planes=options.planes
             )
         else:
@@ -49,7 +49,7 @@ class VotingTask(BalancedSamplingTask):
                 preprocessing_from_card(initial),
                 load_network(initial).architecture,
             )
-        return Plan((Lesion.MA,), recipe, architecture, architecture.patch)
+        return PatchTaskSpec((Lesion.MA,), recipe, architecture, architecture.patch)
 
     @property
     def stride(self) -> int:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from napari_fundus.evaluation.case import Case
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.overlap import PixelOverlap
@@ -41,7 +41,7 @@ class AuprProtocol(EvaluationProtocol):
         "out."
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self._pixels: dict[str, PixelHistogram] = {}
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
@@ -73,13 +73,13 @@ class AuprProtocol(EvaluationProtocol):
         """Return (recall, precision) at the detector's threshold, by class."""
         return {code: (found.recall, found.precision) for code, found in self._operating.items()}
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return the areas with intervals."""
         return {c: self._figures(c) for c in self.settings.lesions if c in self._pixels}
 
-    def _figures(self, code: str) -> dict[str, Figure]:
+    def _figures(self, code: str) -> dict[str, MetricValue]:
         pixels, groups = self._pixels[code], self._groups[code]
-        areas: dict[str, Figure] = {}
+        areas: dict[str, MetricValue] = {}
         for steps in self.settings.steps:
             intervals = bootstrap_intervals(
                 partial(_area, pixels, steps),

@@ -13,23 +13,23 @@ from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.case import Case
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.calibration import (
     brier_score,
     cross_fit_temperature,
-    reliability,
+    reliability_curve,
     to_logits,
 )
 from napari_fundus.metrics.classification import (
     PUBLISHED_SENSITIVITY,
     PUBLISHED_SPECIFICITY,
     BinaryScores,
-    GradedImages,
+    GradePredictions,
 )
 from napari_fundus.results.detections import Detections
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassificationProtocol"]
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 _LEVELS = {"referable DR": 2, "any DR": 1}
 """Names of a classifier's scores to the least grade that is positive."""
@@ -75,7 +75,7 @@ class ClassificationProtocol(EvaluationProtocol):
         "brier": "Brier score",
     }
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self._grade: list[int] = []
         self._said: list[dict[str, float]] = []
@@ -112,18 +112,18 @@ class ClassificationProtocol(EvaluationProtocol):
             if self._tells(name)
         }
 
-    def grades(self) -> GradedImages | None:
+    def grades(self) -> GradePredictions | None:
         """Return true and given grades; None for a classifier that gives none."""
         if not all(self._tells(name) for name in _GRADES):
             return None
         probability = np.stack([self._values(name) for name in _GRADES], axis=1)
-        return GradedImages(
+        return GradePredictions(
             np.asarray(self._grade), probability.argmax(axis=1), groups=self._groups
         )
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return a row for each yes or no, and one for the grades."""
-        found: dict[str, Mapping[str, Figure]] = {
+        found: dict[str, Mapping[str, MetricValue]] = {
             name: self._figures(scores) for name, scores in self.scores().items()
         }
         graded = self.grades()
@@ -132,17 +132,17 @@ class ClassificationProtocol(EvaluationProtocol):
             found["grade"] = {"images": len(graded.truth), **more}
         return found
 
-    def _figures(self, scores: BinaryScores) -> dict[str, Figure]:
+    def _figures(self, scores: BinaryScores) -> dict[str, MetricValue]:
         scaled = _scaled(scores)
 
-        def calibration(weights: Weights) -> dict[str, float]:
+        def calibration(weights: ImageWeights) -> dict[str, float]:
             truth, said = scores.truth, scores.score
             figures = {
-                "calibration_error": reliability(said, truth, weights=weights).error,
+                "calibration_error": reliability_curve(said, truth, weights=weights).error,
                 "brier": brier_score(said, truth, weights=weights),
             }
             if scaled is not None:
-                after = reliability(scaled, truth, weights=weights)
+                after = reliability_curve(scaled, truth, weights=weights)
                 figures["calibration_error_scaled"] = after.error
             return figures
 
@@ -173,10 +173,10 @@ class ClassificationProtocol(EvaluationProtocol):
                 resamples=self.settings.resamples,
                 seed=self.settings.seed,
             )
-            curves = {"as given": reliability(scores.score, scores.truth)}
+            curves = {"as given": reliability_curve(scores.score, scores.truth)}
             scaled = _scaled(scores)
             if scaled is not None:
-                curves["after temperature"] = reliability(scaled, scores.truth)
+                curves["after temperature"] = reliability_curve(scaled, scores.truth)
             found[f"reliability_{stem}"] = partial(plots.plot_reliability, curves, title=name)
         graded = self.grades()
         if graded is not None:

@@ -12,7 +12,12 @@ import numpy.typing as npt
 from napari_fundus.datasets import Sample
 from napari_fundus.datasets.annotations import PointsTruth
 from napari_fundus.evaluation.case import Case, is_healthy
-from napari_fundus.evaluation.protocol import EvaluationProtocol, Figure, Figures, Settings
+from napari_fundus.evaluation.protocol import (
+    EvaluationProtocol,
+    EvaluationSettings,
+    MetricTable,
+    MetricValue,
+)
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve
@@ -21,7 +26,7 @@ from napari_fundus.results.detections import Detections
 
 __all__ = ["FrocProtocol", "point_name"]
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 def point_name(fpi: float) -> str:
@@ -44,7 +49,7 @@ class FrocProtocol(EvaluationProtocol):
         "of more than a fifth of the picture is no detection."
     )
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self._froc: defaultdict[str, Froc] = defaultdict(Froc)
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
@@ -84,14 +89,14 @@ class FrocProtocol(EvaluationProtocol):
             for code, counts in self._operating.items()
         }
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return CPM and the sensitivities of all points, with intervals."""
         return {code: self._figures(code) for code in self._in_order(self._froc)}
 
-    def _figures(self, code: str) -> dict[str, Figure]:
+    def _figures(self, code: str) -> dict[str, MetricValue]:
         froc, points = self._froc[code], self.settings.points
 
-        def read(weights: Weights) -> dict[str, float]:
+        def read(weights: ImageWeights) -> dict[str, float]:
             summary = froc.curve(weights).summary(points)
             return {
                 self.mean_name: summary.mean_sensitivity,

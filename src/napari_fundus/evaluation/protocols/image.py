@@ -13,10 +13,10 @@ from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.classification import BinaryScores
@@ -24,7 +24,7 @@ from napari_fundus.results.detections import Detections
 
 __all__ = ["ImageProtocol"]
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 class ImageProtocol(EvaluationProtocol):
@@ -40,7 +40,7 @@ class ImageProtocol(EvaluationProtocol):
     )
     headings: ClassVar[Mapping[str, str]] = {"auc": "AUC"}
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self._seen: defaultdict[str, list[tuple[bool, bool, float]]] = defaultdict(list)
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
@@ -62,15 +62,15 @@ class ImageProtocol(EvaluationProtocol):
             self._groups[code].append(case.sample.group)
             self._rows[case.sample.id, code] = {"highest_probability": highest}
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return sensitivity, specificity and AUC with intervals."""
         return {c: self._figures(c) for c in self.settings.lesions if c in self._seen}
 
-    def _figures(self, code: str) -> dict[str, Figure]:
+    def _figures(self, code: str) -> dict[str, MetricValue]:
         truth, called, score = (np.asarray(part) for part in zip(*self._seen[code], strict=True))
         ranked, at_threshold = BinaryScores(truth, score), BinaryScores(truth, called)
 
-        def read(weights: Weights) -> dict[str, float]:
+        def read(weights: ImageWeights) -> dict[str, float]:
             table = at_threshold.confusion(0.5, weights)
             return {
                 "auc": ranked.roc(weights).auc,

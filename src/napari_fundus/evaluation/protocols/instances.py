@@ -11,10 +11,10 @@ import numpy.typing as npt
 from napari_fundus.evaluation.case import Case
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.average_precision import (
@@ -45,7 +45,7 @@ ALL = "all"
 DRAWN, DILATED = "", ", dilated"
 """What follows a class in the name of its row: nothing where lesions are compared as drawn."""
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 class InstancesProtocol(EvaluationProtocol):
@@ -69,7 +69,7 @@ class InstancesProtocol(EvaluationProtocol):
     )
     headings: ClassVar[Mapping[str, str]] = {"found": "found at .50"}
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self.counted = {DRAWN: MeanAveragePrecision(), DILATED: MeanAveragePrecision()}
         self.groups: list[str | None] = []
@@ -97,7 +97,7 @@ class InstancesProtocol(EvaluationProtocol):
         self.reaches.add(reach)
         self._kept.clear()
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return average precisions and recalls of each class and of all, with intervals."""
         return {
             f"{row}{kind}": self._figures(row, kind)
@@ -115,7 +115,7 @@ class InstancesProtocol(EvaluationProtocol):
         known = self.counted[DRAWN].lesions
         return [code for code in known if describe(code).kind != "structure"]
 
-    def _figures(self, row: str, kind: str) -> dict[str, Figure]:
+    def _figures(self, row: str, kind: str) -> dict[str, MetricValue]:
         counted = self.counted[kind]
         codes = self._classes() if row == ALL else [row]
         every_level = counted.average_precision(codes, levels=IOU_LEVELS[1:])
@@ -146,7 +146,7 @@ class InstancesProtocol(EvaluationProtocol):
             )
         return self._kept[kind]
 
-    def _read(self, counted: MeanAveragePrecision, weights: Weights) -> dict[str, float]:
+    def _read(self, counted: MeanAveragePrecision, weights: ImageWeights) -> dict[str, float]:
         found: dict[str, float] = {}
         for row in self._row_names():
             lesion = self._classes() if row == ALL else row

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from napari_fundus.evaluation.case import Case
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
@@ -30,7 +30,7 @@ __all__ = ["ANY", "LocalizationProtocol"]
 ANY = "any"
 """Row of all classes of retinopathy together."""
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 class LocalizationProtocol(EvaluationProtocol):
@@ -56,7 +56,7 @@ class LocalizationProtocol(EvaluationProtocol):
         "astray": "of these astray",
     }
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         known = [code for code in settings.lesions if code in DR_LESIONS] or list(DR_LESIONS)
         self.codes = tuple(map(str, known))
@@ -90,7 +90,7 @@ class LocalizationProtocol(EvaluationProtocol):
                 "regions_astray": counts.astray,
             }
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return the shares of lesions and images found, and false regions, with intervals."""
         return {
             code: self._figures(code)
@@ -98,8 +98,8 @@ class LocalizationProtocol(EvaluationProtocol):
             if len(self.counted) and self.counted.counts(code).images
         }
 
-    def _figures(self, code: str) -> dict[str, Figure]:
-        def read(weights: Weights) -> dict[str, float]:
+    def _figures(self, code: str) -> dict[str, MetricValue]:
+        def read(weights: ImageWeights) -> dict[str, float]:
             counts = self.counted.counts(code, weights)
             return {
                 "strict": counts.sensitivity("strict"),

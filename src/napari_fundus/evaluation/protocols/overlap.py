@@ -12,10 +12,10 @@ import numpy.typing as npt
 from napari_fundus.evaluation.case import Case
 from napari_fundus.evaluation.protocol import (
     EvaluationProtocol,
-    Figure,
-    Figures,
+    EvaluationSettings,
     ImageRows,
-    Settings,
+    MetricTable,
+    MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
@@ -23,7 +23,7 @@ from napari_fundus.results.detections import Detections
 
 __all__ = ["OverlapProtocol"]
 
-Weights = npt.NDArray[np.int64]
+ImageWeights = npt.NDArray[np.int64]
 
 
 class OverlapProtocol(EvaluationProtocol):
@@ -45,7 +45,7 @@ class OverlapProtocol(EvaluationProtocol):
         "fpi": "FPI",
     }
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         # A row an image: TP, FP, FN, TN of pixels; lesions, found, detections, false ones.
         self._rows_of: defaultdict[str, list[list[int]]] = defaultdict(list)
@@ -86,14 +86,14 @@ class OverlapProtocol(EvaluationProtocol):
                 "iou": pixels.iou,
             }
 
-    def figures(self) -> Figures:
+    def figures(self) -> MetricTable:
         """Return the ratios with intervals."""
         return {c: self._figures(c) for c in self.settings.lesions if c in self._rows_of}
 
-    def _figures(self, code: str) -> dict[str, Figure]:
+    def _figures(self, code: str) -> dict[str, MetricValue]:
         table = np.asarray(self._rows_of[code], np.int64)
 
-        def read(weights: Weights) -> dict[str, float]:
+        def read(weights: ImageWeights) -> dict[str, float]:
             total = [int(number) for number in weights @ table]
             pixels, lesions = PixelOverlap(*total[:4]), LesionCounts(*total[4:])
             images = int(weights.sum())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from napari_fundus.gui.evaluate.layer_groups import Choice
-from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
+from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.napari_compat import SideBySide
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ class PairGrid:
     """Shows A on the left and B on the right, and puts everything back as it was.
 
     Layers of the two results are moved in the list, and others hidden, while the grid is shown.
-    Both ways go in steps for :class:`~napari_fundus.gui.layers.event_loop.Turns`: layers come and
-    go.
+    Both ways go in steps for :class:`~napari_fundus.gui.layers.event_loop.StepRunner`: layers come
+    and go.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class PairGrid:
         """Whether the grid is on."""
         return self._grid.on
 
-    def show(self, a: Choice, b: Choice, photograph: Layer | None) -> Iterator[None]:
+    def show(self, a: LayerGroup, b: LayerGroup, photograph: Layer | None) -> Iterator[None]:
         """Show two results side by side, in steps.
 
         Parameters
@@ -102,7 +102,7 @@ class PairGrid:
         """Add a layer, hidden until all are in their places."""
         layer.visible = False
         self._added.append(layer)
-        yield from come(self._viewer, layer)
+        yield from add_layer_in_steps(self._viewer, layer)
 
     def _has(self, layer: Layer) -> bool:
         return any(layer is present for present in self._viewer.layers)

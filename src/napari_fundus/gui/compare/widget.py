@@ -16,17 +16,17 @@ from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, 
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.detect.results import find_results_panel
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
 from napari_fundus.gui.evaluate.layer_groups import (
-    Choice,
+    LayerGroup,
     LayerGroupCombo,
     lesion_layers,
     list_results,
     list_truths,
 )
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.preferences import sync_preferences
@@ -61,11 +61,11 @@ class CompareWidget(QWidget):
         super().__init__(parent)
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
-        self._job: Job | None = None
+        self._job: ThreadJob | None = None
         self._watched: list[tuple[Any, Any]] = []
         self._outcome = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
-        self._step_runner, self._grid_runner = Turns(self), Turns(self)
+        self._step_runner, self._grid_runner = StepRunner(self), StepRunner(self)
         self.agreement: Agreement | None = None
         """What was found; None before the first comparison."""
         self._later = QTimer(self)
@@ -196,7 +196,7 @@ class CompareWidget(QWidget):
         self.side_button.setChecked(self._grid.shown)
         self.side_button.blockSignals(False)
 
-    def _photograph(self, choice: Choice) -> Layer | None:
+    def _photograph(self, choice: LayerGroup) -> Layer | None:
         """Return a picture of the size of a result whose own picture is not known."""
         from napari_fundus.gui.controls.layer_choice import is_photograph
 
@@ -247,7 +247,7 @@ class CompareWidget(QWidget):
             truths = {code: np.asarray(as_array(data)) for code, data in masks.items()}
             return compare(results[0].make(), results[1].make(), truth=truths)
 
-        job = self._job = Job(work, self)
+        job = self._job = ThreadJob(work, self)
         job.returned.connect(self._show)
         job.failed.connect(self._failed)
         job.ended.connect(self._ended)
@@ -258,7 +258,7 @@ class CompareWidget(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self._say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
-        tell_error(error)
+        show_error(error)
 
     def _show(self, agreement: Agreement) -> None:
         self._job = None
@@ -336,7 +336,7 @@ class CompareWidget(QWidget):
 class _ResultSnapshot:
     """A result as it now stands, taken in the main thread and made in another."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: LayerGroup) -> None:
         panel, found = find_results_panel(choice.layers), choice.detections
         if found is None:
             raise OptionsError(f"{choice.title} keeps no maps: it cannot be compared.")
@@ -353,7 +353,7 @@ class _ResultSnapshot:
         return apply_edited_labels(self._found, self._drawn) if self._drawn else self._found
 
 
-def _incompatibility(a: Choice | None, b: Choice | None) -> str:
+def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if a is None or b is None or a.key == b.key:
         return (

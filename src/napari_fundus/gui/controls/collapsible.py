@@ -6,13 +6,13 @@ from __future__ import annotations
 from qtpy.QtWidgets import QWidget
 from superqt.collapsible import QCollapsible
 
-__all__ = ["fold"]
+__all__ = ["collapsible_box"]
 
 _UNBOUNDED = (1 << 24) - 1
 """Qt's own greatest height of a widget."""
 
 
-def fold(title: str, *parts: QWidget) -> QCollapsible:
+def collapsible_box(title: str, *parts: QWidget) -> QCollapsible:
     """Return `parts` behind a title.
 
     superqt bounds the height by what the content asks for when it is opened, which is too little

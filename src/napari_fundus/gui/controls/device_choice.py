@@ -6,7 +6,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_fundus.detector import Detector
-from napari_fundus.gui.controls.thread_job import Job
+from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.runtime.preferences import preferences
 
@@ -40,7 +40,7 @@ class DeviceChoice(QWidget):
         layout.addWidget(self.combo)
         layout.addWidget(self.reason)
         self._detector: Detector | None = None
-        self._job: Job | None = None
+        self._job: ThreadJob | None = None
 
     def set_detector(self, detector: Detector) -> None:
         """Offer what `detector` can use."""
@@ -70,7 +70,7 @@ class DeviceChoice(QWidget):
 
     def _look(self) -> None:
         if self._job is None:
-            self._job = Job(lambda _: available_devices(), self)
+            self._job = ThreadJob(lambda _: available_devices(), self)
             self._job.returned.connect(self._on_devices_found)
             self._job.failed.connect(self._not_found)
             self._job.start()

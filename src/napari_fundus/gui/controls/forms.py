@@ -41,7 +41,7 @@ from napari_fundus.gui.controls.spin import FloatSpinBox
 
 __all__ = ["ModelForm"]
 
-_FAR = 10**15
+_UNBOUNDED = 10**15
 
 _CONTROL_WIDTH = 112
 
@@ -218,8 +218,8 @@ class IntEditor(Editor):
     def __init__(self, field: FieldInfo) -> None:
         super().__init__()
         bounds = field_bounds(field)
-        low = bounds["gt"] + 1 if "gt" in bounds else bounds.get("ge", -_FAR)
-        high = bounds["lt"] - 1 if "lt" in bounds else bounds.get("le", _FAR)
+        low = bounds["gt"] + 1 if "gt" in bounds else bounds.get("ge", -_UNBOUNDED)
+        high = bounds["lt"] - 1 if "lt" in bounds else bounds.get("le", _UNBOUNDED)
         bounded = ("ge" in bounds or "gt" in bounds) and ("le" in bounds or "lt" in bounds)
         # Qt's own spin box holds 32 bits; the large one knows no unit.
         self.control = QSpinBox() if bounded and max(-low, high) < 2**31 else QLargeIntSpinBox()
@@ -300,12 +300,12 @@ class TextEditor(Editor):
 
     def set_value(self, value: Any) -> None:
         if self.as_json:
-            self.control.setText("" if value is None else json.dumps(value, default=_plain))
+            self.control.setText("" if value is None else json.dumps(value, default=_json_default))
         else:
             self.control.setText("" if value is None else str(value))
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, set | frozenset | tuple):

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["RunBar"]
@@ -47,7 +47,7 @@ class RunBar(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.message)
-        self.job: Job | None = None
+        self.job: ThreadJob | None = None
         self._show_state()
 
     @property
@@ -62,7 +62,7 @@ class RunBar(QWidget):
 
     def start(self, work: Callable[[Monitor], Any]) -> None:
         """Run `work` in a thread; its value comes with `returned`."""
-        job = Job(work, self)
+        job = ThreadJob(work, self)
         job.progressed.connect(self._progressed)
         job.returned.connect(self.returned)
         job.failed.connect(self._failed)
@@ -95,7 +95,7 @@ class RunBar(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self.say(f"Stopped: {error}")
-        tell_error(error)
+        show_error(error)
 
     def _ended(self) -> None:
         self.job = None

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 __all__ = ["FloatSpinBox"]
 
-_FAR = 1e9
+_UNBOUNDED = 1e9
 
 
 class FloatSpinBox(QDoubleSpinBox):
@@ -31,7 +31,7 @@ class FloatSpinBox(QDoubleSpinBox):
         self._given = 0.0
         self._span = (high - low) if low is not None and high is not None else None
         self.setDecimals(3)
-        self.setRange(-_FAR if low is None else low, _FAR if high is None else high)
+        self.setRange(-_UNBOUNDED if low is None else low, _UNBOUNDED if high is None else high)
         self.setKeyboardTracking(False)
         self.setStepType(
             QDoubleSpinBox.StepType.DefaultStepType

@@ -16,13 +16,13 @@ from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.runtime.monitor import Monitor, Progress
 
-__all__ = ["Job", "tell_error"]
+__all__ = ["ThreadJob", "show_error"]
 
 _INTERVAL = 0.05
 _EXIT_TIMEOUT_MS = 20_000
 """That the end of Python waits for threads; importing torch, which nothing can stop, takes long."""
 
-_jobs: WeakSet[Job] = WeakSet()
+_jobs: WeakSet[ThreadJob] = WeakSet()
 
 
 @atexit.register
@@ -37,7 +37,7 @@ def _wait_for_jobs_at_exit() -> None:
         pool.waitForDone(_EXIT_TIMEOUT_MS)
 
 
-class Job(QObject):
+class ThreadJob(QObject):
     """One piece of work in a thread of its own.
 
     What the work may never do is touch a viewer, a layer or a widget: it gets values, and gives
@@ -70,7 +70,7 @@ class Job(QObject):
             # Else the process would live on until the last detector is done.
             application.aboutToQuit.connect(self.forget)
 
-    def start(self) -> Job:
+    def start(self) -> ThreadJob:
         """Start the work."""
         _jobs.add(self)
         self._worker.finished.connect(lambda: _jobs.discard(self))
@@ -114,7 +114,7 @@ class Job(QObject):
         self.ended.emit()
 
 
-def tell_error(error: Exception) -> None:
+def show_error(error: Exception) -> None:
     """Show an error as a notification: ours by their message, strangers' with their traceback."""
     if isinstance(error, FundusError | OSError):
         show_warning(str(error))

@@ -10,7 +10,7 @@ import pandas as pd
 from napari_fundus.gui.layers.boxes import MAX_BOXES, box_layer, set_boxes
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.gui.layers.rethreshold import Shown
+from napari_fundus.gui.layers.rethreshold import ShownLesions
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -55,11 +55,11 @@ class BoundingBoxLayers:
         """Classes of so many lesions that outlines stand for their boxes."""
         return [code for code, x in self.layers.items() if type(x).__name__ == "Vectors"]
 
-    def keep(self, shown: Mapping[str, Shown]) -> None:
+    def keep(self, shown: Mapping[str, ShownLesions]) -> None:
         """Take note of what the layers show already."""
         self._tables = {code: now.table for code, now in shown.items()}
 
-    def steps(self, shown: Mapping[str, Shown], edited: Collection[str]) -> Iterator[None]:
+    def steps(self, shown: Mapping[str, ShownLesions], edited: Collection[str]) -> Iterator[None]:
         """Show the boxes of what is now shown, a layer a step: shapes take longer than labels.
 
         Parameters

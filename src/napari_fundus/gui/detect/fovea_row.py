@@ -13,7 +13,7 @@ import pandas as pd
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.layers.landmarks import (
     POINT_STYLE_KEYS,
     landmark_layer,
@@ -61,7 +61,7 @@ class FoveaRow(QWidget):
         super().__init__(parent)
         self._viewer, self._adds = viewer, adds
         self._layers = layers
-        self._job: Job | None = None
+        self._job: ThreadJob | None = None
         self._known = Landmarks()
         self._shape = (0, 0)
         self._layer: Points | None = None
@@ -106,9 +106,9 @@ class FoveaRow(QWidget):
         """
         self.forget()
         self._shape = shape
-        job = Job(lambda _: _measured(result()), self)
+        job = ThreadJob(lambda _: _measured(result()), self)
         job.returned.connect(self._show)
-        job.failed.connect(tell_error)
+        job.failed.connect(show_error)
         job.ended.connect(self._ended)
         self._job = job
         job.start()

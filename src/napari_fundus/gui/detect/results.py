@@ -25,13 +25,18 @@ from qtpy.QtWidgets import (
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.detect.bounding_box_layers import BoundingBoxLayers
 from napari_fundus.gui.detect.fovea_row import FoveaRow
 from napari_fundus.gui.layers.boxes import features_of
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import dock_below
-from napari_fundus.gui.layers.rethreshold import Settings, Shown, relabelled, show_labels
+from napari_fundus.gui.layers.rethreshold import (
+    ShownLesions,
+    ThresholdSettings,
+    apply_thresholds,
+    show_labels,
+)
 from napari_fundus.gui.writers import FORMATS, write_result
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import DR_EVIDENCE
@@ -99,11 +104,11 @@ class ResultsPanel(QWidget):
         self._labels = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "labels"}
         boxes = {_known(x)["lesion"]: x for x in layers if _known(x)["kind"] == "boxes"}
         self._boxes = BoundingBoxLayers(viewer, detections, self._labels, boxes)
-        self._step_runner = Turns(self)
+        self._step_runner = StepRunner(self)
         self._edited: set[str] = set()
-        self._settings = Settings(dict(detections.thresholds), detections.min_area)
-        self._shown: dict[str, Shown] = {}
-        self._job: Job | None = None
+        self._settings = ThresholdSettings(dict(detections.thresholds), detections.min_area)
+        self._shown: dict[str, ShownLesions] = {}
+        self._job: ThreadJob | None = None
         self._stale = False
         self._throttle_timer = self._timer(_THROTTLE_MS, self._compute)
         self._rest = self._timer(_IDLE_MS, lambda: self._compute(renumber=True))
@@ -112,7 +117,7 @@ class ResultsPanel(QWidget):
         self.extent.measure(self._make_detections_later(), detections.shape)
         # The components at the first thresholds, so that the first move is as quick as the others.
         first = self._settings
-        self._start(lambda: relabelled(detections, first, {}, renumber=True), self._keep)
+        self._start(lambda: apply_thresholds(detections, first, {}, renumber=True), self._keep)
         self._painted: dict[str, Callable[[Any], None]] = {
             code: lambda _, code=code: self._on_painted(code) for code in self._labels
         }
@@ -180,12 +185,12 @@ class ResultsPanel(QWidget):
         return waiting or working or self.extent.busy
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ThresholdSettings:
         """Where the sliders stand."""
         return self._settings
 
     @property
-    def shown(self) -> Mapping[str, Shown]:
+    def shown(self) -> Mapping[str, ShownLesions]:
         """What each class shows; a class may be missing, or be that of an earlier threshold."""
         return self._shown
 
@@ -201,12 +206,12 @@ class ResultsPanel(QWidget):
     def set_threshold(self, code: str, value: float) -> None:
         """Move the threshold of one class."""
         thresholds = {**self._settings.thresholds, code: value}
-        self._settings = Settings(thresholds, self._settings.min_area)
+        self._settings = ThresholdSettings(thresholds, self._settings.min_area)
         self._schedule()
 
     def set_min_area(self, value: int) -> None:
         """Leave out lesions of fewer pixels."""
-        self._settings = Settings(self._settings.thresholds, value)
+        self._settings = ThresholdSettings(self._settings.thresholds, value)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -225,18 +230,23 @@ class ResultsPanel(QWidget):
         )
 
     def _apply_thresholds(
-        self, run: Detections, settings: Settings, before: Mapping[str, Shown], *, renumber: bool
-    ) -> dict[str, Shown]:
+        self,
+        run: Detections,
+        settings: ThresholdSettings,
+        before: Mapping[str, ShownLesions],
+        *,
+        renumber: bool,
+    ) -> dict[str, ShownLesions]:
         """Return what is to be shown, with the outlines that follow at rest; for a thread."""
-        shown = relabelled(run, settings, before, renumber=renumber)
+        shown = apply_thresholds(run, settings, before, renumber=renumber)
         for code in self._boxes.outlined if renumber else ():
             assert shown[code].outlines is not None  # noqa: S101  # asked for to be computed
         return shown
 
     def _start(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        job = Job(lambda _: work(), self)
+        job = ThreadJob(lambda _: work(), self)
         job.returned.connect(then)
-        job.failed.connect(tell_error)
+        job.failed.connect(show_error)
         job.ended.connect(self._computed)
         self._job = job
         job.start()
@@ -247,11 +257,11 @@ class ResultsPanel(QWidget):
             self._stale = False
             self._compute()
 
-    def _keep(self, shown: Mapping[str, Shown]) -> None:
+    def _keep(self, shown: Mapping[str, ShownLesions]) -> None:
         self._shown = dict(shown)
         self._boxes.keep(shown)
 
-    def _show(self, shown: Mapping[str, Shown], *, renumber: bool) -> None:
+    def _show(self, shown: Mapping[str, ShownLesions], *, renumber: bool) -> None:
         before, self._shown = self._shown, dict(shown)
         present = set(map(id, self._viewer.layers))
         for code, now in shown.items():
@@ -319,7 +329,7 @@ class ResultsPanel(QWidget):
         try:
             self._copy(as_command(self.detections(edits=False), self._run), "command")
         except FundusError as error:
-            tell_error(error)
+            show_error(error)
 
     def _copy(self, text: str, what: str) -> None:
         QApplication.clipboard().setText(text)
@@ -337,12 +347,12 @@ class ResultsPanel(QWidget):
         if chosen:
             self.export(Path(chosen), next(f.name for f in FORMATS if f.filter == chosen_filter))
 
-    def export(self, path: Path, form: str) -> Job:
+    def export(self, path: Path, form: str) -> ThreadJob:
         """Write the result to `path` in a thread; the file dialog has asked before overwriting."""
         now = self.detections()
-        job = Job(lambda _: write_result(now, path, form, overwrite=True), self)
+        job = ThreadJob(lambda _: write_result(now, path, form, overwrite=True), self)
         job.returned.connect(lambda written: show_info(f"Written: {written}"))
-        job.failed.connect(tell_error)
+        job.failed.connect(show_error)
         return job.start()
 
     def show_table(self) -> None:

@@ -27,13 +27,13 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.controls.thread_job import tell_error
+from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers.build import LayerTuple, detection_layers
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.landmarks import stored_landmarks
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.placement import Source, image_source
+from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
@@ -77,7 +77,7 @@ class DetectWidget(QWidget):
         self._entered_options: dict[str, dict[str, Any]] = {}
         self._detector: Detector | None = None
         self.results: ResultsPanel | None = None
-        self._step_runner = Turns(self)
+        self._step_runner = StepRunner(self)
         self._build()
         self._choose_detector()
         on_widget_removed(self, self.forget)
@@ -194,12 +194,12 @@ class DetectWidget(QWidget):
             source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
             self.run_bar.say(str(error))
-            tell_error(error)
+            show_error(error)
             return
         detector, device = self._detector, self.device_choice.device()
         landmarks = stored_landmarks(layer) if not source.index else Landmarks()
 
-        def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], Source]:
+        def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], ImageSource]:
             monitor.step(0.0, "reading the image")
             image = source.load()
             try:
@@ -214,7 +214,7 @@ class DetectWidget(QWidget):
 
         self.run_bar.start(work)
 
-    def _finish(self, result: tuple[Detections, list[LayerTuple], Source]) -> None:
+    def _finish(self, result: tuple[Detections, list[LayerTuple], ImageSource]) -> None:
         detections, tuples, source = result
         present = any(layer is source.layer for layer in self._viewer.layers)
         if not present:
@@ -231,7 +231,7 @@ class DetectWidget(QWidget):
         tuples = detection_layers(detections, placement=source.placement, name=layer.name)
         self._show(detections, tuples, source)
 
-    def _show(self, detections: Detections, tuples: list[LayerTuple], source: Source) -> None:
+    def _show(self, detections: Detections, tuples: list[LayerTuple], source: ImageSource) -> None:
         for _, meta, _ in tuples:
             meta["metadata"][METADATA_KEY]["source"] = source.layer
         # What was on its way is there before the exchange looks at what there is.
@@ -255,7 +255,9 @@ class DetectWidget(QWidget):
 
         self._step_runner.start(exchange.steps(), finish)
 
-    def _set_results(self, detections: Detections, layers: list[Layer], source: Source) -> None:
+    def _set_results(
+        self, detections: Detections, layers: list[Layer], source: ImageSource
+    ) -> None:
         if self.results is not None:
             self.results.forget()
             self._layout.removeWidget(self.results)

@@ -21,7 +21,7 @@ COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 
 _DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 
-_LEAST = {True: 0.5, False: 1 / 16}
+_MIN_FALSE_POSITIVES = {True: 0.5, False: 1 / 16}
 """False positives at which the logarithmic axis begins: of one image, of many."""
 
 _CLICK_RADIUS_PX = 40
@@ -29,7 +29,7 @@ _CLICK_RADIUS_PX = 40
 
 _HEIGHT = 210
 
-_INK = "#9a9fa8"
+_AXIS_COLOUR = "#9a9fa8"
 """Of the axes: to be read on napari's dark theme and on its light one."""
 
 
@@ -67,8 +67,8 @@ class CurvePlot(QWidget):
         item.showGrid(x=True, y=True, alpha=0.25)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
-            axis.setPen(_INK)
-            axis.setTextPen(_INK)
+            axis.setPen(_AXIS_COLOUR)
+            axis.setTextPen(_AXIS_COLOUR)
         self._mark = pg.ScatterPlotItem(size=12, brush="#ffffff", pen=pg.mkPen("#000000", width=1))
         self._mark.setZValue(10)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
@@ -135,7 +135,7 @@ class CurvePlot(QWidget):
     def _across(self, x: Any) -> Any:
         if self.kind == "pr":
             return x
-        return np.log2(np.maximum(x, _LEAST[self._one_image]))
+        return np.log2(np.maximum(x, _MIN_FALSE_POSITIVES[self._one_image]))
 
     def _drawn(self, curve: Curve) -> tuple[Any, Any]:
         return self._across(curve.x), curve.y
@@ -150,7 +150,7 @@ class CurvePlot(QWidget):
             item.setXRange(0, 1, padding=0.03)
             return
         item.setLabel("bottom", "false positives" + ("" if self._one_image else " an image"))
-        least = _LEAST[self._one_image]
+        least = _MIN_FALSE_POSITIVES[self._one_image]
         most = max([8.0, *(float(c.x.max(initial=0)) for c in self._curves.values())])
         item.setXRange(math.log2(least), math.log2(most), padding=0.03)
         step = max(1, round((math.log2(most) - math.log2(least)) / 7))

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.preferences import cache_folder
@@ -29,20 +29,20 @@ from napari_fundus.runtime.preferences import cache_folder
 if TYPE_CHECKING:
     from napari_fundus.evaluation import DatasetCurves, Report
 
-__all__ = ["DatasetPanel", "measure"]
+__all__ = ["DatasetPanel", "evaluate_selection"]
 
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class DatasetEvaluation:
     """What a run over a set gives: its curves, and the report they are of."""
 
     curves: DatasetCurves
     report: Report
 
 
-def measure(
+def evaluate_selection(
     run: Detections,
     folder: Path,
     *,
@@ -50,7 +50,7 @@ def measure(
     cache: Path | None,
     device: str = "auto",
     monitor: Monitor,
-) -> Measured:
+) -> DatasetEvaluation:
     """Run the detector of a result, with its options and weights, over a data set.
 
     Parameters
@@ -69,7 +69,13 @@ def measure(
         Takes progress; may cancel.
     """
     from napari_fundus.datasets import open_dataset
-    from napari_fundus.evaluation import Candidate, DatasetCurves, Source, evaluate, select_samples
+    from napari_fundus.evaluation import (
+        Candidate,
+        DatasetCurves,
+        ReportSource,
+        evaluate_dataset,
+        select_samples,
+    )
     from napari_fundus.plugins import get_detector
 
     monitor.step(0.0, "reading the lists")
@@ -78,14 +84,14 @@ def measure(
     contender = Candidate.of(get_detector(told.detector), told.options)
     chosen: Any = split
     selection = select_samples(dataset, [contender], split=chosen)
-    report = evaluate(
+    report = evaluate_dataset(
         selection.samples,
         [contender],
         resamples=_RESAMPLES,
         cache=cache,
         device=device,
         monitor=monitor.part(0.02, 0.95),
-        source=Source(
+        source=ReportSource(
             name=dataset.name,
             title=dataset.title,
             licence=dataset.licence,
@@ -96,7 +102,7 @@ def measure(
         known=dataset,
     )
     monitor.step(0.96, "curves")
-    return Measured(DatasetCurves.of(report), report)
+    return DatasetEvaluation(DatasetCurves.of(report), report)
 
 
 class DatasetPanel(QWidget):
@@ -110,7 +116,7 @@ class DatasetPanel(QWidget):
         self._run: Detections | None = None
         self._folder: Path | None = None
         self._report: Report | None = None
-        self._reading: Job | None = None
+        self._reading: ThreadJob | None = None
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -184,10 +190,12 @@ class DatasetPanel(QWidget):
             return
         cache = cache_folder("maps")
         self.run_bar.start(
-            lambda monitor: measure(run, folder, split=split, cache=cache, monitor=monitor)
+            lambda monitor: evaluate_selection(
+                run, folder, split=split, cache=cache, monitor=monitor
+            )
         )
 
-    def _measured(self, measured: Measured) -> None:
+    def _measured(self, measured: DatasetEvaluation) -> None:
         self.run_bar.say("")
         self._report = measured.report
         self.save_button.setEnabled(True)
@@ -235,7 +243,7 @@ class DatasetPanel(QWidget):
         show_info(f"Written: {files[-1]}")
 
     def _work(self, work: Any, then: Any) -> None:
-        job = Job(work, self)
+        job = ThreadJob(work, self)
         job.returned.connect(then)
         job.failed.connect(self._failed)
         job.ended.connect(self._ended)
@@ -244,7 +252,7 @@ class DatasetPanel(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self.run_bar.say(str(error))
-        tell_error(error)
+        show_error(error)
 
     def _ended(self) -> None:
         self._reading = None

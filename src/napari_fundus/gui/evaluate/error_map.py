@@ -15,7 +15,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
-from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["AGREEMENT_CATEGORIES", "ERROR_CATEGORIES", "ErrorMapLayers", "Legend", "Parts"]
+__all__ = ["AGREEMENT_CATEGORIES", "ERROR_CATEGORIES", "CategoryPixels", "ErrorMapLayers", "Legend"]
 
-Index = npt.NDArray[np.int64]
-Parts = tuple[Index, Index, Index]
+FlatIndices = npt.NDArray[np.int64]
+CategoryPixels = tuple[FlatIndices, FlatIndices, FlatIndices]
 """Flat indices of the pixels of each kind."""
 
 ERROR_CATEGORIES: tuple[tuple[str, str], ...] = (
@@ -64,7 +64,7 @@ class ErrorMapLayers:
     ) -> None:
         self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
         self._layers: dict[str, Labels] = {}
-        self._written: dict[str, list[Index]] = {}
+        self._written: dict[str, list[FlatIndices]] = {}
         self._hidden_layers: list[Labels] = []
         self.cover = LayerVisibility(viewer)
         """Hides what lies beneath."""
@@ -78,7 +78,7 @@ class ErrorMapLayers:
     def prepare(self, codes: Iterable[str], over: Layer, *, per_class: bool) -> Iterator[None]:
         """Let the layers that :meth:`show` needs come, hidden, and others go, never two in a step.
 
-        For :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+        For :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
 
         Parameters
         ----------
@@ -100,11 +100,11 @@ class ErrorMapLayers:
                 layer = self._layers[name] = self._made(name, over)
                 self._hidden_layers.append(layer)
                 yield
-                yield from come(self._viewer, layer)
+                yield from add_layer_in_steps(self._viewer, layer)
 
     def show(
         self,
-        parts: Mapping[str, Parts],
+        parts: Mapping[str, CategoryPixels],
         over: Layer,
         *,
         per_class: bool,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 __all__ = [
-    "Choice",
+    "LayerGroup",
     "LayerGroupCombo",
     "fundus_metadata",
     "lesion_layers",
@@ -30,7 +30,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class LayerGroup:
     """Labels layers that belong together: one result, or one truth.
 
     Attributes
@@ -83,7 +83,7 @@ def fundus_metadata(layer: Layer) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def list_results(viewer: ViewerModel) -> list[Choice]:
+def list_results(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the results among the layers, the uppermost first."""
     groups: dict[tuple[Any, ...], list[Layer]] = {}
     for layer in reversed(viewer.layers):
@@ -95,11 +95,11 @@ def list_results(viewer: ViewerModel) -> list[Choice]:
         labels = _by_class(layers)
         if labels:
             others = tuple(x for x in layers if not any(x is y for y in labels.values()))
-            choices.append(Choice(key, _result_title(layers[0]), labels, others))
+            choices.append(LayerGroup(key, _result_title(layers[0]), labels, others))
     return _with_unique_titles(choices)
 
 
-def list_truths(viewer: ViewerModel) -> list[Choice]:
+def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the truths among the layers: the experts' masks, and labels that a person drew.
 
     Labels of no known origin count if they are named after a class, as in "my MA" or "exudates".
@@ -118,7 +118,7 @@ def list_truths(viewer: ViewerModel) -> list[Choice]:
     for (kind, prefix), labels in groups.items():
         name = "Experts' masks" if kind == "experts" else "Drawn labels"
         title = f"{name} · {prefix}" if prefix else name
-        choices.append(Choice((kind, prefix), title, dict(reversed(labels.items()))))
+        choices.append(LayerGroup((kind, prefix), title, dict(reversed(labels.items()))))
     return choices
 
 
@@ -156,9 +156,9 @@ def _result_title(layer: Layer) -> str:
     return f"{told['detector']}{f' ({weights})' if weights else ''} · {told['image_name']}"
 
 
-def _with_unique_titles(choices: Sequence[Choice]) -> list[Choice]:
+def _with_unique_titles(choices: Sequence[LayerGroup]) -> list[LayerGroup]:
     """Add the time where titles are the same, and a number where that is the same too."""
-    result: list[Choice] = []
+    result: list[LayerGroup] = []
     for choice in choices:
         title = choice.title
         if sum(other.title == choice.title for other in choices) > 1:
@@ -167,7 +167,7 @@ def _with_unique_titles(choices: Sequence[Choice]) -> list[Choice]:
         same = sum(other.title.split(" #")[0] == title for other in result)
         if same:
             title += f" #{same + 1}"
-        result.append(Choice(choice.key, title, choice.labels, choice.others))
+        result.append(LayerGroup(choice.key, title, choice.labels, choice.others))
     return result
 
 
@@ -197,14 +197,14 @@ class LayerGroupCombo(QComboBox):
     def __init__(
         self,
         viewer: ViewerModel,
-        find: Callable[[ViewerModel], list[Choice]],
+        find: Callable[[ViewerModel], list[LayerGroup]],
         *,
         preferred: int = 0,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._viewer, self._find, self._preferred = viewer, find, preferred
-        self._choices: list[Choice] = []
+        self._choices: list[LayerGroup] = []
         self._heard: list[Layer] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
@@ -241,7 +241,7 @@ class LayerGroupCombo(QComboBox):
     def _schedule(self, event: Any = None) -> None:
         self._later.start()
 
-    def choice(self) -> Choice | None:
+    def choice(self) -> LayerGroup | None:
         """Return what is chosen."""
         index = self.currentIndex()
         return self._choices[index] if 0 <= index < len(self._choices) else None
@@ -258,7 +258,7 @@ class LayerGroupCombo(QComboBox):
 
     def refresh(self) -> None:
         """List the choices again; `chosen` tells if another, or other layers, now stand there."""
-        before, known = self.choice(), _told(self.choice())
+        before, known = self.choice(), _group_signature(self.choice())
         self._choices = self._find(self._viewer)
         self._watch_layers([layer for choice in self._choices for layer in choice.labels.values()])
         self.blockSignals(True)
@@ -272,10 +272,10 @@ class LayerGroupCombo(QComboBox):
         elif len(self._choices) > self._preferred:
             self.setCurrentIndex(self._preferred)
         self.blockSignals(False)
-        if _told(self.choice()) != known:
+        if _group_signature(self.choice()) != known:
             self.chosen.emit()
 
-    def _place_of(self, before: Choice | None) -> int | None:
+    def _place_of(self, before: LayerGroup | None) -> int | None:
         """Return where a choice now stands: the same, or another result in its layers."""
         if before is None:
             return None
@@ -288,7 +288,7 @@ class LayerGroupCombo(QComboBox):
         )
 
 
-def _told(choice: Choice | None) -> tuple[Any, dict[str, int]]:
+def _group_signature(choice: LayerGroup | None) -> tuple[Any, dict[str, int]]:
     """Return what makes a choice another one: its result, and its layers."""
     if choice is None:
         return None, {}

@@ -13,11 +13,11 @@ import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.gui.detect.results import ResultsPanel, find_results_panel
-from napari_fundus.gui.evaluate.layer_groups import Choice
-from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, judge
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_with_truth
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
-from napari_fundus.results.relabel import Components, class_components, components
+from napari_fundus.results.relabel import Components, class_components, labelled_components
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -53,7 +53,9 @@ class ClassSnapshot:
         """Return pixels, their ids and the table of lesions; for a thread."""
         found = self.components
         if self.drawn is not None:
-            found = components((self.drawn > 0).astype(np.float32), lesion=code, threshold=0.5)
+            found = labelled_components(
+                (self.drawn > 0).astype(np.float32), lesion=code, threshold=0.5
+            )
             ids, table = found.at_least(1)
             return found.pixels, ids, table
         if found is None:
@@ -80,7 +82,9 @@ class ResultObserver(QObject):
     changed = Signal()
     """A threshold, the least area or labels changed."""
 
-    def __init__(self, viewer: ViewerModel, choice: Choice, parent: QObject | None = None) -> None:
+    def __init__(
+        self, viewer: ViewerModel, choice: LayerGroup, parent: QObject | None = None
+    ) -> None:
         super().__init__(parent)
         self.choice = choice
         detections = choice.detections
@@ -163,4 +167,6 @@ def match_all(
     standing: Mapping[str, ClassSnapshot], truths: Mapping[str, TrueLesions]
 ) -> dict[str, ClassMatch]:
     """Compare all classes with the truth; for a thread."""
-    return {code: judge(truths[code], *now.lesions(code)) for code, now in standing.items()}
+    return {
+        code: match_with_truth(truths[code], *now.lesions(code)) for code, now in standing.items()
+    }

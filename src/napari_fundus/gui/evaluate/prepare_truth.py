@@ -13,14 +13,14 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["Prepared", "image_curves", "prepare"]
+__all__ = ["PreparedTruth", "image_curves", "prepare_truth"]
 
 _FROC_MIN_THRESHOLD = 0.02
 """Where an image's FROC curve ends: a network's map is nowhere 0, and below there is only haze."""
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedTruth:
     """The truth of all classes, and what does not depend on a threshold.
 
     Attributes
@@ -38,7 +38,9 @@ class Prepared:
     curves: Mapping[str, Curve]
 
 
-def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) -> Prepared:
+def prepare_truth(
+    masks: Mapping[str, Any], run: Detections | None, monitor: Monitor
+) -> PreparedTruth:
     """Find the true lesions of all classes.
 
     Parameters
@@ -66,11 +68,11 @@ def prepare(masks: Mapping[str, Any], run: Detections | None, monitor: Monitor) 
         monitor.check()
         # Labelled here, so that a panel of sliders opens at once in the main thread.
         assert run.instances is not None  # noqa: S101  # it never is; asked for to be computed
-    return Prepared(truths, areas, curves)
+    return PreparedTruth(truths, areas, curves)
 
 
 def image_curves(
-    prepared: Prepared, run: Detections, monitor: Monitor
+    prepared: PreparedTruth, run: Detections, monitor: Monitor
 ) -> dict[tuple[CurveKind, str], Curve]:
     """Return both curves of each class, of one image; the FROC curve takes a second or so."""
     curves: dict[tuple[CurveKind, str], Curve] = {}

@@ -11,14 +11,14 @@ from qtpy.QtWidgets import QWidget
 
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
-from napari_fundus.gui.evaluate.layer_groups import Choice, lesion_layers
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
 from napari_fundus.gui.evaluate.lesion_table import nearest_lesion
 from napari_fundus.gui.evaluate.live_figures import ResultObserver, match_all
-from napari_fundus.gui.evaluate.prepare_truth import Prepared, image_curves, prepare
+from napari_fundus.gui.evaluate.prepare_truth import PreparedTruth, image_curves, prepare_truth
 from napari_fundus.gui.evaluate.view import EvaluateView
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.preferences import sync_preferences
@@ -61,13 +61,13 @@ class EvaluateWidget(QWidget):
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._result_observer: ResultObserver | None = None
-        self._truth: Choice | None = None
-        self._prepared: Prepared | None = None
+        self._truth: LayerGroup | None = None
+        self._prepared: PreparedTruth | None = None
         self._judged: Mapping[str, ClassMatch] = {}
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, ThreadJob] = {}
         self._stale = False
         self._outcome = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
-        self._step_runner = Turns(self)
+        self._step_runner = StepRunner(self)
         self._clicked: list[Labels] = []
         self.figures: Assessment | None = None
         """Figures of all classes at the present thresholds; None before the first are there."""
@@ -177,9 +177,9 @@ class EvaluateWidget(QWidget):
         masks = {code: truth.labels[code].data for code in result.labels if code in truth.labels}
         run = result.detections
         self.view.say("Reading the truth…")
-        self._work("prepare", lambda monitor: prepare(masks, run, monitor), self._on_prepared)
+        self._work("prepare", lambda monitor: prepare_truth(masks, run, monitor), self._on_prepared)
 
-    def _on_prepared(self, prepared: Prepared) -> None:
+    def _on_prepared(self, prepared: PreparedTruth) -> None:
         self._prepared = prepared
         self.view.say("")
         if self._result_observer is None:
@@ -317,7 +317,7 @@ class EvaluateWidget(QWidget):
         """Run one job of each name; an earlier one of the same name is dropped."""
         if name in self._jobs:
             self._jobs.pop(name).forget()
-        job = Job(work, self)
+        job = ThreadJob(work, self)
         self._jobs[name] = job
 
         def ended() -> None:
@@ -335,7 +335,7 @@ class EvaluateWidget(QWidget):
 
     def _failed(self, error: Exception) -> None:
         self.view.say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
-        tell_error(error)
+        show_error(error)
 
     def _drop(self) -> None:
         """Forget the present result and truth, and take the colours away."""
@@ -365,7 +365,7 @@ class EvaluateWidget(QWidget):
         self.view.forget()
 
 
-def _incompatibility(result: Choice | None, truth: Choice | None) -> str:
+def _incompatibility(result: LayerGroup | None, truth: LayerGroup | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if result is None:
         return "Find lesions first: run Detect lesions, or open a result."

@@ -6,18 +6,18 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from napari_fundus.gui.layers.event_loop import Turns
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import keep_active_layer
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["LayerAddQueue", "come"]
+__all__ = ["LayerAddQueue", "add_layer_in_steps"]
 
 
-def come(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
-    """Add a layer in steps: for :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+def add_layer_in_steps(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
+    """Add a layer in steps: for :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
 
     For each layer napari builds controls, visuals and overlays, which takes some 0.1 s, and the
     first drawing of its pixels may take as long: so the window answers between the two. The layer
@@ -57,7 +57,7 @@ class LayerAddQueue:
         self._viewer = viewer
         self._waiting: deque[Layer] = deque()
         self._afterwards: list[Callable[[], None]] = []
-        self._step_runner = Turns()
+        self._step_runner = StepRunner()
 
     def add(self, layer: Layer) -> None:
         """Let a new layer come; it can be worked with at once."""
@@ -99,7 +99,7 @@ class LayerAddQueue:
 
     def _add_steps(self) -> Iterator[None]:
         while self._waiting:
-            yield from come(self._viewer, self._waiting.popleft())
+            yield from add_layer_in_steps(self._viewer, self._waiting.popleft())
 
     def _run_callbacks(self) -> None:
         actions, self._afterwards = self._afterwards, []

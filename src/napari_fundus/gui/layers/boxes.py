@@ -14,7 +14,7 @@ from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_fundus.gui.layers.rethreshold import Shown
+    from napari_fundus.gui.layers.rethreshold import ShownLesions
 
 __all__ = [
     "LARGE_REGIONS",
@@ -93,7 +93,7 @@ def box_layer(
     return list(box_data(table)), {**common, **look}, "shapes"
 
 
-def set_boxes(layer: Layer, now: Shown) -> None:
+def set_boxes(layer: Layer, now: ShownLesions) -> None:
     """Show other lesions in a layer of :func:`box_layer`; of too many boxes the surest."""
     if type(layer).__name__ == "Vectors":
         layer.data = now.outlines

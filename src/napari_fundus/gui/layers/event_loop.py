@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, QTimer
 
-__all__ = ["Turns"]
+__all__ = ["StepRunner"]
 
 _PAUSE_MS = 15
 """Between two pieces; without it Qt may do two of them before it looks at the mouse."""
 
 
-class Turns(QObject):
+class StepRunner(QObject):
     """Does each piece of a work in a turn of the event loop of its own.
 
     For what only the main thread may do, such as letting layers come and go: napari needs some

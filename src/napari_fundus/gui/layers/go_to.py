@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Column", "LesionTable", "go_to"]
 
-_SURROUNDINGS = 160.0
+_MIN_CONTEXT_PX = 160.0
 """Least side, in pixels of the picture, of what is seen around a lesion."""
 
 Column = tuple[str, str, Callable[[Any], str]]
@@ -43,7 +43,7 @@ def go_to(viewer: ViewerModel, layer: Layer, row: float, col: float, *, size: fl
     corners = np.array([[row, col], [row, col + 1.0]])
     here, beside = (np.asarray(layer.data_to_world(corner)) for corner in corners)
     pixel = float(np.linalg.norm(beside - here))
-    span = max(_SURROUNDINGS, 6 * size) * pixel
+    span = max(_MIN_CONTEXT_PX, 6 * size) * pixel
     camera = get_camera(viewer)
     camera.center = (0.0, *here[-2:])
     camera.zoom = min(viewer.canvas.size) / span

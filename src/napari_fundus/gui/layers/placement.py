@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-__all__ = ["Source", "image_source", "moved", "placement_of"]
+__all__ = ["ImageSource", "image_source", "placement_of", "transformed_placement"]
 
 
 def placement_of(layer: Layer) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def placement_of(layer: Layer) -> dict[str, Any]:
     }
 
 
-def moved(
+def transformed_placement(
     placement: dict[str, Any], scale: Sequence[float], offset: Sequence[float]
 ) -> dict[str, Any]:
     """Return the placement of an array that is a scaled part of the one placed by `placement`.
@@ -64,7 +64,7 @@ def moved(
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ImageSource:
     """What a job takes from an image layer before it leaves the main thread.
 
     Attributes
@@ -125,7 +125,7 @@ def _reload_from_file(image: FundusImage, path: Path | None) -> FundusImage | No
     )
 
 
-def image_source(layer: Image, point: Sequence[float] | None = None) -> Source:
+def image_source(layer: Image, point: Sequence[float] | None = None) -> ImageSource:
     """Take from `layer` what a job needs; quick, for the main thread.
 
     Parameters
@@ -156,7 +156,7 @@ def image_source(layer: Image, point: Sequence[float] | None = None) -> Source:
             position = np.asarray(layer.world_to_data(np.asarray(point)[-layer.ndim :]))[:leading]
         limit = np.asarray(shape[:leading]) - 1
         index = tuple(int(i) for i in np.clip(np.rint(position), 0, limit))
-    return Source(
+    return ImageSource(
         layer=layer,
         name=layer.name,
         data=data,

@@ -18,11 +18,11 @@ from napari_fundus.results.relabel import Components, class_components, label_im
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-__all__ = ["Settings", "Shown", "relabelled", "show_labels"]
+__all__ = ["ShownLesions", "ThresholdSettings", "apply_thresholds", "show_labels"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ThresholdSettings:
     """Where the sliders stand.
 
     Attributes
@@ -38,7 +38,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShownLesions:
     """What a class shows at some settings.
 
     Attributes
@@ -68,13 +68,13 @@ class Shown:
         return outline_vectors(found.pixels, ids, found.shape)
 
 
-def relabelled(
+def apply_thresholds(
     detections: Detections,
-    settings: Settings,
-    before: Mapping[str, Shown],
+    settings: ThresholdSettings,
+    before: Mapping[str, ShownLesions],
     *,
     renumber: bool,
-) -> dict[str, Shown]:
+) -> dict[str, ShownLesions]:
     """Return what every class shows at `settings`; for a thread, touches no layer.
 
     Parameters
@@ -89,7 +89,7 @@ def relabelled(
         Whether classes that changed in nothing but the number that their ids begin with get new
         labels too. That may wait until the slider rests.
     """
-    result: dict[str, Shown] = {}
+    result: dict[str, ShownLesions] = {}
     first_id = 1
     for code in detections.lesions:
         old = before.get(code)
@@ -100,15 +100,17 @@ def relabelled(
             found = class_components(detections, code, threshold=threshold)
         same = old is not None and (old.threshold, old.min_area) == (threshold, settings.min_area)
         if old is not None and same and (old.first_id == first_id or not renumber):
-            result[code] = Shown(found, threshold, settings.min_area, old.first_id, None, old.table)
+            result[code] = ShownLesions(
+                found, threshold, settings.min_area, old.first_id, None, old.table
+            )
         else:
             ids, table = found.at_least(settings.min_area, threshold=threshold, first_id=first_id)
-            result[code] = Shown(found, threshold, settings.min_area, first_id, ids, table)
+            result[code] = ShownLesions(found, threshold, settings.min_area, first_id, ids, table)
         first_id += len(result[code].table)
     return result
 
 
-def show_labels(layer: Labels, now: Shown, before: Shown | None) -> None:
+def show_labels(layer: Labels, now: ShownLesions, before: ShownLesions | None) -> None:
     """Write new labels into `layer`, in place where its type is wide enough; in the main thread.
 
     Setting ``layer.data`` to a new array costs several times as much: napari then looks at all

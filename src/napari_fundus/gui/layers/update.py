@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.gui.layers.add_in_steps import come
+from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
-from napari_fundus.gui.layers.placement import Source, placement_of
+from napari_fundus.gui.layers.placement import ImageSource, placement_of
 from napari_fundus.results.detections import Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["LayerUpdate", "fill", "find_reusable_layer"]
+__all__ = ["LayerUpdate", "find_reusable_layer", "update_layer"]
 
 
 class LayerUpdate:
@@ -50,7 +50,7 @@ class LayerUpdate:
         viewer: ViewerModel,
         tuples: list[LayerTuple],
         now: Provenance,
-        source: Source,
+        source: ImageSource,
         *,
         keep: Iterable[Layer] = (),
     ) -> None:
@@ -81,7 +81,7 @@ class LayerUpdate:
     def steps(self) -> Iterator[None]:
         """Let layers come, go or change, never two in a step.
 
-        For :class:`~napari_fundus.gui.layers.event_loop.Turns`.
+        For :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
         """
         for layer in self._free:
             if self._has(layer):
@@ -92,9 +92,9 @@ class LayerUpdate:
                 new = make_layer(one)
                 self._shown.append(new)
                 yield
-                yield from come(self._viewer, new)
+                yield from add_layer_in_steps(self._viewer, new)
             else:
-                fill(layer, one)
+                update_layer(layer, one)
                 self._filled.append((layer, one))
                 self._shown.append(layer)
                 yield
@@ -116,7 +116,7 @@ def find_reusable_layer(one: LayerTuple, layers: Iterable[Layer]) -> Layer | Non
     for layer in layers:
         if type(layer).__name__.lower() != kind or not _lies_at(layer, meta):
             continue
-        if _told(layer.metadata) != _told(meta["metadata"]):
+        if _kind_and_lesion(layer.metadata) != _kind_and_lesion(meta["metadata"]):
             continue
         if kind in ("image", "labels") and tuple(layer.data.shape) != tuple(data.shape):
             continue
@@ -126,7 +126,7 @@ def find_reusable_layer(one: LayerTuple, layers: Iterable[Layer]) -> Layer | Non
     return None
 
 
-def fill(layer: Layer, one: LayerTuple) -> None:
+def update_layer(layer: Layer, one: LayerTuple) -> None:
     """Show other data in a layer of :func:`find_reusable_layer`; its description follows later."""
     data, meta, kind = one
     if kind == "shapes":
@@ -142,7 +142,7 @@ def fill(layer: Layer, one: LayerTuple) -> None:
         layer.visible = True
 
 
-def _is_outdated(layer: Layer, now: Provenance, source: Source) -> bool:
+def _is_outdated(layer: Layer, now: Provenance, source: ImageSource) -> bool:
     known = _known(layer.metadata)
     if known.get("source") is not source.layer:
         return False
@@ -154,7 +154,7 @@ def _is_outdated(layer: Layer, now: Provenance, source: Source) -> bool:
     ) == (now.detector, now.checkpoint_sha256)
 
 
-def _covers(layer: Layer, source: Source) -> bool:
+def _covers(layer: Layer, source: ImageSource) -> bool:
     """Tell whether a layer shows another result over the photograph, or the experts' masks."""
     known = _known(layer.metadata)
     if known.get("source") is not None:
@@ -173,7 +173,7 @@ def _known(metadata: dict[str, Any]) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _told(metadata: dict[str, Any]) -> tuple[Any, Any]:
+def _kind_and_lesion(metadata: dict[str, Any]) -> tuple[Any, Any]:
     known = _known(metadata)
     return known.get("kind"), known.get("lesion")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_fundus.gui.controls.thread_job import Job
-from napari_fundus.review.autosave import Saved, discard, write_autosave
+from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.review.autosave import SavedReview, delete_autosave, write_autosave
 
 __all__ = ["AutosaveTimer"]
 
@@ -32,11 +32,11 @@ class AutosaveTimer(QObject):
 
     failed = Signal(object)
 
-    def __init__(self, state: Callable[[], Saved], parent: QObject | None = None) -> None:
+    def __init__(self, state: Callable[[], SavedReview], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._state = state
         self._path: Path | None = None
-        self._job: Job | None = None
+        self._job: ThreadJob | None = None
         self._dirty = False
         self._quiet = self._timer(_IDLE_MS)
         self._longest = self._timer(_MAX_DELAY_MS)
@@ -73,7 +73,7 @@ class AutosaveTimer(QObject):
             return
         self._rest()
         state, path = self._state(), self._path
-        job = Job(lambda _: write_autosave(state, path), self)
+        job = ThreadJob(lambda _: write_autosave(state, path), self)
         job.failed.connect(self.failed)
         job.ended.connect(self._ended)
         self._job = job
@@ -83,7 +83,7 @@ class AutosaveTimer(QObject):
         """Delete what was kept: the review is saved as corrections, or given up."""
         self._rest()
         if self._path is not None:
-            discard(self._path)
+            delete_autosave(self._path)
 
     def _rest(self) -> None:
         self._dirty = False

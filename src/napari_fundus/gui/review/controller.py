@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.controls.thread_job import Job
+from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.gui.layers.placement import image_source
 from napari_fundus.gui.review.autosaver import AutosaveTimer
-from napari_fundus.gui.review.cursor import Bench
+from napari_fundus.gui.review.cursor import ReviewCursor
 from napari_fundus.gui.review.label_layers import LabelLayers
-from napari_fundus.gui.review.load_review import Read, load_review_input, take_up
-from napari_fundus.gui.review.region import add_region
-from napari_fundus.gui.review.result_layers import Found, result_layers_from, show_only_result
-from napari_fundus.gui.review.save_request import Order, save_corrections
+from napari_fundus.gui.review.load_review import ReviewInput, load_review_input, restore_review
+from napari_fundus.gui.review.region import add_region_layer
+from napari_fundus.gui.review.result_layers import (
+    ResultLayers,
+    result_layers_from,
+    show_only_result,
+)
+from napari_fundus.gui.review.save_request import SaveRequest, save_corrections
 from napari_fundus.image import FundusImage
-from napari_fundus.review.autosave import Saved, discard
-from napari_fundus.review.loading import Loaded, load
+from napari_fundus.review.autosave import SavedReview, delete_autosave
+from napari_fundus.review.loading import LoadedReview, load_lesions
 from napari_fundus.review.session import Review
 
 if TYPE_CHECKING:
@@ -58,18 +62,18 @@ class ReviewController(QObject):
     ) -> None:
         super().__init__(parent)
         self._viewer, self._folder = viewer, autosave_folder
-        self.bench = Bench(viewer, lambda: self.loading, self)
+        self.bench = ReviewCursor(viewer, lambda: self.loading, self)
         """The review in hand."""
         self.bench.changed.connect(self.changed)
         self.bench.worked.connect(self._on_worked)
-        self.found: Found | None = None
-        self.other: Found | None = None
-        self.unfinished: Saved | None = None
+        self.found: ResultLayers | None = None
+        self.other: ResultLayers | None = None
+        self.unfinished: SavedReview | None = None
         self._sheets: LabelLayers | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
-        self._reading: Job | None = None
-        self._saving: Job | None = None
+        self._reading: ThreadJob | None = None
+        self._saving: ThreadJob | None = None
         self._revision = 0
         self._autosaver = AutosaveTimer(self._state, self)
         self._autosaver.failed.connect(self.failed)
@@ -93,7 +97,7 @@ class ReviewController(QObject):
         """The review under way."""
         return self.bench.review
 
-    def load(self, found: Found, other: Found | None) -> None:
+    def load(self, found: ResultLayers, other: ResultLayers | None) -> None:
         """Read a result's labels in a thread; `loaded` tells when they are ready."""
         if self._sheets is not None:
             self._sheets.arrive()
@@ -108,8 +112,10 @@ class ReviewController(QObject):
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
-        job = Job(
-            lambda _: load_review_input(load(parts, others, name=name), source, sha256, folder),
+        job = ThreadJob(
+            lambda _: load_review_input(
+                load_lesions(parts, others, name=name), source, sha256, folder
+            ),
             self,
         )
         job.returned.connect(self._on_read)
@@ -126,7 +132,7 @@ class ReviewController(QObject):
         self.found = self.other = None
         self.failed.emit(error)
 
-    def _on_read(self, read: Read) -> None:
+    def _on_read(self, read: ReviewInput) -> None:
         if self.found is None:
             return
         self._reading = None
@@ -143,12 +149,12 @@ class ReviewController(QObject):
             self.failed.emit(read.problem)
         self.loaded.emit()
 
-    def _start(self, loaded: Loaded | Saved, order: str) -> None:
+    def _start(self, loaded: LoadedReview | SavedReview, order: str) -> None:
         sheets = self._sheets
         if sheets is None:
             return
         review = Review(loaded.labels, loaded.tables, loaded.lesions, write=sheets.write)
-        if isinstance(loaded, Saved):
+        if isinstance(loaded, SavedReview):
             review.stack.restore(loaded.history)
         self.bench.begin(review, order, sheets)
 
@@ -180,15 +186,17 @@ class ReviewController(QObject):
 
     def add_region(self) -> Shapes:
         """Add a shapes layer over the image with the polygon tool in hand."""
-        return add_region(self._viewer, self._sheets.placement if self._sheets is not None else {})
+        return add_region_layer(
+            self._viewer, self._sheets.placement if self._sheets is not None else {}
+        )
 
-    def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> Job | None:
+    def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> ThreadJob | None:
         """Write the corrections in a thread; None if that cannot begin."""
         self.bench.settle()
         if self.review is None or self._sheets is None or self.found is None:
             return None
         try:
-            order = Order.of(self.review, self.found, self._image, reviewed, region)
+            order = SaveRequest.of(self.review, self.found, self._image, reviewed, region)
         except FundusError as error:
             self.failed.emit(error)
             return None
@@ -198,7 +206,7 @@ class ReviewController(QObject):
             if revision == self._revision:
                 self._autosaver.finish()
 
-        job = Job(lambda _: save_corrections(order, folder), self)
+        job = ThreadJob(lambda _: save_corrections(order, folder), self)
         job.returned.connect(done)
         job.ended.connect(self._on_saving_ended)
         self._saving = job
@@ -207,14 +215,14 @@ class ReviewController(QObject):
     def _on_saving_ended(self) -> None:
         self._saving = None
 
-    def _state(self) -> Saved:
+    def _state(self) -> SavedReview:
         review, queue = self.review, self.bench.queue
         if review is None or queue is None:
             raise FundusError("There is no review to keep.")
         labels = {code: array.copy() for code, array in review.labels.items()}
         settings = {"order": queue.order, "lesion": queue.current.id if queue.current else None}
         lesions, tables = list(review.lesions.values()), dict(review.tables)
-        return Saved(labels, tables, lesions, settings, history=review.stack.done)
+        return SavedReview(labels, tables, lesions, settings, history=review.stack.done)
 
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
@@ -222,9 +230,9 @@ class ReviewController(QObject):
         if saved is not None and sheets is not None and review is not None:
             self.unfinished = None
             sheets.claim()
-            take_up(saved, sheets, review, self._on_restored, self)
+            restore_review(saved, sheets, review, self._on_restored, self)
 
-    def _on_restored(self, saved: Saved) -> None:
+    def _on_restored(self, saved: SavedReview) -> None:
         self._start(saved, str(saved.settings.get("order", "highest")))
         if self.bench.queue is not None and saved.settings.get("lesion") is not None:
             self.bench.queue.select(saved.settings["lesion"])
@@ -237,7 +245,7 @@ class ReviewController(QObject):
         """Delete the unfinished review, and keep the present one from now on."""
         self.unfinished = None
         if self._path is not None:
-            discard(self._path)
+            delete_autosave(self._path)
         self._autosaver.keep(self._path)
         if self.review is not None and len(self.review.stack):
             self._autosaver.touch()

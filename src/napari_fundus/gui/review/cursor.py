@@ -11,17 +11,17 @@ from qtpy.QtCore import QObject, Signal
 from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.gui.review.navigation import Navigator
 from napari_fundus.review.commands import Command
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ReviewQueue
 from napari_fundus.review.session import Review
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["Bench"]
+__all__ = ["ReviewCursor"]
 
 
-class Bench(QObject):
+class ReviewCursor(QObject):
     """What a reviewer does, once a result lies ready: judge, go on, draw, undo.
 
     Parameters
@@ -48,7 +48,7 @@ class Bench(QObject):
         self._navigator = Navigator(viewer, self._on_clicked)
 
     @property
-    def current(self) -> Lesion | None:
+    def current(self) -> ReviewedLesion | None:
         """The lesion under review."""
         return self.queue.current if self.queue is not None else None
 

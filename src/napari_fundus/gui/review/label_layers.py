@@ -16,7 +16,7 @@ from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.build import label_colormap
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.gui.review.result_layers import Found
+from napari_fundus.gui.review.result_layers import ResultLayers
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.review.loading import measurement_table
 
@@ -51,7 +51,7 @@ class LabelLayers(QObject):
     """A layer was taken out of the viewer."""
     mode_changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, found: Found) -> None:
+    def __init__(self, viewer: ViewerModel, found: ResultLayers) -> None:
         super().__init__()
         self._viewer, self._found = viewer, found
         self.layers: dict[str, Labels] = dict(found.layers)

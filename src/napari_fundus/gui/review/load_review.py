@@ -10,18 +10,18 @@ from pathlib import Path
 from qtpy.QtCore import QObject, QTimer
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.layers.placement import Source
+from napari_fundus.gui.layers.placement import ImageSource
 from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.image import FundusImage
-from napari_fundus.review.autosave import Saved, autosave_path, read_autosave
-from napari_fundus.review.loading import Loaded
+from napari_fundus.review.autosave import SavedReview, autosave_path, read_autosave
+from napari_fundus.review.loading import LoadedReview
 from napari_fundus.review.session import Review
 
-__all__ = ["Read", "load_review_input", "take_up"]
+__all__ = ["ReviewInput", "load_review_input", "restore_review"]
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
+class ReviewInput:
     """What was read.
 
     Attributes
@@ -38,16 +38,16 @@ class Read:
         Why it cannot be read.
     """
 
-    loaded: Loaded
+    loaded: LoadedReview
     image: FundusImage | None = None
     path: Path | None = None
-    unfinished: Saved | None = None
+    unfinished: SavedReview | None = None
     problem: FundusError | None = None
 
 
 def load_review_input(
-    loaded: Loaded, source: Source | None, sha256: str, folder: Path | None
-) -> Read:
+    loaded: LoadedReview, source: ImageSource | None, sha256: str, folder: Path | None
+) -> ReviewInput:
     """Read the photograph and what is known of it; for a thread.
 
     Parameters
@@ -64,23 +64,23 @@ def load_review_input(
     image = None if source is None else source.load()
     known = image.sha256 if image is not None else sha256
     if not known:
-        return Read(loaded, image)
+        return ReviewInput(loaded, image)
     path = autosave_path(known, folder)
     try:
         unfinished = read_autosave(path)
     except FundusError as error:
-        return Read(loaded, image, path, problem=error)
+        return ReviewInput(loaded, image, path, problem=error)
     shape = next(iter(loaded.labels.values())).shape
     if unfinished is not None and any(a.shape != shape for a in unfinished.labels.values()):
         unfinished = None
-    return Read(loaded, image, path, unfinished)
+    return ReviewInput(loaded, image, path, unfinished)
 
 
-def take_up(
-    saved: Saved,
+def restore_review(
+    saved: SavedReview,
     sheets: LabelLayers,
     review: Review,
-    then: Callable[[Saved], None],
+    then: Callable[[SavedReview], None],
     parent: QObject,
 ) -> None:
     """Put an unfinished review into the layers, one an event-loop turn; then call `then`.
@@ -119,7 +119,7 @@ def take_up(
             if lesion.lesion not in saved.labels and lesion.id not in known
         ]
         then(
-            Saved(
+            SavedReview(
                 labels, tables, [*saved.lesions, *others], saved.settings, saved.time, saved.history
             )
         )

@@ -11,7 +11,7 @@ from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Navigator"]
 
-_ROOM = 8.0
+_VIEW_MARGIN = 8.0
 """Side of the view, in sides of the lesion."""
 
-_LEAST = 27
+_MIN_VIEW_FRACTION = 27
 """Parts of the image's longer side that the view shows at least: lesions need surroundings."""
 
 _PAD = 4.0
@@ -51,7 +51,7 @@ class Navigator:
         """Take the labels layer whose pixels are meant from now on."""
         self._labels = labels
 
-    def show(self, lesion: Lesion, *, zoom: bool) -> None:
+    def show(self, lesion: ReviewedLesion, *, zoom: bool) -> None:
         """Mark a lesion, and zoom to it if asked to."""
         if self._labels is None:
             return
@@ -61,7 +61,8 @@ class Navigator:
         camera = get_camera(self._viewer)
         if zoom:
             side = max(
-                _ROOM * max(bottom - top, right - left), max(self._labels.data.shape) / _LEAST
+                _VIEW_MARGIN * max(bottom - top, right - left),
+                max(self._labels.data.shape) / _MIN_VIEW_FRACTION,
             )
             pixel = float(np.max(np.abs(np.asarray(self._labels.scale)[-2:])))
             camera.zoom = min(canvas_size(self._viewer)) / (side * pixel)
@@ -71,7 +72,7 @@ class Navigator:
         """Show the whole image."""
         self._viewer.reset_view()
 
-    def _draw_mark(self, lesion: Lesion) -> None:
+    def _draw_mark(self, lesion: ReviewedLesion) -> None:
         top, left, bottom, right = lesion.box
         low = np.array([top, left]) - 0.5 - _PAD
         high = np.array([bottom, right]) - 0.5 + _PAD

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fundus.lesions import describe
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ORDERS, ReviewQueue
 from napari_fundus.review.session import Review
 
@@ -39,7 +39,7 @@ _ROW_HEIGHT = 22
 _LIST_HEIGHT = 190
 
 
-def lesion_html(lesion: Lesion) -> str:
+def lesion_html(lesion: ReviewedLesion) -> str:
     """Return what the reviewer should know of a lesion, as rich text of one or two lines."""
     info = describe(lesion.lesion)
     parts = [f"<b>{info.name}</b> {lesion.id}", f"{lesion.area} px"]
@@ -65,15 +65,15 @@ class QueueModel(QAbstractTableModel):
     def __init__(self) -> None:
         super().__init__()
         self._queue: ReviewQueue | None = None
-        self._lesions: dict[int, Lesion] = {}
+        self._lesions: dict[int, ReviewedLesion] = {}
 
-    def take(self, queue: ReviewQueue | None, lesions: dict[int, Lesion]) -> None:
+    def take(self, queue: ReviewQueue | None, lesions: dict[int, ReviewedLesion]) -> None:
         """Show another queue, or the same after a change."""
         self.beginResetModel()
         self._queue, self._lesions = queue, lesions
         self.endResetModel()
 
-    def lesion(self, row: int) -> Lesion | None:
+    def lesion(self, row: int) -> ReviewedLesion | None:
         """Return the lesion of a row."""
         if self._queue is None or not 0 <= row < len(self._queue):
             return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer, Shapes
 
-__all__ = ["add_region", "polygons_mask", "shapes_to_polygons"]
+__all__ = ["add_region_layer", "polygons_mask", "shapes_to_polygons"]
 
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV rounds vertices to."""
@@ -53,7 +53,7 @@ def shapes_to_polygons(layer: Shapes, onto: Layer) -> list[npt.NDArray[np.float6
     return found
 
 
-def add_region(viewer: ViewerModel, placement: Mapping[str, Any]) -> Shapes:
+def add_region_layer(viewer: ViewerModel, placement: Mapping[str, Any]) -> Shapes:
     """Add a shapes layer with the polygon tool in hand, and return it."""
     from napari.layers import Shapes
 

@@ -12,18 +12,18 @@ from napari_fundus.gui.controls.layer_choice import is_photograph
 from napari_fundus.gui.evaluate.layer_groups import lesion_layers
 from napari_fundus.lesions import DR_EVIDENCE, parse_lesion
 from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
-from napari_fundus.review.loading import Part
+from napari_fundus.review.loading import ClassLabels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.components import ViewerModel
 
-__all__ = ["Found", "find_result_layers", "result_layers_from", "show_only_result"]
+__all__ = ["ResultLayers", "find_result_layers", "result_layers_from", "show_only_result"]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ResultLayers:
     """One detector's labels over one photograph.
 
     Attributes
@@ -56,15 +56,15 @@ class Found:
         """Tells two results apart: by the identity of their layers."""
         return tuple(id(layer) for layer in self.layers.values())
 
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, ClassLabels]:
         """Return what the layers show; quick, for the main thread."""
         return {
-            code: Part(as_array(layer.data), layer.features.copy(), _threshold(layer))
+            code: ClassLabels(as_array(layer.data), layer.features.copy(), _threshold(layer))
             for code, layer in self.layers.items()
         }
 
 
-def find_result_layers(viewer: ViewerModel) -> list[Found]:
+def find_result_layers(viewer: ViewerModel) -> list[ResultLayers]:
     """Return the results whose labels are in the viewer, the newest first."""
     groups: dict[tuple[Any, ...], list[Labels]] = {}
     for layer in viewer.layers:
@@ -78,7 +78,7 @@ def find_result_layers(viewer: ViewerModel) -> list[Found]:
     return [result_layers_from(viewer, layers) for layers in reversed(groups.values())]
 
 
-def show_only_result(viewer: ViewerModel, found: Found, other: Found | None) -> None:
+def show_only_result(viewer: ViewerModel, found: ResultLayers, other: ResultLayers | None) -> None:
     """Show the labels of a result, and hide other results on the picture, of the same colours.
 
     Where *Evaluate* or *Compare* have laid their colours over the results, all stays as it is.
@@ -97,7 +97,7 @@ def show_only_result(viewer: ViewerModel, found: Found, other: Found | None) -> 
 
 def result_layers_from(
     viewer: ViewerModel, layers: Sequence[Labels], photograph: Image | None = None
-) -> Found:
+) -> ResultLayers:
     """Return given labels layers as a result; classes are told by metadata, else by name."""
     by_class: dict[str, Labels] = {}
     for layer in layers:
@@ -107,7 +107,7 @@ def result_layers_from(
     told = dict(about.get("provenance", {}))
     source = photograph if photograph is not None else _photograph(viewer, layers[0], about, told)
     name = source.name if source is not None else str(told.get("image_name", ""))
-    return Found(by_class, source, str(told.get("detector", "")), name, told)
+    return ResultLayers(by_class, source, str(told.get("detector", "")), name, told)
 
 
 def _known(layer: Any) -> dict[str, Any]:

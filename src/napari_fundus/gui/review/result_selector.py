@@ -15,8 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.review.result_layers import Found
-from napari_fundus.review.autosave import Saved
+from napari_fundus.gui.review.result_layers import ResultLayers
+from napari_fundus.review.autosave import SavedReview
 
 __all__ = ["ResultSelector"]
 
@@ -31,7 +31,7 @@ class ResultSelector(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._results: list[Found] = []
+        self._results: list[ResultLayers] = []
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         form = QFormLayout()
@@ -66,7 +66,9 @@ class ResultSelector(QWidget):
         column.addWidget(self.banner)
         self.banner.setVisible(False)
 
-    def show_results(self, results: list[Found], chosen: Found | None, other: Found | None) -> None:
+    def show_results(
+        self, results: list[ResultLayers], chosen: ResultLayers | None, other: ResultLayers | None
+    ) -> None:
         """List results, and show which are chosen."""
         self._results = results
         for combo in (self.result, self.other):
@@ -81,7 +83,7 @@ class ResultSelector(QWidget):
         if other is not None and other.key in keys:
             self.other.setCurrentIndex(1 + keys.index(other.key))
 
-    def offer(self, unfinished: Saved | None) -> None:
+    def offer(self, unfinished: SavedReview | None) -> None:
         """Offer to take up an unfinished review; None hides the banner."""
         if unfinished is not None:
             when = unfinished.time.replace("T", " ")[:16]

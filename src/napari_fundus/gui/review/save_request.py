@@ -17,14 +17,14 @@ from napari_fundus.image import FundusImage
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-    from napari_fundus.gui.review.result_layers import Found
+    from napari_fundus.gui.review.result_layers import ResultLayers
     from napari_fundus.review.session import Review
 
-__all__ = ["Order", "count_unjudged", "judged_classes", "save_corrections"]
+__all__ = ["SaveRequest", "count_unjudged", "judged_classes", "save_corrections"]
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class SaveRequest:
     """What is to be saved, as it was when the reviewer said so.
 
     Attributes
@@ -54,11 +54,11 @@ class Order:
     def of(
         cls,
         review: Review,
-        found: Found,
+        found: ResultLayers,
         image: FundusImage | None,
         reviewed: list[str],
         region: Shapes | None,
-    ) -> Order:
+    ) -> SaveRequest:
         """Take everything from review and layers, in the main thread.
 
         Raises
@@ -85,7 +85,7 @@ class Order:
         return cls(image, labels, list(reviewed), outlines, told, review.verdicts())
 
 
-def save_corrections(order: Order, folder: Path) -> Path:
+def save_corrections(order: SaveRequest, folder: Path) -> Path:
     """Write what was ordered, and return the image's folder; for a thread."""
     region = None
     if order.outlines is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFrame, QWidget
 
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.review.cursor import Bench
+from napari_fundus.gui.review.cursor import ReviewCursor
 from napari_fundus.gui.review.queue_view import QueueView, lesion_html
 from napari_fundus.gui.review.result_selector import ResultSelector
 from napari_fundus.gui.review.save_box import SaveBox
@@ -46,7 +46,7 @@ class ReviewView:
             column.addWidget(part)
         column.addStretch(1)
 
-    def show_state(self, bench: Bench, *, loading: bool) -> None:
+    def show_state(self, bench: ReviewCursor, *, loading: bool) -> None:
         """Show the review in hand, or why there is none."""
         review, queue, lesion = bench.review, bench.queue, bench.current
         self.list.show_state(review, queue)

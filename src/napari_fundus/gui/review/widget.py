@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_fundus.gui.controls.thread_job import Job, tell_error
+from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
@@ -18,7 +18,7 @@ from napari_fundus.gui.review.result_layers import find_result_layers, result_la
 from napari_fundus.gui.review.save_request import count_unjudged
 from napari_fundus.gui.review.verdict_panel import RELABEL_KEYS
 from napari_fundus.gui.review.view import NO_RESULT_MESSAGE, ReviewView
-from napari_fundus.review.lesion import Lesion
+from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ReviewQueue
 from napari_fundus.review.session import Review
 
@@ -109,7 +109,7 @@ class ReviewWidget(QWidget):
         return self.desk.bench.queue
 
     @property
-    def current(self) -> Lesion | None:
+    def current(self) -> ReviewedLesion | None:
         """The lesion under review."""
         return self.desk.bench.current
 
@@ -201,7 +201,7 @@ class ReviewWidget(QWidget):
         layer = self.desk.add_region()
         self.save_box.set_region(layer)
 
-    def save(self, folder: str | Path | None = None) -> Job | None:
+    def save(self, folder: str | Path | None = None) -> ThreadJob | None:
         """Save the corrections in a thread; `saved` is emitted when they are on the disk.
 
         Parameters
@@ -288,7 +288,7 @@ class ReviewWidget(QWidget):
 
     def _on_failed(self, error: Exception) -> None:
         self.save_box.say(str(error))
-        tell_error(error)
+        show_error(error)
 
     def _on_ended(self, reason: str) -> None:
         self._keys.release()

@@ -16,12 +16,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ControlState", "Controls", "RemainingTimeEstimator", "format_duration"]
+__all__ = ["ControlState", "RemainingTimeEstimator", "TrainingControls", "format_duration"]
 
 ControlState = Literal["idle", "checking", "training", "pausing", "paused", "stopping"]
 
 
-class Controls(QWidget):
+class TrainingControls(QWidget):
     """Check, preview, start, pause and stop; each can be pressed only where it makes sense."""
 
     check_clicked = Signal()

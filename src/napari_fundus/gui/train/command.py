@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from napari_fundus.errors import FundusError
 
 if TYPE_CHECKING:
-    from napari_fundus.gui.train.session import Plan
+    from napari_fundus.gui.train.session import RunRequest
 
-__all__ = ["as_command"]
+__all__ = ["training_command"]
 
 
-def as_command(plan: Plan) -> str:
+def training_command(plan: RunRequest) -> str:
     """Return the line to be given to a shell.
 
     Raises

@@ -11,13 +11,13 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_fundus.training.loop.events import EpochEnd, Step
 
-__all__ = ["Curves"]
+__all__ = ["TrainingCurves"]
 
 _HEIGHT = 150
 _LOSS, _FIGURE, _BEST = "#4fc3f7", "#ffb74d", "#ffffff"
 
 
-class Curves(QWidget):
+class TrainingCurves(QWidget):
     """Two plots over the epochs: the loss of each report, and one figure of each validation."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -27,7 +27,7 @@ from qtpy.QtWidgets import (
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.layers.placement import Source, image_source
+from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
 
@@ -51,7 +51,7 @@ class LayerData:
         Class code to labels: integer, shape (H, W).
     """
 
-    source: Source
+    source: ImageSource
     labels: dict[str, npt.NDArray[Any]]
 
     def write(self, folder: Path) -> Path:

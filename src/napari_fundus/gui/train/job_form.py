@@ -23,11 +23,11 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.train.data import DataChoice, FolderEdit, LayerData
 from napari_fundus.gui.train.run_folder import RunFolderForm
-from napari_fundus.gui.train.session import Plan
+from napari_fundus.gui.train.session import RunRequest
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.gui.train.starting_weights import SchemeChoice, StartCheckpointCombo
 from napari_fundus.plugins import Discovery, find_detectors
-from napari_fundus.training.jobs.config import Order
+from napari_fundus.training.jobs.config import TrainingConfig
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -154,7 +154,7 @@ class JobForm(QWidget):
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
         self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
 
-    def order(self, data: str) -> Order:
+    def order(self, data: str) -> TrainingConfig:
         """Return what the form says.
 
         Parameters
@@ -168,7 +168,7 @@ class JobForm(QWidget):
             The form does not fit together.
         """
         healthy = self.healthy.path()
-        return Order(
+        return TrainingConfig(
             detector=self.detector.name,
             data=data,
             healthy=None if healthy is None else str(healthy.resolve()),
@@ -178,7 +178,7 @@ class JobForm(QWidget):
             device=self.device_choice.device(),
         )
 
-    def plan(self, *, check: bool = False, **settings: Any) -> Plan:
+    def plan(self, *, check: bool = False, **settings: Any) -> RunRequest:
         """Return what would be done now.
 
         Parameters
@@ -198,7 +198,7 @@ class JobForm(QWidget):
         order = self.order("layers" if isinstance(data, LayerData) else str(data))
         order = order.model_copy(update={"settings": {**order.settings, **settings}})
         check_checkpoint_name(order.name, run=folder)
-        return Plan(
+        return RunRequest(
             order=order,
             detector=self.detector,
             folder=folder,
@@ -209,7 +209,7 @@ class JobForm(QWidget):
             check=check,
         )
 
-    def show_job(self, order: Order, folder: Path) -> None:
+    def show_job(self, order: TrainingConfig, folder: Path) -> None:
         """Show what a run was told, and its folder as the one to go on in.
 
         Raises

@@ -10,11 +10,15 @@ from qtpy.QtCore import Qt
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import CheckpointError
-from napari_fundus.gui.train.buttons import Controls, RemainingTimeEstimator, format_duration
+from napari_fundus.gui.train.buttons import (
+    RemainingTimeEstimator,
+    TrainingControls,
+    format_duration,
+)
 from napari_fundus.gui.train.card import card_html
-from napari_fundus.gui.train.curves import Curves
-from napari_fundus.gui.train.session import Outcome, Plan, Told
-from napari_fundus.gui.train.training_layers import ContactSheet, Pictures, PreviewStrip
+from napari_fundus.gui.train.curves import TrainingCurves
+from napari_fundus.gui.train.session import RunRequest, TrainingOutcome, TrainingUpdate
+from napari_fundus.gui.train.training_layers import ContactSheet, PreviewStrip, TrainingLayers
 from napari_fundus.training.loop.events import EpochEnd, Started, Step
 from napari_fundus.training.loop.state import LAST_FILE
 
@@ -41,7 +45,12 @@ class TrainingPresenter:
     """
 
     def __init__(
-        self, controls: Controls, curves: Curves, pictures: Pictures, report: QLabel, card: QLabel
+        self,
+        controls: TrainingControls,
+        curves: TrainingCurves,
+        pictures: TrainingLayers,
+        report: QLabel,
+        card: QLabel,
     ) -> None:
         self._controls, self._curves, self._pictures = controls, curves, pictures
         self._report, self._card = report, card
@@ -49,7 +58,7 @@ class TrainingPresenter:
         self._epochs = 0
         self._figure = ""
 
-    def begin(self, plan: Plan) -> None:
+    def begin(self, plan: RunRequest) -> None:
         """Show that a training or a check starts."""
         self._time_estimator = RemainingTimeEstimator()
         self._figure = ""
@@ -63,7 +72,7 @@ class TrainingPresenter:
         elif not plan.check and not plan.resume:
             self._curves.clear()
 
-    def hear(self, events: list[Told]) -> None:
+    def hear(self, events: list[TrainingUpdate]) -> None:
         """Show what has happened."""
         steps = [event for event in events if isinstance(event, Step)]
         for event in events:
@@ -127,7 +136,7 @@ class TrainingPresenter:
         self._controls.set_state("stopping")
         self._controls.say("Stopping at the next step…")
 
-    def finish(self, outcome: Outcome) -> None:
+    def finish(self, outcome: TrainingOutcome) -> None:
         """Show how the training has ended."""
         finished = outcome.finished
         text = _REASONS[finished.reason] if finished is not None else "Stopped; it can be resumed"

@@ -19,7 +19,7 @@ from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
 from napari_fundus.datasets.corrections import CORRECTIONS_MARKER
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError
-from napari_fundus.gui.controls.thread_job import Job
+from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.gui.train.data import LayerData
 from napari_fundus.gui.train.training_layers import (
     ContactSheet,
@@ -29,14 +29,14 @@ from napari_fundus.gui.train.training_layers import (
 )
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.jobs.config import Order, follow
+from napari_fundus.training.jobs.config import TrainingConfig, run_training
 from napari_fundus.training.jobs.process import run_training_in_subprocess
 from napari_fundus.training.loop.events import Finished, Patches, Preview, TrainingEvent
 from napari_fundus.training.loop.state import BEST_FILE, check_output
 
-__all__ = ["Outcome", "Plan", "Told", "TrainingSession"]
+__all__ = ["RunRequest", "TrainingOutcome", "TrainingSession", "TrainingUpdate"]
 
-Told = TrainingEvent | ContactSheet | PreviewStrip
+TrainingUpdate = TrainingEvent | ContactSheet | PreviewStrip
 """Events, with pictures made ready to be shown."""
 
 _INTERVAL = 0.1
@@ -44,7 +44,7 @@ _INTERVAL = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RunRequest:
     """What to train, and in which way.
 
     Attributes
@@ -65,7 +65,7 @@ class Plan:
         Stop before the first step.
     """
 
-    order: Order
+    order: TrainingConfig
     detector: Detector
     folder: Path
     layers: LayerData | None = None
@@ -92,7 +92,7 @@ class Plan:
             data = str(self.layers.write(folder).resolve())
             yield from self._train(self.order.model_copy(update={"data": data}), monitor)
 
-    def _train(self, order: Order, monitor: Monitor) -> Iterator[TrainingEvent]:
+    def _train(self, order: TrainingConfig, monitor: Monitor) -> Iterator[TrainingEvent]:
         rest: dict[str, Any] = {
             "monitor": monitor,
             "resume": self.resume,
@@ -101,11 +101,11 @@ class Plan:
         }
         if self.in_process:
             return run_training_in_subprocess(order, self.folder, **rest)
-        return follow(order, self.detector.train, self.folder, **rest)
+        return run_training(order, self.detector.train, self.folder, **rest)
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainingOutcome:
     """What has come of a training.
 
     Attributes
@@ -143,18 +143,18 @@ class TrainingSession(QObject):
     progressed = Signal(float, str)
     checked = Signal()
     finished = Signal(object)
-    """An `Outcome`; also of a training that was stopped."""
+    """An `TrainingOutcome`; also of a training that was stopped."""
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, plan: Plan, parent: QObject | None = None) -> None:
+    def __init__(self, plan: RunRequest, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.plan = plan
-        self._waiting: list[Told] = []
+        self._waiting: list[TrainingUpdate] = []
         self._sent_at = 0.0
-        self._outcome = Outcome(plan.folder)
+        self._outcome = TrainingOutcome(plan.folder)
         self._heard = True
-        self._job = Job(self._work, self)
+        self._job = ThreadJob(self._work, self)
         self._job.progressed.connect(self.progressed)
         self._job.returned.connect(lambda _: self._done())
         self._job.cancelled.connect(self._done)
@@ -202,12 +202,12 @@ class TrainingSession(QObject):
         if not self.plan.check:
             self._outcome = self._install(finished)
 
-    def _install(self, finished: Finished | None) -> Outcome:
+    def _install(self, finished: Finished | None) -> TrainingOutcome:
         folder, name = self.plan.folder, self.plan.order.name
         best = folder / BEST_FILE
         if not best.exists():
-            return Outcome(folder)
-        outcome = Outcome(folder, finished, "", read_card(best))
+            return TrainingOutcome(folder)
+        outcome = TrainingOutcome(folder, finished, "", read_card(best))
         try:
             install_checkpoint(best, name, run=folder)
         except (FundusError, OSError) as error:
@@ -217,7 +217,7 @@ class TrainingSession(QObject):
 
     def _deliver(self, event: TrainingEvent) -> None:
         """Gather events: hundreds of steps a second must not drown the main thread."""
-        told: Told = event
+        told: TrainingUpdate = event
         if isinstance(event, Preview):
             told = preview_strip(event)
         elif isinstance(event, Patches):

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.detector import TrainingSpec
-from napari_fundus.gui.controls.collapsible import fold
+from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 
@@ -58,7 +58,7 @@ class SettingsForm(QWidget):
         self.options = ModelForm(self._form.options)
         here = {name: value for name, value in start.items() if name not in _BUDGET}
         self.shared = ModelForm(TrainingSettings, here, leave_out=(*_BUDGET, *_SEPARATE_CONTROLS))
-        self.box = fold("All settings", self.of_the_weights, self.options, self.shared)
+        self.box = collapsible_box("All settings", self.of_the_weights, self.options, self.shared)
         layout.addWidget(self.box)
         self.set_checkpoint(None)
         for editors in (self.budget, self.options, self.shared):

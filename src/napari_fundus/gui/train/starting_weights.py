@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 from napari_fundus.checkpoints import ModelCard, read_card
 from napari_fundus.errors import CheckpointError
 from napari_fundus.gui.controls.checkpoint_choice import usable_checkpoints
-from napari_fundus.gui.controls.thread_job import tell_error
+from napari_fundus.gui.controls.thread_job import show_error
 
 __all__ = ["SchemeChoice", "StartCheckpointCombo"]
 
@@ -110,7 +110,7 @@ class StartCheckpointCombo(QComboBox):
             self.choose(path or None)
         except CheckpointError as error:
             self.setCurrentIndex(0)
-            tell_error(error)
+            show_error(error)
 
     def _changed(self) -> None:
         self._card = None

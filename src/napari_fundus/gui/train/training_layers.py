@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ContactSheet", "Pictures", "PreviewStrip", "patch_sheet", "preview_strip"]
+__all__ = ["ContactSheet", "PreviewStrip", "TrainingLayers", "patch_sheet", "preview_strip"]
 
 _GAP = 4
 _TALLEST = 160
@@ -93,7 +93,7 @@ def _grid(images: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(cells.reshape(rows * (height + _GAP), -1, planes))
 
 
-class Pictures:
+class TrainingLayers:
     """Shows pictures beside the viewer's photographs, each kind in one layer that is kept.
 
     Parameters

@@ -17,19 +17,19 @@ from qtpy.QtWidgets import (
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.controls.collapsible import fold
+from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.controls.thread_job import tell_error
+from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.train.buttons import Controls
-from napari_fundus.gui.train.command import as_command
-from napari_fundus.gui.train.curves import Curves
+from napari_fundus.gui.train.buttons import TrainingControls
+from napari_fundus.gui.train.command import training_command
+from napari_fundus.gui.train.curves import TrainingCurves
 from napari_fundus.gui.train.job_form import JobForm
 from napari_fundus.gui.train.presenter import TrainingPresenter
-from napari_fundus.gui.train.session import Outcome, TrainingSession
+from napari_fundus.gui.train.session import TrainingOutcome, TrainingSession
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.gui.train.starting_weights import SchemeChoice
-from napari_fundus.gui.train.training_layers import Pictures
+from napari_fundus.gui.train.training_layers import TrainingLayers
 from napari_fundus.plugins import Discovery
 from napari_fundus.training.jobs.config import read_training_config
 
@@ -62,7 +62,7 @@ class TrainWidget(QWidget):
     """
 
     finished = Signal(object)
-    """An `Outcome`, once a training has ended or was stopped."""
+    """An `TrainingOutcome`, once a training has ended or was stopped."""
     checked = Signal()
     """A check, or a preview of patches, is done."""
     failed = Signal(object)
@@ -78,9 +78,9 @@ class TrainWidget(QWidget):
         super().__init__(parent)
         viewer = self._viewer = unwrap_viewer(viewer)
         self.session: TrainingSession | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: TrainingOutcome | None = None
         self._build(discovery)
-        self.pictures = Pictures(viewer)
+        self.pictures = TrainingLayers(viewer)
         self.telling = TrainingPresenter(
             self.controls, self.curves, self.pictures, self.report, self.card
         )
@@ -90,7 +90,7 @@ class TrainWidget(QWidget):
         column = scrollable_layout(self)
         self.order_form = JobForm(self._viewer, discovery=discovery)
         column.addWidget(self.order_form)
-        self.controls = Controls()
+        self.controls = TrainingControls()
         column.addWidget(self.controls)
         self.controls.check_clicked.connect(self.check)
         self.controls.patches_clicked.connect(self.preview_patches)
@@ -98,7 +98,7 @@ class TrainWidget(QWidget):
         self.controls.start_clicked.connect(self.start)
         self.controls.pause_clicked.connect(self.pause)
         self.controls.stop_clicked.connect(self.stop)
-        self.curves = Curves()
+        self.curves = TrainingCurves()
         self.curves.setVisible(False)
         column.addWidget(self.curves)
         self.report_box, self.report = _collapsible_text("Report")
@@ -221,7 +221,7 @@ class TrainWidget(QWidget):
             except FundusError as error:
                 self._fail(error)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: TrainingOutcome) -> None:
         self.outcome = outcome
         self.telling.finish(outcome)
         self.card_box.setVisible(outcome.card is not None)
@@ -232,7 +232,7 @@ class TrainWidget(QWidget):
 
     def _fail(self, error: Exception) -> None:
         self.controls.say(str(error))
-        tell_error(error)
+        show_error(error)
         self.failed.emit(error)
 
     def _ended(self) -> None:
@@ -246,7 +246,7 @@ class TrainWidget(QWidget):
 
     def _copy(self) -> None:
         try:
-            text = as_command(self.order_form.plan())
+            text = training_command(self.order_form.plan())
         except FundusError as error:
             self._fail(error)
             return
@@ -266,6 +266,6 @@ def _collapsible_text(title: str) -> tuple[QCollapsible, QLabel]:
     text = QLabel()
     text.setWordWrap(True)
     text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    box = fold(title, text)
+    box = collapsible_box(title, text)
     box.setVisible(False)
     return box, text

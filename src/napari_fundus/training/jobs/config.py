@@ -16,16 +16,16 @@ from napari_fundus.runtime.files import write_json
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Started, TrainingEvent
 
-__all__ = ["CONFIG_FILE", "Order", "follow", "read_training_config"]
+__all__ = ["CONFIG_FILE", "TrainingConfig", "read_training_config", "run_training"]
 
 CONFIG_FILE = "order.json"
 """File in the folder of a run."""
 
-Train = Callable[..., Iterator[TrainingEvent]]
+TrainFunction = Callable[..., Iterator[TrainingEvent]]
 """`Detector.train`."""
 
 
-class Order(BaseModel):
+class TrainingConfig(BaseModel):
     """What to train, on what, and how.
 
     Attributes
@@ -76,7 +76,7 @@ class Order(BaseModel):
         return words
 
 
-def read_training_config(folder: str | Path) -> Order:
+def read_training_config(folder: str | Path) -> TrainingConfig:
     """Return what the run in `folder` was told.
 
     Raises
@@ -86,7 +86,7 @@ def read_training_config(folder: str | Path) -> Order:
     """
     path = Path(folder) / CONFIG_FILE
     try:
-        return Order.model_validate_json(path.read_bytes())
+        return TrainingConfig.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise TrainingError(
             f"{folder} holds no run that tells how it was started ({CONFIG_FILE} is missing). "
@@ -96,9 +96,9 @@ def read_training_config(folder: str | Path) -> Order:
         raise TrainingError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def follow(
-    order: Order,
-    train: Train,
+def run_training(
+    order: TrainingConfig,
+    train: TrainFunction,
     folder: str | Path,
     *,
     monitor: Monitor,
@@ -141,11 +141,11 @@ def follow(
         resume=resume,
         overwrite=overwrite,
     )
-    return _told(order, events, place, check=check, new=new, aside=aside)
+    return _record_events(order, events, place, check=check, new=new, aside=aside)
 
 
-def _told(
-    order: Order,
+def _record_events(
+    order: TrainingConfig,
     events: Iterator[TrainingEvent],
     folder: Path,
     *,

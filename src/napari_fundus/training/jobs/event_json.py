@@ -30,7 +30,7 @@ from napari_fundus.training.loop.events import (
     TrainingEvent,
 )
 
-__all__ = ["Failure", "Message", "decode", "encode"]
+__all__ = ["Failure", "Message", "decode_message", "encode_message"]
 
 _PATCHES = "patches.npz"
 
@@ -73,7 +73,7 @@ _DATACLASS_MESSAGES: dict[str, type[Any]] = {
 }
 
 
-def encode(message: Message, folder: Path) -> str:
+def encode_message(message: Message, folder: Path) -> str:
     """Return one line of JSON, without its end.
 
     Parameters
@@ -103,8 +103,8 @@ def encode(message: Message, folder: Path) -> str:
     return json.dumps(line, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-def decode(line: str, folder: Path) -> Message | None:
-    """Return what :func:`encode` was given.
+def decode_message(line: str, folder: Path) -> Message | None:
+    """Return what :func:`encode_message` was given.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from typing import IO
 
 from napari_fundus.errors import TrainingError
 from napari_fundus.runtime.monitor import Monitor, Progress
-from napari_fundus.training.jobs.config import Order
-from napari_fundus.training.jobs.event_json import Failure, Message, decode
+from napari_fundus.training.jobs.config import TrainingConfig
+from napari_fundus.training.jobs.event_json import Failure, Message, decode_message
 from napari_fundus.training.loop.events import Finished, Started, TrainingEvent
 from napari_fundus.training.loop.state import LAST_FILE
 
@@ -28,14 +28,14 @@ LOG_FILE = "training.log"
 _LOG_TAIL_LINES = 12
 """Lines of it that an error quotes."""
 
-_OURS = '{"type":'
+_MESSAGE_PREFIX = '{"type":'
 
 _POLL = 0.05
 """Seconds between two looks at what the watcher wants."""
 
 
 def run_training_in_subprocess(
-    order: Order,
+    order: TrainingConfig,
     folder: str | Path,
     *,
     monitor: Monitor,
@@ -154,10 +154,10 @@ class _TrainingProcess:
                 continue
             if line is None:
                 return
-            if not line.startswith(_OURS):
+            if not line.startswith(_MESSAGE_PREFIX):
                 # What a plugin prints while it is imported, before the child claims the line.
                 continue
-            if (message := decode(line, self._folder)) is not None:
+            if (message := decode_message(line, self._folder)) is not None:
                 yield message
 
     def _forward_commands(self) -> None:

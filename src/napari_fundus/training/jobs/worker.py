@@ -14,7 +14,7 @@ from typing import IO
 
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.runtime.monitor import Monitor, Progress
-from napari_fundus.training.jobs.event_json import Failure, Message, encode
+from napari_fundus.training.jobs.event_json import Failure, Message, encode_message
 from napari_fundus.training.loop.events import TrainingEvent
 
 __all__ = ["COMMANDS", "serve"]
@@ -45,7 +45,7 @@ class EventWriter:
 
     def tell(self, message: Message) -> None:
         """Write a line."""
-        line = encode(message, self._folder)
+        line = encode_message(message, self._folder)
         with self._lock:
             try:
                 self._stream.write(line + "\n")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from napari_fundus.training.loop.fabric import seeded
 from napari_fundus.training.loop.learner import make_optimizer
 from napari_fundus.training.loop.preflight import Preflight, split_report
-from napari_fundus.training.loop.trial_steps import TrialTiming, measure
+from napari_fundus.training.loop.trial_steps import TrialTiming, time_trial_steps
 
 if TYPE_CHECKING:
-    from napari_fundus.training.loop.run import Run
+    from napari_fundus.training.loop.run import TrainingRun
 
 __all__ = ["preflight"]
 
 
-def preflight(run: Run, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Preflight:
+def preflight(run: TrainingRun, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Preflight:
     """Time a few steps on a copy, and return the report.
 
     Parameters
@@ -48,11 +48,11 @@ def preflight(run: Run, leaks: tuple[str, ...], warnings: tuple[str, ...]) -> Pr
         steps_per_epoch=run.steps_per_epoch,
         max_epochs=settings.max_epochs,
         seconds_per_step=dry.seconds_per_step,
-        estimated_seconds=_longest(run, dry),
+        estimated_seconds=_estimated_seconds(run, dry),
     )
 
 
-def _time_trial_steps(run: Run) -> TrialTiming:
+def _time_trial_steps(run: TrainingRun) -> TrialTiming:
     """Make the dry steps that the settings ask for."""
     settings = run.settings
     if not settings.dry_steps or not run.learner.trainable:
@@ -60,13 +60,13 @@ def _time_trial_steps(run: Run) -> TrialTiming:
     optimizer = partial(make_optimizer, run.task, settings=settings)
     key = (settings.seed, 0, 0, run.together.rank)
     with seeded(*key, device=run.device):
-        dry = measure(run.fabric, run.learner.network, run.task, settings, optimizer, key)
+        dry = time_trial_steps(run.fabric, run.learner.network, run.task, settings, optimizer, key)
     if dry.seconds_per_step is None:
         return dry
     return replace(dry, seconds_per_step=dry.seconds_per_step * settings.accumulate)
 
 
-def _longest(run: Run, dry: TrialTiming) -> float | None:
+def _estimated_seconds(run: TrainingRun, dry: TrialTiming) -> float | None:
     """Return the longest time of the run, in seconds; None where no step was timed."""
     if dry.seconds_per_step is None:
         return None

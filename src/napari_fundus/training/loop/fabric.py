@@ -13,7 +13,7 @@ from napari_fundus.runtime.devices import Device, Precision
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["is_secondary_rank", "make_fabric", "repeatable", "seeded"]
+__all__ = ["deterministic_algorithms", "is_secondary_rank", "make_fabric", "seeded"]
 
 
 def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
@@ -86,7 +86,7 @@ def seeded(*numbers: int, device: Device | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(*, wanted: bool) -> Iterator[None]:
+def deterministic_algorithms(*, wanted: bool) -> Iterator[None]:
     """Use only operations that give the same bits each time, and put the settings back after."""
     import torch
 

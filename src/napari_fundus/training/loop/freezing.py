@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "FineTuningScheme",
     "FreezableNetwork",
-    "Scheme",
     "freeze",
     "frozen_convolutions",
     "set_training_mode",
@@ -44,7 +44,7 @@ class FreezableNetwork(Protocol):
 
 
 @dataclass(frozen=True)
-class Scheme:
+class FineTuningScheme:
     """A fine-tuning scheme.
 
     Attributes
@@ -79,7 +79,7 @@ class Scheme:
     norms: bool = True
 
     @classmethod
-    def parse(cls, text: str) -> Scheme:
+    def parse(cls, text: str) -> FineTuningScheme:
         """Return the scheme of a name: none, full, freeze_5, freeze_5_bn, interleaved.
 
         Raises
@@ -102,7 +102,9 @@ class Scheme:
         )
 
 
-def frozen_convolutions(network: FreezableNetwork, scheme: Scheme | str) -> tuple[int, ...]:
+def frozen_convolutions(
+    network: FreezableNetwork, scheme: FineTuningScheme | str
+) -> tuple[int, ...]:
     """Return the numbers (from 1) of the convolutions that stay as they are.
 
     Raises
@@ -110,7 +112,7 @@ def frozen_convolutions(network: FreezableNetwork, scheme: Scheme | str) -> tupl
     TrainingError
         The network has fewer convolutions than are to be frozen.
     """
-    scheme = Scheme.parse(scheme) if isinstance(scheme, str) else scheme
+    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
     total = len(network.convolution_names)
     if scheme.kind == "full":
         return ()
@@ -129,7 +131,7 @@ def frozen_convolutions(network: FreezableNetwork, scheme: Scheme | str) -> tupl
     )
 
 
-def freeze(network: nn.Module, scheme: Scheme | str) -> None:
+def freeze(network: nn.Module, scheme: FineTuningScheme | str) -> None:
     """Mark which weights are trained (``requires_grad``), undoing any earlier scheme.
 
     Raises
@@ -137,7 +139,7 @@ def freeze(network: nn.Module, scheme: Scheme | str) -> None:
     TrainingError
         The scheme does not exist, or the network does not tell its convolutions.
     """
-    scheme = Scheme.parse(scheme) if isinstance(scheme, str) else scheme
+    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
     network.requires_grad_(scheme.kind != "none")
     if scheme.kind in ("none", "full"):
         return
@@ -145,9 +147,9 @@ def freeze(network: nn.Module, scheme: Scheme | str) -> None:
         network.get_submodule(name).requires_grad_(requires_grad=False)
 
 
-def set_training_mode(network: nn.Module, scheme: Scheme | str) -> None:
+def set_training_mode(network: nn.Module, scheme: FineTuningScheme | str) -> None:
     """Put the network into training mode, except for frozen batch norms; call it each epoch."""
-    scheme = Scheme.parse(scheme) if isinstance(scheme, str) else scheme
+    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
     network.train(scheme.kind != "none")
     if scheme.kind in ("none", "full"):
         return
@@ -155,7 +157,7 @@ def set_training_mode(network: nn.Module, scheme: Scheme | str) -> None:
         network.get_submodule(name).eval()
 
 
-def trainable_share(network: nn.Module, scheme: Scheme | str) -> float:
+def trainable_share(network: nn.Module, scheme: FineTuningScheme | str) -> float:
     """Return the share (0 to 1) of all weights that `scheme` trains; running statistics are none.
 
     The network is left as it was.
@@ -170,7 +172,7 @@ def trainable_share(network: nn.Module, scheme: Scheme | str) -> float:
     return sum(n for n, trained in counts if trained) / max(sum(n for n, _ in counts), 1)
 
 
-def _frozen_modules(network: nn.Module, scheme: Scheme) -> list[str]:
+def _frozen_modules(network: nn.Module, scheme: FineTuningScheme) -> list[str]:
     """Return the names of the convolutions, and of the norms, that stay."""
     if not isinstance(network, FreezableNetwork):
         raise TrainingError(

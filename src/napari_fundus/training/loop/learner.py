@@ -127,11 +127,11 @@ class Learner:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what :meth:`tensors` gave."""
-        load_weights(self.network, state.part(tensors, "network."), "last")
+        load_weights(self.network, state.select_prefix(tensors, "network."), "last")
         if self._ema is not None:
-            self._ema.load_state_dict(state.part(tensors, "average."))
+            self._ema.load_state_dict(state.select_prefix(tensors, "average."))
         if self.trainable:
-            state.load_optimizer(self._optimizer, state.part(tensors, "optimizer."))
+            state.load_optimizer(self._optimizer, state.select_prefix(tensors, "optimizer."))
 
 
 def make_optimizer(task: Task, network: nn.Module, settings: TrainingSettings) -> Optimizer:

@@ -22,7 +22,7 @@ from napari_fundus.training.loop.events import (
     TrainingEvent,
 )
 from napari_fundus.training.loop.preflight import check_data
-from napari_fundus.training.loop.run import Run
+from napari_fundus.training.loop.run import TrainingRun
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE, check_output
 from napari_fundus.training.loop.task import Task
@@ -97,11 +97,11 @@ def train(
     folder = Path(output)
     chosen = choose_device(device, supported=("cpu", "cuda", "mps"))
     check_output(folder, resume=resume, overwrite=overwrite)
-    run = Run(task, settings, folder, chosen, monitor or Monitor(), initial)
+    run = TrainingRun(task, settings, folder, chosen, monitor or Monitor(), initial)
     return _events(run, resume=resume)
 
 
-def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
+def _events(run: TrainingRun, *, resume: bool) -> Iterator[TrainingEvent]:
     settings, task = run.settings, run.task
     run.monitor.step(0.0, "reading the data")
     facts = task.prepare(settings, run.monitor)
@@ -127,7 +127,7 @@ def _events(run: Run, *, resume: bool) -> Iterator[TrainingEvent]:
                 pass
 
 
-def _train(run: Run) -> Iterator[TrainingEvent]:
+def _train(run: TrainingRun) -> Iterator[TrainingEvent]:
     try:
         if run.settings.scheme == "none":
             yield from _end_epoch(run)
@@ -149,7 +149,7 @@ def _train(run: Run) -> Iterator[TrainingEvent]:
         raise
 
 
-def _device_error_message(error: RuntimeError, run: Run) -> str:
+def _device_error_message(error: RuntimeError, run: TrainingRun) -> str:
     """Return what to do about a device that failed; empty if it did not."""
     import torch
 
@@ -167,7 +167,7 @@ def _device_error_message(error: RuntimeError, run: Run) -> str:
     return ""
 
 
-def _reason_to_stop(run: Run) -> StopReason | None:
+def _reason_to_stop(run: TrainingRun) -> StopReason | None:
     if run.schedule.should_stop:
         return "early stopping"
     if run.epoch >= run.settings.max_epochs:
@@ -176,7 +176,7 @@ def _reason_to_stop(run: Run) -> StopReason | None:
     return "time" if run.history and run.out_of_time() else None
 
 
-def _epoch(run: Run) -> Iterator[TrainingEvent]:
+def _epoch(run: TrainingRun) -> Iterator[TrainingEvent]:
     """Make the steps of an epoch, or the rest of one that was interrupted."""
     run.prepare_epoch()
     with run.prefetcher() as prefetcher:
@@ -197,7 +197,7 @@ def _epoch(run: Run) -> Iterator[TrainingEvent]:
         run.clock.add_wait(prefetcher.waited)
 
 
-def _end_epoch(run: Run) -> Iterator[TrainingEvent]:
+def _end_epoch(run: TrainingRun) -> Iterator[TrainingEvent]:
     """Validate, keep the weights if they are the best, and save the state."""
     metrics = run.validate()
     improved = run.schedule.record_epoch(run.epoch, metrics[run.task.best_metric])
@@ -214,7 +214,7 @@ def _end_epoch(run: Run) -> Iterator[TrainingEvent]:
     yield CheckpointSaved(run.folder / LAST_FILE, "last")
 
 
-def _finished(run: Run, reason: StopReason) -> Finished:
+def _finished(run: TrainingRun, reason: StopReason) -> Finished:
     run.monitor.step(1.0, "done")
     best = run.schedule.best_epoch
     return Finished(

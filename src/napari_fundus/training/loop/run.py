@@ -18,7 +18,7 @@ from napari_fundus.training.loop import state
 from napari_fundus.training.loop.clock import TrainingClock
 from napari_fundus.training.loop.distributed import DistributedContext, all_reduce_sums
 from napari_fundus.training.loop.events import Patches
-from napari_fundus.training.loop.fabric import make_fabric, repeatable, seeded
+from napari_fundus.training.loop.fabric import deterministic_algorithms, make_fabric, seeded
 from napari_fundus.training.loop.freezing import set_training_mode
 from napari_fundus.training.loop.learner import Learner, load_weights
 from napari_fundus.training.loop.prefetch import Prefetcher, pin_batch
@@ -30,13 +30,13 @@ from napari_fundus.training.loop.task import Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Run"]
+__all__ = ["TrainingRun"]
 
 _EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
 """Steps that no epoch has, to seed what happens before and after its steps."""
 
 
-class Run:
+class TrainingRun:
     """The state of a training, and its single actions; `loop` says in which order they come.
 
     Parameters
@@ -74,7 +74,7 @@ class Run:
         self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
         self.together = DistributedContext(self.fabric)
         self.batches_a_step = self.settings.accumulate * self.together.count
-        with repeatable(wanted=self.settings.deterministic):
+        with deterministic_algorithms(wanted=self.settings.deterministic):
             yield
 
     @property
@@ -311,7 +311,7 @@ class Run:
         tensors, numbers = state.read_state(self.folder / state.LAST_FILE, self.task.name)
         state.check_unchanged(self.folder, numbers, self._identity())
         self.learner.load(tensors)
-        self.task.load_state(state.part(tensors, "task."))
+        self.task.load_state(state.select_prefix(tensors, "task."))
         self.epoch, self.step = numbers["epoch"], numbers["step"]
         self.total_steps, self._epoch_loss = numbers["total_steps"], numbers["epoch_loss"]
         self.history = numbers["history"]

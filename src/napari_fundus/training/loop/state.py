@@ -24,9 +24,9 @@ __all__ = [
     "check_unchanged",
     "load_optimizer",
     "optimizer_tensors",
-    "part",
     "read_state",
     "save",
+    "select_prefix",
     "write_state",
 ]
 
@@ -179,7 +179,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: ModelCard) -> None:
         ) from error
 
 
-def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names start with `prefix`, without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 

@@ -122,8 +122,8 @@ class Trainer(Generic[OptionsT]):
         known = load_checkpoint(checkpoint, detector=self.detector) if checkpoint else None
         initial = self.initial(known, shared, options)
         task = self.task(
-            _opened(data),
-            None if healthy is None else _opened(healthy),
+            _as_dataset(data),
+            None if healthy is None else _as_dataset(healthy),
             options=options,
             initial=known,
             name=name or Path(output).resolve().name,
@@ -189,5 +189,5 @@ def reject_set_options(
         raise OptionsError(f"{', '.join(given)} cannot be set: {what} are those of {of}.")
 
 
-def _opened(data: str | Path | Dataset) -> Dataset:
+def _as_dataset(data: str | Path | Dataset) -> Dataset:
     return data if isinstance(data, Dataset) else open_dataset(data)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["TrialTiming", "measure"]
+__all__ = ["TrialTiming", "time_trial_steps"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class TrialTiming:
     activation_bytes: int = 0
 
 
-def measure(
+def time_trial_steps(
     fabric: Fabric,
     network: nn.Module,
     task: Task,
@@ -69,7 +69,7 @@ def measure(
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         step()
     weights = {p.untyped_storage().data_ptr() for p in trial.parameters()}
-    seconds = _shortest(step, settings.dry_steps, fabric)
+    seconds = _min_seconds(step, settings.dry_steps, fabric)
     trial.eval()
 
     def validation() -> Any:
@@ -79,13 +79,13 @@ def measure(
 
     checking = None
     if task.validation_steps(settings):
-        checking = _shortest(validation, 2, fabric)
+        checking = _min_seconds(validation, 2, fabric)
     return TrialTiming(
         seconds, checking, sum(n for place, n in kept.items() if place not in weights)
     )
 
 
-def _shortest(work: Callable[[], Any], times: int, fabric: Fabric) -> float:
+def _min_seconds(work: Callable[[], Any], times: int, fabric: Fabric) -> float:
     import torch
 
     found = []

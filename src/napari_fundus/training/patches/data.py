@@ -19,21 +19,24 @@ from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.folds import split_train_validation
-from napari_fundus.training.patches.objects import at_scale, components_match_objects
+from napari_fundus.training.patches.objects import (
+    components_match_objects,
+    objects_to_working_scale,
+)
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
 __all__ = [
-    "Parts",
-    "Tiles",
+    "TrainingSplit",
+    "ValidationTiles",
     "annotated_classes",
-    "divide",
     "load_patch_store",
     "sample_validation_tiles",
+    "split_samples",
 ]
 
 
 @dataclass(frozen=True)
-class Parts:
+class TrainingSplit:
     """The samples of both parts.
 
     Attributes
@@ -53,7 +56,7 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
-class Tiles:
+class ValidationTiles:
     """Places of validation tiles.
 
     Attributes
@@ -70,13 +73,13 @@ class Tiles:
     weights: npt.NDArray[np.float32]
 
 
-def divide(
+def split_samples(
     data: Dataset,
     healthy: Dataset | None,
     settings: TrainingSettings,
     recipe: Recipe,
     lesions: Sequence[str],
-) -> Parts:
+) -> TrainingSplit:
     """Choose the samples, and hold some back; the data set's own testing part is never used.
 
     Healthy images are those of grade 0 in `data` that need not be enlarged, and all of `healthy`:
@@ -119,7 +122,7 @@ def divide(
     ]
     absent = frozenset(wanted & set(DR_LESIONS))
     clean = [replace(s, annotated=absent, truths={}) for s in (*own, *given) if s.group not in held]
-    return Parts(train, validation, clean, single_image)
+    return TrainingSplit(train, validation, clean, single_image)
 
 
 def annotated_classes(data: Dataset, usual: Sequence[str]) -> tuple[str, ...]:
@@ -177,7 +180,7 @@ def load_patch_store(
 
 def sample_validation_tiles(
     store: PatchStore, patch: int, limit: int, *, seed: int, lesion_limit: int = 0
-) -> Tiles:
+) -> ValidationTiles:
     """Return tiles side by side: some with a lesion, and some of the others.
 
     Those drawn count for those left out, so that figures are those of whole images on average. A
@@ -206,7 +209,7 @@ def sample_validation_tiles(
         drawn.append(found)
         weights.append(np.full(len(found), weight, np.float32))
     both = np.concatenate(drawn)
-    return Tiles(both[:, 0], both[:, 1], both[:, 2], np.concatenate(weights))
+    return ValidationTiles(both[:, 0], both[:, 1], both[:, 2], np.concatenate(weights))
 
 
 def _places(store: PatchStore, patch: int) -> Iterator[tuple[int, int, int, bool]]:
@@ -243,7 +246,9 @@ def _stored(
         masks.append(mask & known)
         counts[code] = sample.truths[code].count(image.shape)
         if reach is not None and sample.truths[code].instance_level:
-            drawn = at_scale(sample.objects(code, image.shape), prepared.geometry, known)
+            drawn = objects_to_working_scale(
+                sample.objects(code, image.shape), prepared.geometry, known
+            )
             if not components_match_objects(drawn, known.shape, reach=reach):
                 objects += drawn
     return StoredImage(

@@ -9,7 +9,7 @@ from napari_fundus.datasets.splits import split_by_group
 from napari_fundus.errors import TrainingError
 from napari_fundus.training.loop.settings import TrainingSettings
 
-__all__ = ["folds", "split_holdout", "split_train_validation"]
+__all__ = ["iterate_folds", "split_holdout", "split_train_validation"]
 
 
 def split_holdout(
@@ -47,7 +47,7 @@ def split_holdout(
     return train, validation
 
 
-def folds(
+def iterate_folds(
     samples: Sequence[Sample], count: int, *, seed: int = 0
 ) -> Iterator[tuple[list[Sample], list[Sample]]]:
     """Yield the training and the test part of each fold of a cross-validation.
@@ -93,7 +93,7 @@ def split_train_validation(
     if settings.folds:
         if settings.fold > settings.folds:
             raise TrainingError(f"There is no fold {settings.fold} of {settings.folds}.")
-        return list(folds(known, settings.folds, seed=settings.seed))[settings.fold - 1]
+        return list(iterate_folds(known, settings.folds, seed=settings.seed))[settings.fold - 1]
     validation = [s for s in known if s.split == "valid"]
     if validation:
         return [s for s in known if s.split != "valid"], validation

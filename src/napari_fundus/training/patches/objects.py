@@ -11,10 +11,16 @@ import numpy.typing as npt
 from napari_fundus.preprocessing import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_labels, trim_box
 
-__all__ = ["at_scale", "clipped", "components_match_objects", "label_planes_to_objects", "numbered"]
+__all__ = [
+    "components_match_objects",
+    "crop_objects",
+    "label_planes_to_objects",
+    "objects_to_label_planes",
+    "objects_to_working_scale",
+]
 
 
-def at_scale(
+def objects_to_working_scale(
     objects: Sequence[LesionObject], geometry: Geometry, known: npt.NDArray[np.bool_]
 ) -> list[LesionObject]:
     """Return lesions of one class at the working scale, as far as they lie where it is known.
@@ -79,7 +85,7 @@ def components_match_objects(
     return int(cv2.connectedComponents(widened, connectivity=8)[0]) - 1 == len(objects)
 
 
-def clipped(
+def crop_objects(
     objects: Iterable[LesionObject], row: int, col: int, shape: tuple[int, int]
 ) -> list[LesionObject]:
     """Return what of the lesions lies in a part of the image, in pixels of that part.
@@ -106,7 +112,7 @@ def clipped(
     return kept
 
 
-def numbered(
+def objects_to_label_planes(
     objects: Iterable[LesionObject], lesions: Sequence[str], shape: tuple[int, int]
 ) -> list[npt.NDArray[np.int32]]:
     """Return planes of numbers, one for each lesion, that can be turned and warped as masks are.
@@ -137,7 +143,7 @@ def numbered(
 def label_planes_to_objects(
     planes: npt.NDArray[np.int32], lesions: Sequence[str]
 ) -> tuple[list[LesionObject], npt.NDArray[np.bool_]]:
-    """Return the lesions that :func:`numbered` put into planes, and where they lie.
+    """Return the lesions that :func:`objects_to_label_planes` put into planes, and where they lie.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Protocol, cast
 
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.patches.data import Parts
+from napari_fundus.training.patches.data import TrainingSplit
 from napari_fundus.training.patches.samplers import BalancedSampler, LesionCentredSampler
 from napari_fundus.training.patches.store import PatchStore
 from napari_fundus.training.patches.task import PatchTask
@@ -43,7 +43,7 @@ class BalancedSamplingTask(PatchTask):
         """Pixels between neighbouring places of patches."""
         return 4
 
-    def make_sampler(self, store: PatchStore, parts: Parts) -> BalancedSampler:
+    def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> BalancedSampler:
         """Return the sampler: a fixed share of the patches holds a lesion."""
         chosen = cast("_Balance", self.options)
         return BalancedSampler(
@@ -75,7 +75,7 @@ class LesionCentredTask(PatchTask):
         """How many validation tiles with a lesion are drawn; 0 for all."""
         return 4 * self.options.validation_tiles
 
-    def make_sampler(self, store: PatchStore, parts: Parts) -> LesionCentredSampler:
+    def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> LesionCentredSampler:
         """Return the sampler: a share of the patches lies near a pixel of each class."""
         chosen = cast("_Centres", self.options)
         shares = {c: s for c, s in chosen.class_shares.items() if c in self.lesions}
@@ -84,7 +84,7 @@ class LesionCentredTask(PatchTask):
         )
 
 
-def healthy_indices(parts: Parts) -> range:
+def healthy_indices(parts: TrainingSplit) -> range:
     """Return the indices, in the store of a training, of the images without any disease.
 
     Raises

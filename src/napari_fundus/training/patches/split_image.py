@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.objects import clipped
+from napari_fundus.training.patches.objects import crop_objects
 from napari_fundus.training.patches.store import StoredImage
 
-__all__ = ["halves"]
+__all__ = ["split_image"]
 
 
-def halves(
+def split_image(
     image: StoredImage, lesions: tuple[str, ...], *, least: int
 ) -> tuple[StoredImage, StoredImage]:
     """Cut an image between two lesions, so that about half of their pixels lie above.
@@ -78,5 +78,5 @@ def _crop_rows(
         field_of_view=image.field_of_view[rows],
         unknown=None if image.unknown is None else image.unknown[rows],
         lesions=counts,
-        objects=tuple(clipped(image.objects, first, 0, (bits.shape[0], bits.shape[1]))),
+        objects=tuple(crop_objects(image.objects, first, 0, (bits.shape[0], bits.shape[1]))),
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.training.patches.objects import clipped, numbered
+from napari_fundus.training.patches.objects import crop_objects, objects_to_label_planes
 
 __all__ = ["PatchBatch", "PatchStore", "StoredImage", "pack_masks"]
 
@@ -172,8 +172,8 @@ class PatchStore(Sequence[StoredImage]):
             annotated[patch] = image.annotated
             if unknown is not None and image.unknown is not None:
                 unknown[patch] = image.unknown[window]
-            near = clipped(image.objects, row, col, (size, size))
-            apart.append(numbered(near, self.lesions, (size, size)))
+            near = crop_objects(image.objects, row, col, (size, size))
+            apart.append(objects_to_label_planes(near, self.lesions, (size, size)))
         return PatchBatch(pixels, masks, annotated, unknown, _stacked(apart, size))
 
 

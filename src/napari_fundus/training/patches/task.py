@@ -19,7 +19,7 @@ from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.preprocessing.network_input import as_input, denormalize_pixels
+from napari_fundus.preprocessing.network_input import denormalize_pixels, normalize_pixels
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
@@ -27,17 +27,17 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
 from napari_fundus.training.patches.augment import Augmentation, AugmentationSettings
 from napari_fundus.training.patches.data import (
-    Parts,
-    divide,
+    TrainingSplit,
     load_patch_store,
     sample_validation_tiles,
+    split_samples,
 )
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.samplers import PatchSampler
-from napari_fundus.training.patches.split_image import halves
+from napari_fundus.training.patches.split_image import split_image
 from napari_fundus.training.patches.store import PatchBatch, PatchStore
 
-__all__ = ["PatchTask", "Plan"]
+__all__ = ["PatchTask", "PatchTaskSpec"]
 
 _TILE_PIXELS = 1 << 18
 """Pixels of a validation batch."""
@@ -46,7 +46,7 @@ _SIDE_MULTIPLE = 32
 
 
 @dataclass(frozen=True)
-class Plan:
+class PatchTaskSpec:
     """What a training is of, as options and the weights to start from decide.
 
     Attributes
@@ -128,7 +128,7 @@ class PatchTask(Task):
         self._augment = Augmentation(self.warps())
 
     @abstractmethod
-    def plan(self) -> Plan:
+    def plan(self) -> PatchTaskSpec:
         """Return what the training is of; data, options and weights are known by then."""
 
     def warps(self) -> AugmentationSettings:
@@ -146,7 +146,7 @@ class PatchTask(Task):
         return 0
 
     @abstractmethod
-    def make_sampler(self, store: PatchStore, parts: Parts) -> PatchSampler:
+    def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> PatchSampler:
         """Return what draws the patches of a batch."""
 
     @abstractmethod
@@ -155,7 +155,7 @@ class PatchTask(Task):
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory."""
-        parts = divide(self.data, self.healthy, settings, self.recipe, self.lesions)
+        parts = split_samples(self.data, self.healthy, settings, self.recipe, self.lesions)
         samples = [*parts.train, *parts.healthy]
         share = 0.01 + 0.98 * len(samples) / (len(samples) + len(parts.validation))
 
@@ -167,7 +167,7 @@ class PatchTask(Task):
 
         store = fill(samples, 0.0, share)
         if parts.single_image:
-            upper, lower = halves(store[0], self.lesions, least=self.patch)
+            upper, lower = split_image(store[0], self.lesions, least=self.patch)
             rest = [store[number] for number in range(1, len(store))]
             store = PatchStore([upper, *rest], self.lesions, minimum_side=self.patch)
             self.checked = PatchStore([lower], self.lesions, minimum_side=self.patch)
@@ -211,7 +211,7 @@ class PatchTask(Task):
         # All that tells of pixels is turned and warped as the masks are.
         told = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
         planes = torch.cat(list(told.values()), dim=1)
-        images, planes = self._augment(as_input(batch["images"]), planes)
+        images, planes = self._augment(normalize_pixels(batch["images"]), planes)
         parts = torch.split(planes, [part.shape[1] for part in told.values()], dim=1)
         # Of the CPU's generator, which the loop seeds for every step.
         options = self.options
@@ -265,7 +265,7 @@ class PatchTask(Task):
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the pixels above each threshold, class by class."""
-        probability = self.probability(network, as_input(batch["images"]))
+        probability = self.probability(network, normalize_pixels(batch["images"]))
         sums: dict[str, Tensor] = {}
         for number, code in enumerate(self.lesions):
             plane = np.s_[:, number]
@@ -303,7 +303,7 @@ class PatchTask(Task):
         col = min(max(int(tiles.cols[0]) - width // 2, 0), image.bits.shape[1] - width)
         pixels = np.ascontiguousarray(image.pixels[row : row + height, col : col + width])
         place = next(network.parameters()).device
-        planes = as_input(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
+        planes = normalize_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
         maps = self.probability(network, planes)[0].float().cpu().numpy()
         shown = np.broadcast_to(pixels, (height, width, 3)).copy()
         found = {

@@ -116,7 +116,7 @@ def search(
     study = _open_study(folder, seed)
     _requeue_interrupted(study)
 
-    while len(study.get_trials(deepcopy=False, states=_over())) < trials:
+    while len(study.get_trials(deepcopy=False, states=_finished_states())) < trials:
         trial = study.ask()
         share = min(trial.number / trials, 1.0), min((trial.number + 1) / trials, 1.0)
         monitor.step(share[0], f"trial {trial.number + 1}")
@@ -132,7 +132,7 @@ def search(
             resume=True,
             **arguments,
         )
-        value = _follow(events, trial, partial(tell, trial.number))
+        value = _run_trial(events, trial, partial(tell, trial.number))
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -142,13 +142,13 @@ def search(
     return _result(folder, study)
 
 
-def _over() -> tuple[Any, ...]:
+def _finished_states() -> tuple[Any, ...]:
     from optuna.trial import TrialState
 
     return (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def _follow(
+def _run_trial(
     events: Iterator[TrainingEvent], trial: optuna.Trial, tell: Callable[[TrainingEvent], None]
 ) -> float | None:
     """Go through a training; return its best figure, or None if it was ended early or diverged."""

@@ -81,9 +81,9 @@ def render_page(measured: PerformanceResults, picture: str) -> str:
             "input and the same output; the largest difference between both outputs is in the "
             "table. All take turns, so that other work on the machine slows all alike. A time is "
             f"the best of {measured.repeats} turns, after one that does not count; who takes over "
-            f"{MAX_SECONDS:g} s has one turn, which counts. Clocks are noisy, ratios less so: × "
-            "says how often faster we are, on the clock and in processor time; below 1 the other is "
-            "faster.",
+            f"{MAX_SECONDS:g} s has one turn, which counts. Clocks are noisy, ratios less so: "
+            "× says how often faster we are, on the clock and in processor time; below 1 the other "
+            "is faster.",
             "",
             "## Stages",
             "",

@@ -1,0 +1,139 @@
+"""Tell whether all detectors still give bit for bit what they gave at another commit.
+
+Run ``python scripts/compare_results.py COMMIT [--keep FOLDER]``. Both sides detect and evaluate on the
+bundled photograph by the command line alone, in float32, each with the sources of its own commit.
+Probabilities, labels, tables, outlines and reports are compared; times and versions are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+ROOT = Path(__file__).parents[1]
+DETECTORS = ("tophat", "unet", "voting", "multiscale", "mask_rcnn", "cam")
+EVALUATIONS = {
+    "report": (",".join(DETECTORS[:5]), "aupr,froc,overlap,instances,image"),
+    "report-cam": ("cam", "localization"),
+}
+"""Folder of the report to detectors and protocols."""
+
+VARYING = re.compile(
+    r"seconds|duration|time|date|version|created|started|finished|command|sources?$|folder|path|"
+    r"platform|machine|python|packages|device_name|torch|uuid|environment|hash_of_code"
+)
+"""Keys of JSON whose values may differ."""
+
+
+def record(sources: Path, output: Path) -> None:
+    """Write everything that the commit checked out at `sources` gives on the bundled photograph."""
+    data = sources / "src" / "napari_fundus" / "data" / "idrid"
+    photograph = next(data.glob("*.jpg"))
+    for name in DETECTORS:
+        formats = "csv,coco,geojson,labels,probability"
+        _run(sources, "detect", photograph, "-d", name, "-f", formats, "-o", output / name)
+    for folder, (names, protocols) in EVALUATIONS.items():
+        words = ("-d", names, "-p", protocols, "--split", "all", "-o", output / folder)
+        _run(sources, "evaluate", data, *words)
+
+
+def _run(sources: Path, command: str, *words: str | Path) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(sources / "src"),
+        "NAPARI_FUNDUS_PRECISION": "float32",
+        "NAPARI_FUNDUS_DEVICE": "cpu",
+    }
+    call = [sys.executable, "-m", "napari_fundus.cli", command, *map(str, words), "--overwrite"]
+    subprocess.run(call, env=environment, cwd=sources, check=True, stdout=subprocess.DEVNULL)
+
+
+def differences(before: Path, after: Path) -> Iterator[str]:
+    """Yield a line for each file that is missing, new or different."""
+    names = [
+        {p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and _compared(p)}
+        for folder in (before, after)
+    ]
+    yield from (f"missing: {name}" for name in sorted(names[0] - names[1]))
+    yield from (f"new: {name}" for name in sorted(names[1] - names[0]))
+    for name in sorted(names[0] & names[1]):
+        if what := _difference(before / name, after / name):
+            yield f"different: {name}: {what}"
+
+
+def _compared(path: Path) -> bool:
+    return path.suffix in {".csv", ".json", ".geojson", ".tif", ".md"} and "maps" not in path.parts
+
+
+def _difference(before: Path, after: Path) -> str:
+    if before.suffix == ".tif":
+        one, other = tifffile.imread(before), tifffile.imread(after)
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return f"{one.dtype}{one.shape}, {other.dtype}{other.shape}"
+        return "" if np.array_equal(one, other) else f"{np.sum(one != other)} pixels"
+    texts = [path.read_text(encoding="utf-8") for path in (before, after)]
+    if before.suffix in {".json", ".geojson"}:
+        return _json_difference(*map(json.loads, texts))
+    lines = [[_without_times(line) for line in text.splitlines()] for text in texts]
+    if before.name == "summary.csv":
+        return ""  # the seconds of the run; its figures are in the other tables
+    unequal = [f"{a!r}, {b!r}" for a, b in zip(*lines, strict=False) if a != b]
+    if len(lines[0]) != len(lines[1]):
+        unequal.append(f"{len(lines[0])} lines, {len(lines[1])} lines")
+    return "; ".join(unequal[:3])
+
+
+def _without_times(line: str) -> str:
+    return re.sub(r"\d+(\.\d+)? (s|ms|min)\b|\d{4}-\d\d-\d\d[^|,]*|`napari-fundus .*`", "…", line)
+
+
+def _json_difference(one: Any, other: Any, place: str = "") -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        if one.keys() != other.keys():
+            return f"{place}: keys {sorted(one.keys() ^ other.keys())}"
+        pairs = ((one[k], other[k], f"{place}/{k}") for k in one if not VARYING.search(str(k)))
+    elif isinstance(one, list) and isinstance(other, list):
+        if len(one) != len(other):
+            return f"{place}: {len(one)} entries, {len(other)} entries"
+        pairs = ((a, b, f"{place}/{i}") for i, (a, b) in enumerate(zip(one, other, strict=True)))
+    else:
+        return "" if one == other else f"{place}: {one!r}, {other!r}"
+    return next((found for a, b, where in pairs if (found := _json_difference(a, b, where))), "")
+
+
+def main() -> int:
+    """Record both sides, and print what differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("commit")
+    parser.add_argument("--keep", type=Path, help="folder that keeps what was recorded of COMMIT")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        before = chosen.keep or Path(temporary) / "before"
+        if not before.exists():
+            checkout = Path(temporary) / "checkout"
+            git = ("git", "-C", str(ROOT), "worktree")
+            subprocess.run([*git, "add", "--detach", str(checkout), chosen.commit], check=True)
+            try:
+                record(checkout, before)
+            finally:
+                subprocess.run([*git, "remove", "--force", str(checkout)], check=True)
+        after = Path(temporary) / "after"
+        record(ROOT, after)
+        found = list(differences(before, after))
+    print("\n".join(found) or f"Nothing differs from {chosen.commit}.")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Tell whether all detectors still give bit for bit what they gave at another commit.
 
-Run ``python scripts/compare_results.py COMMIT [--keep FOLDER]``. Both sides detect and evaluate on the
-bundled photograph by the command line alone, in float32, each with the sources of its own commit.
+Run ``python scripts/compare_results.py COMMIT [--keep FOLDER]``. Both sides detect and evaluate on
+the bundled photograph by the command line alone, in float32, each with the sources of its commit.
 Probabilities, labels, tables, outlines and reports are compared; times and versions are not.
 """
 

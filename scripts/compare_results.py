@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 ROOT = Path(__file__).parents[1]
 DETECTORS = ("tophat", "unet", "voting", "multiscale", "mask_rcnn", "cam")
@@ -35,28 +34,44 @@ VARYING = re.compile(
 )
 """Keys of JSON whose values may differ."""
 
+_SAVE_MAPS = """
+import sys
+import numpy as np
+import napari_fundus as nf
+photograph, name, path = sys.argv[1:]
+found = nf.detect(photograph, detector=name)
+maps = {f"probability {code}": values for code, values in found.probability.items()}
+maps |= {f"labels {code}": values for code, values in found.labels.items()}
+maps |= {f"heat map {code}": values for code, values in found.heatmap.items()}
+np.savez(path, **maps)
+"""
+
 
 def record(sources: Path, output: Path) -> None:
     """Write everything that the commit checked out at `sources` gives on the bundled photograph."""
     data = sources / "src" / "napari_fundus" / "data" / "idrid"
     photograph = next(data.glob("*.jpg"))
     for name in DETECTORS:
-        formats = "csv,coco,geojson,labels,probability"
-        _run(sources, "detect", photograph, "-d", name, "-f", formats, "-o", output / name)
+        words = ("-d", name, "-f", "csv,coco,geojson", "-o", output / name)
+        _command(sources, "detect", photograph, *words)
+        _run(sources, "-c", _SAVE_MAPS, photograph, name, output / name / "maps.npz")
     for folder, (names, protocols) in EVALUATIONS.items():
         words = ("-d", names, "-p", protocols, "--split", "all", "-o", output / folder)
-        _run(sources, "evaluate", data, *words)
+        _command(sources, "evaluate", data, *words)
 
 
-def _run(sources: Path, command: str, *words: str | Path) -> None:
+def _command(sources: Path, *words: str | Path) -> None:
+    _run(sources, "-m", "napari_fundus.cli", *words, "--overwrite")
+
+
+def _run(sources: Path, *words: str | Path) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(sources / "src"),
         "NAPARI_FUNDUS_PRECISION": "float32",
         "NAPARI_FUNDUS_DEVICE": "cpu",
     }
-    call = [sys.executable, "-m", "napari_fundus.cli", command, *map(str, words), "--overwrite"]
-    subprocess.run(call, env=environment, cwd=sources, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *map(str, words)], env=environment, cwd=sources, check=True)
 
 
 def differences(before: Path, after: Path) -> Iterator[str]:
@@ -73,25 +88,26 @@ def differences(before: Path, after: Path) -> Iterator[str]:
 
 
 def _compared(path: Path) -> bool:
-    return path.suffix in {".csv", ".json", ".geojson", ".tif", ".md"} and "maps" not in path.parts
+    return path.suffix in {".csv", ".json", ".geojson", ".npz", ".md"} and "maps" not in path.parts
 
 
 def _difference(before: Path, after: Path) -> str:
-    if before.suffix == ".tif":
-        one, other = tifffile.imread(before), tifffile.imread(after)
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return f"{one.dtype}{one.shape}, {other.dtype}{other.shape}"
-        return "" if np.array_equal(one, other) else f"{np.sum(one != other)} pixels"
+    if before.suffix == ".npz":
+        one, other = np.load(before), np.load(after)
+        if one.files != other.files:
+            return f"{one.files}, {other.files}"
+        unequal = [n for n in one.files if not np.array_equal(one[n], other[n], equal_nan=True)]
+        return ", ".join(unequal)
     texts = [path.read_text(encoding="utf-8") for path in (before, after)]
     if before.suffix in {".json", ".geojson"}:
         return _json_difference(*map(json.loads, texts))
     lines = [[_without_times(line) for line in text.splitlines()] for text in texts]
     if before.name == "summary.csv":
         return ""  # the seconds of the run; its figures are in the other tables
-    unequal = [f"{a!r}, {b!r}" for a, b in zip(*lines, strict=False) if a != b]
+    unlike = [f"{a!r}, {b!r}" for a, b in zip(*lines, strict=False) if a != b]
     if len(lines[0]) != len(lines[1]):
-        unequal.append(f"{len(lines[0])} lines, {len(lines[1])} lines")
-    return "; ".join(unequal[:3])
+        unlike.append(f"{len(lines[0])} lines, {len(lines[1])} lines")
+    return "; ".join(unlike[:3])
 
 
 def _without_times(line: str) -> str:

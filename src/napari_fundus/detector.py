@@ -11,11 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pluggy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus._version import __version__
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
+from napari_fundus.hooks import ENTRY_POINT_GROUP, hookimpl
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, clip_objects
@@ -33,12 +33,6 @@ __all__ = [
     "coerce_options",
     "hookimpl",
 ]
-
-ENTRY_POINT_GROUP = "napari_fundus"
-"""Entry-point group, and pluggy project name, under which detectors are found."""
-
-hookimpl = pluggy.HookimplMarker(ENTRY_POINT_GROUP)
-"""Mark the function ``napari_fundus_detectors`` of a plugin with this."""
 
 
 class DetectorOptions(BaseModel):

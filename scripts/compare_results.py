@@ -52,8 +52,8 @@ def record(sources: Path, output: Path) -> None:
     data = sources / "src" / "napari_fundus" / "data" / "idrid"
     photograph = next(data.glob("*.jpg"))
     for name in DETECTORS:
-        words = ("-d", name, "-f", "csv,coco,geojson", "-o", output / name)
-        _command(sources, "detect", photograph, *words)
+        formats = ("-f", "csv,coco,geojson")
+        _command(sources, "detect", photograph, "-d", name, *formats, "-o", output / name)
         _run(sources, "-c", _SAVE_MAPS, photograph, name, output / name / "maps.npz")
     for folder, (names, protocols) in EVALUATIONS.items():
         words = ("-d", names, "-p", protocols, "--split", "all", "-o", output / folder)

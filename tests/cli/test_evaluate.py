@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ def folder(tmp_path: Path, draw: Callable[..., Any]) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures, which take seconds and are looked at elsewhere."""
-    monkeypatch.setattr(reports.writing, "plot_froc", lambda report: None)
-    monkeypatch.setattr(reports.writing, "plot_precision_recall", lambda report: None)
-    monkeypatch.setattr(reports.writing, "classes_with_crops", lambda report: [])
+    module = import_module("napari_fundus.evaluation.write_report")
+    monkeypatch.setattr(module, "plot_froc", lambda report: None)
+    monkeypatch.setattr(module, "plot_precision_recall", lambda report: None)
+    monkeypatch.setattr(module, "classes_with_crops", lambda report: [])
 
 
 @pytest.fixture

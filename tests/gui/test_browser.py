@@ -203,7 +203,7 @@ def test_a_sample_that_cannot_be_read_is_said_and_the_list_goes_on(
     browser, viewer, wait, dataset, monkeypatch
 ):
     told: list[Exception] = []
-    monkeypatch.setattr("napari_fundus.gui.browser.tell_error", told.append)
+    monkeypatch.setattr("napari_fundus.gui.browser.show_error", told.append)
     dataset.samples[1].image_path.write_bytes(b"\xff\xd8\xff nonsense")
     browser.go(1)
     wait(lambda: told)
@@ -217,7 +217,7 @@ def test_a_folder_that_is_no_data_set_is_refused_with_the_reason(
     browser, wait, tmp_path, monkeypatch
 ):
     told: list[Exception] = []
-    monkeypatch.setattr("napari_fundus.gui.browser.tell_error", told.append)
+    monkeypatch.setattr("napari_fundus.gui.browser.show_error", told.append)
     (tmp_path / "empty").mkdir()
     browser.open(tmp_path / "empty")
     wait(lambda: told)

@@ -63,7 +63,7 @@ def test_a_variable_of_the_environment_is_not_written_onto_the_page(settings, mo
 
 def test_what_does_not_fit_is_told_and_not_kept(settings, monkeypatch):
     told = []
-    monkeypatch.setattr(page, "tell_error", told.append)
+    monkeypatch.setattr(page, "show_error", told.append)
     sync_preferences()
     settings.colours.colour_he = "pink"
     assert "colour_he" in str(told[0])

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.gui
 _UNDER_WAY_AT_THE_END = """
 import time
 from qtpy.QtWidgets import QApplication, QWidget
-from napari_fundus.gui.work import Job
+from napari_fundus.gui.controls.thread_job import ThreadJob
 
 application = QApplication([])
 widget = QWidget()
@@ -22,7 +22,7 @@ def work(monitor):
     print("done", flush=True)
     raise RuntimeError("half of it is gone")
 
-Job(work, widget).start()
+ThreadJob(work, widget).start()
 widget.close()
 widget.deleteLater()
 """

@@ -35,7 +35,7 @@ def widget(viewer, discovery, qtbot, monkeypatch):
     told: list[Exception] = []
     widget.told = told
     for module in ("napari_fundus.gui.controls.run_bar", "napari_fundus.gui.detect.widget"):
-        monkeypatch.setattr(f"{module}.tell_error", told.append)
+        monkeypatch.setattr(f"{module}.show_error", told.append)
     yield widget
     widget.forget()
 

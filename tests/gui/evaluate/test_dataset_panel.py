@@ -97,7 +97,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
 
 def test_a_folder_without_a_report_is_told(widget, wait, tmp_path, monkeypatch) -> None:
     told = []
-    monkeypatch.setattr(dataset, "tell_error", told.append)
+    monkeypatch.setattr(dataset, "show_error", told.append)
     panel = widget.view.dataset_panel
     panel.open_report(tmp_path)
     wait(lambda: bool(told))

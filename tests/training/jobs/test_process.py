@@ -183,11 +183,11 @@ import os, sys
 from pathlib import Path
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import Step
-from napari_fundus.training.order import Order
-from napari_fundus.training.process import run_training_in_subprocess
+from napari_fundus.training.jobs.config import TrainingConfig
+from napari_fundus.training.jobs.process import run_training_in_subprocess
 
-order = Order(detector="toy", data="none", settings={"max_epochs": 100000})
-for event in run_training_in_subprocess(order, sys.argv[1], monitor=Monitor(),
+config = TrainingConfig(detector="toy", data="none", settings={"max_epochs": 100000})
+for event in run_training_in_subprocess(config, sys.argv[1], monitor=Monitor(),
 program=sys.argv[2:]):
     if isinstance(event, Step):
         os._exit(9)

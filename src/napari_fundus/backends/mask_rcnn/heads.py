@@ -94,8 +94,8 @@ class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
 class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
     """torchvision's heads, whose losses leave out classes that were not looked for in a picture.
 
-    The targets of a picture are a dict: ``boxes`` float (N, 4); ``labels`` int64 (N,) from 1 on;
-    ``masks``, a list of N arrays, uint8 (h, w), each in its whole-numbered box; ``ignored`` float
+    The targets of a picture are a dict: ``boxes`` float32 (N, 4); ``labels`` int64 (N,) from 1 on;
+    ``masks``, a list of N arrays, uint8 (h, w), each in its whole-numbered box; ``ignored`` float32
     (M, 4); ``annotated`` bool (K,).
     """
 

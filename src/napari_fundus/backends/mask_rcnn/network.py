@@ -129,7 +129,10 @@ class _NoTransform(nn.Module):
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Any]] | None = None
     ) -> tuple[ImageList, list[dict[str, Any]] | None]:
-        """Return the pictures as one tensor, filled to a common size."""
+        """Return the pictures as one tensor, filled to a common size; boxes of targets in float32.
+
+        Targets come with whole-numbered boxes: mixed precision rounds the floats that it is given.
+        """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         height, width = (-(-max(side) // MULTIPLE) * MULTIPLE for side in zip(*sizes, strict=True))
         filled = [
@@ -138,6 +141,9 @@ class _NoTransform(nn.Module):
         stacked = torch.stack(filled)
         if images[0].stride(0) == 1:
             stacked = stacked.contiguous(memory_format=torch.channels_last)
+        if targets is not None:
+            boxes = ("boxes", "ignored")
+            targets = [{**own, **{name: own[name].float() for name in boxes}} for own in targets]
         return ImageList(stacked, sizes), targets
 
     def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:

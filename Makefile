@@ -4,11 +4,14 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
+# Where networks compute: `make test` runs all tests in float32, the default, these also in bfloat16.
+NUMERIC := tests/inference tests/backends tests/metrics tests/training/test_losses.py \
+	tests/training/test_metric_losses.py tests/training/loop/test_loop.py
 
-.PHONY: demo test check screenshots bench fuzz docs clean help
+.PHONY: demo test test-bfloat16 check screenshots bench fuzz docs clean help
 
 help:  ## list the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(READY)  ## find the lesions of a real photograph, compare with the experts, write demo-output/
 	@$(if $(DISPLAY)$(WAYLAND_DISPLAY),sh scripts/install_screen.sh || echo "Going on without: napari may not open.")
@@ -16,6 +19,9 @@ demo: $(READY)  ## find the lesions of a real photograph, compare with the exper
 
 test: $(READY) $(VENV)/.screen  ## run all tests, those in a real napari window included
 	$(SCREEN) $(PY) -m pytest
+
+test-bfloat16: $(READY)  ## run the tests in which networks compute, in bfloat16
+	NAPARI_FUNDUS_PRECISION=bfloat16 $(PY) -m pytest $(NUMERIC)
 
 check: $(READY)  ## linter, formatter, type checker, documentation
 	$(VENV)/bin/ruff check .

@@ -80,6 +80,12 @@ def nobody_s_preferences(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks compute in float32, whatever precision all other tests run in."""
+    monkeypatch.setenv("NAPARI_FUNDUS_PRECISION", "float32")
+
+
+@pytest.fixture
 def retina() -> Retina:
     """A small synthetic retina, 240×320 px, with 3 MA, 2 HE and 4 EX."""
     return draw_retina()

@@ -56,6 +56,7 @@ def files(tmp_path):
     return write
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(("height", "width"), [(192, 160), (197, 163)])
 def test_tiles_equal_one_pass(height, width) -> None:
     network = loud(BOTH)
@@ -79,6 +80,7 @@ def test_tiles_equal_one_pass(height, width) -> None:
     )
 
 
+@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize(
     ("shares", "offsets"), [({}, {}), ({"EX": 0.8}, {"MA": 0.7}), ({"MA": 0, "EX": 1}, {})]
 )

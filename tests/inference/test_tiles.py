@@ -57,7 +57,8 @@ def test_one_pass_is_what_the_network_says(unet, picture) -> None:
     cut = np.ascontiguousarray(picture[:, :192, :248])
     with torch.inference_mode():
         expected = network(torch.from_numpy(cut)[None])[0].numpy()
-    found = run_tiles(network, cut, outputs=2, tile=512, halo=0, multiple=architecture.multiple)
+    given = {"outputs": 2, "multiple": architecture.multiple, "precision": "float32"}
+    found = run_tiles(network, cut, tile=512, halo=0, **given)
     np.testing.assert_allclose(found.maps, expected, atol=1e-4)
 
 

@@ -151,7 +151,9 @@ def test_cancelling_stops_within_the_batches_begun() -> None:
             return result
 
     with pytest.raises(Cancelled):
-        run_voting(Watched(), image, patch=8, stride=4, batch=4, monitor=monitor)
+        run_voting(
+            Watched(), image, patch=8, stride=4, batch=4, precision="float32", monitor=monitor
+        )
     assert len(calls) <= torch.get_num_threads() + 2
     assert sum(calls) < 289 / 4
 

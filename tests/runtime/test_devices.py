@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import weakref
-from pathlib import Path
 
 import pytest
 import torch
@@ -36,6 +35,11 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     status = DeviceStatus((CPU,), "The driver is missing.")
     monkeypatch.setattr(devices, "available_devices", lambda: status)
+
+
+@pytest.fixture
+def automatic_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NAPARI_FUNDUS_PRECISION", raising=False)
 
 
 @pytest.mark.usefixtures("with_gpu")
@@ -84,24 +88,17 @@ def test_a_detector_for_the_cpu_alone_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize(
-    ("flags", "chosen"),
-    [
-        ({}, "float32"),
-        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, "float32"),
-        ({"avx512_bf16": True}, "bfloat16"),
-        ({"amx_bf16": True}, "bfloat16"),
-    ],
-)
-def test_a_cpu_gets_bfloat16_only_where_it_multiplies_it(
-    monkeypatch: pytest.MonkeyPatch, flags: dict[str, bool], chosen: str
+@pytest.mark.usefixtures("automatic_precision")
+@pytest.mark.parametrize("has", [True, False])
+def test_a_cpu_computes_in_float32_whatever_its_model(
+    monkeypatch: pytest.MonkeyPatch, has: bool
 ) -> None:
-    import torch
-
+    flags = {"avx512_bf16": has, "amx_bf16": has}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
-    assert preferred_precision(CPU) == chosen
+    assert preferred_precision(CPU) == "float32"
 
 
+@pytest.mark.usefixtures("automatic_precision")
 @pytest.mark.parametrize(
     ("capability", "chosen"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")]
 )
@@ -112,16 +109,6 @@ def test_a_gpu_gets_bfloat16_from_the_generation_that_has_it(
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
     assert preferred_precision(GPU) == chosen
-
-
-def test_the_choice_agrees_with_the_flags_of_this_machine() -> None:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
-    if not flags or "flags" not in flags:
-        assert preferred_precision(CPU) in ("float32", "bfloat16")
-    else:
-        has = "avx512_bf16" in flags or "amx_bf16" in flags
-        assert (preferred_precision(CPU) == "bfloat16") == has
 
 
 def test_a_gpu_s_memory_is_given_back_once_nothing_holds_it_in_a_circle(

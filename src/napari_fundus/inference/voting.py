@@ -108,7 +108,7 @@ def run_voting(
     device
         Where to compute.
     precision
-        ``"float32"``, ``"bfloat16"``, or ``"auto"`` for the faster one on `device`.
+        ``"float32"``, ``"bfloat16"``, or ``"auto"`` for what is preferred on `device`.
     batch
         Patches that run together; None to fit the memory. Where a GPU's memory runs out, it is
         halved and the work goes on.

@@ -151,38 +151,24 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
 
 
 def preferred_precision(device: Device) -> Precision:
-    """Return the arithmetic that is preferred, or else the fastest safe one on `device`.
+    """Return the arithmetic that is preferred, or else the one that `device` has by default.
 
-    Half-width floats pay only where the hardware multiplies them: most CPUs emulate bfloat16, and
-    are then slower with it than with float32. So a CPU is asked for AVX512-BF16 or AMX, a GPU for
-    compute capability 8.0; Apple's GPUs run in float32.
+    A CPU computes in float32 whatever its model, so that results do not depend on it; bfloat16 is
+    quicker where the processor multiplies it (AVX512-BF16, AMX), and is then worth asking for. A
+    GPU of compute capability 8.0 or more computes in bfloat16, Apple's GPUs always in float32.
     """
     if device.kind == "mps":
         return "float32"
     if (chosen := preferences().precision) != "auto":
         return chosen
+    if device.kind == "cpu":
+        return "float32"
     import torch
 
-    if device.kind == "cuda":
-        major, _ = torch.cuda.get_device_capability(device.name)
-        # Cards of AMD report their own numbers; torch knows which of them have it.
-        has = torch.cuda.is_bf16_supported() if torch.version.hip else major >= 8
-        return "bfloat16" if has else "float32"
-    return "bfloat16" if _cpu_multiplies_bfloat16() else "float32"
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    import torch
-
-    query = getattr(torch.cpu, "get_capabilities", None)
-    if query is not None:
-        found = query()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    # Older releases of torch tell it only here.
-    return any(
-        getattr(torch.cpu, name, bool)()
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
+    major, _ = torch.cuda.get_device_capability(device.name)
+    # Cards of AMD report their own numbers; torch knows which of them have it.
+    has = torch.cuda.is_bf16_supported() if torch.version.hip else major >= 8
+    return "bfloat16" if has else "float32"
 
 
 def is_lost(device: Device, error: BaseException) -> bool:

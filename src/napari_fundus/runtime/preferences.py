@@ -39,7 +39,7 @@ class Preferences(BaseModel):
     """Where ``"auto"`` computes: ``"auto"`` (the fastest), ``"cpu"``, ``"cuda"``, ``"cuda:N"``,
     ``"mps"``. A detector that cannot use it runs on what it can."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of networks, in finding and training; ``"auto"`` takes the fastest safe one."""
+    """Arithmetic of networks, in detection and training; ``"auto"`` is float32 on every CPU."""
     cache: str = ""
     """Folder of downloads and kept maps; empty for the system's own place."""
     memory_gb: float = Field(0.0, ge=0, le=10_000)

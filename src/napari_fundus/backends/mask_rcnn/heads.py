@@ -10,10 +10,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
-from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-__all__ = ["LesionRPN", "LesionRoIHeads", "mask_targets"]
+__all__ = [
+    "Float32BoxPredictor",
+    "Float32RPNHead",
+    "LesionRPN",
+    "LesionRoIHeads",
+    "mask_targets",
+]
 
 _COVERED = 0.5
 """A box covered so far by what is ignored is neither a lesion nor background."""
@@ -21,6 +28,28 @@ _COVERED = 0.5
 _LEAST_BACKGROUND = 8
 _MASKED_LOGIT = -1e4
 """Logit of a class that cannot be told wrong; its exponential is 0 in half precision too."""
+
+
+class Float32RPNHead(RPNHead):  # type: ignore[misc]
+    """torchvision's head of the proposals, whose answers are float32 in any precision.
+
+    torchvision gives boxes the type of these answers, and bfloat16 has 8 bits: at column 300 it
+    knows every other pixel alone.
+    """
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Return objectness and box regression of each level."""
+        logits, regression = super().forward(x)
+        return [level.float() for level in logits], [level.float() for level in regression]
+
+
+class Float32BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]
+    """torchvision's head of classes and boxes, whose answers are float32 in any precision."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of the classes, and box regression."""
+        logits, regression = super().forward(x)
+        return logits.float(), regression.float()
 
 
 class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
@@ -65,8 +94,8 @@ class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
 class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
     """torchvision's heads, whose losses leave out classes that were not looked for in a picture.
 
-    The targets of a picture are a dict: ``boxes`` float (N, 4); ``labels`` int64 (N,) from 1 on;
-    ``masks``, a list of N arrays, uint8 (h, w), each in its whole-numbered box; ``ignored`` float
+    The targets of a picture are a dict: ``boxes`` float32 (N, 4); ``labels`` int64 (N,) from 1 on;
+    ``masks``, a list of N arrays, uint8 (h, w), each in its whole-numbered box; ``ignored`` float32
     (M, 4); ``annotated`` bool (K,).
     """
 
@@ -96,8 +125,8 @@ class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
             functional.pad(target["annotated"], (1, 0), value=True).expand(len(boxes), -1)
             for target, boxes in zip(targets, proposals, strict=True)
         ]
-        logits = logits.float().masked_fill(~torch.cat(known).to(logits.device), _MASKED_LOGIT)
-        by_class, by_box = fastrcnn_loss(logits, regression.float(), labels, shifts)
+        logits = logits.masked_fill(~torch.cat(known).to(logits.device), _MASKED_LOGIT)
+        by_class, by_box = fastrcnn_loss(logits, regression, labels, shifts)
         by_mask = self._mask_loss(features, proposals, matched, labels, image_shapes, targets)
         return [], {"loss_classifier": by_class, "loss_box_reg": by_box, "loss_mask": by_mask}
 

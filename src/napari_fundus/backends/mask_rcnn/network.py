@@ -9,14 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from napari_fundus.backends.mask_rcnn.heads import LesionRoIHeads, LesionRPN
+from napari_fundus.backends.mask_rcnn.heads import (
+    Float32BoxPredictor,
+    Float32RPNHead,
+    LesionRoIHeads,
+    LesionRPN,
+)
 from napari_fundus.backends.mask_rcnn.resnet_fpn import load_coco_weights, resnet_fpn
 from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
 from napari_fundus.errors import CheckpointError
@@ -125,7 +129,10 @@ class _NoTransform(nn.Module):
     def forward(
         self, images: list[Tensor], targets: list[dict[str, Any]] | None = None
     ) -> tuple[ImageList, list[dict[str, Any]] | None]:
-        """Return the pictures as one tensor, filled to a common size."""
+        """Return the pictures as one tensor, filled to a common size; boxes of targets in float32.
+
+        Targets come with whole-numbered boxes: mixed precision rounds the floats that it is given.
+        """
         sizes = [(int(i.shape[-2]), int(i.shape[-1])) for i in images]
         height, width = (-(-max(side) // MULTIPLE) * MULTIPLE for side in zip(*sizes, strict=True))
         filled = [
@@ -134,6 +141,9 @@ class _NoTransform(nn.Module):
         stacked = torch.stack(filled)
         if images[0].stride(0) == 1:
             stacked = stacked.contiguous(memory_format=torch.channels_last)
+        if targets is not None:
+            boxes = ("boxes", "ignored")
+            targets = [{**own, **{name: own[name].float() for name in boxes}} for own in targets]
         return ImageList(stacked, sizes), targets
 
     def postprocess(self, result: list[dict[str, Tensor]], *sizes: Any) -> list[dict[str, Tensor]]:
@@ -189,7 +199,7 @@ def build_network(
         LesionRoIHeads(
             box_pool,
             TwoMLPHead(channels * 49, width),
-            FastRCNNPredictor(width, outputs),
+            Float32BoxPredictor(width, outputs),
             fg_iou_thresh=architecture.foreground,
             bg_iou_thresh=architecture.foreground,
             batch_size_per_image=architecture.rois_per_image,
@@ -215,7 +225,7 @@ def _proposals(architecture: MaskRCNNArchitecture, channels: int) -> LesionRPN:
     training, testing = architecture.proposals
     return LesionRPN(
         AnchorGenerator(architecture.anchors, (architecture.ratios,) * len(architecture.anchors)),
-        RPNHead(channels, count),
+        Float32RPNHead(channels, count),
         fg_iou_thresh=0.5 if light else 0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=architecture.anchors_per_image,

@@ -106,7 +106,8 @@ def detection_target(
 
 def _boxes(objects: Sequence[LesionObject]) -> Tensor:
     corners = [(o.col, o.row, o.col + o.mask.shape[1], o.row + o.mask.shape[0]) for o in objects]
-    return torch.tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    # Whole numbers, which mixed precision does not round as it does all floats on their way in.
+    return torch.tensor(corners, dtype=torch.int32).reshape(-1, 4)
 
 
 def _at_border(found: LesionObject, shape: tuple[int, ...]) -> bool:

@@ -125,8 +125,7 @@ class PyramidRoIAlign(nn.Module):
         for index, level in enumerate(levels):
             own = torch.where(chosen == index)[0]
             scale = 2.0 ** -(index + 1)
-            part = roi_align(
-                level, rois[own].to(level), self.side, scale, self.samples, aligned=True
-            )
+            # Coordinates stay float32, and so must what is read, whatever the precision.
+            part = roi_align(level.float(), rois[own], self.side, scale, self.samples, aligned=True)
             found = found.index_copy(0, own, part.to(found))
         return found

@@ -256,9 +256,10 @@ class TrainingRun:
             return
         card = self.task.card(self.settings)
         parent = self.initial and Parent(name=self.initial.card.name, sha256=self.initial.sha256)
+        training = {**self.settings.model_dump(mode="json"), "precision": self.precision}
         card = card.model_copy(
             update={
-                "recipe": {**card.recipe, "training": self.settings.model_dump(mode="json")},
+                "recipe": {**card.recipe, "training": training},
                 "metrics": {**card.metrics, **metrics, "epoch": float(self.epoch)},
                 "parent": parent or card.parent,
                 "split": Split(

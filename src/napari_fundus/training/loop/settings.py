@@ -124,7 +124,9 @@ class TrainingSettings(BaseModel):
         description="Use only operations that give the same bits each time; slower on a GPU.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", title="Precision", description="auto: bfloat16 where the hardware multiplies it."
+        "auto",
+        title="Precision",
+        description="auto: the preferred one, else float32 on CPUs, bfloat16 on GPUs that have it.",
     )
     devices: Annotated[int, Field(ge=1, le=1024)] = Field(
         1,

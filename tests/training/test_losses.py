@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from napari_fundus.training.losses import (
+    angular_distance,
     bce_dice_loss,
     dice_coefficient,
     dice_loss,
     masked_bce_with_logits,
+    triplet_loss,
 )
 
 
@@ -118,3 +120,25 @@ def test_a_region_of_everything_changes_nothing(loss) -> None:
     given = logits.sigmoid() if loss is dice_loss else logits
     everywhere = loss(given, target, unknown=torch.zeros(2, 1, 8, 8))
     torch.testing.assert_close(everywhere, loss(given, target))
+
+
+@pytest.mark.parametrize(
+    ("other", "distance"), [((2.0, 0.0), 0.0), ((1.0, 1.0), 0.5), ((0.0, 3.0), 1.0), ((-1, 0), 2)]
+)
+def test_distance_is_the_angle_as_a_share_of_a_right_one(other, distance) -> None:
+    first, second = torch.tensor([[1.0, 0.0]]), torch.tensor([other], dtype=torch.float32)
+    assert float(angular_distance(first, second)) == pytest.approx(distance, abs=2e-3)
+
+
+def test_triplet_loss_of_a_worked_example() -> None:
+    anchor = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    positive = torch.tensor([[1.0, 1.0], [1.0, 0.0]])  # distances .5 and 0
+    negative = torch.tensor([[1.0, 1.0], [0.0, 1.0]])  # distances .5 and 1
+    found = float(triplet_loss(anchor, positive, negative, margin=0.5))
+    assert found == pytest.approx((0.5 + 0) / 2, abs=2e-3)
+
+
+def test_gradient_stays_finite_where_all_are_the_same() -> None:
+    same = torch.ones(2, 4, requires_grad=True)
+    triplet_loss(same, same, same).backward()
+    assert torch.isfinite(same.grad).all()

@@ -150,9 +150,13 @@ def detect(
         else:
             tables = "Results and summary.csv"
             report = run_batch(paths, output, detector, shard=_parse_shard(shard), **arguments)
-            counts = (len(each) for each in (report.written, report.skipped, report.failed))
             summary = ClusterReport(
-                *counts, tuple(report.failed), report.output, interrupted=report.interrupted
+                written=len(report.written),
+                skipped=len(report.skipped),
+                failed=len(report.failed),
+                failures=tuple(report.failed),
+                output=report.output,
+                interrupted=report.interrupted,
             )
     if not on_cluster and console.is_terminal and len(report.outcomes) == 1:
         _print_outcome(report.outcomes[0], console)

@@ -128,7 +128,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
 
 
 def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, until):
-    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=300)
+    widget = ready(make(in_subprocess=True), data, small, tmp_path / "runs", max_epochs=300)
     ends = listen(widget)
     widget.start()
     until(lambda: widget.curves.figures)
@@ -142,7 +142,7 @@ def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small,
     made = len(read_card(folder / LAST_FILE).recipe["training_state"]["history"])
     assert made < 300
 
-    again = make(in_process=True)
+    again = make(in_subprocess=True)
     again.open_run(folder)
     assert len(again.curves.figures) == made, "the epochs made before are shown"
     assert again.form.settings()["max_epochs"] == 300
@@ -178,7 +178,7 @@ def test_a_killed_training_is_reported_and_the_window_goes_on(
     monkeypatch.setattr(
         process.subprocess, "Popen", lambda *a, **k: children.append(start(*a, **k)) or children[-1]
     )
-    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=200)
+    widget = ready(make(in_subprocess=True), data, small, tmp_path / "runs", max_epochs=200)
     ends = listen(widget)
     widget.start()
     folder = widget.order_form.target.folder()
@@ -240,7 +240,7 @@ def test_fine_tuning_begins_with_interleaved_freezing(make):
     widget.choose_checkpoint("voting-idrid")
     assert widget.scheme_choice.scheme() == "interleaved"
     widget.scheme_choice.set_scheme("freeze_5_bn")
-    assert widget.order_form.order("x").settings["scheme"] == "freeze_5_bn"
+    assert widget.order_form.job_config("x").settings["scheme"] == "freeze_5_bn"
     widget.choose_checkpoint(None)
     assert widget.scheme_choice.scheme() == "full"
 
@@ -291,7 +291,7 @@ def test_a_closed_widget_stops_its_training_which_can_be_resumed(
     widget.start()
     running = widget.session
     assert isinstance(running, TrainingSession)
-    folder = running.plan.folder
+    folder = running.request.folder
     until(lambda: widget.curves.figures)
     widget.forget()
     assert running.monitor.cancelled

@@ -154,13 +154,19 @@ class JobForm(QWidget):
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
         self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
 
-    def order(self, data: str) -> TrainingConfig:
-        """Return what the form says.
+    def job_config(
+        self, data: str, *, check: bool = False, **further_settings: Any
+    ) -> TrainingConfig:
+        """Return the content of the form.
 
         Parameters
         ----------
         data
             Folder of the data.
+        check
+            Whether to stop before the first step.
+        **further_settings
+            Settings of the training beside those of the form.
 
         Raises
         ------
@@ -173,20 +179,16 @@ class JobForm(QWidget):
             data=data,
             healthy=None if healthy is None else str(healthy.resolve()),
             checkpoint=self.checkpoint_choice.checkpoint(),
-            settings=self.settings.settings(self.scheme_choice.scheme()),
+            settings={**self.settings.settings(self.scheme_choice.scheme()), **further_settings},
             name=self.target.name.text().strip(),
             device=self.device_choice.device(),
+            resume=self.target.resume(),
+            overwrite=self.target.overwrite(),
+            check=check,
         )
 
-    def plan(self, *, check: bool = False, **settings: Any) -> RunRequest:
-        """Return what would be done now.
-
-        Parameters
-        ----------
-        check
-            Whether to stop before the first step.
-        **settings
-            Settings of the training beside those of the form.
+    def run_request(self, *, check: bool = False, **further_settings: Any) -> RunRequest:
+        """Return the training that the form describes; the parameters are those of `job_config`.
 
         Raises
         ------
@@ -194,36 +196,29 @@ class JobForm(QWidget):
             The form does not fit together, or there are no data.
         """
         data = self.data_choice.data()
-        folder = self.target.folder()
-        order = self.order("layers" if isinstance(data, LayerData) else str(data))
-        order = order.model_copy(update={"settings": {**order.settings, **settings}})
-        check_checkpoint_name(order.name, run=folder)
-        return RunRequest(
-            order=order,
-            detector=self.detector,
-            folder=folder,
-            layers=data if isinstance(data, LayerData) else None,
-            resume=self.target.resume(),
-            overwrite=self.target.overwrite(),
-            in_process=self.subprocess_box.isChecked(),
-            check=check,
+        layers = data if isinstance(data, LayerData) else None
+        config = self.job_config(
+            str(data) if layers is None else "layers", check=check, **further_settings
         )
+        folder = self.target.folder()
+        check_checkpoint_name(config.name, run=folder)
+        return RunRequest(config, folder, layers, in_subprocess=self.subprocess_box.isChecked())
 
-    def show_job(self, order: TrainingConfig, folder: Path) -> None:
-        """Show what a run was told, and its folder as the one to go on in.
+    def show_job(self, config: TrainingConfig, folder: Path) -> None:
+        """Show the job of a run, and its folder as the one to go on in.
 
         Raises
         ------
         FundusError
             Its method or its weights are not here, or a setting is unknown.
         """
-        self.choose(order.detector)
-        self.data_choice.set_data(order.data)
-        self.healthy.set_path(order.healthy)
-        self.checkpoint_choice.choose(order.checkpoint)
-        self.settings.set_settings(order.settings)
-        self.scheme_choice.set_scheme(str(order.settings.get("scheme", "full")))
-        self.device_choice.choose(order.device)
+        self.choose(config.detector)
+        self.data_choice.set_data(config.data)
+        self.healthy.set_path(config.healthy)
+        self.checkpoint_choice.choose(config.checkpoint)
+        self.settings.set_settings(config.settings)
+        self.scheme_choice.set_scheme(str(config.settings.get("scheme", "full")))
+        self.device_choice.choose(config.device)
         self.target.show_run(folder)
 
     def forget(self) -> None:

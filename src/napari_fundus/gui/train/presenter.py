@@ -58,18 +58,18 @@ class TrainingPresenter:
         self._epochs = 0
         self._figure = ""
 
-    def begin(self, plan: RunRequest) -> None:
+    def begin(self, request: RunRequest) -> None:
         """Show that a training or a check starts."""
         self._time_estimator = RemainingTimeEstimator()
         self._figure = ""
         self._controls.progress.setValue(0)
-        self._controls.set_state("checking" if plan.check else "training")
+        self._controls.set_state("checking" if request.config.check else "training")
         self._controls.say("Starting…")
-        if not plan.check:
+        if not request.config.check:
             self._curves.setVisible(True)
-        if plan.resume and not self._curves.figures:
-            self.show_history(plan.folder)
-        elif not plan.check and not plan.resume:
+        if request.config.resume and not self._curves.figures:
+            self.show_history(request.folder)
+        elif not request.config.check and not request.config.resume:
             self._curves.clear()
 
     def hear(self, events: list[TrainingUpdate]) -> None:

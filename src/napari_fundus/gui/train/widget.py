@@ -157,11 +157,11 @@ class TrainWidget(QWidget):
         if self.session is not None:
             return
         try:
-            plan = self.order_form.plan(check=check, **settings)
+            request = self.order_form.run_request(check=check, **settings)
         except FundusError as error:
             self._fail(error)
             return
-        session = TrainingSession(plan, self)
+        session = TrainingSession(request, self)
         session.told.connect(self.telling.hear)
         session.progressed.connect(self.telling.progress)
         session.finished.connect(self._finish)
@@ -170,7 +170,7 @@ class TrainWidget(QWidget):
         session.failed.connect(self._fail)
         session.ended.connect(self._ended)
         self.session = session
-        self.telling.begin(plan)
+        self.telling.begin(request)
         session.start()
 
     def pause(self) -> None:
@@ -199,8 +199,7 @@ class TrainWidget(QWidget):
             There is no run, or its method or weights are not here.
         """
         place = Path(folder).resolve()
-        order = read_training_config(place)
-        self.order_form.show_job(order, place)
+        self.order_form.show_job(read_training_config(place), place)
         self.telling.show_history(place)
         self.controls.say(f"Press Train to go on with {place.name}.")
 
@@ -241,12 +240,12 @@ class TrainWidget(QWidget):
         self.order_form.target.refresh()
         if session is not None:
             session.deleteLater()
-            if not session.plan.check and self.outcome is not None:
+            if not session.request.config.check and self.outcome is not None:
                 self.finished.emit(self.outcome)
 
     def _copy(self) -> None:
         try:
-            text = training_command(self.order_form.plan())
+            text = training_command(self.order_form.run_request())
         except FundusError as error:
             self._fail(error)
             return

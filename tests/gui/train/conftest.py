@@ -70,15 +70,15 @@ def make(qtbot):
         found = Discovery({"voting": Voting()}, {"voting": "us"}, ())
         widget = TrainWidget(viewer or ViewerModel(), discovery=found)
         qtbot.addWidget(widget)
-        widget.order_form.subprocess_box.setChecked(in_subprocess)
-        widget.order_form.device_choice.choose("cpu")
+        widget.job_form.subprocess_box.setChecked(in_subprocess)
+        widget.job_form.device_choice.choose("cpu")
         made.append(widget)
         return widget
 
     yield build
     for widget in made:
         if widget.session is not None:
-            widget.session.forget()
+            widget.session.cancel_silently()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ __all__ = ["JobForm"]
 
 
 class JobForm(QWidget):
-    """All that is chosen before a training starts.
+    """Form of all that is chosen before a training starts.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class JobForm(QWidget):
         self._detectors = {name: d for name, d in found.detectors.items() if d.trainable}
         self._build(viewer)
         self.settings = SettingsForm(None)
-        self._column.insertWidget(self._settings_place, self.settings)
+        self._column.insertWidget(self._settings_index, self.settings)
         self._choose_detector()
 
     def _build(self, viewer: ViewerModel) -> None:
@@ -71,30 +71,30 @@ class JobForm(QWidget):
         default = self.detector_choice.findData(DEFAULT_DETECTOR)
         self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
-        self.needs = QLabel()
-        self.needs.setWordWrap(True)
-        self.needs.setEnabled(False)
+        self.data_needs_label = QLabel()
+        self.data_needs_label.setWordWrap(True)
+        self.data_needs_label.setEnabled(False)
         self.data_choice = DataChoice(viewer)
         self.healthy = FolderEdit("Folder of healthy images", "optional")
         self.checkpoint_choice = StartCheckpointCombo()
-        self.checkpoint_choice.chosen.connect(self._start_changed)
+        self.checkpoint_choice.chosen.connect(self._update_for_checkpoint)
         self.scheme_choice = SchemeChoice()
         self.device_choice = DeviceChoice()
         top = QFormLayout()
         top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         top.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         top.addRow("Method", self.detector_choice)
-        top.addRow("", self.needs)
+        top.addRow("", self.data_needs_label)
         top.addRow("Learn from", self.data_choice)
         top.addRow("Healthy", self.healthy)
         top.addRow("Start from", self.checkpoint_choice)
         top.addRow("Trained", self.scheme_choice)
         top.addRow("Device", self.device_choice)
         column.addLayout(top)
-        self._settings_place = column.count()
+        self._settings_index = column.count()
         self._column = column
-        self.target = RunFolderForm()
-        column.addWidget(self.target)
+        self.run_folder = RunFolderForm()
+        column.addWidget(self.run_folder)
         self.subprocess_box = QCheckBox("In a process of its own")
         self.subprocess_box.setToolTip(
             "The window stays quick, and a training that crashes does not take napari along"
@@ -125,34 +125,34 @@ class JobForm(QWidget):
 
     def _choose_detector(self) -> None:
         if not self._detectors:
-            self.needs.setText("No detector that can be trained is installed.")
+            self.data_needs_label.setText("No detector that can be trained is installed.")
             return
         self._column.removeWidget(self.settings)
         self.settings.deleteLater()
-        told = self.detector.training_spec()
-        self.settings = SettingsForm(told)
-        self._column.insertWidget(self._settings_place, self.settings)
-        graded = told is not None and told.needs == "grades"
-        self.needs.setText(
+        spec = self.detector.training_spec()
+        self.settings = SettingsForm(spec)
+        self._column.insertWidget(self._settings_index, self.settings)
+        graded = spec is not None and spec.needs == "grades"
+        self.data_needs_label.setText(
             "Needs images with grades." if graded else "Needs images with drawn lesions."
         )
         self.device_choice.set_detector(self.detector)
         self.checkpoint_choice.set_detector(self.detector.name)
 
-    def _start_changed(self) -> None:
+    def _update_for_checkpoint(self) -> None:
         """Fit form, schemes and name to the weights to start from."""
         card = self.checkpoint_choice.card()
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
-        told = self.detector.training_spec()
-        why = told.schemes_unsupported_reason if told is not None else ""
-        self.scheme_choice.offer(fine_tuning=fine_tuning, schemes_unsupported_reason=why)
+        spec = self.detector.training_spec()
+        reason = spec.schemes_unsupported_reason if spec is not None else ""
+        self.scheme_choice.offer(fine_tuning=fine_tuning, schemes_unsupported_reason=reason)
         self.settings.set_checkpoint(card)
         self.suggest_name()
 
     def suggest_name(self) -> None:
         """Show a name that no run has yet, unless the user has written one."""
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
-        self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
+        self.run_folder.suggest(self.detector.name, fine_tuning=fine_tuning)
 
     def job_config(
         self, data: str, *, check: bool = False, **further_settings: Any
@@ -180,10 +180,10 @@ class JobForm(QWidget):
             healthy=None if healthy is None else str(healthy.resolve()),
             checkpoint=self.checkpoint_choice.checkpoint(),
             settings={**self.settings.settings(self.scheme_choice.scheme()), **further_settings},
-            name=self.target.name.text().strip(),
+            name=self.run_folder.name.text().strip(),
             device=self.device_choice.device(),
-            resume=self.target.resume(),
-            overwrite=self.target.overwrite(),
+            resume=self.run_folder.resume(),
+            overwrite=self.run_folder.overwrite(),
             check=check,
         )
 
@@ -200,7 +200,7 @@ class JobForm(QWidget):
         config = self.job_config(
             str(data) if layers is None else "layers", check=check, **further_settings
         )
-        folder = self.target.folder()
+        folder = self.run_folder.folder()
         check_checkpoint_name(config.name, run=folder)
         return RunRequest(config, folder, layers, in_subprocess=self.subprocess_box.isChecked())
 
@@ -219,9 +219,9 @@ class JobForm(QWidget):
         self.settings.set_settings(config.settings)
         self.scheme_choice.set_scheme(str(config.settings.get("scheme", "full")))
         self.device_choice.choose(config.device)
-        self.target.show_run(folder)
+        self.run_folder.show_run(folder)
 
-    def forget(self) -> None:
-        """Stop listening: the widget was closed."""
+    def shutdown(self) -> None:
+        """Disconnect everything; is called when the widget is closed."""
         self.device_choice.forget()
         self.data_choice.disconnect_viewer()

@@ -85,20 +85,20 @@ class RunRequest:
 
 @dataclass(frozen=True, eq=False)
 class TrainingOutcome:
-    """What has come of a training.
+    """Result of a training.
 
     Attributes
     ----------
     folder
-        Of the run.
+        Folder of the run.
     finished
         Its last event; None where it was stopped before its end.
     name
-        What the weights are found by; empty where there are none.
+        Name of the installed weights; empty where there are none.
     card
         Of the weights.
     problem
-        Why they are not among the weights found by name.
+        Why the weights were not installed.
     """
 
     folder: Path
@@ -117,7 +117,7 @@ class TrainingSession(QObject):
         The training.
     """
 
-    told = Signal(object)
+    events_received = Signal(object)
     """A list of events."""
     progressed = Signal(float, str)
     checked = Signal()
@@ -132,7 +132,7 @@ class TrainingSession(QObject):
         self._waiting: list[TrainingUpdate] = []
         self._sent_at = 0.0
         self._outcome = TrainingOutcome(request.folder)
-        self._heard = True
+        self._emits = True
         self._job = ThreadJob(self._work, self)
         self._job.progressed.connect(self.progressed)
         self._job.returned.connect(lambda _: self._done())
@@ -142,7 +142,7 @@ class TrainingSession(QObject):
 
     @property
     def monitor(self) -> Monitor:
-        """What pauses, resumes and stops it."""
+        """The monitor that pauses, resumes and stops it."""
         return self._job.monitor
 
     def start(self) -> TrainingSession:
@@ -150,9 +150,9 @@ class TrainingSession(QObject):
         self._job.start()
         return self
 
-    def forget(self) -> None:
-        """Stop the training, which can be resumed, and tell nothing more."""
-        self._heard = False
+    def cancel_silently(self) -> None:
+        """Stop the training, which can be resumed; no signal is emitted any more."""
+        self._emits = False
         self._job.forget()
 
     def _done(self) -> None:
@@ -162,7 +162,7 @@ class TrainingSession(QObject):
             self.finished.emit(self._outcome)
 
     def _work(self, monitor: Monitor) -> None:
-        """Train, and put the best weights where they are found; in the job's thread."""
+        """Train, and install the best weights; runs in the job's thread."""
         finished: Finished | None = None
         try:
             with closing(self.request.events(monitor)) as events:  # type: ignore[type-var]
@@ -195,18 +195,18 @@ class TrainingSession(QObject):
         return replace(outcome, name=name)
 
     def _deliver(self, event: TrainingEvent) -> None:
-        """Gather events: hundreds of steps a second must not drown the main thread."""
-        told: TrainingUpdate = event
+        """Collect events: hundreds of steps a second would block the main thread."""
+        update: TrainingUpdate = event
         if isinstance(event, Preview):
-            told = preview_strip(event)
+            update = preview_strip(event)
         elif isinstance(event, Patches):
-            told = patch_sheet(event)
-        self._waiting.append(told)
+            update = patch_sheet(event)
+        self._waiting.append(update)
         if time.monotonic() - self._sent_at >= _INTERVAL:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting and self._heard:
-            self.told.emit(self._waiting)
+        if self._waiting and self._emits:
+            self.events_received.emit(self._waiting)
         self._waiting = []
         self._sent_at = time.monotonic()

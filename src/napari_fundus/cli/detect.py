@@ -224,7 +224,7 @@ def _print_summary(report: ClusterReport, tables: str, console: Console, *, debu
         if debug:
             console.print(outcome.details)
     if report.failed > len(report.failures):
-        console.print("  … the rest stands in images.parquet")
+        console.print("  … the rest is in images.parquet")
     if report.interrupted or report.stopped:
         reason = f"{report.stopped} " if report.stopped else ""
         console.print(

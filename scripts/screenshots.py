@@ -237,7 +237,7 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
     train.set_data(corrections)
     train.choose_checkpoint("voting-idrid")
     train.scheme_choice.set_scheme("interleaved")
-    train.form.set_settings(
+    train.settings_form.set_settings(
         {
             "max_epochs": 6,
             "steps_per_epoch": 20,
@@ -250,8 +250,8 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
     )
     # The picture shows what a reader would see, not where a passing folder lay.
     os.environ["HOME"] = str(runs)
-    train.order_form.target.parent_folder.set_path("~/fundus-runs")
-    train.order_form.target.name.setText("corrected")
+    train.job_form.run_folder.parent_folder.set_path("~/fundus-runs")
+    train.job_form.run_folder.name.setText("corrected")
     ended: list[Any] = []
     train.finished.connect(ended.append)
     train.start()

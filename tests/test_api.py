@@ -88,7 +88,7 @@ class Trainee:
 def test_a_training_is_followed_and_gives_its_best_weights(monkeypatch, tmp_path):
     best = Best(tmp_path / "best.safetensors", 2, {"loss": 0.1})
     trainee = Trainee(Step(0, 1, 0.5, 1e-3), Finished("epochs", best, 3, 9, 1.0, 0.0))
-    monkeypatch.setattr("napari_fundus.api.get_detector", lambda _: trainee)
+    monkeypatch.setattr("napari_fundus.training.jobs.worker.get_detector", lambda _: trainee)
     seen = []
     given = nf.train(
         "voting", "data", tmp_path, checkpoint=tmp_path / "w", max_epochs=3, follow=seen.append
@@ -100,6 +100,6 @@ def test_a_training_is_followed_and_gives_its_best_weights(monkeypatch, tmp_path
 
 
 def test_a_training_without_end_is_no_success(monkeypatch, tmp_path):
-    monkeypatch.setattr("napari_fundus.api.get_detector", lambda _: Trainee())
+    monkeypatch.setattr("napari_fundus.training.jobs.worker.get_detector", lambda _: Trainee())
     with pytest.raises(TrainingError, match="without weights"):
         nf.train("voting", "data", tmp_path)

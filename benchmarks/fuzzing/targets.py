@@ -210,7 +210,7 @@ def _read_checkpoint(folder: Path) -> object:
     return read_checkpoint(path)
 
 
-def _read_order(folder: Path) -> object:
+def _read_job(folder: Path) -> object:
     from napari_fundus.training.jobs.config import read_training_config
 
     return read_training_config(folder)
@@ -273,7 +273,7 @@ def _record() -> list[SeedInput]:
     return [SeedInput(files, "eye.provenance.json", damage_json)]
 
 
-_ORDER = b"""{"detector": "unet", "data": "/data", "settings": {"epochs": 3}, "name": "x"}"""
+_JOB = b"""{"detector": "unet", "data": "/data", "settings": {"epochs": 3}, "name": "x"}"""
 _PREFERENCES = b"""{"device": "cpu", "memory_gb": 2.5, "colour_ma": "#ff0000", "cache": "/tmp/c"}"""
 
 
@@ -379,7 +379,7 @@ _ALL = (
         _one("preferences.json", damage_json, lambda: _PREFERENCES),
         _read_preferences,
     ),
-    FuzzTarget("training-order", _one("order.json", damage_json, lambda: _ORDER), _read_order),
+    FuzzTarget("training-job", _one("job.json", damage_json, lambda: _JOB), _read_job),
     FuzzTarget(
         "checkpoint",
         _one("file.safetensors", damage_safetensors, seeds.checkpoint),

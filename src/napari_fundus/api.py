@@ -234,11 +234,11 @@ def train(
     monitor
         Takes progress and may cancel.
     resume
-        Go on with the run in `output`, if there is one.
+        Resume the run in `output`, if there is one.
     overwrite
         Replace a run that is in `output`.
     follow
-        Called with every event of the training, such as ``print``.
+        Is called with every event of the training, such as ``print``.
     **settings
         Of the training, where they differ from the defaults: ``scheme="interleaved"``,
         ``max_epochs=3``.
@@ -261,19 +261,21 @@ def train(
     ... )
     >>> nf.detect("eye.jpg", "voting", checkpoint=str(best.path))  # doctest: +SKIP
     """
+    from napari_fundus.training.jobs.config import TrainingConfig
+    from napari_fundus.training.jobs.worker import run_training
     from napari_fundus.training.loop.events import Finished
 
-    best: Best | None = None
-    for event in get_detector(detector).train(
-        data=data,
-        output=output,
-        settings=settings,
+    config = TrainingConfig(
+        detector=detector,
+        data=str(Path(data).resolve()),
         checkpoint=None if checkpoint is None else str(checkpoint),
+        settings=settings,
         device=device,
-        monitor=monitor,
         resume=resume,
         overwrite=overwrite,
-    ):
+    )
+    best: Best | None = None
+    for event in run_training(config, output, monitor=monitor or Monitor()):
         if follow is not None:
             follow(event)
         if isinstance(event, Finished):

@@ -184,8 +184,8 @@ def _qt_unavailable_reason() -> str:
     tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     if tried.returncode == 0:
         return ""
-    told = tried.stderr.decode(errors="replace").split("This application failed")[0]
-    return f"Qt cannot open a window here: {' '.join(told.split())}"
+    message = tried.stderr.decode(errors="replace").split("This application failed")[0]
+    return f"Qt cannot open a window here: {' '.join(message.split())}"
 
 
 def _write_picture(pixels: npt.NDArray[np.uint8], path: Path, *, overwrite: bool) -> None:

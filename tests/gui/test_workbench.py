@@ -137,7 +137,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     train.set_data(folder)
     train.choose_checkpoint("voting-idrid")
     train.scheme_choice.set_scheme("interleaved")
-    train.form.set_settings(
+    train.settings_form.set_settings(
         {
             "max_epochs": 3,
             "steps_per_epoch": 4,
@@ -148,7 +148,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
             "preview_every": 1,
         }
     )
-    train.order_form.target.name.setText("walk")
+    train.job_form.run_folder.name.setText("walk")
     heart.skip()
     ended: list = []
     train.finished.connect(ended.append)

@@ -121,7 +121,7 @@ def test_weights_on_a_full_disk_leave_the_older_ones(tmp_path: Path, size: int) 
 
 
 def test_json_on_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
-    path = tmp_path / "order.json"
+    path = tmp_path / "job.json"
     write_json(path, {"old": 1})
     for size in range(0, 40, 3):
         with room(size), pytest.raises(OSError, match="File too large"):

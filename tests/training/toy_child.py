@@ -1,4 +1,4 @@
-"""The toy task as the child of a training in a process: stands in for the command line."""
+"""The toy task as the process of a training: stands in for the worker of the package."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pathlib import Path
 from toy_task import SETTINGS, ToyTask
 
 from napari_fundus.training import TrainingSettings, train
+from napari_fundus.training.jobs.config import read_training_config
 from napari_fundus.training.jobs.worker import serve
 
 
-def main(words: list[str]) -> int:
-    """Train as ``train toy --data D -o FOLDER [--set NAME=VALUE …] --events`` says."""
-    folder = Path(words[words.index("-o") + 1])
-    changes = dict(words[n + 1].split("=", 1) for n, word in enumerate(words) if word == "--set")
-    settings = TrainingSettings.model_validate({**SETTINGS.model_dump(), **changes})
+def main(job: Path) -> int:
+    """Train the toy task as a job file says."""
+    config = read_training_config(job)
+    settings = TrainingSettings.model_validate({**SETTINGS.model_dump(), **config.settings})
 
-    def begin(monitor):
+    def start(monitor):
         print("this is for people, in the log", flush=True)
         return train(
             ToyTask(),
             settings,
-            folder,
+            job.parent,
             device="cpu",
             monitor=monitor,
-            resume="--resume" in words,
+            resume=config.resume,
         )
 
     print("this is for people, and no event", flush=True)
-    return serve(begin, folder)
+    return serve(start, job.parent)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1])))

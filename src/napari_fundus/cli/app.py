@@ -61,10 +61,9 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; where the reader of its output has gone, as `head` does, it ends.
+    """Run the command line; end quietly where nobody reads its output any more, as after `head`.
 
-    It ends with status 1 then, and says nothing: so do typer and rich, for what is printed while
-    the command runs.
+    The exit status is 1 then, as that of typer and rich for what is printed while the command runs.
     """
     try:
         try:

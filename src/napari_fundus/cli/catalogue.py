@@ -138,7 +138,7 @@ def fields_table(model: type[BaseModel]) -> Table:
 
 
 def _values(field: dict[str, Any], definitions: dict[str, Any]) -> str:
-    """Return type and bounds of a field in words."""
+    """Return type and bounds of a field as text."""
     if "$ref" in field:
         return _values(definitions[field["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in field:

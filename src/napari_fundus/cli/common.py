@@ -1,4 +1,4 @@
-"""What the commands share: errors as one line, ``--set``, progress bars."""
+"""Parts of all commands: errors in one line, ``--set``, progress bars."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def stderr_console() -> Console:
 
 
 def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Let a command tell its errors in one line, unless its parameter `debug` is set.
+    """Print the errors of a command in one line, unless its parameter `debug` is set.
 
     Errors that the package raises on purpose, and those of the file system, end with status 2.
-    Anything else is a mistake of ours: it is told as such, with status 1.
+    Anything else is reported as a bug of the package, with status 1.
     """
 
     @functools.wraps(command)
@@ -128,7 +128,7 @@ def parse_settings(settings: Sequence[str] | None, *, option: str = "--set") -> 
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[Monitor]:
-    """Show the progress of a job; nothing where the output is no terminal."""
+    """Yield a monitor whose progress is shown as a bar, unless the output is no terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from napari_fundus.runtime.monitor import Monitor
@@ -147,7 +147,7 @@ def progress_bar(console: Console) -> Iterator[Monitor]:
 
 @contextmanager
 def cancel_on_interrupt(monitor: Monitor) -> Iterator[None]:
-    """Let Ctrl-C cancel the monitor, so that the state is saved; a second one ends at once."""
+    """Let Ctrl-C cancel the monitor, so that the state is saved; a second one ends the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.cluster import detect_on_cluster
 from napari_fundus.cli.common import (
     EXIT_FAILED_ITEMS,
     EXIT_INTERRUPTED,
@@ -25,7 +24,7 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_fundus.batch import BatchReport, ImageOutcome
+    from napari_fundus.batch import BatchReport, ClusterReport, ImageOutcome
 
 __all__ = ["detect"]
 
@@ -126,10 +125,15 @@ def detect(
     exit status 1; everything else is written. summary.csv in the output folder has a row for each
     image.
     """
-    from napari_fundus.batch import run_batch
+    from napari_fundus.batch import ClusterConfig, ClusterReport, run_batch, run_on_cluster
 
+    on_cluster = workers is not None or scheduler is not None
+    if on_cluster and (shard is not None or as_json):
+        raise OptionsError("--workers and --scheduler go without --shard and --json.")
+    if max_failures is not None and not on_cluster:
+        raise OptionsError("--max-failures goes with --workers or --scheduler.")
     console = stderr_console()
-    told: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "options": parse_settings(settings),
         "thresholds": _parse_thresholds(threshold),
         "device": device,
@@ -137,42 +141,47 @@ def detect(
         "overwrite": overwrite,
         "on_outcome": None if console.is_terminal else lambda o: _print_outcome(o, console),
     }
-    if workers is not None or scheduler is not None:
-        if shard is not None or as_json:
-            raise OptionsError("--workers and --scheduler go without --shard and --json.")
-        places = {"workers": workers, "scheduler": scheduler, "max_failures": max_failures}
-        detect_on_cluster(paths, output, detector, places, told, console, debug=debug)
-        return
-    if max_failures is not None:
-        raise OptionsError("--max-failures goes with --workers or --scheduler.")
-    with progress_bar(console) as monitor:
-        report = run_batch(
-            paths, output, detector, shard=_parse_shard(shard), monitor=monitor, **told
-        )
-    if console.is_terminal and len(report.outcomes) == 1:
+    with progress_bar(console) as arguments["monitor"]:
+        if on_cluster:
+            config = ClusterConfig(workers=workers, scheduler=scheduler, max_failures=max_failures)
+            arguments["on_dashboard"] = lambda link: console.print(f"Dashboard: {link}")
+            tables = "Results, images.parquet and lesions.parquet"
+            summary = run_on_cluster(paths, output, detector, cluster=config, **arguments)
+        else:
+            tables = "Results and summary.csv"
+            report = run_batch(paths, output, detector, shard=_parse_shard(shard), **arguments)
+            summary = ClusterReport(
+                written=len(report.written),
+                skipped=len(report.skipped),
+                failed=len(report.failed),
+                failures=tuple(report.failed),
+                output=report.output,
+                interrupted=report.interrupted,
+            )
+    if not on_cluster and console.is_terminal and len(report.outcomes) == 1:
         _print_outcome(report.outcomes[0], console)
-    _print_batch_summary(report, console, debug=debug)
+    _print_summary(summary, tables, console, debug=debug)
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
-    if report.interrupted:
+    if summary.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
-    if report.failed:
+    if summary.failed or summary.stopped:
         raise typer.Exit(EXIT_FAILED_ITEMS)
 
 
-def _parse_shard(given: str | None) -> tuple[int, int] | None:
-    if given is None:
+def _parse_shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
         return None
-    part, _, parts = given.partition("/")
+    part, _, parts = text.partition("/")
     try:
         return int(part), int(parts)
     except ValueError:
-        raise OptionsError(f"--shard takes I/N, as in 3/16, not {given!r}.") from None
+        raise OptionsError(f"--shard takes I/N, as in 3/16, not {text!r}.") from None
 
 
-def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
+def _parse_thresholds(settings: list[str] | None) -> dict[str, float]:
     thresholds: dict[str, float] = {}
-    for text in given or ():
+    for text in settings or ():
         code, _, value = text.partition("=")
         try:
             thresholds[code.strip()] = float(value)
@@ -184,11 +193,11 @@ def _parse_thresholds(given: list[str] | None) -> dict[str, float]:
 
 
 def _print_outcome(outcome: ImageOutcome, console: Console) -> None:
-    """Say in a line what became of an image; in place of the bar, where there is no terminal."""
+    """Print one line about an image; in place of the bar, where there is no terminal."""
     if outcome.status != "failed":
-        told = [_count(code, outcome) for code in outcome.counts]
-        told += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
-        line = f"{outcome.status}: {outcome.path} ({', '.join(told) or 'no lesions'})"
+        parts = [_count(code, outcome) for code in outcome.counts]
+        parts += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
+        line = f"{outcome.status}: {outcome.path} ({', '.join(parts) or 'no lesions'})"
         console.print(line)
 
 
@@ -203,21 +212,28 @@ def _count(code: str, outcome: ImageOutcome) -> str:
     return f"{code} {number} ({format_percent(share)} of the field)"
 
 
-def _print_batch_summary(report: BatchReport, console: Console, *, debug: bool) -> None:
-    say = console.print
-    if report.failed:
-        say(f"Not done ({len(report.failed)}):", style="bold red")
-    for outcome in report.failed:
+def _print_summary(report: ClusterReport, tables: str, console: Console, *, debug: bool) -> None:
+    if report.failures:
+        console.print(f"Not done ({report.failed}):", style="bold red")
+    for outcome in report.failures:
         # Messages of files mostly begin with the file's path already.
-        known = outcome.message.startswith(str(outcome.path))
-        say(f"  {outcome.message}" if known else f"  {outcome.path}: {outcome.message}")
+        names_path = outcome.message.startswith(str(outcome.path))
+        console.print(
+            f"  {outcome.message}" if names_path else f"  {outcome.path}: {outcome.message}"
+        )
         if debug:
-            say(outcome.details)
-    if report.interrupted:
-        say("Stopped. What is done is kept: the same command goes on from here.", style="bold")
-    say(
-        f"{len(report.written)} written, {len(report.skipped)} done before, "
-        f"{len(report.failed)} failed. Results and summary.csv are in {report.output}"
+            console.print(outcome.details)
+    if report.failed > len(report.failures):
+        console.print("  … the rest is in images.parquet")
+    if report.interrupted or report.stopped:
+        reason = f"{report.stopped} " if report.stopped else ""
+        console.print(
+            f"{reason}Stopped. What is done is kept: the same command goes on from here.",
+            style="bold",
+        )
+    console.print(
+        f"{report.written} written, {report.skipped} done before, {report.failed} failed. "
+        f"{tables} are in {report.output}"
     )
 
 

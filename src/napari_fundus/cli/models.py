@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["list_models"]
 
 _SHOWN = ("aupr", "cpm", "dice", "auc", "map")
-"""Metrics that the table shows, where a card has them; JSON tells all."""
+"""Metrics that the table shows, where a card has them; JSON shows all."""
 
 
 @handle_errors

@@ -51,7 +51,7 @@ def preprocess(
         Path, typer.Option("--output", "-o", help="Folder to write to.", show_default=False)
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", "-r", help="Name of a recipe; --list tells them all.")
+        str, typer.Option("--recipe", "-r", help="Name of a recipe; --list shows them all.")
     ] = "multiscale",
     settings: Annotated[
         list[str] | None,
@@ -60,7 +60,7 @@ def preprocess(
             "-s",
             metavar="FIELD=VALUE",
             help="Change a field of the recipe, as in --set sigma=20; may be repeated. --list "
-            "tells the fields with their bounds.",
+            "shows the fields with their bounds.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -76,7 +76,7 @@ def preprocess(
 ) -> None:
     """Preprocess images by a recipe, and write each as a picture.
 
-    Beside each picture stands a JSON file with the recipe and the geometry, with which points and
+    Beside each picture is a JSON file with the recipe and the geometry, with which points and
     masks can be brought back to the original. Recipes that standardize give TIFF of 32-bit
     floating-point numbers, the others PNG. Files that cannot be read are named at the end, and
     make the exit status 1; everything else is written. What is done already by the same recipe is
@@ -93,15 +93,15 @@ def preprocess(
     with progress_bar(console) as monitor:
         for number, item in enumerate(items):
             part = monitor.part(number / len(items), (number + 1) / len(items))
-            # A bad file is told of at the end and stops nothing.
+            # A bad file is reported at the end and stops nothing.
             try:
                 skipped += not _prepare_one(item, chosen, output, part, overwrite=overwrite)
             except (FundusError, OSError, MemoryError) as error:
                 if debug:
                     raise
                 message = " ".join(str(error).split()) or type(error).__name__
-                known = message.startswith(str(item.path))
-                failures.append(message if known else f"{item.path}: {message}")
+                names_path = message.startswith(str(item.path))
+                failures.append(message if names_path else f"{item.path}: {message}")
     for failure in failures:
         console.print(f"Not done: {failure}")
     written = len(items) - len(failures) - skipped
@@ -113,7 +113,7 @@ def preprocess(
 def _prepare_one(
     item: BatchItem, recipe: Recipe, output: Path, monitor: Monitor, *, overwrite: bool
 ) -> bool:
-    """Write a picture and what is to be known of it; return False where both are there already."""
+    """Write a picture and its JSON record; return False where both exist already."""
     from napari_fundus._version import __version__
     from napari_fundus.export import PREPROCESSED
     from napari_fundus.image import read_image
@@ -123,35 +123,35 @@ def _prepare_one(
         raise FundusError(item.problem)
     base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
     picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
-    about = base.with_name(f"{base.name}.json")
+    record = base.with_name(f"{base.name}.json")
     monitor.step(0.0, item.path.name)
     image = read_image(item.path)
-    known = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
-    told = _record_matches(about, known)
-    if told and picture.is_file() and not overwrite:
+    identity = {"recipe": recipe.model_dump(mode="json"), "image_sha256": image.sha256}
+    is_done = _record_matches(record, identity)
+    if is_done and picture.is_file() and not overwrite:
         return False
     raise_if_exists(picture, overwrite=overwrite)
-    raise_if_exists(about, overwrite=overwrite or told)
+    raise_if_exists(record, overwrite=overwrite or is_done)
     prepared = recipe.apply(image, monitor.part(0.1, 0.9))
     content = {
         "package_version": __version__,
-        **known,
+        **identity,
         "geometry": prepared.geometry.model_dump(mode="json"),
         "image_path": str(item.path),
     }
-    # The picture last: where a run is killed between the two, the next one goes on.
-    write_json(about, content, overwrite=overwrite or told)
+    # The picture last: where a run is killed between the two, the next one writes both.
+    write_json(record, content, overwrite=overwrite or is_done)
     _save(prepared, picture, overwrite=overwrite)
     return True
 
 
-def _record_matches(path: Path, known: dict[str, Any]) -> bool:
-    """Return whether a JSON file holds what is `known`."""
+def _record_matches(path: Path, identity: dict[str, Any]) -> bool:
+    """Return whether a JSON file has the entries of `identity`."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and known.items() <= told.items()
+    return isinstance(content, dict) and identity.items() <= content.items()
 
 
 def _recipe(name: str, settings: dict[str, Any]) -> Recipe:

@@ -1,4 +1,4 @@
-"""``napari-fundus search``: train with many settings, and tell which serve best."""
+"""``napari-fundus search``: train with many settings, and report the best."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def search(
 ) -> None:
     """Search for good settings of a training (Optuna); bad trials end early.
 
-    The same command goes on with a search that was stopped. The folder holds a training a trial,
-    search.json, and plots of the history, the curves, and what each setting matters.
+    The same command resumes a search that was stopped. The folder holds a training for each trial,
+    search.json, and plots of the history, the curves, and the importance of each setting.
     """
     del debug
     from napari_fundus.plugins import get_detector
@@ -75,29 +75,29 @@ def search(
     from napari_fundus.training.search import search as run_search
     from napari_fundus.training.search.ranges import SearchRange
 
-    found = get_detector(detector)
-    wanted: dict[str, Any] = parse_settings(ranges, option="--range") or dict(found.search_ranges)
+    trainee = get_detector(detector)
+    wanted: dict[str, Any] = parse_settings(ranges, option="--range") or dict(trainee.search_ranges)
     if not wanted:
         raise OptionsError(f"{detector} suggests nothing to search: give --range FIELD=VALUES.")
     console = stderr_console()
 
-    def tell(number: int, event: TrainingEvent) -> None:
+    def print_event(number: int, event: TrainingEvent) -> None:
         if isinstance(event, EpochEnd):
             value = event.metrics[event.metric]
-            told = f"trial {number + 1}, epoch {event.epoch + 1}"
-            console.print(f"{told}: {event.metric} {value:.4f}")
+            title = f"trial {number + 1}, epoch {event.epoch + 1}"
+            console.print(f"{title}: {event.metric} {value:.4f}")
 
     with progress_bar(console) as monitor, cancel_on_interrupt(monitor):
         try:
             result = run_search(
-                found.train,
+                trainee.train,
                 output,
                 ranges={name: SearchRange.parse(str(text)) for name, text in wanted.items()},
                 trials=trials,
                 settings=parse_settings(settings),
                 seed=seed,
                 monitor=monitor,
-                tell=tell,
+                on_event=print_event,
                 data=data,
                 healthy=healthy,
                 device=device,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +35,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["train"]
+
+_SAME_IN_ALL_FOLDS = {"detector", "data", "healthy", "checkpoint", "settings"}
+"""Fields of the config by which a cross-validation to resume is recognized."""
 
 
 @handle_errors
@@ -94,14 +96,16 @@ def train(
     device: DeviceOption = "auto",
     check: Annotated[
         bool,
-        typer.Option("--check", help="Tell what would be trained, and stop before the first step."),
+        typer.Option(
+            "--check", help="Print what would be trained, and stop before the first step."
+        ),
     ] = False,
     events: Annotated[
         bool,
         typer.Option(
             "--events",
-            help="For other programs: tell each event as a line of JSON, and obey the lines pause, "
-            "resume and stop on standard input; its end stops the training.",
+            help="For other programs: print each event as a line of JSON, and read the lines "
+            "pause, resume and stop from standard input; its end stops the training.",
         ),
     ] = False,
     as_json: Annotated[
@@ -110,17 +114,17 @@ def train(
     ] = False,
     debug: DebugOption = False,
 ) -> None:
-    """Train a detector, telling first what is trained on what, then a line for each epoch.
+    """Train a detector; prints what is trained on what, then a line for each epoch.
 
     Some images are held back to validate on, never such of an eye that is trained on.
-    best.safetensors in the run's folder holds the best weights, with a card that tells how they
-    were made. Ctrl-C stops after the step being made; the same command with --resume goes on.
+    best.safetensors in the run's folder holds the best weights, with a card that says how they
+    were made; job.json holds what was asked for. Ctrl-C stops after the step being made; the same
+    command with --resume goes on.
     """
     del debug
-    from napari_fundus.plugins import get_detector
     from napari_fundus.training import CrossValidationFinished, cross_validate
-    from napari_fundus.training.jobs.config import TrainingConfig, run_training
-    from napari_fundus.training.jobs.worker import serve
+    from napari_fundus.training.jobs.config import TrainingConfig
+    from napari_fundus.training.jobs.worker import run_training, serve
     from napari_fundus.training.loop.fabric import is_secondary_rank
 
     chosen: dict[str, Any] = parse_settings(settings)
@@ -130,12 +134,9 @@ def train(
         if "scheme" in chosen:
             raise OptionsError("The scheme is given twice: as --scheme and with --set.")
         chosen["scheme"] = scheme
-    console = stderr_console()
-    console.quiet = is_secondary_rank()
-    trainee = get_detector(detector)
-    words = [word for word in sys.argv[1:] if word != "--events"]
-    command = shlex.join(["napari-fundus", *words])
-    order = TrainingConfig(
+    if folds is not None and (check or events):
+        raise OptionsError("--check and --events are for one training, not for --folds.")
+    config = TrainingConfig(
         detector=detector,
         data=str(data.resolve()),
         healthy=None if healthy is None else str(healthy.resolve()),
@@ -143,43 +144,43 @@ def train(
         settings=chosen,
         name=name,
         device=device,
+        resume=resume,
+        overwrite=overwrite,
+        check=check,
+        command=shlex.join(["napari-fundus", *(w for w in sys.argv[1:] if w != "--events")]),
     )
-    if folds is not None and (check or events):
-        raise OptionsError("--check and --events are for one training, not for --folds.")
+    if events:
+        raise typer.Exit(serve(lambda m: run_training(config, output, monitor=m), output))
 
-    def begin(
-        fold: int | None = None, *, output: Path, monitor: Monitor, resume: bool, overwrite: bool
+    def train_fold(
+        fold: int, *, output: Path, monitor: Monitor, **flags: bool
     ) -> Iterator[TrainingEvent]:
-        told = order
-        if fold is not None:
-            title = f"{name or output.resolve().parent.name}-fold-{fold}"
-            held_back = {**chosen, "folds": folds, "fold": fold}
-            told = order.model_copy(update={"name": title, "settings": held_back})
-        return run_training(
-            told,
-            trainee.train,
-            output,
-            monitor=monitor,
-            resume=resume,
-            overwrite=overwrite,
-            check=check,
-            command=command,
-        )
+        changes = {
+            "name": f"{name or output.resolve().parent.name}-fold-{fold}",
+            "settings": {**chosen, "folds": folds, "fold": fold},
+        }
+        fold_config = config.model_copy(update={**changes, **flags})
+        return run_training(fold_config, output, monitor=monitor)
 
-    if events and not is_secondary_rank():
-        start = partial(begin, output=output, resume=resume, overwrite=overwrite)
-        raise typer.Exit(serve(lambda monitor: start(monitor=monitor), output))
+    console = stderr_console()
+    console.quiet = is_secondary_rank()
     last: Finished | CrossValidationFinished | None = None
     with progress_bar(console) as monitor, cancel_on_interrupt(monitor):
-        place: dict[str, Any] = {"monitor": monitor, "resume": resume, "overwrite": overwrite}
-        told: Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]
+        event_stream: Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]
         if folds is None:
-            told = begin(output=output, **place)
+            event_stream = run_training(config, output, monitor=monitor)
         else:
-            identity = _identity(detector, data, healthy, checkpoint, chosen)
-            told = cross_validate(begin, folds, output, identity=identity, **place)
+            event_stream = cross_validate(
+                train_fold,
+                folds,
+                output,
+                identity=config.model_dump(include=_SAME_IN_ALL_FOLDS),
+                monitor=monitor,
+                resume=resume,
+                overwrite=overwrite,
+            )
         try:
-            for event in told:
+            for event in event_stream:
                 last = _print_event(event, console) or last
         except Cancelled as error:
             console.print(str(error))
@@ -197,23 +198,6 @@ def _resolved(checkpoint: str | None) -> str | None:
     return str(Path(checkpoint).resolve())
 
 
-def _identity(
-    detector: str,
-    data: Path,
-    healthy: Path | None,
-    checkpoint: str | None,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what the folds of a cross-validation have in common."""
-    return {
-        "detector": detector,
-        "data": str(data.resolve()),
-        "healthy": None if healthy is None else str(healthy.resolve()),
-        "checkpoint": checkpoint,
-        "settings": settings,
-    }
-
-
 def _print_event(
     event: TrainingEvent | FoldStarted | CrossValidationFinished, console: Console
 ) -> Finished | CrossValidationFinished | None:
@@ -226,16 +210,15 @@ def _print_event(
         Started,
     )
 
-    say = console.print
     if isinstance(event, Started):
-        say(event.report.text())
+        console.print(event.report.text())
         if event.epoch or event.step:
-            say(f"Going on in epoch {event.epoch + 1} after step {event.step}.")
+            console.print(f"Going on in epoch {event.epoch + 1} after step {event.step}.")
     elif isinstance(event, EpochEnd):
         figures = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
-        say(f"epoch {event.epoch + 1}: {figures}{' (best)' if event.improved else ''}")
+        console.print(f"epoch {event.epoch + 1}: {figures}{' (best)' if event.improved else ''}")
     elif isinstance(event, FoldStarted):
-        say(f"Fold {event.fold} of {event.folds}")
+        console.print(f"Fold {event.fold} of {event.folds}")
     elif isinstance(event, Finished | CrossValidationFinished):
         return event
     return None

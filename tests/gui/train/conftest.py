@@ -66,19 +66,19 @@ def make(qtbot):
     """Make a widget with the voting detector alone, in a viewer without a window."""
     made = []
 
-    def build(viewer=None, *, in_process: bool = False) -> TrainWidget:
+    def build(viewer=None, *, in_subprocess: bool = False) -> TrainWidget:
         found = Discovery({"voting": Voting()}, {"voting": "us"}, ())
         widget = TrainWidget(viewer or ViewerModel(), discovery=found)
         qtbot.addWidget(widget)
-        widget.order_form.subprocess_box.setChecked(in_process)
-        widget.order_form.device_choice.choose("cpu")
+        widget.job_form.subprocess_box.setChecked(in_subprocess)
+        widget.job_form.device_choice.choose("cpu")
         made.append(widget)
         return widget
 
     yield build
     for widget in made:
         if widget.session is not None:
-            widget.session.forget()
+            widget.session.cancel_silently()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import types
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,10 +17,13 @@ from napari_fundus.checkpoints import ModelCard
 from napari_fundus.cli import app
 from napari_fundus.errors import OptionsError
 from napari_fundus.gui.controls.fields import field_bounds
+from napari_fundus.gui.train.command import training_command
+from napari_fundus.gui.train.session import RunRequest
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.plugins import get_detector
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.jobs.config import TrainingConfig, run_training
+from napari_fundus.training.jobs.config import TrainingConfig
+from napari_fundus.training.jobs.worker import run_training
 from napari_fundus.training.loop import trainer as start
 from napari_fundus.training.loop.settings import TrainingSettings
 
@@ -131,13 +135,15 @@ def test_a_field_set_in_the_form_arrives_in_task_settings_and_card(
     settings = form.settings(scheme)
     assert set(settings) == {name, "preview_every", *NEEDS.get(name, {})}
 
-    order = TrainingConfig(
+    config = TrainingConfig(
         detector=method, data=str(folder), settings=settings, device="cpu", checkpoint=checkpoint
     )
-    list(run_training(order, get_detector(method).train, tmp_path / "a", monitor=Monitor()))
-    result = CliRunner().invoke(app, order.words(tmp_path / "b"))
+    from_file = TrainingConfig.model_validate_json(config.model_dump_json())
+    list(run_training(from_file, tmp_path / "a", monitor=Monitor()))
+    command = shlex.split(training_command(RunRequest(config, tmp_path / "b")))
+    result = CliRunner().invoke(app, command[1:])
     assert result.exit_code == 0, result.output
-    assert len(trained) == 2, "once here, and once as the process is told"
+    assert len(trained) == 2, "once by the job file, and once by the command that is copied"
     for task, got in trained:
         if shared:
             assert getattr(got, name) == wanted

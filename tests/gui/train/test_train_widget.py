@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 def ready(widget, data, small, runs, **changes):
     """Fill the widget with a training of seconds from scratch."""
     widget.set_data(data)
-    widget.form.set_settings({**small, **changes})
-    widget.order_form.target.parent_folder.set_path(runs)
+    widget.settings_form.set_settings({**small, **changes})
+    widget.job_form.run_folder.parent_folder.set_path(runs)
     return widget
 
 
@@ -95,22 +95,22 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     qtbot.addWidget(detect)
     ends = listen(widget)
     widget.start()
-    assert not widget.controls.start.isEnabled()
+    assert not widget.controls.start_button.isEnabled()
     until(lambda: ends)
     (outcome,) = ends
     assert outcome.problem == ""
     assert outcome.finished.epochs == 2
     assert widget.session is None
-    assert widget.controls.start.isEnabled()
+    assert widget.controls.start_button.isEnabled()
     assert released == ["cpu"]
 
     name = outcome.name
-    assert widget.order_form.target.name.text() != name, "the next run gets a name of its own"
+    assert widget.job_form.run_folder.name.text() != name, "the next run gets a name of its own"
     assert name in {info.name for info in list_checkpoints()}
     editor = detect.editors["checkpoint"]
     editor.control.refresh()
     assert name in editor.control.names()
-    assert widget.order_form.checkpoint_choice.findData(name) > 0
+    assert widget.job_form.checkpoint_choice.findData(name) > 0
     card = load_checkpoint(name, detector="voting").card
     assert card.recipe["training"]["momentum"] == 0.5
     assert card.recipe["training"]["steps_per_epoch"] == 3
@@ -119,7 +119,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     assert "1 trained on, 1 held back" in widget.card.text()
 
     assert "Training voting on cpu" in widget.report.text()
-    assert [epoch for epoch, _ in widget.curves.figures] == [0, 1]
+    assert [epoch for epoch, _ in widget.curves.metric_history] == [0, 1]
     assert len(widget.curves.losses) == 6
     assert widget.curves.losses[-1][0] == pytest.approx(2.0), "steps and epochs share an axis"
     previews = [x for x in widget._viewer.layers if x.name.startswith("Training preview")]
@@ -128,31 +128,31 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
 
 
 def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, until):
-    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=300)
+    widget = ready(make(in_subprocess=True), data, small, tmp_path / "runs", max_epochs=300)
     ends = listen(widget)
     widget.start()
-    until(lambda: widget.curves.figures)
+    until(lambda: widget.curves.metric_history)
     widget.stop()
     until(lambda: ends)
     assert ends[0].finished is None
     assert ends[0].name
     load_checkpoint(ends[0].name, detector="voting")
     folder = ends[0].folder
-    assert widget.order_form.target.folder() == folder, "going on is what is offered next"
+    assert widget.job_form.run_folder.folder() == folder, "going on is what is offered next"
     made = len(read_card(folder / LAST_FILE).recipe["training_state"]["history"])
     assert made < 300
 
-    again = make(in_process=True)
+    again = make(in_subprocess=True)
     again.open_run(folder)
-    assert len(again.curves.figures) == made, "the epochs made before are shown"
-    assert again.form.settings()["max_epochs"] == 300
-    assert again.order_form.data_choice.data() == data.resolve()
-    again.form.budget.editors["max_epochs"].set_value(made + 1)
+    assert len(again.curves.metric_history) == made, "the epochs made before are shown"
+    assert again.settings_form.settings()["max_epochs"] == 300
+    assert again.job_form.data_choice.data() == data.resolve()
+    again.settings_form.budget.editors["max_epochs"].set_value(made + 1)
     ends = listen(again)
     again.start()
     until(lambda: ends)
     assert ends[0].finished.epochs == made + 1
-    assert len(again.curves.figures) == made + 1
+    assert len(again.curves.metric_history) == made + 1
     assert ends[0].problem == "", "a run replaces its own weights"
 
 
@@ -164,7 +164,7 @@ def test_a_paused_training_says_so_and_goes_on(make, data, small, tmp_path, unti
     widget.pause()
     until(lambda: widget.controls.state == "paused" or ends)
     assert not ends
-    assert widget.controls.pause.text() == "Go on"
+    assert widget.controls.pause_button.text() == "Go on"
     widget.pause()
     until(lambda: ends)
     assert ends[0].finished.epochs == 3
@@ -178,18 +178,18 @@ def test_a_killed_training_is_reported_and_the_window_goes_on(
     monkeypatch.setattr(
         process.subprocess, "Popen", lambda *a, **k: children.append(start(*a, **k)) or children[-1]
     )
-    widget = ready(make(in_process=True), data, small, tmp_path / "runs", max_epochs=200)
+    widget = ready(make(in_subprocess=True), data, small, tmp_path / "runs", max_epochs=200)
     ends = listen(widget)
     widget.start()
-    folder = widget.order_form.target.folder()
-    until(lambda: widget.curves.figures and (folder / LAST_FILE).exists())
+    folder = widget.job_form.run_folder.folder()
+    until(lambda: widget.curves.metric_history and (folder / LAST_FILE).exists())
     children[0].send_signal(signal.SIGKILL)
     until(lambda: ends)
     assert "SIGKILL" in str(ends[0])
-    assert "can be resumed" in widget.controls.message.text()
+    assert "can be resumed" in widget.controls.message_label.text()
     until(lambda: widget.session is None)
-    assert widget.controls.start.isEnabled()
-    assert widget.order_form.target.resume(), "going on is what is offered next"
+    assert widget.controls.start_button.isEnabled()
+    assert widget.job_form.run_folder.resume(), "going on is what is offered next"
 
 
 def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, until):
@@ -205,7 +205,7 @@ def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, 
     assert masks.data.shape == image.data.shape[:2]
     assert "Training voting" in widget.report.text()
     assert not list((tmp_path / "runs").iterdir()), "a check leaves nothing"
-    widget.form.options.editors["positive_share"].set_value(0.2)
+    widget.settings_form.options.editors["positive_share"].set_value(0.2)
     before = image.data.copy()
     widget.preview_patches()
     until(lambda: len(ends) == 2 and widget.session is None)
@@ -220,7 +220,7 @@ def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_p
     viewer.add_labels(retina.masks["MA"].astype(np.uint16), name="eye: microaneurysms")
     viewer.add_labels(retina.masks["HE"].astype(np.uint16), name="something else")
     widget = ready(make(viewer), None, small, tmp_path / "runs", allow_leakage=True)
-    assert [lesion for _, lesion in widget.order_form.data_choice.ticked()] == ["MA"]
+    assert [lesion for _, lesion in widget.job_form.data_choice.checked_labels()] == ["MA"]
     ends = listen(widget)
     widget.check()
     until(lambda: ends and widget.session is None)
@@ -240,7 +240,7 @@ def test_fine_tuning_begins_with_interleaved_freezing(make):
     widget.choose_checkpoint("voting-idrid")
     assert widget.scheme_choice.scheme() == "interleaved"
     widget.scheme_choice.set_scheme("freeze_5_bn")
-    assert widget.order_form.order("x").settings["scheme"] == "freeze_5_bn"
+    assert widget.job_form.job_config("x").settings["scheme"] == "freeze_5_bn"
     widget.choose_checkpoint(None)
     assert widget.scheme_choice.scheme() == "full"
 
@@ -255,8 +255,8 @@ def test_a_method_without_schemes_says_why(make, qtbot):
     assert widget.scheme_choice.scheme() == "full"
     assert "U-Net" in widget.scheme_choice.reason.text()
     widget.choose("cam")
-    assert "grades" in widget.order_form.needs.text()
-    widget.forget()
+    assert "grades" in widget.job_form.data_needs_label.text()
+    widget.shutdown()
 
 
 def test_what_is_wrong_is_told_before_anything_starts(make, data, small, tmp_path):
@@ -265,10 +265,10 @@ def test_what_is_wrong_is_told_before_anything_starts(make, data, small, tmp_pat
     widget.start()
     assert "Choose the folder" in str(ends[-1])
     ready(widget, data, small, tmp_path / "runs")
-    widget.order_form.target.name.setText("voting-idrid")
+    widget.job_form.run_folder.name.setText("voting-idrid")
     widget.start()
     assert "another name" in str(ends[-1])
-    widget.order_form.target.name.setText("no/name")
+    widget.job_form.run_folder.name.setText("no/name")
     widget.start()
     assert "no name" in str(ends[-1])
     widget.resume_run(tmp_path)
@@ -291,9 +291,9 @@ def test_a_closed_widget_stops_its_training_which_can_be_resumed(
     widget.start()
     running = widget.session
     assert isinstance(running, TrainingSession)
-    folder = running.plan.folder
-    until(lambda: widget.curves.figures)
-    widget.forget()
+    folder = running.request.folder
+    until(lambda: widget.curves.metric_history)
+    widget.shutdown()
     assert running.monitor.cancelled
     until(lambda: not running._job._worker.is_running)
     assert (folder / LAST_FILE).exists()

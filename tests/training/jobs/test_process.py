@@ -17,7 +17,7 @@ from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
 from napari_fundus.runtime.monitor import Monitor, Progress
 from napari_fundus.training import EpochEnd, Finished, Started, Step
 from napari_fundus.training.jobs import process
-from napari_fundus.training.jobs.config import TrainingConfig, read_training_config
+from napari_fundus.training.jobs.config import JOB_FILE, TrainingConfig, read_training_config
 from napari_fundus.training.jobs.process import LOG_FILE, run_training_in_subprocess
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
@@ -52,21 +52,19 @@ def data(tmp_path: Path, draw) -> Path:
 
 def toy(folder: Path, monitor: Monitor, *, resume: bool = False, **settings: object):
     """Start the toy task in a process."""
-    order = TrainingConfig(detector="toy", data="none", settings=settings)
-    return run_training_in_subprocess(
-        order, folder, monitor=monitor, resume=resume, program=TOY_CHILD
-    )
+    config = TrainingConfig(detector="toy", data="none", settings=settings, resume=resume)
+    return run_training_in_subprocess(config, folder, monitor=monitor, program=TOY_CHILD)
 
 
 def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_path) -> None:
-    order = TrainingConfig(
+    config = TrainingConfig(
         detector="voting", data=str(data), settings=SMALL, name="mine", device="cpu"
     )
     run, monitor = tmp_path / "run", Monitor()
     seen = []
 
     def stop_after_an_epoch() -> None:
-        for event in run_training_in_subprocess(order, run, monitor=monitor):
+        for event in run_training_in_subprocess(config, run, monitor=monitor):
             seen.append(event)
             if isinstance(event, EpochEnd):
                 monitor.cancel()
@@ -76,25 +74,25 @@ def test_started_stopped_and_resumed_a_run_ends_as_one_that_was_not(data, tmp_pa
     assert isinstance(seen[0], Started)
     assert seen[0].report.train.images == 1
     assert (run / BEST_FILE).exists(), "stopping keeps the best weights"
-    assert read_training_config(run) == order.model_copy(
-        update={"settings": {name: str(value) for name, value in SMALL.items()}}
-    )
+    assert read_training_config(run) == config
     with pytest.raises(OutputExistsError):
-        list(run_training_in_subprocess(order, run, monitor=Monitor()))
-    rest = list(run_training_in_subprocess(order, run, monitor=Monitor(), resume=True))
+        list(run_training_in_subprocess(config, run, monitor=Monitor()))
+    assert read_training_config(run) == config
+    resumed = config.model_copy(update={"resume": True})
+    rest = list(run_training_in_subprocess(resumed, run, monitor=Monitor()))
     assert (rest[0].epoch, rest[0].step) > (0, 0)
     assert isinstance(rest[-1], Finished)
     assert rest[-1].epochs == 3
     card = read_card(rest[-1].best.path)
     assert card.name == "mine"
-    assert "--events" not in card.command
+    assert card.command.endswith(f"training.jobs.worker {run / JOB_FILE}")
 
 
 def test_a_check_tells_and_leaves_nothing(data, tmp_path) -> None:
-    order = TrainingConfig(detector="voting", data=str(data), settings={**SMALL, "show_patches": 4})
-    patches, started = run_training_in_subprocess(
-        order, tmp_path / "run", monitor=Monitor(), check=True
+    config = TrainingConfig(
+        detector="voting", data=str(data), settings={**SMALL, "show_patches": 4}, check=True
     )
+    patches, started = run_training_in_subprocess(config, tmp_path / "run", monitor=Monitor())
     assert patches.images.shape == (4, 16, 16, 3)
     assert set(patches.masks.ravel().tolist()) == {0, 1}
     assert started.report.validation.lesions == {"MA": 3}
@@ -117,7 +115,7 @@ def test_a_killed_child_is_reported_and_its_run_goes_on(tmp_path, monkeypatch) -
 
     with pytest.raises(TrainingError, match=r"killed \(SIGKILL\).*memory.*can be resumed") as told:
         kill_after_two_epochs()
-    assert "this is for people" in str(told.value), "the last words are quoted"
+    assert "this is for people" in str(told.value), "the last lines are quoted"
     rest = list(toy(tmp_path, Monitor(), resume=True, max_epochs=4))
     assert rest[0].epoch >= 1
     assert isinstance(rest[-1], Finished)
@@ -125,9 +123,9 @@ def test_a_killed_child_is_reported_and_its_run_goes_on(tmp_path, monkeypatch) -
 
 def test_a_child_that_never_begins_is_reported_with_its_words(tmp_path) -> None:
     program = (sys.executable, "-c", "import sys; sys.exit('no such thing as torch')")
-    order = TrainingConfig(detector="toy", data="none")
+    config = TrainingConfig(detector="toy", data="none")
     with pytest.raises(TrainingError, match=r"status 1.*start it again(?s:.*)no such thing"):
-        list(run_training_in_subprocess(order, tmp_path, monitor=Monitor(), program=program))
+        list(run_training_in_subprocess(config, tmp_path, monitor=Monitor(), program=program))
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path) -> None:
@@ -139,7 +137,7 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path) -> None:
         tmp_path,
         monitor=monitor,
         program=program,
-        patience=0.2,
+        kill_timeout=0.2,
     )
     with pytest.raises(TrainingError, match="SIGKILL"):
         list(events)
@@ -180,15 +178,15 @@ def test_a_paused_child_does_nothing_until_it_may_go_on(tmp_path) -> None:
 
 PARENT = """
 import os, sys
-from pathlib import Path
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training import Step
 from napari_fundus.training.jobs.config import TrainingConfig
 from napari_fundus.training.jobs.process import run_training_in_subprocess
 
 config = TrainingConfig(detector="toy", data="none", settings={"max_epochs": 100000})
-for event in run_training_in_subprocess(config, sys.argv[1], monitor=Monitor(),
-program=sys.argv[2:]):
+for event in run_training_in_subprocess(
+    config, sys.argv[1], monitor=Monitor(), program=sys.argv[2:]
+):
     if isinstance(event, Step):
         os._exit(9)
 """

@@ -37,7 +37,7 @@ from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.metric_losses import triplet_loss
+from napari_fundus.training.losses import triplet_loss
 from napari_fundus.training.patches.data import TrainingSplit
 from napari_fundus.training.patches.hard_negatives import HardNegativePool
 from napari_fundus.training.patches.sampling_tasks import healthy_indices

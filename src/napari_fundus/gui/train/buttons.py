@@ -1,4 +1,4 @@
-"""Buttons of a training, how far it is, and how long it will take."""
+"""Buttons of a training, its progress bar, and the time left."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -22,7 +22,7 @@ ControlState = Literal["idle", "checking", "training", "pausing", "paused", "sto
 
 
 class TrainingControls(QWidget):
-    """Check, preview, start, pause and stop; each can be pressed only where it makes sense."""
+    """Check, preview, start, pause and stop; each is enabled only where it can be used."""
 
     check_clicked = Signal()
     patches_clicked = Signal()
@@ -36,77 +36,90 @@ class TrainingControls(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
-        self.check = QPushButton("Check")
-        self.check.setToolTip("Tell what would be trained on what, and how long it would take")
-        self.patches = QPushButton("Preview patches")
-        self.patches.setToolTip("Show what the network will be shown, as layers")
-        self.open = QPushButton("Open a run…")
-        self.open.setToolTip("Go on with a training that was stopped, such as by closing napari")
-        self.start = QPushButton("Train")
-        self.pause = QPushButton("Pause")
-        self.stop = QPushButton("Stop")
-        self.stop.setToolTip("Stop and keep the best weights; the run can be resumed")
+        self.check_button = QPushButton("Check")
+        self.check_button.setToolTip(
+            "Show what would be trained on what, and how long it would take"
+        )
+        self.patches_button = QPushButton("Preview patches")
+        self.patches_button.setToolTip("Show training patches as layers")
+        self.open_run_button = QPushButton("Open a run…")
+        self.open_run_button.setToolTip(
+            "Resume a training that was stopped, such as by closing napari"
+        )
+        self.start_button = QPushButton("Train")
+        self.pause_button = QPushButton("Pause")
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.setToolTip("Stop and keep the best weights; the run can be resumed")
         grid = QGridLayout()
         grid.setHorizontalSpacing(4)
-        for place, button in enumerate((self.check, self.patches, self.open)):
-            grid.addWidget(button, 0, place)
-        for place, button in enumerate((self.start, self.pause, self.stop)):
-            grid.addWidget(button, 1, place)
+        for column_number, button in enumerate(
+            (self.check_button, self.patches_button, self.open_run_button)
+        ):
+            grid.addWidget(button, 0, column_number)
+        for column_number, button in enumerate(
+            (self.start_button, self.pause_button, self.stop_button)
+        ):
+            grid.addWidget(button, 1, column_number)
         column.addLayout(grid)
         for button, signal in (
-            (self.check, self.check_clicked),
-            (self.patches, self.patches_clicked),
-            (self.open, self.open_run_clicked),
-            (self.start, self.start_clicked),
-            (self.pause, self.pause_clicked),
-            (self.stop, self.stop_clicked),
+            (self.check_button, self.check_clicked),
+            (self.patches_button, self.patches_clicked),
+            (self.open_run_button, self.open_run_clicked),
+            (self.start_button, self.start_clicked),
+            (self.pause_button, self.pause_clicked),
+            (self.stop_button, self.stop_clicked),
         ):
             button.clicked.connect(signal)
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 1000)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        column.addWidget(self.progress)
-        column.addWidget(self.message)
+        self.progress_bar = QProgressBar()
+        self.progress_bar.setRange(0, 1000)
+        self.message_label = QLabel()
+        self.message_label.setWordWrap(True)
+        column.addWidget(self.progress_bar)
+        column.addWidget(self.message_label)
         self.set_state("idle")
 
     def set_state(self, state: ControlState) -> None:
-        """Let the buttons fit what is going on."""
+        """Enable and label the buttons for a state."""
         self.state = state
         idle, running = state == "idle", state in ("training", "pausing", "paused")
-        for button in (self.check, self.patches, self.open, self.start):
+        for button in (
+            self.check_button,
+            self.patches_button,
+            self.open_run_button,
+            self.start_button,
+        ):
             button.setEnabled(idle)
-        self.pause.setEnabled(running)
-        self.pause.setText("Go on" if state in ("pausing", "paused") else "Pause")
-        self.stop.setEnabled(running or state == "checking")
-        self.progress.setVisible(not idle)
+        self.pause_button.setEnabled(running)
+        self.pause_button.setText("Go on" if state in ("pausing", "paused") else "Pause")
+        self.stop_button.setEnabled(running or state == "checking")
+        self.progress_bar.setVisible(not idle)
 
-    def say(self, text: str) -> None:
-        """Show a line below the buttons; none hides it."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
+    def show_message(self, text: str) -> None:
+        """Show a line below the buttons; an empty one is hidden."""
+        self.message_label.setText(text)
+        self.message_label.setVisible(bool(text))
 
 
 class RemainingTimeEstimator:
-    """Guesses from the progress made how long the rest will take; stands still while paused."""
+    """Estimates the time left from the progress so far; pauses do not count."""
 
     def __init__(self) -> None:
         self._start: tuple[float, float] | None = None
         self._paused_at: float | None = None
-        self._held = 0.0
+        self._paused_seconds = 0.0
 
-    def paused(self, *, paused: bool) -> None:
-        """Note that the training is held, or goes on."""
+    def set_paused(self, *, paused: bool) -> None:
+        """Record that the training is paused, or resumed."""
         now = time.monotonic()
         if paused and self._paused_at is None:
             self._paused_at = now
         elif not paused and self._paused_at is not None:
-            self._held += now - self._paused_at
+            self._paused_seconds += now - self._paused_at
             self._paused_at = None
 
     def seconds(self, fraction: float) -> float | None:
         """Return the seconds left at `fraction` of the work, or None while that is unknown."""
-        now = time.monotonic() - self._held
+        now = time.monotonic() - self._paused_seconds
         if self._start is None:
             self._start = fraction, now
         first, since = self._start
@@ -119,7 +132,7 @@ def format_duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> duration(42), duration(125), duration(7320)
+    >>> format_duration(42), format_duration(125), format_duration(7320)
     ('42 s', '2 min 5 s', '2 h 2 min')
     """
     whole = round(seconds)

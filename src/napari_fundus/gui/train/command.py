@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_fundus.errors import FundusError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["training_command"]
 
 
-def training_command(plan: RunRequest) -> str:
+def training_command(request: RunRequest) -> str:
     """Return the line to be given to a shell.
 
     Raises
@@ -21,10 +22,29 @@ def training_command(plan: RunRequest) -> str:
     FundusError
         The data are layers, which no command can read.
     """
-    if plan.layers is not None:
+    if request.layers is not None:
         raise FundusError(
             "The data are open layers, which no command can read. Save them as corrections (in "
             "Review), and choose that folder."
         )
-    flags = ["--resume"] * plan.resume + ["--overwrite"] * plan.overwrite
-    return shlex.join(["napari-fundus", *plan.order.words(plan.folder), *flags])
+    config = request.config
+    arguments = ["napari-fundus", "train", config.detector, "--data", config.data]
+    for option, value in (
+        ("--output", str(request.folder)),
+        ("--healthy", config.healthy),
+        ("--checkpoint", config.checkpoint),
+        ("--name", config.name),
+        ("--device", config.device.replace("auto", "")),
+    ):
+        arguments += [option, value] if value else []
+    for name, value in config.settings.items():
+        arguments += ["--set", f"{name}={_format_setting(value)}"]
+    arguments += ["--resume"] * config.resume + ["--overwrite"] * config.overwrite
+    return shlex.join(arguments)
+
+
+def _format_setting(value: Any) -> str:
+    """Return a value as ``--set`` reads it: JSON, but text as it is where JSON is not tried."""
+    if isinstance(value, str) and value[:1] not in ("[", "{", '"') and value != "null":
+        return value
+    return json.dumps(value, default=list)

@@ -1,4 +1,4 @@
-"""What a training learns from: a data set's folder, corrections, or the viewer's own layers."""
+"""The training data: a data set's folder, corrections, or the viewer's own layers."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LayerData:
     labels: dict[str, npt.NDArray[Any]]
 
     def write(self, folder: Path) -> Path:
-        """Write them as a data set with one image; not for the main thread."""
+        """Write them as a data set of one image; not for the main thread."""
         write_correction(
             folder,
             image=self.source.load(),
@@ -67,7 +67,7 @@ class LayerData:
 
 
 def lesion_from_layer(layer: Labels) -> str | None:
-    """Return the class whose lesions a labels layer holds: as it knows, or by the end of its name.
+    """Return the class of the lesions in a labels layer: of its metadata, or the end of its name.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def lesion_from_layer(layer: Labels) -> str | None:
 
 
 class FolderEdit(QWidget):
-    """A line for a folder, with a button that asks for one."""
+    """A line edit for a folder, with a button that opens a dialog."""
 
     changed = Signal()
 
@@ -187,25 +187,25 @@ class DataChoice(QWidget):
             raise DatasetError("Open a photograph to train on, or choose a folder.")
         source = image_source(layer, self._viewer.dims.point)
         shape = tuple(source.data.shape[len(source.index) :][:2])
-        found: dict[str, npt.NDArray[Any]] = {}
-        for labels, lesion in self.ticked():
+        masks: dict[str, npt.NDArray[Any]] = {}
+        for labels, lesion in self.checked_labels():
             pixels = as_array(labels.data)
             pixels = pixels[source.index] if pixels.ndim > 2 else pixels
             if pixels.shape != shape:
                 raise DatasetError(f"{labels.name!r} does not have the size of {layer.name!r}.")
-            if lesion in found:
-                found[lesion] = np.maximum(found[lesion], pixels)
+            if lesion in masks:
+                masks[lesion] = np.maximum(masks[lesion], pixels)
             else:
                 # A copy: the user may go on painting while it is written.
-                found[lesion] = np.array(pixels)
-        if not found:
+                masks[lesion] = np.array(pixels)
+        if not masks:
             raise DatasetError(
-                "Tick labels to learn from. Their class is told by the end of their name, such as "
-                "'MA' or 'hard exudates'."
+                "Tick labels to learn from. Their class is read from the end of their name, such "
+                "as 'MA' or 'hard exudates'."
             )
-        return LayerData(source, found)
+        return LayerData(source, masks)
 
-    def ticked(self) -> list[tuple[Labels, str]]:
+    def checked_labels(self) -> list[tuple[Labels, str]]:
         """Return the layers to learn from, with their classes."""
         return [
             pair
@@ -214,7 +214,7 @@ class DataChoice(QWidget):
         ]
 
     def disconnect_viewer(self) -> None:
-        """Stop listening to the viewer."""
+        """Disconnect from the viewer's events."""
         self._viewer.layers.events.inserted.disconnect(self._list_labels)
         self._viewer.layers.events.removed.disconnect(self._list_labels)
         self.image.disconnect_viewer()

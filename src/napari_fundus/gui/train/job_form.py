@@ -36,7 +36,7 @@ __all__ = ["JobForm"]
 
 
 class JobForm(QWidget):
-    """All that is chosen before a training starts.
+    """Form of all that is chosen before a training starts.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class JobForm(QWidget):
         self._detectors = {name: d for name, d in found.detectors.items() if d.trainable}
         self._build(viewer)
         self.settings = SettingsForm(None)
-        self._column.insertWidget(self._settings_place, self.settings)
+        self._column.insertWidget(self._settings_index, self.settings)
         self._choose_detector()
 
     def _build(self, viewer: ViewerModel) -> None:
@@ -71,30 +71,30 @@ class JobForm(QWidget):
         default = self.detector_choice.findData(DEFAULT_DETECTOR)
         self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
-        self.needs = QLabel()
-        self.needs.setWordWrap(True)
-        self.needs.setEnabled(False)
+        self.data_needs_label = QLabel()
+        self.data_needs_label.setWordWrap(True)
+        self.data_needs_label.setEnabled(False)
         self.data_choice = DataChoice(viewer)
         self.healthy = FolderEdit("Folder of healthy images", "optional")
         self.checkpoint_choice = StartCheckpointCombo()
-        self.checkpoint_choice.chosen.connect(self._start_changed)
+        self.checkpoint_choice.chosen.connect(self._update_for_checkpoint)
         self.scheme_choice = SchemeChoice()
         self.device_choice = DeviceChoice()
         top = QFormLayout()
         top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         top.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         top.addRow("Method", self.detector_choice)
-        top.addRow("", self.needs)
+        top.addRow("", self.data_needs_label)
         top.addRow("Learn from", self.data_choice)
         top.addRow("Healthy", self.healthy)
         top.addRow("Start from", self.checkpoint_choice)
         top.addRow("Trained", self.scheme_choice)
         top.addRow("Device", self.device_choice)
         column.addLayout(top)
-        self._settings_place = column.count()
+        self._settings_index = column.count()
         self._column = column
-        self.target = RunFolderForm()
-        column.addWidget(self.target)
+        self.run_folder = RunFolderForm()
+        column.addWidget(self.run_folder)
         self.subprocess_box = QCheckBox("In a process of its own")
         self.subprocess_box.setToolTip(
             "The window stays quick, and a training that crashes does not take napari along"
@@ -125,42 +125,48 @@ class JobForm(QWidget):
 
     def _choose_detector(self) -> None:
         if not self._detectors:
-            self.needs.setText("No detector that can be trained is installed.")
+            self.data_needs_label.setText("No detector that can be trained is installed.")
             return
         self._column.removeWidget(self.settings)
         self.settings.deleteLater()
-        told = self.detector.training_spec()
-        self.settings = SettingsForm(told)
-        self._column.insertWidget(self._settings_place, self.settings)
-        graded = told is not None and told.needs == "grades"
-        self.needs.setText(
+        spec = self.detector.training_spec()
+        self.settings = SettingsForm(spec)
+        self._column.insertWidget(self._settings_index, self.settings)
+        graded = spec is not None and spec.needs == "grades"
+        self.data_needs_label.setText(
             "Needs images with grades." if graded else "Needs images with drawn lesions."
         )
         self.device_choice.set_detector(self.detector)
         self.checkpoint_choice.set_detector(self.detector.name)
 
-    def _start_changed(self) -> None:
+    def _update_for_checkpoint(self) -> None:
         """Fit form, schemes and name to the weights to start from."""
         card = self.checkpoint_choice.card()
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
-        told = self.detector.training_spec()
-        why = told.schemes_unsupported_reason if told is not None else ""
-        self.scheme_choice.offer(fine_tuning=fine_tuning, schemes_unsupported_reason=why)
+        spec = self.detector.training_spec()
+        reason = spec.schemes_unsupported_reason if spec is not None else ""
+        self.scheme_choice.offer(fine_tuning=fine_tuning, schemes_unsupported_reason=reason)
         self.settings.set_checkpoint(card)
         self.suggest_name()
 
     def suggest_name(self) -> None:
         """Show a name that no run has yet, unless the user has written one."""
         fine_tuning = self.checkpoint_choice.checkpoint() is not None
-        self.target.suggest(self.detector.name, fine_tuning=fine_tuning)
+        self.run_folder.suggest(self.detector.name, fine_tuning=fine_tuning)
 
-    def order(self, data: str) -> TrainingConfig:
-        """Return what the form says.
+    def job_config(
+        self, data: str, *, check: bool = False, **further_settings: Any
+    ) -> TrainingConfig:
+        """Return the content of the form.
 
         Parameters
         ----------
         data
             Folder of the data.
+        check
+            Whether to stop before the first step.
+        **further_settings
+            Settings of the training beside those of the form.
 
         Raises
         ------
@@ -173,20 +179,16 @@ class JobForm(QWidget):
             data=data,
             healthy=None if healthy is None else str(healthy.resolve()),
             checkpoint=self.checkpoint_choice.checkpoint(),
-            settings=self.settings.settings(self.scheme_choice.scheme()),
-            name=self.target.name.text().strip(),
+            settings={**self.settings.settings(self.scheme_choice.scheme()), **further_settings},
+            name=self.run_folder.name.text().strip(),
             device=self.device_choice.device(),
+            resume=self.run_folder.resume(),
+            overwrite=self.run_folder.overwrite(),
+            check=check,
         )
 
-    def plan(self, *, check: bool = False, **settings: Any) -> RunRequest:
-        """Return what would be done now.
-
-        Parameters
-        ----------
-        check
-            Whether to stop before the first step.
-        **settings
-            Settings of the training beside those of the form.
+    def run_request(self, *, check: bool = False, **further_settings: Any) -> RunRequest:
+        """Return the training that the form describes; the parameters are those of `job_config`.
 
         Raises
         ------
@@ -194,39 +196,32 @@ class JobForm(QWidget):
             The form does not fit together, or there are no data.
         """
         data = self.data_choice.data()
-        folder = self.target.folder()
-        order = self.order("layers" if isinstance(data, LayerData) else str(data))
-        order = order.model_copy(update={"settings": {**order.settings, **settings}})
-        check_checkpoint_name(order.name, run=folder)
-        return RunRequest(
-            order=order,
-            detector=self.detector,
-            folder=folder,
-            layers=data if isinstance(data, LayerData) else None,
-            resume=self.target.resume(),
-            overwrite=self.target.overwrite(),
-            in_process=self.subprocess_box.isChecked(),
-            check=check,
+        layers = data if isinstance(data, LayerData) else None
+        config = self.job_config(
+            str(data) if layers is None else "layers", check=check, **further_settings
         )
+        folder = self.run_folder.folder()
+        check_checkpoint_name(config.name, run=folder)
+        return RunRequest(config, folder, layers, in_subprocess=self.subprocess_box.isChecked())
 
-    def show_job(self, order: TrainingConfig, folder: Path) -> None:
-        """Show what a run was told, and its folder as the one to go on in.
+    def show_job(self, config: TrainingConfig, folder: Path) -> None:
+        """Show the job of a run, and its folder as the one to go on in.
 
         Raises
         ------
         FundusError
             Its method or its weights are not here, or a setting is unknown.
         """
-        self.choose(order.detector)
-        self.data_choice.set_data(order.data)
-        self.healthy.set_path(order.healthy)
-        self.checkpoint_choice.choose(order.checkpoint)
-        self.settings.set_settings(order.settings)
-        self.scheme_choice.set_scheme(str(order.settings.get("scheme", "full")))
-        self.device_choice.choose(order.device)
-        self.target.show_run(folder)
+        self.choose(config.detector)
+        self.data_choice.set_data(config.data)
+        self.healthy.set_path(config.healthy)
+        self.checkpoint_choice.choose(config.checkpoint)
+        self.settings.set_settings(config.settings)
+        self.scheme_choice.set_scheme(str(config.settings.get("scheme", "full")))
+        self.device_choice.choose(config.device)
+        self.run_folder.show_run(folder)
 
-    def forget(self) -> None:
-        """Stop listening: the widget was closed."""
+    def shutdown(self) -> None:
+        """Disconnect everything; is called when the widget is closed."""
         self.device_choice.forget()
         self.data_choice.disconnect_viewer()

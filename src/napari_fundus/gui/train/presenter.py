@@ -1,4 +1,4 @@
-"""From a training's events to what the window shows of them."""
+"""Shows the events of a training in the window."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TrainingPresenter:
 
     Parameters
     ----------
-    controls, curves, pictures, report, card
+    controls, curves, layers, report, card
         The parts.
     """
 
@@ -48,49 +48,49 @@ class TrainingPresenter:
         self,
         controls: TrainingControls,
         curves: TrainingCurves,
-        pictures: TrainingLayers,
+        layers: TrainingLayers,
         report: QLabel,
         card: QLabel,
     ) -> None:
-        self._controls, self._curves, self._pictures = controls, curves, pictures
+        self._controls, self._curves, self._layers = controls, curves, layers
         self._report, self._card = report, card
         self._time_estimator = RemainingTimeEstimator()
         self._epochs = 0
-        self._figure = ""
+        self._metric_text = ""
 
-    def begin(self, plan: RunRequest) -> None:
+    def show_started(self, request: RunRequest) -> None:
         """Show that a training or a check starts."""
         self._time_estimator = RemainingTimeEstimator()
-        self._figure = ""
-        self._controls.progress.setValue(0)
-        self._controls.set_state("checking" if plan.check else "training")
-        self._controls.say("Starting…")
-        if not plan.check:
+        self._metric_text = ""
+        self._controls.progress_bar.setValue(0)
+        self._controls.set_state("checking" if request.config.check else "training")
+        self._controls.show_message("Starting…")
+        if not request.config.check:
             self._curves.setVisible(True)
-        if plan.resume and not self._curves.figures:
-            self.show_history(plan.folder)
-        elif not plan.check and not plan.resume:
+        if request.config.resume and not self._curves.metric_history:
+            self.show_history(request.folder)
+        elif not request.config.check and not request.config.resume:
             self._curves.clear()
 
-    def hear(self, events: list[TrainingUpdate]) -> None:
-        """Show what has happened."""
+    def show_events(self, events: list[TrainingUpdate]) -> None:
+        """Show a list of events."""
         steps = [event for event in events if isinstance(event, Step)]
         for event in events:
             if isinstance(event, Started):
-                self._start(event)
+                self._show_report(event)
             elif isinstance(event, EpochEnd):
                 self._curves.add_epoch(event)
                 value = event.metrics.get(event.metric, float("nan"))
-                self._figure = f", {event.metric} {value:.4g}" + " (best)" * event.improved
+                self._metric_text = f", {event.metric} {value:.4g}" + " (best)" * event.improved
             elif isinstance(event, PreviewStrip):
-                self._pictures.show_preview(event)
+                self._layers.show_preview(event)
             elif isinstance(event, ContactSheet):
-                self._pictures.show_patches(event)
-                self._pictures.look()
+                self._layers.show_patches(event)
+                self._layers.reset_view()
         if steps:
             self._curves.add_steps(steps)
 
-    def _start(self, event: Started) -> None:
+    def _show_report(self, event: Started) -> None:
         report = event.report
         self._epochs = report.max_epochs
         self._report.setTextFormat(Qt.TextFormat.RichText)
@@ -105,38 +105,40 @@ class TrainingPresenter:
             box.expand(animate=False)
         self._curves.set_steps_per_epoch(report.steps_per_epoch)
 
-    def progress(self, fraction: float, message: str) -> None:
-        """Show how far it is."""
+    def show_progress(self, fraction: float, message: str) -> None:
+        """Show the progress and the time left."""
         controls = self._controls
         if controls.state == "stopping":
             return
         if message == "paused":
             if controls.state == "pausing":
                 controls.set_state("paused")
-                controls.say("Paused. The state is saved.")
+                controls.show_message("Paused. The state is saved.")
             return
-        controls.progress.setValue(round(fraction * 1000))
+        controls.progress_bar.setValue(round(fraction * 1000))
         if controls.state == "pausing":
             return
         left = self._time_estimator.seconds(fraction) if message.startswith("epoch ") else None
         text = message[:1].upper() + message[1:]
         if message.startswith("epoch ") and self._epochs:
             epoch, _, step = message.removeprefix("epoch ").partition(",")
-            text = f"Epoch {epoch} of {self._epochs},{step}{self._figure}"
-        controls.say(text + (f". About {format_duration(left)} left" if left is not None else ""))
+            text = f"Epoch {epoch} of {self._epochs},{step}{self._metric_text}"
+        controls.show_message(
+            text + (f". About {format_duration(left)} left" if left is not None else "")
+        )
 
-    def pausing(self, *, pausing: bool) -> None:
-        """Show that the user holds the training, or lets it go on."""
-        self._time_estimator.paused(paused=pausing)
+    def show_pausing(self, *, pausing: bool) -> None:
+        """Show that the user pauses the training, or resumes it."""
+        self._time_estimator.set_paused(paused=pausing)
         self._controls.set_state("pausing" if pausing else "training")
-        self._controls.say("Pausing at the next step…" if pausing else "Going on…")
+        self._controls.show_message("Pausing at the next step…" if pausing else "Going on…")
 
-    def stopping(self) -> None:
+    def show_stopping(self) -> None:
         """Show that the user stops the training."""
         self._controls.set_state("stopping")
-        self._controls.say("Stopping at the next step…")
+        self._controls.show_message("Stopping at the next step…")
 
-    def finish(self, outcome: TrainingOutcome) -> None:
+    def show_outcome(self, outcome: TrainingOutcome) -> None:
         """Show how the training has ended."""
         finished = outcome.finished
         text = _REASONS[finished.reason] if finished is not None else "Stopped; it can be resumed"
@@ -146,12 +148,12 @@ class TrainingPresenter:
             text += f". {outcome.problem}"
         else:
             text += f". The best weights are among the others as {outcome.name!r}."
-        self._controls.say(text)
+        self._controls.show_message(text)
         if outcome.card is not None:
             self._card.setText(card_html(outcome.card))
 
     def show_history(self, folder: Path) -> None:
-        """Show the epochs that a run has made."""
+        """Show the epochs of a run so far."""
         self._curves.clear()
         self._curves.setVisible(True)
         try:

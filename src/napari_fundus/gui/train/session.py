@@ -11,13 +11,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.checkpoints import ModelCard, install_checkpoint, read_card
 from napari_fundus.datasets.corrections import CORRECTIONS_MARKER
-from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.gui.train.data import LayerData
@@ -29,8 +27,9 @@ from napari_fundus.gui.train.training_layers import (
 )
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
-from napari_fundus.training.jobs.config import TrainingConfig, run_training
+from napari_fundus.training.jobs.config import TrainingConfig
 from napari_fundus.training.jobs.process import run_training_in_subprocess
+from napari_fundus.training.jobs.worker import run_training
 from napari_fundus.training.loop.events import Finished, Patches, Preview, TrainingEvent
 from napari_fundus.training.loop.state import BEST_FILE, check_output
 
@@ -45,81 +44,61 @@ _INTERVAL = 0.1
 
 @dataclass(frozen=True, eq=False)
 class RunRequest:
-    """What to train, and in which way.
+    """A training to start.
 
     Attributes
     ----------
-    order
-        What to train; its data are those of `layers` where there are some.
-    detector
-        The method.
+    config
+        What to train, and how; its data are those of `layers` where there are some.
     folder
-        Of the run.
+        Folder of the run.
     layers
         Image and labels to be written as data first.
-    resume, overwrite
-        Whether to go on with the run in the folder, or to replace it.
-    in_process
-        Whether to train in a process of its own.
-    check
-        Stop before the first step.
+    in_subprocess
+        Whether to train in a process of its own, rather than in a thread of this one.
     """
 
-    order: TrainingConfig
-    detector: Detector
+    config: TrainingConfig
     folder: Path
     layers: LayerData | None = None
-    resume: bool = False
-    overwrite: bool = False
-    in_process: bool = True
-    check: bool = False
+    in_subprocess: bool = True
 
     def events(self, monitor: Monitor) -> Iterator[TrainingEvent]:
         """Train; not for the main thread."""
-        if self.layers is None:
-            yield from self._train(self.order, monitor)
-            return
-        monitor.step(0.0, "writing the layers as a data set")
+        train = run_training_in_subprocess if self.in_subprocess else run_training
+        config = self.config
         with ExitStack() as stack:
-            if self.check:
-                folder = Path(stack.enter_context(TemporaryDirectory()))
-            else:
-                # Else the data of a run that is there already would be mixed with these.
-                check_output(self.folder, resume=self.resume, overwrite=self.overwrite)
-                folder = self.folder / "data"
-                if (folder / CORRECTIONS_MARKER).exists():
-                    shutil.rmtree(folder)
-            data = str(self.layers.write(folder).resolve())
-            yield from self._train(self.order.model_copy(update={"data": data}), monitor)
-
-    def _train(self, order: TrainingConfig, monitor: Monitor) -> Iterator[TrainingEvent]:
-        rest: dict[str, Any] = {
-            "monitor": monitor,
-            "resume": self.resume,
-            "overwrite": self.overwrite,
-            "check": self.check,
-        }
-        if self.in_process:
-            return run_training_in_subprocess(order, self.folder, **rest)
-        return run_training(order, self.detector.train, self.folder, **rest)
+            if self.layers is not None:
+                monitor.step(0.0, "writing the layers as a data set")
+                if config.check:
+                    folder = Path(stack.enter_context(TemporaryDirectory()))
+                else:
+                    # Else the data of a run that is there already would be mixed with these.
+                    check_output(self.folder, resume=config.resume, overwrite=config.overwrite)
+                    folder = self.folder / "data"
+                    if (folder / CORRECTIONS_MARKER).exists():
+                        shutil.rmtree(folder)
+                data = str(self.layers.write(folder).resolve())
+                config = config.model_copy(update={"data": data})
+            yield from train(config, self.folder, monitor=monitor)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingOutcome:
-    """What has come of a training.
+    """Result of a training.
 
     Attributes
     ----------
     folder
-        Of the run.
+        Folder of the run.
     finished
         Its last event; None where it was stopped before its end.
     name
-        What the weights are found by; empty where there are none.
+        Name of the installed weights; empty where there are none.
     card
         Of the weights.
     problem
-        Why they are not among the weights found by name.
+        Why the weights were not installed.
     """
 
     folder: Path
@@ -130,15 +109,15 @@ class TrainingOutcome:
 
 
 class TrainingSession(QObject):
-    """Runs a plan in a thread. All signals arrive in the main thread; after `ended` none follows.
+    """Runs a training in a thread. All signals arrive in the main thread; `ended` is the last.
 
     Parameters
     ----------
-    plan
-        What to train.
+    request
+        The training.
     """
 
-    told = Signal(object)
+    events_received = Signal(object)
     """A list of events."""
     progressed = Signal(float, str)
     checked = Signal()
@@ -147,13 +126,13 @@ class TrainingSession(QObject):
     failed = Signal(object)
     ended = Signal()
 
-    def __init__(self, plan: RunRequest, parent: QObject | None = None) -> None:
+    def __init__(self, request: RunRequest, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self.plan = plan
+        self.request = request
         self._waiting: list[TrainingUpdate] = []
         self._sent_at = 0.0
-        self._outcome = TrainingOutcome(plan.folder)
-        self._heard = True
+        self._outcome = TrainingOutcome(request.folder)
+        self._emits = True
         self._job = ThreadJob(self._work, self)
         self._job.progressed.connect(self.progressed)
         self._job.returned.connect(lambda _: self._done())
@@ -163,7 +142,7 @@ class TrainingSession(QObject):
 
     @property
     def monitor(self) -> Monitor:
-        """What pauses, resumes and stops it."""
+        """The monitor that pauses, resumes and stops it."""
         return self._job.monitor
 
     def start(self) -> TrainingSession:
@@ -171,39 +150,39 @@ class TrainingSession(QObject):
         self._job.start()
         return self
 
-    def forget(self) -> None:
-        """Stop the training, which can be resumed, and tell nothing more."""
-        self._heard = False
+    def cancel_silently(self) -> None:
+        """Stop the training, which can be resumed; no signal is emitted any more."""
+        self._emits = False
         self._job.forget()
 
     def _done(self) -> None:
-        if self.plan.check:
+        if self.request.config.check:
             self.checked.emit()
         else:
             self.finished.emit(self._outcome)
 
     def _work(self, monitor: Monitor) -> None:
-        """Train, and put the best weights where they are found; in the job's thread."""
+        """Train, and install the best weights; runs in the job's thread."""
         finished: Finished | None = None
         try:
-            with closing(self.plan.events(monitor)) as events:  # type: ignore[type-var]
+            with closing(self.request.events(monitor)) as events:  # type: ignore[type-var]
                 for event in events:
                     self._deliver(event)
                     if isinstance(event, Finished):
                         finished = event
         except Cancelled:
-            if self.plan.check:
+            if self.request.config.check:
                 raise
         finally:
             self._send()
-            if not self.plan.in_process:
+            if not self.request.in_subprocess:
                 gc.collect()
-                release_memory(self.plan.order.device)
-        if not self.plan.check:
+                release_memory(self.request.config.device)
+        if not self.request.config.check:
             self._outcome = self._install(finished)
 
     def _install(self, finished: Finished | None) -> TrainingOutcome:
-        folder, name = self.plan.folder, self.plan.order.name
+        folder, name = self.request.folder, self.request.config.name
         best = folder / BEST_FILE
         if not best.exists():
             return TrainingOutcome(folder)
@@ -216,18 +195,18 @@ class TrainingSession(QObject):
         return replace(outcome, name=name)
 
     def _deliver(self, event: TrainingEvent) -> None:
-        """Gather events: hundreds of steps a second must not drown the main thread."""
-        told: TrainingUpdate = event
+        """Collect events: hundreds of steps a second would block the main thread."""
+        update: TrainingUpdate = event
         if isinstance(event, Preview):
-            told = preview_strip(event)
+            update = preview_strip(event)
         elif isinstance(event, Patches):
-            told = patch_sheet(event)
-        self._waiting.append(told)
+            update = patch_sheet(event)
+        self._waiting.append(update)
         if time.monotonic() - self._sent_at >= _INTERVAL:
             self._send()
 
     def _send(self) -> None:
-        if self._waiting and self._heard:
-            self.told.emit(self._waiting)
+        if self._waiting and self._emits:
+            self.events_received.emit(self._waiting)
         self._waiting = []
         self._sent_at = time.monotonic()

@@ -108,36 +108,36 @@ class TrainingLayers:
         self._layer_queue = LayerAddQueue(viewer)
 
     def show_preview(self, strip: PreviewStrip) -> None:
-        """Show what the network finds now, in place of what it found before."""
+        """Show a preview in place of the one before."""
         layer = self._show("preview", strip.pixels)
         layer.name = f"Training preview, epoch {strip.epoch + 1}"
         layer.metadata[METADATA_KEY]["titles"] = strip.titles
 
     def show_patches(self, sheet: ContactSheet) -> None:
-        """Show what the network will be shown, and the masks over it."""
+        """Show training patches, and their masks over them."""
         shown = self._show("patches", sheet.pixels)
         shown.name = "Training patches"
         if sheet.masks is None:
-            self._drop("patch masks")
+            self._remove("patch masks")
             return
         masks = self._show("patch masks", sheet.masks, like=shown)
         masks.name = f"Masks of the patches ({', '.join(sheet.classes)})"
         masks.colormap = _class_colormap(sheet.classes)
         masks.contour = 1
 
-    def look(self) -> None:
-        """Move the camera so that all layers are seen, these among them."""
+    def reset_view(self) -> None:
+        """Fit the camera to all layers once they are added."""
         self._layer_queue.afterwards(self._viewer.reset_view)
 
-    def forget(self) -> None:
-        """Let no layer come any more: the widget was closed."""
+    def shutdown(self) -> None:
+        """Add no more layers; is called when the widget is closed."""
         self._layer_queue.stop()
 
     def _show(self, kind: str, pixels: npt.NDArray[np.uint8], like: Layer | None = None) -> Layer:
-        known = self._layers.get(kind)
-        if known is not None and self._layer_queue.has(known):
-            known.data = pixels
-            return known
+        existing = self._layers.get(kind)
+        if existing is not None and self._layer_queue.has(existing):
+            existing.data = pixels
+            return existing
         meta: dict[str, Any] = {"metadata": {METADATA_KEY: {"kind": f"training {kind}"}}}
         placement = placement_of(like) if like is not None else self._beside(pixels.shape[:2])
         layer: Layer
@@ -149,7 +149,7 @@ class TrainingLayers:
         self._layers[kind] = layer
         return layer
 
-    def _drop(self, kind: str) -> None:
+    def _remove(self, kind: str) -> None:
         layer = self._layers.pop(kind, None)
         if layer is not None:
             self._layer_queue.remove(layer)

@@ -1,4 +1,4 @@
-"""The widget *Train or fine-tune*: the form, the buttons, and how the training goes."""
+"""The widget *Train or fine-tune*: the form, the buttons, and the progress."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PATCHES = 36
 
 
 class TrainWidget(QWidget):
-    """Trains a detector, or fine-tunes weights, and shows how it goes.
+    """Trains a detector, or fine-tunes weights, and shows the progress.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class TrainWidget(QWidget):
 
     Attributes
     ----------
-    order_form
+    job_form
         What is trained on what, from where, how, and into which folder.
     curves, controls
         How it goes.
@@ -80,16 +80,16 @@ class TrainWidget(QWidget):
         self.session: TrainingSession | None = None
         self.outcome: TrainingOutcome | None = None
         self._build(discovery)
-        self.pictures = TrainingLayers(viewer)
-        self.telling = TrainingPresenter(
-            self.controls, self.curves, self.pictures, self.report, self.card
+        self.training_layers = TrainingLayers(viewer)
+        self.presenter = TrainingPresenter(
+            self.controls, self.curves, self.training_layers, self.report, self.card
         )
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
 
     def _build(self, discovery: Discovery | None) -> None:
         column = scrollable_layout(self)
-        self.order_form = JobForm(self._viewer, discovery=discovery)
-        column.addWidget(self.order_form)
+        self.job_form = JobForm(self._viewer, discovery=discovery)
+        column.addWidget(self.job_form)
         self.controls = TrainingControls()
         column.addWidget(self.controls)
         self.controls.check_clicked.connect(self.check)
@@ -112,15 +112,15 @@ class TrainWidget(QWidget):
         column.addStretch(1)
 
     @property
-    def form(self) -> SettingsForm:
+    def settings_form(self) -> SettingsForm:
         """The form of the settings."""
-        settings: SettingsForm = self.order_form.settings
+        settings: SettingsForm = self.job_form.settings
         return settings
 
     @property
     def scheme_choice(self) -> SchemeChoice:
         """The choice of the fine-tuning scheme."""
-        choice: SchemeChoice = self.order_form.scheme_choice
+        choice: SchemeChoice = self.job_form.scheme_choice
         return choice
 
     def choose(self, detector: str) -> None:
@@ -131,22 +131,22 @@ class TrainWidget(QWidget):
         FundusError
             It cannot be trained here.
         """
-        self.order_form.choose(detector)
+        self.job_form.choose(detector)
 
     def set_data(self, path: str | Path | None) -> None:
         """Choose the folder to learn from; None for the open layers."""
-        self.order_form.data_choice.set_data(path)
+        self.job_form.data_choice.set_data(path)
 
     def choose_checkpoint(self, name: str | Path | None) -> None:
         """Choose weights to start from, by name or path; None for from scratch."""
-        self.order_form.checkpoint_choice.choose(name)
+        self.job_form.checkpoint_choice.choose(name)
 
     def start(self) -> None:
-        """Train as the form says, or go on with the run in the folder."""
+        """Train as the form says, or resume the run in the folder."""
         self._begin()
 
     def check(self) -> None:
-        """Tell what would be trained on what, and stop before the first step."""
+        """Show what would be trained on what, and stop before the first step."""
         self._begin(check=True)
 
     def preview_patches(self) -> None:
@@ -157,24 +157,24 @@ class TrainWidget(QWidget):
         if self.session is not None:
             return
         try:
-            plan = self.order_form.plan(check=check, **settings)
+            request = self.job_form.run_request(check=check, **settings)
         except FundusError as error:
             self._fail(error)
             return
-        session = TrainingSession(plan, self)
-        session.told.connect(self.telling.hear)
-        session.progressed.connect(self.telling.progress)
+        session = TrainingSession(request, self)
+        session.events_received.connect(self.presenter.show_events)
+        session.progressed.connect(self.presenter.show_progress)
         session.finished.connect(self._finish)
-        session.checked.connect(lambda: self.controls.say("Checked: nothing was trained."))
+        session.checked.connect(lambda: self.controls.show_message("Checked: nothing was trained."))
         session.checked.connect(self.checked)
         session.failed.connect(self._fail)
         session.ended.connect(self._ended)
         self.session = session
-        self.telling.begin(plan)
+        self.presenter.show_started(request)
         session.start()
 
     def pause(self) -> None:
-        """Hold the training at its next step, or let it go on."""
+        """Pause the training at its next step, or resume it."""
         if self.session is None:
             return
         monitor = self.session.monitor
@@ -182,30 +182,29 @@ class TrainWidget(QWidget):
             monitor.resume()
         else:
             monitor.pause()
-        self.telling.pausing(pausing=monitor.paused)
+        self.presenter.show_pausing(pausing=monitor.paused)
 
     def stop(self) -> None:
         """Stop the training at its next step; the best weights are kept, the run can be resumed."""
         if self.session is not None:
             self.session.monitor.cancel()
-            self.telling.stopping()
+            self.presenter.show_stopping()
 
     def open_run(self, folder: str | Path) -> None:
-        """Show what the run in `folder` was told; `start` then goes on with it.
+        """Show the job of the run in `folder`; `start` then resumes it.
 
         Raises
         ------
         FundusError
             There is no run, or its method or weights are not here.
         """
-        place = Path(folder).resolve()
-        order = read_training_config(place)
-        self.order_form.show_job(order, place)
-        self.telling.show_history(place)
-        self.controls.say(f"Press Train to go on with {place.name}.")
+        folder = Path(folder).resolve()
+        self.job_form.show_job(read_training_config(folder), folder)
+        self.presenter.show_history(folder)
+        self.controls.show_message(f"Press Train to go on with {folder.name}.")
 
     def resume_run(self, folder: str | Path) -> None:
-        """Go on with the run in `folder`, as it was told."""
+        """Resume the run in `folder` with its own settings."""
         try:
             self.open_run(folder)
         except FundusError as error:
@@ -214,7 +213,7 @@ class TrainWidget(QWidget):
         self.start()
 
     def _ask_run(self) -> None:
-        start = str(self.order_form.target.parent_folder.path() or "")
+        start = str(self.job_form.run_folder.parent_folder.path() or "")
         if folder := QFileDialog.getExistingDirectory(self, "Folder of a run", start):
             try:
                 self.open_run(folder)
@@ -223,43 +222,43 @@ class TrainWidget(QWidget):
 
     def _finish(self, outcome: TrainingOutcome) -> None:
         self.outcome = outcome
-        self.telling.finish(outcome)
+        self.presenter.show_outcome(outcome)
         self.card_box.setVisible(outcome.card is not None)
         self.card_box.expand(animate=False)
-        self.order_form.checkpoint_choice.refresh()
+        self.job_form.checkpoint_choice.refresh()
         if outcome.finished is not None:
-            self.order_form.suggest_name()
+            self.job_form.suggest_name()
 
     def _fail(self, error: Exception) -> None:
-        self.controls.say(str(error))
+        self.controls.show_message(str(error))
         show_error(error)
         self.failed.emit(error)
 
     def _ended(self) -> None:
         session, self.session = self.session, None
         self.controls.set_state("idle")
-        self.order_form.target.refresh()
+        self.job_form.run_folder.refresh()
         if session is not None:
             session.deleteLater()
-            if not session.plan.check and self.outcome is not None:
+            if not session.request.config.check and self.outcome is not None:
                 self.finished.emit(self.outcome)
 
     def _copy(self) -> None:
         try:
-            text = training_command(self.order_form.plan())
+            text = training_command(self.job_form.run_request())
         except FundusError as error:
             self._fail(error)
             return
         QApplication.clipboard().setText(text)
-        self.controls.say("Copied.")
+        self.controls.show_message("Copied.")
 
-    def forget(self) -> None:
-        """Stop everything and stop listening: the widget was closed. The run can be resumed."""
+    def shutdown(self) -> None:
+        """Stop everything; is called when the widget is closed. The run can be resumed."""
         if self.session is not None:
-            self.session.forget()
+            self.session.cancel_silently()
             self.session = None
-        self.pictures.forget()
-        self.order_form.forget()
+        self.training_layers.shutdown()
+        self.job_form.shutdown()
 
 
 def _collapsible_text(title: str) -> tuple[QCollapsible, QLabel]:

@@ -1,50 +1,55 @@
-"""All that a training was told, kept beside its run: to repeat it, and to go on with it."""
+"""The job file of a run: what to train, on what and how, to start the training and to repeat it."""
 
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.runtime.files import write_json
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.files import atomic_write, write_json
 from napari_fundus.training.loop.events import Started, TrainingEvent
+from napari_fundus.training.loop.state import check_output
 
-__all__ = ["CONFIG_FILE", "TrainingConfig", "read_training_config", "run_training"]
+__all__ = ["JOB_FILE", "TrainingConfig", "read_training_config", "record_job"]
 
-CONFIG_FILE = "order.json"
-"""File in the folder of a run."""
+JOB_FILE = "job.json"
+"""Name of the job file in the folder of a run."""
 
-TrainFunction = Callable[..., Iterator[TrainingEvent]]
-"""`Detector.train`."""
+_FORMER_JOB_FILE = "order.json"
+"""Its name in runs of earlier versions, which can be resumed all the same."""
 
 
 class TrainingConfig(BaseModel):
-    """What to train, on what, and how.
+    """Content of a job file.
 
     Attributes
     ----------
     detector
-        Name of the method.
+        Name of the detector, built-in or of a plugin.
     data, healthy
         Folders of data sets.
     checkpoint
         Weights to start from, by name or path.
     settings
-        Those that differ from the method's defaults.
+        Settings that differ from the detector's defaults.
     name
-        Of the new weights; empty for that of the folder.
+        Name of the new weights; empty for the name of the folder.
     device
         As `choose_device` takes it.
+    resume, overwrite
+        As in :func:`napari_fundus.training.train`.
+    check
+        Stop after `Started`, before the first step; nothing is kept then.
+    command
+        Command line for the model card.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     detector: str = Field(min_length=1)
     data: str
@@ -53,128 +58,84 @@ class TrainingConfig(BaseModel):
     settings: dict[str, Any] = {}
     name: str = ""
     device: str = "auto"
-
-    def words(self, folder: str | Path) -> list[str]:
-        """Return the words behind ``napari-fundus`` that train the same into `folder`.
-
-        Examples
-        --------
-        >>> Order(detector="voting", data="eyes", settings={"seed": 3}).words("run")
-        ['train', 'voting', '--data', 'eyes', '-o', 'run', '--set', 'seed=3']
-        """
-        words = ["train", self.detector, "--data", self.data, "-o", str(folder)]
-        for flag, value in (
-            ("--healthy", self.healthy),
-            ("--checkpoint", self.checkpoint),
-            ("--name", self.name),
-            ("--device", "" if self.device == "auto" else self.device),
-        ):
-            if value:
-                words += [flag, value]
-        for name, value in self.settings.items():
-            words += ["--set", f"{name}={_format_setting(value)}"]
-        return words
+    resume: bool = False
+    overwrite: bool = False
+    check: bool = False
+    command: str = ""
 
 
-def read_training_config(folder: str | Path) -> TrainingConfig:
-    """Return what the run in `folder` was told.
+def read_training_config(path: str | Path) -> TrainingConfig:
+    """Return the content of a job file.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder of its run.
 
     Raises
     ------
     TrainingError
-        The folder holds no run that tells.
+        There is no such file, or it cannot be read.
     """
-    path = Path(folder) / CONFIG_FILE
+    path = Path(path)
+    files = [path / JOB_FILE, path / _FORMER_JOB_FILE] if path.is_dir() else [path]
+    found = next((file for file in files if file.exists()), files[0])
     try:
-        return TrainingConfig.model_validate_json(path.read_bytes())
+        return TrainingConfig.model_validate_json(found.read_bytes())
     except FileNotFoundError:
         raise TrainingError(
-            f"{folder} holds no run that tells how it was started ({CONFIG_FILE} is missing). "
-            "Choose the folder of a run; an older one goes on with: napari-fundus train … --resume"
+            f"{path} holds no run that can be opened ({JOB_FILE} is missing). Choose the folder of "
+            "a run; one without this file goes on with: napari-fundus train … --resume"
         ) from None
     except (OSError, ValidationError) as error:
-        raise TrainingError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+        raise TrainingError(f"{found} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def run_training(
-    order: TrainingConfig,
-    train: TrainFunction,
-    folder: str | Path,
-    *,
-    monitor: Monitor,
-    resume: bool = False,
-    overwrite: bool = False,
-    check: bool = False,
-    command: str = "",
+def record_job(
+    config: TrainingConfig, folder: str | Path, events: Iterator[TrainingEvent]
 ) -> Iterator[TrainingEvent]:
-    """Train as ordered, in this process; what is wrong is told before the first event.
+    """Write the job file of a run, then yield the events of its training.
+
+    The file of an earlier training in the folder is put back where this one does not start, and
+    after a check.
 
     Parameters
     ----------
-    order
-        What to train.
-    train
-        The method's own `Detector.train`.
+    config
+        Content of the file.
     folder
-        Of the run.
-    monitor, resume, overwrite
-        As in :func:`napari_fundus.training.train`.
-    check
-        Stop after `Started`, before the first step: nothing is kept then.
-    command
-        For the model card.
+        Folder of the run.
+    events
+        Events of the training, which starts at the first `next`.
     """
-    place = Path(folder)
-    new = not place.exists()
-    # A check must not remove the run that the training will replace.
-    aside = tempfile.TemporaryDirectory() if check and overwrite else None
-    events = train(
-        data=order.data,
-        output=place if aside is None else aside.name,
-        healthy=order.healthy,
-        checkpoint=order.checkpoint,
-        settings=order.settings,
-        name=order.name,
-        device=order.device,
-        command=command,
-        monitor=monitor,
-        resume=resume,
-        overwrite=overwrite,
-    )
-    return _record_events(order, events, place, check=check, new=new, aside=aside)
+    folder = Path(folder)
+    path = folder / JOB_FILE
+    is_new = not folder.exists()
+    # Only a look: the training itself removes what it replaces.
+    check_output(folder, resume=config.resume or config.overwrite, overwrite=False)
+    former = path.read_bytes() if path.exists() else None
+    write_json(path, json.loads(config.model_dump_json()), overwrite=True)
+    started = False
+    try:
+        with closing(_as_generator(events)) as generator:
+            for event in generator:
+                started = started or (isinstance(event, Started) and not config.check)
+                yield event
+    finally:
+        if not started:
+            _restore(path, former)
+        if config.check and is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
-def _record_events(
-    order: TrainingConfig,
-    events: Iterator[TrainingEvent],
-    folder: Path,
-    *,
-    check: bool,
-    new: bool,
-    aside: tempfile.TemporaryDirectory[str] | None,
-) -> Iterator[TrainingEvent]:
-    with aside or nullcontext(), closing(_as_generator(events)) as told:
-        for event in told:
-            if isinstance(event, Started) and not check:
-                # Not before: what the run was told stays as it was if it cannot go on like this.
-                content = json.loads(order.model_dump_json())
-                write_json(folder / CONFIG_FILE, content, overwrite=True)
-            yield event
-            if isinstance(event, Started) and check:
-                break
-    if check and new and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def _restore(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_write(path, overwrite=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def _as_generator(events: Iterator[TrainingEvent]) -> Generator[TrainingEvent, None, None]:
     """Yield the events of any iterator; closing this closes that, if it can be closed."""
     yield from events
-
-
-def _format_setting(value: Any) -> str:
-    """Return a value as ``--set`` reads it: JSON, but text as it is where JSON is not tried."""
-    if isinstance(value, str):
-        return json.dumps(value) if value[:1] in ("[", "{", '"') or value == "null" else value
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, default=list)
-    return json.dumps(value) if not isinstance(value, float) else repr(value)

@@ -30,9 +30,10 @@ from napari_fundus.training.loop.events import (
     TrainingEvent,
 )
 
-__all__ = ["Failure", "Message", "decode_message", "encode_message"]
+__all__ = ["PATCHES_FILE", "Failure", "Message", "decode_message", "encode_message"]
 
-_PATCHES = "patches.npz"
+PATCHES_FILE = "patches.npz"
+"""Where the patches lie, in the folder of the run."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def encode_message(message: Message, folder: Path) -> str:
         content: dict[str, Any] = {"epoch": message.epoch, "file": file}
     elif isinstance(message, Patches):
         masks = {} if message.masks is None else {"masks": message.masks}
-        _write_arrays(folder / _PATCHES, {"images": message.images, **masks})
-        content = {"classes": list(message.classes), "file": _PATCHES}
+        _write_arrays(folder / PATCHES_FILE, {"images": message.images, **masks})
+        content = {"classes": list(message.classes), "file": PATCHES_FILE}
     else:
         content = _adapter(name).dump_python(message, mode="json")
     line = {"type": name, **_json_safe(content)}

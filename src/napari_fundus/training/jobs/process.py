@@ -1,4 +1,4 @@
-"""A training in a process of its own: told, paused and stopped as if it ran here."""
+"""Runs a job file in a process of its own; its events, pausing and stopping are as in this one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from typing import IO
 
 from napari_fundus.errors import TrainingError
 from napari_fundus.runtime.monitor import Monitor, Progress
-from napari_fundus.training.jobs.config import TrainingConfig
-from napari_fundus.training.jobs.event_json import Failure, Message, decode_message
+from napari_fundus.training.jobs.config import JOB_FILE, TrainingConfig, record_job
+from napari_fundus.training.jobs.event_json import (
+    PATCHES_FILE,
+    Failure,
+    Message,
+    decode_message,
+)
 from napari_fundus.training.loop.events import Finished, Started, TrainingEvent
 from napari_fundus.training.loop.state import LAST_FILE
 
@@ -25,91 +30,95 @@ __all__ = ["LOG_FILE", "run_training_in_subprocess"]
 LOG_FILE = "training.log"
 """What the process printed, in the folder of the run."""
 
+_CHECK_LOG_FILE = "check.log"
+
 _LOG_TAIL_LINES = 12
 """Lines of it that an error quotes."""
 
 _MESSAGE_PREFIX = '{"type":'
 
 _POLL = 0.05
-"""Seconds between two looks at what the watcher wants."""
+"""Seconds between two looks at what the monitor asks for."""
 
 
 def run_training_in_subprocess(
-    order: TrainingConfig,
+    config: TrainingConfig,
     folder: str | Path,
     *,
     monitor: Monitor,
-    resume: bool = False,
-    overwrite: bool = False,
-    check: bool = False,
-    program: Sequence[str] | None = None,
-    patience: float = 120.0,
+    program: Sequence[str] = (sys.executable, "-m", "napari_fundus.training.jobs.worker"),
+    kill_timeout: float = 120.0,
 ) -> Iterator[TrainingEvent]:
-    """Train as ordered in another process, and yield its events.
+    """Write the job file of a training, run it in another process, and yield its events.
 
-    The process is a child: if this one ends, however it does, the child stops at its next step and
-    leaves a run that can be resumed.
+    If this process ends, however it does, the child stops at its next step and leaves a run that
+    can be resumed.
 
     Parameters
     ----------
-    order
-        What to train.
+    config
+        What to train, and how.
     folder
-        Of the run; the child's own words go to ``training.log`` in it.
+        Folder of the run; what the child prints is written to ``training.log`` in it, or to
+        ``check.log`` during a check.
     monitor
-        Takes progress. Cancelling stops the training, which saves its state and keeps its best
+        Receives progress. Cancelling stops the training, which saves its state and keeps its best
         weights; pausing holds it.
-    resume, overwrite
-        As in :func:`napari_fundus.training.train`.
-    check
-        Stop after `Started`, before the first step.
     program
-        What to call with the words of the order; by default this package's command line.
-    patience
-        Seconds after which a child that was told to stop, and does not, is killed.
+        Command that is run with the path of the job file as its only argument.
+    kill_timeout
+        Seconds after which a child that was asked to stop, and does not, is killed.
 
     Raises
     ------
     TrainingError
-        The child died: killed, crashed or out of memory. Its last words are quoted, and whether
-        the run can be resumed.
+        The child died: killed, crashed or out of memory. The message quotes its last lines, and
+        says whether the run can be resumed.
     Cancelled
         The training was stopped.
     FundusError
         Whatever the training itself raised.
     """
-    words = [*(program or (sys.executable, "-m", "napari_fundus.cli")), *order.words(folder)]
-    words.append("--events")
-    for flag, wanted in (("--resume", resume), ("--overwrite", overwrite), ("--check", check)):
-        if wanted:
-            words.append(flag)
-    place = Path(folder)
-    new = not place.exists()
-    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
+    events = _run_child(folder, monitor, program, kill_timeout, check=config.check)
+    return record_job(config, folder, events)
+
+
+def _run_child(
+    folder: Path, monitor: Monitor, program: Sequence[str], kill_timeout: float, *, check: bool
+) -> Iterator[TrainingEvent]:
+    log_path = folder / (_CHECK_LOG_FILE if check else LOG_FILE)
     try:
-        with (place / LOG_FILE).open("w", encoding="utf-8") as log:
-            child = _TrainingProcess(words, log, place, monitor, patience)
+        with log_path.open("w", encoding="utf-8") as log:
+            child = _TrainingProcess(program, log, folder, monitor, kill_timeout)
         yield from child.events()
     finally:
         if check:
-            _remove_check_files(place, new=new)
+            for name in (_CHECK_LOG_FILE, PATCHES_FILE):
+                (folder / name).unlink(missing_ok=True)
 
 
 class _TrainingProcess:
-    """The process, what it says, and what it was told last."""
+    """The process, the lines that it writes, and the command that it was sent last."""
 
     def __init__(
-        self, words: Sequence[str], log: IO[str], folder: Path, monitor: Monitor, patience: float
+        self,
+        program: Sequence[str],
+        log: IO[str],
+        folder: Path,
+        monitor: Monitor,
+        kill_timeout: float,
     ) -> None:
-        self._folder, self._monitor, self._patience = folder, monitor, patience
+        self._folder, self._monitor, self._kill_timeout = folder, monitor, kill_timeout
+        self._log_path = Path(log.name)
         self._process = subprocess.Popen(
-            list(words),
+            [*program, str(folder / JOB_FILE)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
             encoding="utf-8",
-            # Ctrl-C in a terminal is for the parent alone; the child hears of it by its end.
+            # Ctrl-C in a terminal is for the parent alone; its end stops the child.
             start_new_session=True,
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -139,7 +148,7 @@ class _TrainingProcess:
                     yield message
             status = self._process.wait()
         finally:
-            self._leave()
+            self._terminate()
         if failure is not None:
             raise failure.error()
         if status != 0 or not done:
@@ -155,37 +164,37 @@ class _TrainingProcess:
             if line is None:
                 return
             if not line.startswith(_MESSAGE_PREFIX):
-                # What a plugin prints while it is imported, before the child claims the line.
+                # What a module prints while it is imported, before the child redirects its output.
                 continue
             if (message := decode_message(line, self._folder)) is not None:
                 yield message
 
     def _forward_commands(self) -> None:
-        """Tell the child what the watcher wants, if that has changed."""
+        """Send the child what the monitor asks for, if that has changed."""
         if self._monitor.cancelled:
             if self._stopped_at is None:
                 self._stopped_at = time.monotonic()
-                self._say("stop")
-            elif time.monotonic() - self._stopped_at > self._patience:
+                self._send_command("stop")
+            elif time.monotonic() - self._stopped_at > self._kill_timeout:
                 self._process.kill()
         elif self._monitor.paused != self._paused:
             self._paused = self._monitor.paused
-            self._say("pause" if self._paused else "resume")
+            self._send_command("pause" if self._paused else "resume")
 
-    def _say(self, word: str) -> None:
+    def _send_command(self, command: str) -> None:
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        # A pipe that is broken: the child has ended, and its last lines tell how.
+        # A broken pipe: the child has ended, and its last lines say how.
         with suppress(OSError):
-            self._process.stdin.write(f"{word}\n")
+            self._process.stdin.write(f"{command}\n")
             self._process.stdin.flush()
 
-    def _leave(self) -> None:
-        """Let the child stop, and wait for it; one that nobody listens to any more is not kept."""
+    def _terminate(self) -> None:
+        """Let the child stop, and wait for it; kill it if it does not end in time."""
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
         with suppress(OSError):
             self._process.stdin.close()
         try:
-            self._process.wait(self._patience)
+            self._process.wait(self._kill_timeout)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -194,7 +203,7 @@ class _TrainingProcess:
             self._process.stdout.close()
 
     def _exit_message(self, status: int) -> str:
-        """Return what happened to a child that died without a word, and what to do."""
+        """Return what happened to a child that died without a failure message, and what to do."""
         if status < 0:
             name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)
             how = f"was killed ({name})"
@@ -207,8 +216,8 @@ class _TrainingProcess:
             if (self._folder / LAST_FILE).exists()
             else "Nothing had been saved yet: start it again."
         )
-        words = _log_tail(self._folder / LOG_FILE)
-        quoted = f" Its last words:\n{words}" if words else ""
+        tail = _log_tail(self._log_path)
+        quoted = f" Its last lines:\n{tail}" if tail else ""
         return f"The training's process {how}. {saved}{quoted}"
 
 
@@ -218,11 +227,3 @@ def _log_tail(log: Path) -> str:
     except OSError:
         return ""
     return "\n".join([line for line in lines if line.strip()][-_LOG_TAIL_LINES:])
-
-
-def _remove_check_files(folder: Path, *, new: bool) -> None:
-    """Remove what a check has left."""
-    for name in (LOG_FILE, "patches.npz"):
-        (folder / name).unlink(missing_ok=True)
-    if new and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

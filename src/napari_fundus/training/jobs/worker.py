@@ -1,49 +1,117 @@
-"""The far end of a training in a process of its own: tells events, and does as it is bid."""
+"""``python -m napari_fundus.training.jobs.worker RUN/job.json``: the process of a training.
+
+It prints each event as a line of JSON, and reads the lines pause, resume and stop.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import IO
 
 from napari_fundus.errors import Cancelled, FundusError
+from napari_fundus.plugins import get_detector
 from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.training.jobs.config import (
+    JOB_FILE,
+    TrainingConfig,
+    read_training_config,
+    record_job,
+)
 from napari_fundus.training.jobs.event_json import Failure, Message, encode_message
-from napari_fundus.training.loop.events import TrainingEvent
+from napari_fundus.training.loop.events import Started, TrainingEvent
+from napari_fundus.training.loop.fabric import is_secondary_rank
 
-__all__ = ["COMMANDS", "serve"]
+__all__ = ["COMMANDS", "main", "run_training", "serve"]
 
 COMMANDS = ("pause", "resume", "stop")
 """What a line on standard input may say; its end says stop."""
 
 _INTERVAL = 0.1
-"""Seconds between two reports of how far the training is."""
+"""Seconds between two reports of progress."""
+
+_MODULE = "napari_fundus.training.jobs.worker"
+
+
+def run_training(
+    config: TrainingConfig, folder: str | Path, *, monitor: Monitor
+) -> Iterator[TrainingEvent]:
+    """Write the job file of a training, run it in this process, and yield its events.
+
+    Parameters
+    ----------
+    config
+        What to train, and how.
+    folder
+        Folder of the run.
+    monitor
+        Receives progress; can pause and cancel the training.
+
+    Raises
+    ------
+    UnknownDetectorError
+        No installed detector has this name.
+    FundusError
+        Whatever the training itself raises.
+    """
+    events = _train(config, Path(folder), monitor)
+    # Of several processes of one training the first writes its files.
+    return events if is_secondary_rank() else record_job(config, folder, events)
+
+
+def _train(config: TrainingConfig, folder: Path, monitor: Monitor) -> Iterator[TrainingEvent]:
+    # A check must not remove the run that the training will replace.
+    aside = tempfile.TemporaryDirectory() if config.check and config.overwrite else None
+    with aside or nullcontext(str(folder)) as output:
+        events = get_detector(config.detector).train(
+            data=config.data,
+            output=output,
+            healthy=config.healthy,
+            checkpoint=config.checkpoint,
+            settings=config.settings,
+            name=config.name or folder.resolve().name,
+            device=config.device,
+            command=config.command or _worker_command(folder),
+            monitor=monitor,
+            resume=config.resume,
+            overwrite=config.overwrite,
+        )
+        for event in events:
+            yield event
+            if config.check and isinstance(event, Started):
+                return
+
+
+def _worker_command(folder: Path) -> str:
+    return shlex.join(["python", "-m", _MODULE, str(folder / JOB_FILE)])
 
 
 class EventWriter:
-    """Writes messages as lines; where nobody reads them any more, the training is stopped.
+    """Writes messages as lines; cancels the training where nobody reads them any more.
 
     Parameters
     ----------
     stream
-        Where to.
+        Where to write.
     folder
-        Of the run, for pictures.
+        Folder of the run, for pictures.
     """
 
     def __init__(self, stream: IO[str], folder: Path) -> None:
-        self.monitor = Monitor(self._progress)
+        self.monitor = Monitor(self._send_progress)
         self._stream, self._folder = stream, folder
         self._lock = threading.Lock()
         self._reported_at = 0.0
 
-    def tell(self, message: Message) -> None:
+    def send(self, message: Message) -> None:
         """Write a line."""
         line = encode_message(message, self._folder)
         with self._lock:
@@ -51,46 +119,47 @@ class EventWriter:
                 self._stream.write(line + "\n")
                 self._stream.flush()
             except OSError:
-                # The parent is gone. The state is saved by the training itself when it stops.
+                # The parent has ended. The training saves its state when it stops.
                 self.monitor.cancel()
 
-    def _progress(self, progress: Progress) -> None:
+    def _send_progress(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.paused or progress.fraction >= 1 or now - self._reported_at >= _INTERVAL:
             self._reported_at = now
-            self.tell(progress)
+            self.send(progress)
 
-    def obey(self, commands: IO[str]) -> None:
-        """Do what the lines of `commands` say, until they end; then stop the training."""
+    def read_commands(self, commands: IO[str]) -> None:
+        """Execute the lines of `commands` until they end; then stop the training."""
         for line in commands:
-            word = line.strip()
-            if word == "pause":
+            command = line.strip()
+            if command == "pause":
                 self.monitor.pause()
-            elif word == "resume":
+            elif command == "resume":
                 self.monitor.resume()
-            elif word == "stop":
+            elif command == "stop":
                 self.monitor.cancel()
         self.monitor.cancel()
 
 
 def serve(
-    begin: Callable[[Monitor], Iterator[TrainingEvent]],
+    start: Callable[[Monitor], Iterator[TrainingEvent]],
     folder: Path,
     *,
     commands: IO[str] | None = None,
     output: IO[str] | None = None,
 ) -> int:
-    """Train, telling each event as a line of JSON; `pause`, `resume` and `stop` are read.
+    """Train, and write each event as a line of JSON; `pause`, `resume` and `stop` are read.
 
     Whatever else is printed goes to standard error. When the commands end, because the parent
-    closed them or is no more, the training stops at its next step and can be resumed.
+    closed them or has ended, the training stops at its next step and can be resumed. A process
+    that computes its share of the training of another one writes and reads nothing.
 
     Parameters
     ----------
-    begin
+    start
         Starts the training under a monitor.
     folder
-        Of the run.
+        Folder of the run.
     commands, output
         Lines to read and to write; standard input and output by default.
 
@@ -99,27 +168,47 @@ def serve(
     status
         0 where the training ended by itself, 130 where it was stopped, 2 where it failed.
     """
-    teller = EventWriter(_redirect_stdout() if output is None else output, folder)
+    if is_secondary_rank():
+        for _ in start(Monitor()):
+            pass
+        return 0
+    writer = EventWriter(_redirect_stdout() if output is None else output, folder)
     # Our own handle: Python's would be locked by the waiting reader when Python shuts down.
     lines = os.fdopen(os.dup(0), encoding="utf-8") if commands is None else commands
-    threading.Thread(target=teller.obey, args=(lines,), daemon=True).start()
+    threading.Thread(target=writer.read_commands, args=(lines,), daemon=True).start()
     try:
-        with closing(begin(teller.monitor)) as events:  # type: ignore[type-var]
+        with closing(start(writer.monitor)) as events:  # type: ignore[type-var]
             for event in events:
-                teller.tell(event)
+                writer.send(event)
     except Cancelled as error:
-        teller.tell(Failure.of(error))
+        writer.send(Failure.of(error))
         return 130
     except (FundusError, OSError, MemoryError, RuntimeError) as error:
         # Ours, the file system's, and torch's own, which are RuntimeErrors: out of memory too.
         print(json.dumps(Failure.of(error).message), file=sys.stderr)
-        teller.tell(Failure.of(error))
+        writer.send(Failure.of(error))
         return 2
     return 0
 
 
 def _redirect_stdout() -> IO[str]:
-    """Return standard output for us alone: what others print would tear our lines."""
+    """Return standard output for the events alone: what others print would break the lines."""
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return stream
+
+
+def main(job: Path) -> int:
+    """Run a job file in the folder that it lies in; return the exit status of the process."""
+    folder = job.resolve().parent
+
+    def start(monitor: Monitor) -> Iterator[TrainingEvent]:
+        return _train(read_training_config(job), folder, monitor)
+
+    return serve(start, folder)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"Usage: python -m {_MODULE} RUN/{JOB_FILE}")
+    sys.exit(main(Path(sys.argv[1])))

@@ -10,14 +10,22 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from napari_fundus import plugins
-from napari_fundus.errors import UnknownDetectorError
+from napari_fundus.datasets import dataset_classes, discovery, open_dataset
+from napari_fundus.datasets.folder import FolderDataset
+from napari_fundus.errors import DatasetError, UnknownDetectorError
 from napari_fundus.plugins import Discovery, PluginProblem, discover, find_detectors, get_detector
 
-TEMPLATE = Path(__file__).parents[1] / "examples" / "napari-fundus-plugin-template"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+TEMPLATE = EXAMPLES / "napari-fundus-plugin-template"
+DATASET_TEMPLATE = EXAMPLES / "napari-fundus-dataset-template"
 
 GOOD = """
 from napari_fundus.detector import Detector, Prediction, hookimpl
@@ -167,16 +175,142 @@ def test_an_unknown_name_is_answered_with_what_there_is_and_what_is_broken(
         get_detector("voting2")
 
 
-@pytest.fixture(scope="module")
-def installed_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build and install the template as a user's pip would, into a folder of its own."""
-    target = tmp_path_factory.mktemp("site")
+READER = """
+from napari_fundus.datasets import Dataset
+from napari_fundus.hooks import hookimpl
+
+class Reader(Dataset):
+    name, title, layout = {name!r}, "A reader", "a file 'theirs'"
+    @classmethod
+    def recognize(cls, folder):
+        return folder if (folder / "theirs").exists() else None
+    @classmethod
+    def open(cls, root):
+        return cls(root, [])
+
+@hookimpl
+def napari_fundus_datasets():
+    return [Reader]
+"""
+
+BROKEN_READERS = {
+    "import_error": ("import no_such_module", "ModuleNotFoundError.*no_such_module"),
+    "hook_raises": (READER.replace("return [Reader]", "raise RuntimeError('no disk')"), "no disk"),
+    "not_a_list": (READER.replace("return [Reader]", "return 7"), "returned int, not a list"),
+    "wrong_type": (READER.replace("return [Reader]", "return [dict]"), "not a subclass"),
+    "no_layout": (READER.replace("\"a file 'theirs'\"", "''"), "states no layout"),
+    "bad_name": (READER.replace("{name!r}", "'My data'"), "lower-case"),
+    "abstract": (READER.replace("def open", "def read"), "abstract.*open"),
+    "taken": (READER.replace("{name!r}", "'idrid'"), "'idrid' is taken by napari-fundus"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_READERS)
+def test_a_broken_reader_is_listed_with_its_reason_and_hides_nothing(
+    plugin: Plugin, kind: str
+) -> None:
+    code, reason = BROKEN_READERS[kind]
+    found = discovery.discover_datasets(
+        [
+            plugin("aaa", READER.format(name="first")),
+            plugin(kind, code.replace("{name!r}", repr(kind))),
+            plugin("zzz", READER.format(name="last")),
+        ]
+    )
+    names = [reader.name for reader in dataset_classes()]
+    assert sorted(found.items) == sorted([*names, "first", "last"])
+    (problem,) = found.problems
+    assert problem.plugin == kind
+    assert re.search(reason, problem.reason), problem.reason
+
+
+def test_one_plugin_may_bring_a_detector_and_a_reader(plugin: Plugin) -> None:
+    both = plugin("both", GOOD.format(name="good") + READER.format(name="theirs"))
+    assert list(discover([both]).detectors) == ["good"]
+    assert "theirs" in discovery.discover_datasets([both]).items
+
+
+def test_a_detector_that_cannot_be_used_leaves_the_reader_of_its_plugin(plugin: Plugin) -> None:
+    detector = GOOD.format(name="good").replace("return [Good]", "raise RuntimeError('no licence')")
+    both = plugin("both", detector + READER.format(name="theirs"))
+    found = discovery.discover_datasets([both])
+    assert "theirs" in found.items
+    assert not found.problems
+    assert "no licence" in discover([both]).problems[0].reason
+
+
+@pytest.fixture
+def use_reader(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a reader's code be that of the only plugin."""
+
+    def use(code: str) -> None:
+        found = discovery.discover_datasets([plugin("theirs", code.format(name="theirs"))])
+        monkeypatch.setattr(discovery, "find_datasets", lambda: found)
+
+    return use
+
+
+def test_a_reader_that_fails_to_recognize_is_left_out_with_a_warning(
+    use_reader: Callable[[str], None], tmp_path: Path
+) -> None:
+    use_reader(READER.replace("return folder if", "1 / 0; return folder if"))
+    (tmp_path / "eye.jpg").touch()
+    with pytest.warns(UserWarning, match="reader 'theirs' of unknown failed.*ZeroDivisionError"):
+        opened = open_dataset(tmp_path)
+    assert type(opened) is FolderDataset
+    with pytest.raises(DatasetError, match="ZeroDivisionError"):
+        open_dataset(tmp_path, "theirs")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [("return [1][1]", "IndexError"), ("return 7", "open returned int")],
+)
+def test_a_reader_that_fails_to_open_is_named(
+    use_reader: Callable[[str], None], tmp_path: Path, broken: str, reason: str
+) -> None:
+    use_reader(READER.replace("return cls(root, [])", broken))
+    (tmp_path / "theirs").touch()
+    with pytest.raises(DatasetError, match=f"reader 'theirs' of unknown failed.*{reason}"):
+        open_dataset(tmp_path)
+
+
+def test_a_broken_reader_is_told_where_a_folder_is_no_known_data_set(
+    use_reader: Callable[[str], None], tmp_path: Path
+) -> None:
+    use_reader("import no_such_module")
+    with pytest.raises(DatasetError, match="plugin 'theirs' of unknown: ModuleNotFoundError"):
+        open_dataset(tmp_path)
+    with pytest.raises(DatasetError, match=r"called 'nope'.*no_such_module"):
+        open_dataset(tmp_path, "nope")
+
+
+def install(source: Path, target: Path) -> Path:
+    """Build and install a distribution as a user's pip would, into a folder of its own."""
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--no-deps", "--no-build-isolation", "--no-index", "--target", target, TEMPLATE],
+         "--no-deps", "--no-build-isolation", "--no-index", "--target", target, source],
         check=True,
     )  # fmt: skip
     return target
+
+
+def run_with(site: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with an installed distribution in reach."""
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def installed_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template of a detector, installed."""
+    return install(TEMPLATE, tmp_path_factory.mktemp("site"))
 
 
 def test_the_template_is_discovered_as_a_real_entry_point_and_finds_lesions(
@@ -189,29 +323,67 @@ def test_the_template_is_discovered_as_a_real_entry_point_and_finds_lesions(
         "result = nf.detect(normal_image_path(), 'dog', diameter=10)\n"
         "print(json.dumps([sorted(found.detectors), found.sources['dog'], len(result.instances)]))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(installed_template)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    run = run_with(installed_template, "-c", code)
+    assert run.returncode == 0, run.stderr
     names, source, lesions = json.loads(run.stdout)
     assert {"dog", "tophat"} <= set(names)
     assert source == "napari-fundus-plugin-template"
     assert lesions > 0
 
 
-def test_the_template_passes_its_own_tests(installed_template: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, TEMPLATE / "tests"],
-        env={**os.environ, "PYTHONPATH": str(installed_template)},
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.fixture(scope="module")
+def installed_reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template of a reader of a data set, installed."""
+    return install(DATASET_TEMPLATE, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def marks(tmp_path: Path, retina: Any) -> Path:
+    """A folder in the layout of the template: a photograph with its microaneurysms marked."""
+    folder = tmp_path / "marks"
+    (folder / "photographs").mkdir(parents=True)
+    Image.fromarray(retina.pixels).save(folder / "photographs" / "eye.png")
+    _, _, _, centres = cv2.connectedComponentsWithStats(retina.masks["MA"].astype(np.uint8))
+    rows = [f"eye,test,microaneurysm,{x:.1f},{y:.1f},3" for x, y in centres[1:]]
+    (folder / "marks.csv").write_text("\n".join(["image,split,lesion,x,y,radius", *rows]))
+    return folder
+
+
+def test_an_installed_reader_is_listed_and_its_folders_are_opened_and_evaluated(
+    installed_reader: Path, marks: Path, tmp_path: Path
+) -> None:
+    def command(*words: str | Path) -> str:
+        run = run_with(installed_reader, "-m", "napari_fundus.cli", *words)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    listed = json.loads(command("datasets", "--json"))
+    assert not listed["problems"]
+    sources = {reader["name"]: reader["source"] for reader in listed["datasets"]}
+    assert sources["marks"] == "napari-fundus-dataset-template"
+    assert sources["idrid"] == "napari-fundus"
+    summary = json.loads(command("datasets", marks, "--json"))
+    assert (summary["name"], summary["splits"]) == ("marks", {"test": 1})
+    assert {c["code"]: c["lesions"] for c in summary["classes"]} == {"MA": 3, "HE": 0}
+    report = command(
+        "evaluate", marks, "-d", "tophat", "-p", "aupr", "-o", tmp_path / "report", "--json"
+    )
+    assert json.loads(report)["data"]["name"] == "marks"
+
+
+@pytest.mark.parametrize("template", ["installed_template", "installed_reader"])
+def test_a_template_passes_its_own_tests(template: str, request: pytest.FixtureRequest) -> None:
+    source = {"installed_template": TEMPLATE, "installed_reader": DATASET_TEMPLATE}[template]
+    run = run_with(
+        request.getfixturevalue(template),
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, source / "tests"),
     )
     assert run.returncode == 0, run.stdout
 
 
-def test_the_template_is_under_60_lines() -> None:
-    assert len((TEMPLATE / "src/fundus_dog/__init__.py").read_text().splitlines()) < 60
+@pytest.mark.parametrize(
+    "path",
+    [TEMPLATE / "src/fundus_dog/__init__.py", DATASET_TEMPLATE / "src/fundus_marks/__init__.py"],
+)
+def test_a_template_is_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 80

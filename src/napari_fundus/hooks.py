@@ -13,6 +13,7 @@ import pluggy
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "OWN_DISTRIBUTION",
     "Contributions",
     "PluginHooks",
     "PluginProblem",
@@ -28,7 +29,8 @@ hookimpl = pluggy.HookimplMarker(ENTRY_POINT_GROUP)
 """Mark the functions of `PluginHooks` that a plugin implements with this."""
 
 _hookspec = pluggy.HookspecMarker(ENTRY_POINT_GROUP)
-_OWN_DISTRIBUTION = "napari-fundus"
+OWN_DISTRIBUTION = "napari-fundus"
+"""The distribution of the built-in contributions."""
 
 T = TypeVar("T")
 
@@ -62,6 +64,9 @@ class PluginProblem:
     plugin: str
     distribution: str
     reason: str
+
+    def __str__(self) -> str:
+        return f"Left out: plugin {self.plugin!r} of {self.distribution}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,8 @@ def collect(
         for entry in sorted(set(entry_points), key=_built_in_first)
     ]
     if built_in is not None:
-        others = [plugin for plugin in plugins if plugin[0] != _OWN_DISTRIBUTION]
-        plugins = [(_OWN_DISTRIBUTION, hook, lambda: built_in), *others]
+        others = [plugin for plugin in plugins if plugin[0] != OWN_DISTRIBUTION]
+        plugins = [(OWN_DISTRIBUTION, hook, lambda: built_in), *others]
     items: dict[str, T] = {}
     sources: dict[str, str] = {}
     problems: list[PluginProblem] = []
@@ -145,7 +150,12 @@ def collect(
 
 
 def check_class(
-    candidate: Any, base: type, *, required: Iterable[str] = (), text: Iterable[str] = ()
+    candidate: Any,
+    base: type,
+    *,
+    required: Iterable[str] = (),
+    text: Iterable[str] = (),
+    signs: str = "_",
 ) -> None:
     """Check what a plugin returned against the contract that all its kinds of class share.
 
@@ -159,6 +169,8 @@ def check_class(
         Attributes that must not be empty, beside `name`.
     text
         Attributes that must be strings, beside `name`.
+    signs
+        What a name may hold beside lower-case letters and digits.
 
     Raises
     ------
@@ -174,9 +186,10 @@ def check_class(
         if not isinstance(getattr(candidate, attribute), str):
             raise TypeError(f"{candidate.__name__}.{attribute} is not text.")
     name: str = candidate.name  # type: ignore[attr-defined]
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not re.fullmatch(f"[a-z][a-z0-9{re.escape(signs)}]*", name):
         raise TypeError(
-            f"{candidate.__name__}.name = {name!r}: use lower-case letters, digits and underscores."
+            f"{candidate.__name__}.name = {name!r}: use lower-case letters, digits and {signs}, "
+            "a letter first."
         )
     if missing := ", ".join(sorted(getattr(candidate, "__abstractmethods__", ()))):
         raise TypeError(f"{candidate.__name__} is abstract: it does not define {missing}.")
@@ -184,7 +197,7 @@ def check_class(
 
 def _built_in_first(entry: metadata.EntryPoint) -> tuple[bool, str, str]:
     distribution = entry.dist.name if entry.dist else ""
-    return distribution != _OWN_DISTRIBUTION, distribution, entry.name
+    return distribution != OWN_DISTRIBUTION, distribution, entry.name
 
 
 def _call_hook(hook: str, module: Any, name: str) -> list[Any] | tuple[Any, ...]:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items, hashed_output_stem
-from napari_fundus.datasets import dataset_classes
 from napari_fundus.datasets.base import Sample
-from napari_fundus.datasets.folder import FolderDataset, samples_from_files
+from napari_fundus.datasets.discovery import recognized
+from napari_fundus.datasets.folder import samples_from_files
 from napari_fundus.export import is_export, safe_stem
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import parse_lesion
@@ -59,8 +59,7 @@ def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[Ba
 
 
 def _is_dataset(folder: Path) -> bool:
-    readers = (reader for reader in dataset_classes() if reader is not FolderDataset)
-    return any(reader.recognize(folder) is not None for reader in readers)
+    return next(recognized(folder), None) is not None
 
 
 def _walk(

@@ -66,15 +66,16 @@ def list_detectors(
         )
     show(table)
     for problem in found.problems:
-        typer.echo(
-            f"Left out: plugin {problem.plugin!r} of {problem.distribution}: {problem.reason}"
-        )
+        typer.echo(str(problem))
     typer.echo("`napari-fundus detectors NAME` lists the options of one.")
 
 
 @handle_errors
 def list_datasets(
-    path: Annotated[Path, typer.Argument(help="Folder of a data set, as downloaded.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a data set, as downloaded; without it all are listed."),
+    ] = None,
     *,
     as_json: JsonOption = False,
     count: Annotated[
@@ -85,14 +86,40 @@ def list_datasets(
     ] = True,
     debug: DebugOption = False,
 ) -> None:
-    """Say which data set a folder is, and what is in it: splits, classes, grades, problems."""
+    """Say which data set a folder is, and what is in it; or list the data sets that are read."""
     del debug
     from napari_fundus.datasets import open_dataset, summarize
 
+    if path is None:
+        _list_readers(as_json=as_json)
+        return
     dataset = open_dataset(path)
     with progress_bar(stderr_console()) as monitor:
         summary = summarize(dataset, monitor, count_lesions=count)
     typer.echo(summary.model_dump_json(indent=2) if as_json else summary.to_text().rstrip())
+
+
+def _list_readers(*, as_json: bool) -> None:
+    from rich import print as show
+
+    from napari_fundus.datasets import find_datasets
+
+    found = find_datasets()
+    keys = ("name", "title", "layout", "reference", "licence")
+    rows = [
+        {**{key: getattr(reader, key) for key in keys}, "source": found.sources[name]}
+        for name, reader in found.items.items()
+    ]
+    if as_json:
+        content = {"datasets": rows, "problems": [vars(problem) for problem in found.problems]}
+        typer.echo(json.dumps(content, indent=2))
+        return
+    table = _table("name", "what it is", "what a folder of it holds", "from")
+    for row in rows:
+        table.add_row(*(_plain(row[key]) for key in ("name", "title", "layout", "source")))
+    show(table)
+    for problem in found.problems:
+        typer.echo(str(problem))
 
 
 def _describe(detector: Detector, source: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.collapsible import QCollapsible
 
-from napari_fundus.datasets.base import Dataset, Sample
+from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
     SampleListModel,
@@ -181,8 +181,6 @@ class BrowserWidget(QWidget):
 
     def open(self, folder: str | Path) -> None:
         """Open a data set in a thread; the first sample is shown when its lists are read."""
-        from napari_fundus.datasets import open_dataset
-
         self._say(f"Reading the lists of {folder}…")
         self._start(lambda _: open_dataset(folder), self.show_dataset)
 
@@ -205,8 +203,10 @@ class BrowserWidget(QWidget):
         self.problem_list.clear()
         for problem in dataset.problems:
             self.problem_list.addItem(f"{problem.path}: {problem.message}")
-        count = len(dataset.problems)
-        self.problems.setText(f"{count} problem{'s' * (count != 1)} in this data set")
+        plugins = find_datasets().problems
+        self.problem_list.addItems(list(map(str, plugins)))
+        count = len(dataset.problems) + len(plugins)
+        self.problems.setText(f"{count} problem{'s' * (count != 1)}")
         self.problems.setVisible(bool(count))
         self._say("")
         self._apply_filter()

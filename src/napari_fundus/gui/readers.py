@@ -33,11 +33,12 @@ def get_reader(path: str | list[str]) -> Reader | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    from napari_fundus.datasets import dataset_classes
+    from napari_fundus.datasets.discovery import recognized
+    from napari_fundus.datasets.folder import FolderDataset
 
     if folder.suffix.lower() in (".zarr", ".n5"):
         return False
-    return any(reader.recognize(folder) is not None for reader in dataset_classes())
+    return any(recognized(folder)) or FolderDataset.recognize(folder) is not None
 
 
 def _is_volume(path: Path) -> bool:

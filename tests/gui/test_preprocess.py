@@ -69,9 +69,9 @@ def test_a_changed_field_is_what_is_done(widget, qtbot) -> None:
 
 def test_fields_without_effect_are_greyed_out(widget) -> None:
     widget.choose("none")
-    assert not widget.form.editors["sigma"].isEnabled()
+    assert not widget.form.editors["sigma"].enabled
     widget.form.editors["enhance"].set_value(True)
-    assert widget.form.editors["sigma"].isEnabled()
+    assert widget.form.editors["sigma"].enabled
 
 
 def test_the_field_of_view_comes_as_labels_if_wished(widget, qtbot) -> None:

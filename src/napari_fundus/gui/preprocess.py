@@ -97,7 +97,7 @@ class PreprocessWidget(QWidget):
         self.form.changed.connect(self._form_changed)
         steps = QCollapsible("Steps")
         steps.setDuration(0)
-        steps.addWidget(self.form)
+        steps.addWidget(self.form.native)
         steps.expand(animate=False)
         layout.addWidget(steps)
         self.field_of_view_box = QCheckBox("Show the field of view as labels")
@@ -124,9 +124,8 @@ class PreprocessWidget(QWidget):
     def _show_recipe(self) -> None:
         name = self.recipe_choice.currentData()
         self.about.setText(f"<small>{self._texts[name]}</small>")
-        self.form.blockSignals(True)
-        self.form.set_values(Recipe.preset(name).model_dump())
-        self.form.blockSignals(False)
+        with self.form.changed.blocked():
+            self.form.set_values(Recipe.preset(name).model_dump())
         self._grey_out()
 
     def _form_changed(self) -> None:
@@ -139,7 +138,7 @@ class PreprocessWidget(QWidget):
     def _grey_out(self) -> None:
         values = self.form.values()
         for name, needed in _FIELD_CONDITIONS.items():
-            self.form.editors[name].setEnabled(needed(values))
+            self.form.editors[name].enabled = needed(values)
 
     def run(self) -> None:
         """Prepare the chosen layer."""

@@ -63,7 +63,7 @@ def other_value(model: type[BaseModel], name: str, default: Any) -> Any:
         return not default
     if get_origin(kind) is Literal:
         return next(choice for choice in get_args(kind) if choice != default)
-    bounds = field_bounds(field)
+    bounds = field_bounds(field.metadata)
     if isinstance(default, int):
         step = int(bounds.get("multiple_of", 1))
         high = bounds.get("le", default + step)
@@ -201,10 +201,10 @@ def test_of_weights_to_start_from_the_form_neither_shows_nor_sends_what_is_their
     assert "width" in form.settings()
     form.set_checkpoint(ModelCard(name="x", detector="voting"))
     assert "width" not in form.settings("interleaved")
-    assert form.options.editors["width"].isHidden()
+    assert form.options.editors["width"].native.isHidden()
     assert "width" in form.of_the_weights.text()
     form.set_checkpoint(None)
-    assert not form.options.editors["width"].isHidden()
+    assert not form.options.editors["width"].native.isHidden()
 
 
 def test_a_side_that_comes_with_the_weights_is_shown_and_sent_only_if_changed(qtbot) -> None:
@@ -228,6 +228,6 @@ def test_a_side_that_comes_with_the_weights_is_shown_and_sent_only_if_changed(qt
 def test_a_value_that_does_not_fit_is_named_as_the_form_names_it(qtbot) -> None:
     form = SettingsForm(get_detector("unet").training_spec())
     qtbot.addWidget(form)
-    form.options.editors["filters"].control.setText("[1]")
+    form.options.editors["filters"].native.setText("[1]")
     with pytest.raises(OptionsError, match=re.escape("Filters")):
         form.settings()

@@ -92,7 +92,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     monkeypatch.setattr(sessions, "release_memory", released.append)
     widget = ready(make(), data, small, tmp_path / "runs", momentum=0.5, positive_share=0.6)
     detect = ModelForm(VotingOptions)
-    qtbot.addWidget(detect)
+    qtbot.addWidget(detect.native)
     ends = listen(widget)
     widget.start()
     assert not widget.controls.start_button.isEnabled()

@@ -1,140 +1,129 @@
-"""From a pydantic model to a form and back: its fields give labels, tooltips, bounds, units."""
+"""From a pydantic model to a magicgui form and back: fields give labels, tooltips and bounds."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-import json
+import datetime as dt
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from magicgui.widgets import Container, create_widget
+from magicgui.widgets.bases import ValuedContainerWidget
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QSizePolicy,
-    QSpinBox,
-    QWidget,
-)
-from superqt import QLargeIntSpinBox
-from superqt.collapsible import QCollapsible
+from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QVBoxLayout
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.controls.checkpoint_choice import CheckpointCombo
+from napari_fundus.gui.controls.collapsible import collapsible_box
+from napari_fundus.gui.controls.edits import (
+    CheckpointEdit,
+    JsonEdit,
+    NumberEdit,
+    OptionalEdit,
+    PathEdit,
+    show_value,
+)
 from napari_fundus.gui.controls.fields import (
     field_bounds,
     field_extra,
-    field_special_value_text,
     field_title,
     field_tooltip,
-    field_unit,
-    model_defaults,
 )
-from napari_fundus.gui.controls.spin import FloatSpinBox
 
 __all__ = ["ModelForm"]
 
-_UNBOUNDED = 10**15
+_UNBOUNDED = 2**64
 
-_CONTROL_WIDTH = 112
+_WARNING = "color: #e8a33d;"
 
 
-class ModelForm(QWidget):
-    """A form for any pydantic model, a stranger's included.
+class ModelForm(ValuedContainerWidget[BaseModel]):
+    """A magicgui form for any pydantic model, a stranger's included.
 
-    float, int, bool, str, `Literal`, `Enum`, nested models and `Optional` of these get a control of
-    their own; any other type a line that takes JSON. Fields with
-    ``json_schema_extra={"advanced": True}`` stand behind "More options"; text with
-    ``{"checkpoint_of": DETECTOR}`` is a choice of that detector's weights.
+    magicgui makes the controls, with the widget types of :mod:`.edits` where it has none; a type
+    that neither knows gets a line that takes JSON. Nested models get a form of their own. Fields
+    with ``json_schema_extra={"advanced": True}`` are behind "More options"; text with
+    ``{"checkpoint_of": DETECTOR}`` is a choice of that detector's weights. What pydantic refuses is
+    said below the field as soon as it is entered.
 
     Parameters
     ----------
     model
-        The class; every field needs a default.
+        The class.
     values
         What differs from the defaults.
-    leave_out
+    exclude
         Fields without a control.
     """
-
-    changed = Signal()
 
     def __init__(
         self,
         model: type[BaseModel],
         values: Mapping[str, Any] | None = None,
-        parent: QWidget | None = None,
         *,
-        leave_out: Collection[str] = (),
+        exclude: Collection[str] = (),
+        **kwargs: Any,
     ) -> None:
-        super().__init__(parent)
         self.model = model
-        self.editors: dict[str, Editor] = {}
-        self._labels: dict[str, QLabel] = {}
-        layout = _form_layout(self)
-        folded = QWidget()
-        folded_layout = _form_layout(folded)
-        for name, field in model.model_fields.items():
-            if name in leave_out:
-                continue
-            advanced = bool(field_extra(field).get("advanced"))
-            self._add(name, field, folded_layout if advanced else layout)
-        if folded_layout.rowCount():
-            more = QCollapsible("More options")
-            more.addWidget(folded)
-            layout.addRow(more)
-        else:
-            folded.deleteLater()
+        self.editors: dict[str, Any] = {
+            name: _make_editor(name, field)
+            for name, field in model.model_fields.items()
+            if name not in exclude
+        }
+        self._problem_labels: dict[str, QLabel] = {}
+        nested = [e for e in self.editors.values() if isinstance(e, ModelForm)]
+        rows = [e for e in self.editors.values() if not isinstance(e, ModelForm)]
+        folded = [e for e in rows if field_extra(model.model_fields[e.name]).get("advanced")]
+        shown = [editor for editor in rows if editor not in folded]
+        super().__init__(widgets=shown, labels=True, **kwargs)
+        self.margins = (0, 0, 0, 0)
+        for form in nested:
+            box = collapsible_box(form.label, form.native)
+            box.expand(animate=False)
+            self.native.layout().addWidget(box)
+        if folded:
+            more = Container(widgets=folded)
+            more.margins = (0, 0, 0, 0)
+            self.native.layout().addWidget(collapsible_box("More options", more.native))
+        for editor in self.editors.values():
+            editor.changed.connect(self._on_changed)
         self.set_values({**self.defaults(), **dict(values or {})})
 
-    def _add(self, name: str, field: FieldInfo, layout: QFormLayout) -> None:
-        editor = make_editor(field.annotation, field)
-        tooltip = field_tooltip(field)
-        label = QLabel(field_title(name, field))
-        label.setToolTip(tooltip)
-        editor.setToolTip(tooltip)
-        editor.setObjectName(name)
-        editor.setAccessibleName(field_title(name, field))
-        editor.changed.connect(self.changed)
-        if isinstance(editor, NestedEditor):
-            layout.addRow(label)
-            layout.addRow(editor)
-        else:
-            layout.addRow(label, editor)
-        self.editors[name] = editor
-        self._labels[name] = label
+    def _on_changed(self) -> None:
+        self._show_problems(self._validate()[1])
+        self.changed.emit(self)
 
     def values(self) -> dict[str, Any]:
-        """Return what the form shows, by field name."""
-        return {name: editor.value() for name, editor in self.editors.items()}
+        """Return what the form shows, by field name, valid or not."""
+        return {
+            name: editor.values() if isinstance(editor, ModelForm) else editor.value
+            for name, editor in self.editors.items()
+        }
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Show `values`; fields left out keep theirs."""
-        for name, value in values.items():
-            self.editors[name].set_value(value)
+        with self.changed.blocked():
+            for name, value in values.items():
+                show_value(self.editors[name], value)
+        self._on_changed()
 
     def reset(self) -> None:
         """Show the defaults."""
         self.set_values(self.defaults())
 
     def defaults(self) -> dict[str, Any]:
-        """Return the defaults of the fields shown."""
-        defaults = model_defaults(self.model)
-        return {name: value for name, value in defaults.items() if name in self.editors}
+        """Return the defaults of the fields shown; None for one that has none."""
+        usual = self.model.model_construct()
+        return {name: getattr(usual, name, None) for name in self.editors}
 
     def set_fields_visible(self, names: Collection[str], *, shown: bool) -> None:
         """Show or hide fields; hidden ones keep their values."""
         for name in names:
             if name in self.editors:
-                self._labels[name].setVisible(shown)
-                self.editors[name].setVisible(shown)
+                self.editors[name].visible = shown
 
     def instance(self) -> Any:
         """Return the model's instance.
@@ -144,272 +133,111 @@ class ModelForm(QWidget):
         OptionsError
             A value does not fit; the message names the field as the form does.
         """
+        instance, problems = self._validate()
+        if instance is not None:
+            return instance
+        fields = self.model.model_fields
+        titles = {name: field_title(name, field) for name, field in fields.items()}
+        raise OptionsError(
+            " ".join(f"{titles.get(name, 'Options')}: {text}" for name, text in problems.items())
+        )
+
+    get_value = instance
+
+    def set_value(self, value: Any) -> None:
+        """Show an instance of the model, or a mapping of its fields."""
+        self.set_values({n: v for n, v in dict(value).items() if n in self.editors})
+
+    def _validate(self) -> tuple[BaseModel | None, dict[str, str]]:
+        """Return the model's instance, or None and what is wrong with each field."""
         try:
-            return self.model.model_validate(self.values())
+            return self.model.model_validate(self.values()), {}
         except ValidationError as error:
-            problems = []
+            problems: dict[str, str] = {}
             for problem in error.errors():
                 name = str(problem["loc"][0]) if problem["loc"] else ""
-                field = self.model.model_fields.get(name)
-                title = field_title(name, field) if field else "Options"
-                problems.append(f"{title}: {problem['msg']}.")
-            raise OptionsError(" ".join(problems)) from None
+                problems.setdefault(name, problem["msg"].removeprefix("Value error, ") + ".")
+            return None, problems
+
+    def _show_problems(self, problems: Mapping[str, str]) -> None:
+        """Say below each field what is wrong with it; what concerns several, at the end."""
+        for name in {*problems, *self._problem_labels}:
+            editor = self.editors.get(name)
+            if isinstance(editor, ModelForm):
+                continue
+            if name not in self._problem_labels:
+                label = self._problem_labels[name] = QLabel()
+                label.setWordWrap(True)
+                label.setStyleSheet(_WARNING)
+                row, column = None, self.native.layout()
+                if editor is not None:
+                    row = editor.native
+                    while not isinstance(column := row.parentWidget().layout(), QVBoxLayout):
+                        row = row.parentWidget()
+                column.insertWidget(column.indexOf(row) + 1 if row else column.count(), label)
+            self._problem_labels[name].setText(problems.get(name, ""))
+            self._problem_labels[name].setVisible(name in problems)
 
 
-def _form_layout(parent: QWidget) -> QFormLayout:
-    layout = QFormLayout(parent)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
-    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-    return layout
+def _make_editor(name: str, field: FieldInfo) -> Any:
+    """Return the magicgui widget for a field."""
+    annotation = _with_options(field.annotation, field.metadata, field_extra(field))
+    editor = create_widget(annotation=annotation, name=name, label=field_title(name, field))
+    editor.tooltip = field_tooltip(field)
+    editor.native.setObjectName(name)
+    editor.native.setAccessibleName(editor.label)
+    for box in (editor.native, *editor.native.findChildren(QAbstractSpinBox)):
+        if isinstance(box, QAbstractSpinBox):
+            box.setKeyboardTracking(False)
+    return editor
 
 
-class Editor(QWidget):
-    """One field's control: shows a value and gives it back."""
-
-    changed = Signal()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(0, 0, 0, 0)
-
-    def _put(self, control: QWidget) -> None:
-        control.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        # napari's theme gives spin boxes no room for their unit.
-        control.setMinimumWidth(_CONTROL_WIDTH)
-        self.row.addWidget(control)
-
-    def value(self) -> Any:
-        """Return the value shown."""
-        raise NotImplementedError
-
-    def set_value(self, value: Any) -> None:
-        """Show `value`."""
-        raise NotImplementedError
-
-
-class FloatEditor(Editor):
-    """A number with a fraction."""
-
-    def __init__(self, field: FieldInfo) -> None:
-        super().__init__()
-        bounds = field_bounds(field)
-        self.control = FloatSpinBox(
-            low=bounds.get("ge", bounds.get("gt")), high=bounds.get("le", bounds.get("lt"))
-        )
-        if unit := field_unit(field):
-            self.control.setSuffix(f" {unit}")
-        self.control.setSpecialValueText(field_special_value_text(field))
-        self.control.valueChanged.connect(lambda _: self.changed.emit())
-        self._put(self.control)
-
-    def value(self) -> float:
-        return float(self.control.exact())
-
-    def set_value(self, value: Any) -> None:
-        self.control.set_exact(float(value if value is not None else 0))
-
-
-class IntEditor(Editor):
-    """A whole number of any size."""
-
-    def __init__(self, field: FieldInfo) -> None:
-        super().__init__()
-        bounds = field_bounds(field)
-        low = bounds["gt"] + 1 if "gt" in bounds else bounds.get("ge", -_UNBOUNDED)
-        high = bounds["lt"] - 1 if "lt" in bounds else bounds.get("le", _UNBOUNDED)
-        bounded = ("ge" in bounds or "gt" in bounds) and ("le" in bounds or "lt" in bounds)
-        # Qt's own spin box holds 32 bits; the large one knows no unit.
-        self.control = QSpinBox() if bounded and max(-low, high) < 2**31 else QLargeIntSpinBox()
-        self.control.setRange(int(low), int(high))
-        self.control.setSingleStep(int(bounds.get("multiple_of", 1)))
-        self.control.setKeyboardTracking(False)
-        self.control.valueChanged.connect(lambda *_: self.changed.emit())
-        self._put(self.control)
-        unit = field_unit(field)
-        if unit and isinstance(self.control, QSpinBox):
-            self.control.setSuffix(f" {unit}")
-        elif unit:
-            self.row.addWidget(QLabel(unit))
-
-    def value(self) -> int:
-        return int(self.control.value())
-
-    def set_value(self, value: Any) -> None:
-        self.control.setValue(int(value if value is not None else 0))
-
-
-class BoolEditor(Editor):
-    """A tick."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.control = QCheckBox()
-        self.control.toggled.connect(lambda _: self.changed.emit())
-        self._put(self.control)
-
-    def value(self) -> bool:
-        return bool(self.control.isChecked())
-
-    def set_value(self, value: Any) -> None:
-        self.control.setChecked(bool(value))
-
-
-class ChoiceEditor(Editor):
-    """One of a few values: `Literal` or `Enum`."""
-
-    def __init__(self, choices: list[Any]) -> None:
-        super().__init__()
-        self.choices = choices
-        self.control = QComboBox()
-        for choice in choices:
-            self.control.addItem(str(choice.value if isinstance(choice, Enum) else choice))
-        self.control.currentIndexChanged.connect(lambda _: self.changed.emit())
-        self._put(self.control)
-
-    def value(self) -> Any:
-        return self.choices[self.control.currentIndex()]
-
-    def set_value(self, value: Any) -> None:
-        for index, choice in enumerate(self.choices):
-            if choice == value or (isinstance(choice, Enum) and choice.value == value):
-                self.control.setCurrentIndex(index)
-                return
-
-
-class TextEditor(Editor):
-    """A line of text; of JSON where the type has no control of its own."""
-
-    def __init__(self, *, as_json: bool = False) -> None:
-        super().__init__()
-        self.as_json = as_json
-        self.control = QLineEdit()
-        self.control.textChanged.connect(lambda _: self.changed.emit())
-        self._put(self.control)
-
-    def value(self) -> Any:
-        text = self.control.text()
-        if not self.as_json:
-            return text
-        try:
-            return json.loads(text) if text.strip() else None
-        except json.JSONDecodeError:
-            return text
-
-    def set_value(self, value: Any) -> None:
-        if self.as_json:
-            self.control.setText("" if value is None else json.dumps(value, default=_json_default))
-        else:
-            self.control.setText("" if value is None else str(value))
-
-
-def _json_default(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, set | frozenset | tuple):
-        return list(value)
-    return str(value)
-
-
-class CheckpointEditor(Editor):
-    """Weights by name or path."""
-
-    def __init__(self, detector: str) -> None:
-        super().__init__()
-        self.control = CheckpointCombo(detector)
-        self.control.editTextChanged.connect(lambda _: self.changed.emit())
-        self._put(self.control)
-
-    def value(self) -> str:
-        return str(self.control.currentText()).strip()
-
-    def set_value(self, value: Any) -> None:
-        self.control.setEditText("" if value is None else str(value))
-
-
-class OptionalEditor(Editor):
-    """A control that can be switched off, which means None."""
-
-    def __init__(self, inner: Editor) -> None:
-        super().__init__()
-        self.inner = inner
-        self.switch = QCheckBox()
-        self.switch.setToolTip("Not ticked: left to the method")
-        self.switch.toggled.connect(inner.setEnabled)
-        self.switch.toggled.connect(lambda _: self.changed.emit())
-        inner.changed.connect(self.changed)
-        inner.setEnabled(False)
-        self.row.addWidget(self.switch)
-        self.row.addWidget(inner, 1)
-
-    def value(self) -> Any:
-        return self.inner.value() if self.switch.isChecked() else None
-
-    def set_value(self, value: Any) -> None:
-        self.switch.setChecked(value is not None)
-        if value is not None:
-            self.inner.set_value(value)
-
-
-class NestedEditor(Editor):
-    """A model inside a model: a form inside the form."""
-
-    def __init__(self, model: type[BaseModel]) -> None:
-        super().__init__()
-        self.form = ModelForm(model)
-        self.form.changed.connect(self.changed)
-        self.row.setContentsMargins(12, 0, 0, 0)
-        self.row.addWidget(self.form)
-
-    def value(self) -> dict[str, Any]:
-        return self.form.values()
-
-    def set_value(self, value: Any) -> None:
-        if value is None:
-            self.form.reset()
-        elif isinstance(value, BaseModel):
-            self.form.set_values({name: getattr(value, name) for name in type(value).model_fields})
-        else:
-            self.form.set_values(value)
-
-
-def make_editor(annotation: Any, field: FieldInfo) -> Editor:
-    """Return the control for a field of the type `annotation`."""
-    origin = get_origin(annotation)
+def _with_options(annotation: Any, metadata: Iterable[Any], extra: Mapping[str, Any]) -> Any:
+    """Return a field's type with the options from which magicgui makes its widget."""
+    origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return make_editor(get_args(annotation)[0], field)
-    if origin in (Union, types.UnionType):
-        rest = [kind for kind in get_args(annotation) if kind is not type(None)]
-        if len(rest) == 1 and len(get_args(annotation)) == 2:
-            return OptionalEditor(make_editor(rest[0], _inner_field(rest[0], field)))
-        return TextEditor(as_json=True)
-    if origin is Literal:
-        return ChoiceEditor(list(get_args(annotation)))
-    if isinstance(annotation, type):
-        if issubclass(annotation, Enum):
-            return ChoiceEditor(list(annotation))
-        if issubclass(annotation, BaseModel):
-            return NestedEditor(annotation)
-        if annotation is bool:
-            return BoolEditor()
-        if annotation is int:
-            return IntEditor(field)
-        if annotation is float:
-            return FloatEditor(field)
-        if annotation is str:
-            if detector := field_extra(field).get("checkpoint_of"):
-                return CheckpointEditor(str(detector))
-            return TextEditor()
-    return TextEditor(as_json=True)
+        inner = FieldInfo.from_annotation(annotation)
+        extra = {**field_extra(inner), **extra}
+        return _with_options(inner.annotation, [*metadata, *inner.metadata], extra)
+    if origin in (Union, types.UnionType) and len(args) == 2 and type(None) in args:
+        inner = _with_options(next(a for a in args if a is not type(None)), metadata, extra)
+        return Annotated[object, {"widget_type": OptionalEdit, "inner": inner}]
+    if origin is tuple and Ellipsis not in args:
+        return tuple[tuple(_with_options(kind, (), {}) for kind in args)]
+    if origin is list and (get_origin(args[0]) is Literal or _is_a(args[0], Enum)):
+        items = list.__class_getitem__(_with_options(args[0], (), {}))
+        return Annotated[items, {"layout": "vertical"}]
+    if annotation is int or annotation is float:
+        return _number_with_options(annotation, field_bounds(metadata), extra)
+    if annotation is str and "checkpoint_of" in extra:
+        options = {"widget_type": CheckpointEdit, "detector": str(extra["checkpoint_of"])}
+        return Annotated[str, options]
+    if _is_a(annotation, Enum):
+        choices = {"choices": list(annotation), "key": lambda member: str(member.value)}
+        return Annotated[annotation, {"choices": choices}]
+    if _is_a(annotation, BaseModel):
+        return Annotated[annotation, {"widget_type": ModelForm, "model": annotation}]
+    if _is_a(annotation, Path):
+        return Annotated[Path, {"widget_type": PathEdit}]
+    if origin is Literal or annotation in (bool, str, dt.date):
+        return annotation
+    return Annotated[object, {"widget_type": JsonEdit}]
 
 
-def _inner_field(annotation: Any, field: FieldInfo) -> FieldInfo:
-    """Return a field with the bounds inside ``Annotated[...] | None`` added to the outer ones."""
-    if get_origin(annotation) is not Annotated:
-        return field
-    inner = FieldInfo.from_annotation(annotation)
-    inner.metadata = [*field.metadata, *inner.metadata]
-    inner.json_schema_extra = field.json_schema_extra or inner.json_schema_extra
-    return inner
+def _number_with_options(kind: type, bounds: Mapping[str, float], extra: Mapping[str, Any]) -> Any:
+    """Return int or float with its bounds: magicgui's own where there is no unit to show."""
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    whole, unit = kind is int, str(extra.get("unit", ""))
+    options: dict[str, Any] = {"step": bounds.get("multiple_of", 1 if whole else None)}
+    if whole:
+        low = -_UNBOUNDED if low is None else int(low + ("ge" not in bounds))
+        high = _UNBOUNDED if high is None else int(high - ("le" not in bounds))
+    if whole and not unit:
+        return Annotated[int, {**options, "min": low, "max": high}]
+    options |= {"low": low, "high": high, "whole": whole}
+    options |= {"unit": unit, "lowest": str(extra.get("zero", ""))}
+    return Annotated[kind, {"widget_type": NumberEdit, **options}]
+
+
+def _is_a(annotation: Any, kind: type) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, kind)

@@ -6,8 +6,9 @@ from __future__ import annotations
 import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QSpinBox, QWidget
+from superqt.utils import signals_blocked
 
-from napari_fundus.gui.controls.spin import FloatSpinBox
+from napari_fundus.gui.controls.number_spin_box import NumberSpinBox
 from napari_fundus.lesions import describe
 from napari_fundus.results.quantification import format_percent, is_lesion_class
 
@@ -46,29 +47,26 @@ class ClassRow(QWidget):
         layout.addLayout(head, 0, 0, 1, 2)
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, _STEPS)
-        self.spin = FloatSpinBox(low=0, high=1)
+        self.spin = NumberSpinBox(0, 1)
         self.spin.setFixedWidth(_SPIN_WIDTH)
         for control in (self.slider, self.spin):
             control.setToolTip("Threshold: pixels of at least this probability belong to a lesion")
             control.setAccessibleName(f"Threshold of {info.plural}")
         layout.addWidget(self.slider, 1, 0)
         layout.addWidget(self.spin, 1, 1)
-        self.spin.set_exact(threshold)
+        self.spin.setValue(threshold)
         self.slider.setValue(round(threshold * _STEPS))
         self.slider.valueChanged.connect(self._slid)
         self.spin.valueChanged.connect(self._typed)
 
     def _slid(self, position: int) -> None:
-        self.spin.blockSignals(True)
-        self.spin.set_exact(position / _STEPS)
-        self.spin.blockSignals(False)
+        with signals_blocked(self.spin):
+            self.spin.setValue(position / _STEPS)
         self.changed.emit(position / _STEPS)
 
-    def _typed(self, _: float) -> None:
-        value = self.spin.exact()
-        self.slider.blockSignals(True)
-        self.slider.setValue(round(value * _STEPS))
-        self.slider.blockSignals(False)
+    def _typed(self, value: float) -> None:
+        with signals_blocked(self.slider):
+            self.slider.setValue(round(value * _STEPS))
         self.changed.emit(value)
 
     def set_count(self, count: int, percent: float | None = None) -> None:
@@ -118,13 +116,11 @@ class AreaRow(QWidget):
         self.spin.valueChanged.connect(self._typed)
 
     def _slid(self, position: int) -> None:
-        self.spin.blockSignals(True)
-        self.spin.setValue(int(_AREAS[position]))
-        self.spin.blockSignals(False)
+        with signals_blocked(self.spin):
+            self.spin.setValue(int(_AREAS[position]))
         self.changed.emit(int(_AREAS[position]))
 
     def _typed(self, value: int) -> None:
-        self.slider.blockSignals(True)
-        self.slider.setValue(min(int(np.searchsorted(_AREAS, value)), len(_AREAS) - 1))
-        self.slider.blockSignals(False)
+        with signals_blocked(self.slider):
+            self.slider.setValue(min(int(np.searchsorted(_AREAS, value)), len(_AREAS) - 1))
         self.changed.emit(value)

@@ -156,10 +156,10 @@ class DetectWidget(QWidget):
         self._detector = self._found.detectors[name]
         self.about.setText(_about(self._detector))
         if self._form is not None:
-            self.options_box.removeWidget(self._form)
-            self._form.deleteLater()
+            self.options_box.removeWidget(self._form.native)
+            self._form.native.deleteLater()
         self._form = ModelForm(self._detector.Options, self._entered_options.get(name))
-        self.options_box.addWidget(self._form)
+        self.options_box.addWidget(self._form.native)
         self.options_box.expand(animate=False)
         self.device_choice.set_detector(self._detector)
 

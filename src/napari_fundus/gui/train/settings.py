@@ -50,19 +50,21 @@ class SettingsForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         start = {**self._form.defaults, **_GUI_DEFAULTS}
         rest = set(TrainingSettings.model_fields) - set(_BUDGET)
-        self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), leave_out=rest)
-        layout.addWidget(self.budget)
+        self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), exclude=rest)
+        layout.addWidget(self.budget.native)
         self.of_the_weights = QLabel()
         self.of_the_weights.setWordWrap(True)
         self.of_the_weights.setEnabled(False)
         self.options = ModelForm(self._form.options)
         here = {name: value for name, value in start.items() if name not in _BUDGET}
-        self.shared = ModelForm(TrainingSettings, here, leave_out=(*_BUDGET, *_SEPARATE_CONTROLS))
-        self.box = collapsible_box("All settings", self.of_the_weights, self.options, self.shared)
+        self.shared = ModelForm(TrainingSettings, here, exclude=(*_BUDGET, *_SEPARATE_CONTROLS))
+        self.box = collapsible_box(
+            "All settings", self.of_the_weights, self.options.native, self.shared.native
+        )
         layout.addWidget(self.box)
         self.set_checkpoint(None)
-        for editors in (self.budget, self.options, self.shared):
-            editors.changed.connect(self.changed)
+        for part in (self.budget, self.options, self.shared):
+            part.changed.connect(lambda: self.changed.emit())
 
     def set_checkpoint(self, card: ModelCard | None) -> None:
         """Fit the form to the weights to start from, or to none."""

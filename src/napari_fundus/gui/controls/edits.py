@@ -118,6 +118,7 @@ class JsonEdit(LineEdit):
         """Show `value`."""
         text = json.dumps(to_jsonable_python(value), ensure_ascii=False)
         super().set_value("" if value is None else text)
+        self.native.setCursorPosition(0)
 
 
 class OptionalEdit(ValuedContainerWidget[Any]):

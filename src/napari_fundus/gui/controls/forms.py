@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import Container, create_widget
-from magicgui.widgets.bases import ValuedContainerWidget
+from magicgui.widgets.bases import ButtonWidget, ValuedContainerWidget
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QVBoxLayout
@@ -88,6 +88,10 @@ class ModelForm(ValuedContainerWidget[BaseModel]):
             more = Container(widgets=folded)
             more.margins = (0, 0, 0, 0)
             self.native.layout().addWidget(collapsible_box("More options", more.native))
+        for column in (shown, folded):
+            # magicgui aligns the labels of a column when one of them changes.
+            for row in [row for row in column if not isinstance(row, ButtonWidget)][:1]:
+                row.label = row.label
         for editor in self.editors.values():
             editor.changed.connect(self._on_changed)
         self.set_values({**self.defaults(), **dict(values or {})})
@@ -205,7 +209,7 @@ def _with_options(annotation: Any, metadata: Iterable[Any], extra: Mapping[str, 
     if origin is tuple and Ellipsis not in args:
         return tuple[tuple(_with_options(kind, (), {}) for kind in args)]
     if origin is list and (get_origin(args[0]) is Literal or _is_a(args[0], Enum)):
-        items = list.__class_getitem__(_with_options(args[0], (), {}))
+        items = types.GenericAlias(list, (_with_options(args[0], (), {}),))
         return Annotated[items, {"layout": "vertical"}]
     if annotation is int or annotation is float:
         return _number_with_options(annotation, field_bounds(metadata), extra)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from magicgui.widgets import CheckBox, FileEdit, LineEdit, create_widget
 from magicgui.widgets.bases import CategoricalWidget, RangedWidget, ValuedContainerWidget
@@ -132,7 +132,7 @@ class OptionalEdit(ValuedContainerWidget[Any]):
 
     def __init__(self, *, inner: Any, **kwargs: Any) -> None:
         self.switch = CheckBox(tooltip="Not ticked: left to the method")
-        self.inner: Any = create_widget(annotation=inner, label=kwargs.get("label"))
+        self.inner = cast("Any", create_widget(annotation=inner, label=kwargs.get("label")))
         self.inner.enabled = False
         widgets = [self.switch, self.inner]
         super().__init__(layout="horizontal", labels=False, widgets=widgets, **kwargs)

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from magicgui.widgets import Container, create_widget
 from magicgui.widgets.bases import ButtonWidget, ValuedContainerWidget
+from napari.settings import get_settings
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from qtpy.QtWidgets import QAbstractSpinBox, QLabel, QVBoxLayout
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QLabel, QVBoxLayout
 
 from napari_fundus.errors import OptionsError
 from napari_fundus.gui.controls.collapsible import collapsible_box
@@ -89,9 +91,7 @@ class ModelForm(ValuedContainerWidget[BaseModel]):
             more.margins = (0, 0, 0, 0)
             self.native.layout().addWidget(collapsible_box("More options", more.native))
         for column in (shown, folded):
-            # magicgui aligns the labels of a column when one of them changes.
-            for row in [row for row in column if not isinstance(row, ButtonWidget)][:1]:
-                row.label = row.label
+            _align_labels([row for row in column if not isinstance(row, ButtonWidget)])
         for editor in self.editors.values():
             editor.changed.connect(self._on_changed)
         self.set_values({**self.defaults(), **dict(values or {})})
@@ -181,6 +181,15 @@ class ModelForm(ValuedContainerWidget[BaseModel]):
                 column.insertWidget(column.indexOf(row) + 1 if row else column.count(), label)
             self._problem_labels[name].setText(problems.get(name, ""))
             self._problem_labels[name].setVisible(name in problems)
+
+
+def _align_labels(rows: Iterable[Any]) -> None:
+    """Give labels one width: magicgui's own measure does not know napari's font size."""
+    font = QApplication.font()
+    font.setPointSize(get_settings().appearance.font_size)
+    width = max((QFontMetrics(font).horizontalAdvance(f"{row.label} ") for row in rows), default=0)
+    for row in rows:
+        row.native.parentWidget().layout().itemAt(0).widget().setMinimumWidth(width)
 
 
 def _make_editor(name: str, field: FieldInfo) -> Any:

@@ -26,7 +26,7 @@ from napari_fundus.gui.preprocess import PreprocessWidget
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.gui.train import TrainWidget
 from napari_fundus.lesions import DR_LESIONS
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.samples import sample_folder, sample_image_path
 
 SIZE = (1440, 900)
@@ -207,7 +207,7 @@ def _open_with_truth(viewer: Any) -> list[Any]:
     """Open the sample with the experts' masks, which are hidden; return their layers."""
     viewer.open_sample("napari-fundus", "idrid")
     process_events(800)
-    truth = [x for x in viewer.layers if x.metadata.get(METADATA_KEY, {}).get("kind") == "truth"]
+    truth = [x for x in viewer.layers if layer_metadata(x).kind == "truth"]
     for layer in truth:
         layer.visible = False
     viewer.layers.selection.active = viewer.layers[sample_image_path().stem]
@@ -222,7 +222,7 @@ def _detect_with(viewer: Any, widget: DetectWidget, name: str) -> list[Any]:
     viewer.layers.selection.active = viewer.layers[sample_image_path().stem]
     widget.run()
     wait_for(lambda: bool(shown))
-    labels = [x for x in shown[0] if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    labels = [x for x in shown[0] if layer_metadata(x).kind == "labels"]
     for layer in viewer.layers:
         if isinstance(layer, Labels):
             layer.visible = layer in labels

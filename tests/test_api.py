@@ -11,6 +11,8 @@ from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.evaluation import assess
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.live import LiveResult
 from napari_fundus.training.loop.events import Best, Finished, Step
 
 
@@ -23,14 +25,14 @@ class Layer:
     """What a napari layer is to the headless library: data and metadata."""
 
     def __init__(self, data, **known):
-        self.data, self.metadata = data, {"napari_fundus": known}
+        self.data, self.metadata = data, {METADATA_KEY: known}
 
 
 def test_a_truth_is_masks_by_class_or_layers_that_show_them(result, retina):
     plain = assess(result, retina.masks).figures
     layers = [Layer(mask * 7, kind="truth", lesion=code) for code, mask in retina.masks.items()]
     layers.append(Layer(retina.pixels))
-    shown = Layer(result.labels["MA"], kind="labels", lesion="MA", detections=result)
+    shown = Layer(result.labels["MA"], kind="labels", lesion="MA", live=LiveResult(result))
     np.testing.assert_array_equal(nf.evaluate(result, retina.masks).figures, plain)
     np.testing.assert_array_equal(nf.evaluate(shown, layers).figures, plain)
     one = nf.evaluate(result, layers[0]).figures

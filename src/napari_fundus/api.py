@@ -15,6 +15,7 @@ from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.plugins import get_detector
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.native_libraries import isolate_triton_llvm
 
@@ -151,8 +152,7 @@ def as_detections(result: Any) -> Detections:
     """
     if isinstance(result, Detections):
         return result
-    found = _known(result).get("detections")
-    if isinstance(found, Detections):
+    if (found := layer_metadata(result).detections) is not None:
         return found
     raise OptionsError(
         f"{type(result).__name__} is no result: give what detect() returned, or a layer of it."
@@ -180,11 +180,11 @@ def as_masks(truth: Any, shape: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
         masks = {str(code): truth.mask(code, shape) for code in sorted(truth.annotated)}
     else:
         layers = list(truth) if isinstance(truth, Iterable) else [truth]
-        known = [(_known(layer), layer) for layer in layers]
+        known = [(layer_metadata(layer), layer) for layer in layers]
         masks = {
-            str(told["lesion"]): np.asarray(layer.data)
-            for told, layer in known
-            if told.get("kind") == "truth" and "lesion" in told
+            metadata.lesion: np.asarray(layer.data)
+            for metadata, layer in known
+            if metadata.kind == "truth" and metadata.lesion is not None
         }
     if not masks:
         raise OptionsError(
@@ -195,13 +195,6 @@ def as_masks(truth: Any, shape: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
         if mask.shape != shape:
             raise OptionsError(f"The mask of {code} has shape {mask.shape}, the image {shape}.")
     return masks
-
-
-def _known(layer: Any) -> dict[str, Any]:
-    """Return what the window wrote into a layer's metadata; empty for anything else."""
-    known = getattr(layer, "metadata", {})
-    told = known.get("napari_fundus") if isinstance(known, dict) else None
-    return told if isinstance(told, dict) else {}
 
 
 def train(

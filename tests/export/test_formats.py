@@ -33,7 +33,7 @@ def test_one_failure_leaves_nothing(
     def fails(*args: object, **kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setitem(formats._WRITERS, "labels", fails)
+    monkeypatch.setitem(formats.WRITERS, "labels", fails)
     with pytest.raises(OSError, match="disk full"):
         export(result, tmp_path, formats=("csv", "labels"))
     assert names(tmp_path) == set()

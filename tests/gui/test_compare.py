@@ -15,6 +15,7 @@ from napari_fundus.gui.layers.build import add_layers, image_layer, truth_layers
 from napari_fundus.gui.layers.napari_compat import get_camera
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import layer_metadata
 
 pytestmark = pytest.mark.gui
 
@@ -96,7 +97,7 @@ def test_rows_lead_to_the_lesion(scene):
 
 def test_it_follows_sliders_and_brushes(qtbot, scene, wait):
     viewer, widget, (one, two), layers = scene
-    panel = ResultsPanel(viewer, one, layers[0])
+    panel = ResultsPanel(viewer, layer_metadata(layers[0][0]).live, layers[0])
     qtbot.addWidget(panel)
     widget._begin()
     panel.rows["EX"].slider.setValue(800)
@@ -126,9 +127,7 @@ def test_side_by_side_shows_one_result_in_each_half_and_puts_all_back(scene, wai
         }
         for col in (0, 1)
     ]
-    labels = [
-        {x for x in mine if x.metadata["napari_fundus"]["kind"] == "labels"} for mine in layers
-    ]
+    labels = [{x for x in mine if layer_metadata(x).kind == "labels"} for mine in layers]
     for half, own, other in zip(halves, labels, labels[::-1], strict=True):
         assert own <= half
         assert not other & half

@@ -26,11 +26,12 @@ from napari_fundus.export import (
     write_labels_tiff,
     write_probability_tiff,
 )
+from napari_fundus.export.single_file import write_file
 from napari_fundus.gui import add_detections, writers
 from napari_fundus.gui.readers import get_reader, open_folder
 from napari_fundus.gui.sample_data import idrid, normal
-from napari_fundus.results.edits import apply_edited_labels, detections_from_layer
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.edits import apply_edited_labels
+from napari_fundus.results.layer_metadata import METADATA_KEY, detections_from_layer
 
 MANIFEST = Path(napari_fundus.__file__).parent / "napari.yaml"
 
@@ -107,7 +108,7 @@ def test_a_photograph_is_read_as_rgb_with_its_path():
     ((data, meta, kind),) = get_reader(path)(path)
     assert (kind, meta["rgb"]) == ("image", True)
     np.testing.assert_array_equal(data, nf.read_image(path).pixels)
-    assert meta["metadata"][METADATA_KEY]["path"] == path
+    assert meta["metadata"][METADATA_KEY].path == path
 
 
 def test_several_files_give_several_layers():
@@ -150,7 +151,7 @@ def test_saved_maps_come_back_as_the_layers_they_were(tmp_path, found):
     tuples = get_reader(path)(path)
     assert [kind for _, _, kind in tuples] == ["image"] * 3 + ["labels"] * 3
     for data, meta, _ in tuples[3:]:
-        np.testing.assert_array_equal(data, found.labels[meta["metadata"][METADATA_KEY]["lesion"]])
+        np.testing.assert_array_equal(data, found.labels[meta["metadata"][METADATA_KEY].lesion])
 
 
 def test_saved_labels_come_back_with_their_provenance(tmp_path, found):
@@ -159,7 +160,7 @@ def test_saved_labels_come_back_with_their_provenance(tmp_path, found):
     tuples = get_reader(path)(path)
     assert [kind for _, _, kind in tuples] == ["labels"] * 3
     known = tuples[0][1]["metadata"][METADATA_KEY]
-    assert known["provenance"] == found.provenance.model_dump(mode="json")
+    assert known.provenance == found.provenance.model_dump(mode="json")
 
 
 def test_the_sample_comes_with_the_masks_of_the_experts_and_its_credit():
@@ -199,7 +200,7 @@ def test_napari_s_save_writes_the_layer_s_class(layers, found, tmp_path, writer,
 
 
 def test_a_table_has_its_provenance_beside_it(found, tmp_path):
-    path = writers.write_result(found, tmp_path / "lesions", "csv")
+    path = write_file(found, tmp_path / "lesions", "csv")
     assert path.endswith("lesions.csv")
     assert read_provenance(tmp_path / "lesions.provenance.json") == found.provenance
 

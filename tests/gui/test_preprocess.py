@@ -40,7 +40,9 @@ def test_each_recipe_gives_what_the_library_gives(widget, qtbot, retina, name) -
     layer = run(widget, qtbot)[0]
     expected = Recipe.preset(name).apply(FundusImage.from_array(retina.pixels))
     np.testing.assert_array_equal(layer.data, expected.pixels)
-    assert layer.metadata[METADATA_KEY]["recipe"] == Recipe.preset(name).model_dump(mode="json")
+    assert layer.metadata[METADATA_KEY].extra["recipe"] == Recipe.preset(name).model_dump(
+        mode="json"
+    )
 
 
 @pytest.mark.parametrize("crop", ["none", "disc", "circle"])
@@ -63,7 +65,7 @@ def test_a_changed_field_is_what_is_done(widget, qtbot) -> None:
     widget.form.editors["sigma"].set_value(5.0)
     assert "Changed" in widget.about.text()
     layer = run(widget, qtbot)[0]
-    assert layer.metadata[METADATA_KEY]["recipe"]["sigma"] == 5.0
+    assert layer.metadata[METADATA_KEY].extra["recipe"]["sigma"] == 5.0
     assert layer.name == "eye: voting_soft, changed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.similarity import SimilarityWidget, embedding_colours
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 
 pytestmark = pytest.mark.gui
 
@@ -48,7 +49,7 @@ def viewer(retina):
     found = nf.detect(image, "tophat", threshold=0.6)
     layers = add_layers(viewer, detection_layers(found, placement=placement_of(image), name="eye"))
     for layer in layers:
-        layer.metadata[METADATA_KEY]["source"] = image
+        layer.metadata[METADATA_KEY] = replace(layer_metadata(layer), source=image)
     return viewer
 
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_fundus.checkpoints import list_checkpoints
 from napari_fundus.datasets import open_dataset
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -26,8 +26,8 @@ def result_labels(viewer, checkpoint: str) -> list[Labels]:
     """Return the labels layers that these weights gave."""
     found = []
     for layer in viewer.layers:
-        known = layer.metadata.get(METADATA_KEY, {})
-        if known.get("kind") == "labels" and known["provenance"]["checkpoint"] == checkpoint:
+        known = layer_metadata(layer)
+        if known.kind == "labels" and known.provenance["checkpoint"] == checkpoint:
             found.append(layer)
     return found
 
@@ -185,7 +185,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     # Evaluate before and after.
     evaluate = open_widget("Evaluate against truth")
     heart.doing = "evaluate"
-    truth = [x for x in viewer.layers if x.metadata.get(METADATA_KEY, {}).get("kind") == "truth"]
+    truth = [x for x in viewer.layers if layer_metadata(x).kind == "truth"]
     figures = {}
     for name in ("voting-idrid", outcome.name):
         updated: list = []

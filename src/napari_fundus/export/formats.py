@@ -83,7 +83,7 @@ PREPROCESSED = ".preprocessed"
 PROVENANCE_SUFFIX = ".provenance.json"
 """What the file beside every export is called: where the result comes from."""
 
-_WRITERS = {
+WRITERS = {
     "csv": write_csv,
     "coco": write_coco,
     "geojson": write_geojson,
@@ -193,7 +193,7 @@ def export(
             if image is not None and name == "overlay":
                 write_overlay(image, detections, path, truth=truth, overwrite=True)
             else:
-                _WRITERS[name](detections, path, overwrite=True)
+                WRITERS[name](detections, path, overwrite=True)
         marker = staging / targets["provenance"].name
         write_provenance(detections, marker, more=more, overwrite=True)
     except BaseException:

@@ -43,7 +43,7 @@ from napari_fundus.gui.layers.build import (
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.lesions import describe
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -308,8 +308,7 @@ class BrowserWidget(QWidget):
         """Hide what was found in an image that is gone: over another it would mislead."""
         gone = {id(layer) for layer in layers}
         for layer in self._viewer.layers:
-            known = layer.metadata.get(METADATA_KEY)
-            if isinstance(known, dict) and id(known.get("source")) in gone:
+            if id(layer_metadata(layer).source) in gone:
                 layer.visible = False
 
     def _say(self, text: str) -> None:

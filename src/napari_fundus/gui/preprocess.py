@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pprint
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_vie
 from napari_fundus.gui.layers.placement import ImageSource, image_source, transformed_placement
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import PreprocessedImage, Recipe, preset_descriptions
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -235,12 +236,14 @@ def preprocessed_layers(
     scale = 1 / np.asarray(prepared.geometry.scale)
     (offset,) = prepared.geometry.inverse_points([[0.0, 0.0]])
     placed = transformed_placement(source.placement, scale.tolist(), offset.tolist())
-    known = {
-        "kind": "prepared",
-        "recipe": prepared.recipe.model_dump(mode="json"),
-        "geometry": prepared.geometry.model_dump(mode="json"),
-        "source_name": source.name,
-    }
+    known = LayerMetadata(
+        kind="prepared",
+        extra={
+            "recipe": prepared.recipe.model_dump(mode="json"),
+            "geometry": prepared.geometry.model_dump(mode="json"),
+            "source_name": source.name,
+        },
+    )
     pixels = prepared.pixels
     meta: dict[str, Any] = {
         "name": f"{source.name}: {title}",
@@ -262,7 +265,7 @@ def preprocessed_layers(
                 {
                     "name": f"{source.name}: field of view",
                     "opacity": 0.3,
-                    "metadata": {METADATA_KEY: {**known, "kind": "field_of_view"}},
+                    "metadata": {METADATA_KEY: replace(known, kind="field_of_view")},
                     **placed,
                 },
                 "labels",

@@ -29,12 +29,11 @@ from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.plugins import find_detectors
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import napari
-    from napari.layers import Layer
 
 __all__ = ["SimilarityWidget", "embedding_colours"]
 
@@ -161,7 +160,7 @@ class SimilarityWidget(QWidget):
         self._layers = [
             layer
             for layer in reversed(self._viewer.layers)
-            if isinstance(layer, Labels) and _known(layer).get("kind") == "labels"
+            if isinstance(layer, Labels) and layer_metadata(layer).kind == "labels"
         ]
         self.labels_choice.clear()
         self.labels_choice.addItems([layer.name for layer in self._layers])
@@ -182,7 +181,7 @@ class SimilarityWidget(QWidget):
     def run(self) -> None:
         """Compare the lesions of the chosen layer."""
         labels = self.labels_layer()
-        image = _known(labels).get("source") if labels is not None else None
+        image = layer_metadata(labels).source
         if labels is None or self.run_bar.running:
             return
         if image is None or not any(image is layer for layer in self._viewer.layers):
@@ -226,7 +225,7 @@ class SimilarityWidget(QWidget):
             "face_color": colours,
             "border_color": "black",
             "features": found.table.drop(columns=["centroid_row", "centroid_col"]),
-            "metadata": {METADATA_KEY: {"kind": "resemblance"}},
+            "metadata": {METADATA_KEY: LayerMetadata(kind="resemblance")},
             **found.source.placement,
         }
         active = self._viewer.layers.selection.active
@@ -296,11 +295,6 @@ class SimilarityWidget(QWidget):
         self.device_choice.forget()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._list)
-
-
-def _known(layer: Layer | None) -> dict[str, Any]:
-    known = layer.metadata.get(METADATA_KEY) if layer is not None else None
-    return known if isinstance(known, dict) else {}
 
 
 def _short(value: Any) -> str:

@@ -245,16 +245,22 @@ class Detections:
             given = threshold
         else:
             given = dict.fromkeys(self.probability, threshold)
-        if unknown := set(given) - set(self.probability):
+        area = self.min_area if min_area is None else min_area
+        self.check_thresholds(given, min_area=area)
+        return replace(self, thresholds={**self.thresholds, **given}, min_area=area)
+
+    def check_thresholds(
+        self, thresholds: Mapping[str, float], *, min_area: int | None = None
+    ) -> None:
+        """Raise the errors of :meth:`threshold` where it would."""
+        if unknown := set(thresholds) - set(self.probability):
             raise OptionsError(
                 f"No map for {', '.join(sorted(unknown))}; there are {', '.join(self.lesions)}."
             )
-        if bad := [t for t in given.values() if not 0 <= t <= 1]:
+        if bad := [t for t in thresholds.values() if not 0 <= t <= 1]:
             raise OptionsError(f"A threshold lies between 0 and 1, not {bad[0]}.")
-        area = self.min_area if min_area is None else min_area
-        if area < 1:
-            raise OptionsError(f"The minimum area is at least 1 pixel, not {area}.")
-        return replace(self, thresholds={**self.thresholds, **given}, min_area=area)
+        if min_area is not None and min_area < 1:
+            raise OptionsError(f"The minimum area is at least 1 pixel, not {min_area}.")
 
 
 _VALIDATED_MAPS: WeakValueDictionary[int, Map] = WeakValueDictionary()

@@ -1,4 +1,4 @@
-"""Labels that a person drew or changed, as a result that can be exported like any other."""
+"""Labels that a person changed, as a result that can be exported like any other."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
-from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
+from napari_fundus.results.detections import Detections
 from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
 
-__all__ = ["apply_edited_labels", "detections_from_layer"]
+__all__ = ["apply_edited_labels", "same_components"]
 
 
 def apply_edited_labels(
@@ -77,73 +75,10 @@ def _objects(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> 
     return objects
 
 
-def _same_components(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
-    """Tell whether two label images cut the same pixels into the same parts."""
+def same_components(labels: npt.NDArray[Any], others: npt.NDArray[Any]) -> bool:
+    """Return whether two label images cut the same pixels into the same parts."""
     pixels = np.flatnonzero(labels)
     if not np.array_equal(pixels, np.flatnonzero(others)):
         return False
     ids = np.stack([a.reshape(-1)[pixels].astype(np.int64) for a in (labels, others)])
     return len(np.unique(ids, axis=1).T) == len(np.unique(ids[0])) == len(np.unique(ids[1]))
-
-
-def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
-    """Return the lesions of one layer as a result, for a writer.
-
-    Parameters
-    ----------
-    data
-        The layer's data: labels of one class, or points or boxes of a result.
-    meta
-        The layer's attributes, as napari gives them to writers.
-
-    Returns
-    -------
-    Detections
-        The layer's class alone. Labels count as they now are; where they differ from what the
-        detector found, the provenance says that they were edited. Labels without a provenance
-        are reported as drawn by hand.
-    """
-    known = meta.get("metadata", {}).get(METADATA_KEY, {})
-    found = known.get("detections")
-    if isinstance(found, Detections):
-        code = known["lesion"]
-        one = replace(
-            found,
-            probability={code: found.probability[code]},
-            thresholds={code: found.thresholds[code]},
-            heatmap={},
-            objects=found.objects_of(code),
-        )
-        if known.get("kind") != "labels":
-            return one
-        labels = as_array(data)
-        shown = one.labels[code]
-        # Objects may touch, so that which pixels belong to which counts as well.
-        same = (
-            _same_components(labels, shown)
-            if one.objects
-            else np.array_equal(labels > 0, shown > 0)
-        )
-        if same:
-            return one
-        return apply_edited_labels(one, {code: labels})
-    labels = as_array(data)
-    if labels.ndim != 2 or labels.dtype.kind not in "iub":
-        raise FundusError(
-            f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
-            "two-dimensional labels layer: nothing can be written as lesions."
-        )
-    code = str(known.get("lesion", meta.get("name", "lesion")))
-    shape = (labels.shape[0], labels.shape[1])
-    return Detections(
-        provenance=Provenance(
-            detector="by hand",
-            detector_version="1",
-            package_version=__version__,
-            image_name=str(meta.get("name", "labels")),
-            image_shape=shape,
-            edited=(code,),
-        ),
-        probability={code: (labels > 0).astype(np.float32)},
-        thresholds={code: 0.5},
-    )

@@ -1,18 +1,163 @@
-"""What this package keeps in ``layer.metadata``, and the pixels of a layer."""
+"""What this package keeps in ``layer.metadata``, and the lesions of a single layer as a result."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["METADATA_KEY", "as_array"]
+from napari_fundus._version import __version__
+from napari_fundus.errors import FundusError
+from napari_fundus.landmarks import Landmarks
+from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.edits import apply_edited_labels, same_components
+
+if TYPE_CHECKING:
+    from napari_fundus.results.live import LiveResult
+
+__all__ = [
+    "METADATA_KEY",
+    "METADATA_VERSION",
+    "LayerMetadata",
+    "as_array",
+    "detections_from_layer",
+    "layer_metadata",
+]
 
 METADATA_KEY = "napari_fundus"
-"""Key in ``layer.metadata`` under which everything that this package knows of a layer stands."""
+"""Key in ``layer.metadata`` of the `LayerMetadata`."""
+
+METADATA_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerMetadata:
+    """What this package knows of a layer. To change it, store a changed copy.
+
+    Attributes
+    ----------
+    kind
+        What the layer shows, such as ``"photograph"``, ``"labels"``, ``"boxes"`` or ``"truth"``;
+        empty for layers of others.
+    lesion
+        Code of the class that it shows.
+    source
+        The image layer of the photograph.
+    provenance
+        Of the run, as plain values.
+    live
+        The result that the layer belongs to, the same object for all of its layers.
+    landmarks
+        Optic disc and fovea of a photograph, as a data set or a person gives them.
+    path
+        File of a photograph.
+    extra
+        What else some kinds of layers have, such as the recipe of a preprocessed image.
+    version
+        Of this class.
+    """
+
+    kind: str = ""
+    lesion: str | None = None
+    source: Any = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    live: LiveResult | None = None
+    landmarks: Landmarks | None = None
+    path: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    version: int = METADATA_VERSION
+
+    @property
+    def detections(self) -> Detections | None:
+        """The result at its present thresholds, without what was drawn by hand."""
+        return None if self.live is None else self.live.detections(edits=False)
+
+    @property
+    def threshold(self) -> float | None:
+        """The present threshold of the class."""
+        thresholds = {} if self.live is None else self.live.settings.thresholds
+        return thresholds.get(self.lesion or "")
+
+
+def layer_metadata(layer: Any) -> LayerMetadata:
+    """Return what is known of a layer, or of the ``metadata`` of one; of `kind` ``""`` if nothing.
+
+    Plain dictionaries, as another program may have stored them, are read as well.
+    """
+    metadata = layer if isinstance(layer, Mapping) else getattr(layer, "metadata", None)
+    known = metadata.get(METADATA_KEY) if isinstance(metadata, Mapping) else None
+    if isinstance(known, LayerMetadata):
+        return known
+    if not isinstance(known, Mapping):
+        return LayerMetadata()
+    names = {f.name for f in fields(LayerMetadata)}
+    extra = {**known.get("extra", {}), **{k: v for k, v in known.items() if k not in names}}
+    return LayerMetadata(**{k: v for k, v in known.items() if k in names} | {"extra": extra})
 
 
 def as_array(data: Any) -> npt.NDArray[Any]:
     """Return the full-size pixels of a layer's data, multiscale or lazy."""
     return np.asarray(data[0] if isinstance(data, list | tuple) else data)
+
+
+def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
+    """Return the lesions of one layer as a result, for a writer.
+
+    Parameters
+    ----------
+    data
+        The layer's data: labels of one class, or points or boxes of a result.
+    meta
+        The layer's attributes, as napari gives them to writers.
+
+    Returns
+    -------
+    Detections
+        The layer's class alone. Labels count as they now are; where they differ from what the
+        detector found, the provenance says that they were edited. Labels without a provenance
+        are reported as drawn by hand.
+    """
+    known = layer_metadata(meta.get("metadata", {}))
+    found, code = known.detections, known.lesion
+    if found is not None and code is not None:
+        one = replace(
+            found,
+            probability={code: found.probability[code]},
+            thresholds={code: found.thresholds[code]},
+            heatmap={},
+            objects=found.objects_of(code),
+        )
+        if known.kind != "labels":
+            return one
+        labels = as_array(data)
+        shown = one.labels[code]
+        # Objects may touch, so that which pixels belong to which counts as well.
+        same = (
+            same_components(labels, shown) if one.objects else np.array_equal(labels > 0, shown > 0)
+        )
+        if same:
+            return one
+        return apply_edited_labels(one, {code: labels})
+    labels = as_array(data)
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise FundusError(
+            f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
+            "two-dimensional labels layer: nothing can be written as lesions."
+        )
+    code = known.lesion or str(meta.get("name", "lesion"))
+    shape = (labels.shape[0], labels.shape[1])
+    return Detections(
+        provenance=Provenance(
+            detector="by hand",
+            detector_version="1",
+            package_version=__version__,
+            image_name=str(meta.get("name", "labels")),
+            image_shape=shape,
+            edited=(code,),
+        ),
+        probability={code: (labels > 0).astype(np.float32)},
+        thresholds={code: 0.5},
+    )

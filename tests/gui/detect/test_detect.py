@@ -49,7 +49,7 @@ def detect(widget, wait):
 
 
 def kinds(layers):
-    return [layer.metadata[METADATA_KEY]["kind"] for layer in layers]
+    return [layer.metadata[METADATA_KEY].kind for layer in layers]
 
 
 def test_a_run_gives_a_hidden_map_and_shown_labels_for_each_class(viewer, widget, wait, retina):
@@ -60,10 +60,10 @@ def test_a_run_gives_a_hidden_map_and_shown_labels_for_each_class(viewer, widget
     expected = nf.Detections
     for layer in layers[2:]:
         known = layer.metadata[METADATA_KEY]
-        result = known["detections"]
+        result = known.live.detections()
         assert isinstance(result, expected)
-        np.testing.assert_array_equal(layer.data, result.labels[known["lesion"]])
-        assert known["provenance"]["detector"] == "fake"
+        np.testing.assert_array_equal(layer.data, result.labels[known.lesion])
+        assert known.provenance["detector"] == "fake"
         ids = layer.features["index"].to_numpy()
         np.testing.assert_array_equal(ids, np.unique(layer.data)[1:])
 
@@ -81,7 +81,7 @@ def test_options_and_values_of_the_form_reach_the_detector(viewer, widget, wait,
     viewer.add_image(retina.pixels, rgb=True)
     widget.form.set_values({"gain": 0.5, "threshold": 0.25})
     layers = detect(widget, wait)
-    options = layers[0].metadata[METADATA_KEY]["provenance"]["options"]
+    options = layers[0].metadata[METADATA_KEY].provenance["options"]
     assert options == {"threshold": 0.25, "min_area": 1, "gain": 0.5}
 
 
@@ -135,7 +135,7 @@ def test_results_land_on_the_layer_they_came_from_whatever_happens_to_it(
     fake.go.set()
     wait(lambda: shown)
     assert all(layer.name.startswith("renamed fake: ") for layer in shown[0])
-    assert all(layer.metadata[METADATA_KEY]["source"] is source for layer in shown[0])
+    assert all(layer.metadata[METADATA_KEY].source is source for layer in shown[0])
     np.testing.assert_array_equal(shown[0][0].scale, (2, 2))
     assert viewer.layers.selection.active is other
 
@@ -199,7 +199,7 @@ def test_layers_of_every_kind_give_the_result_of_the_array(viewer, widget, wait,
     layers = detect(widget, wait)
     expected = widget._found.detectors["fake"].detect(nf.FundusImage.from_array(plain))
     for layer in layers[2:]:
-        code = layer.metadata[METADATA_KEY]["lesion"]
+        code = layer.metadata[METADATA_KEY].lesion
         np.testing.assert_array_equal(layer.data, expected.labels[code])
 
 
@@ -255,7 +255,7 @@ def test_boxes_come_where_the_method_gives_boxes(viewer, widget, wait, retina, f
     viewer.add_image(retina.pixels, rgb=True)
     layers = detect(widget, wait)
     boxes = [layer for layer in layers if isinstance(layer, Shapes)]
-    table = widget.results.detections().instances
+    table = widget.results.live.detections().instances
     assert [len(layer.data) for layer in boxes] == [(table.lesion == c).sum() for c in ("EX", "MA")]
     row = table[table.lesion == "EX"].iloc[0]
     np.testing.assert_array_equal(
@@ -275,18 +275,18 @@ def test_a_second_run_shows_in_the_first_one_s_layers(viewer, widget, wait, reti
     assert list(map(id, second)) == list(map(id, first))
     assert list(map(id, viewer.layers)) == list(map(id, order))
     assert second[2].opacity == 0.3
-    result = widget.results.detections()
+    result = widget.results.live.detections()
     for layer in second:
         known = layer.metadata[METADATA_KEY]
-        assert known["detections"].provenance == result.provenance
-        assert known["provenance"]["options"]["gain"] == 0.95
+        assert known.live.detections().provenance == result.provenance
+        assert known.provenance["options"]["gain"] == 0.95
     for layer, code in zip(second[2:4], result.lesions, strict=True):
         np.testing.assert_array_equal(layer.data, result.labels[code])
         mine = result.instances[result.instances["lesion"] == code]
         assert layer.features["index"].tolist() == mine["id"].tolist()
     second[2].paint((5, 5), 77)
-    assert widget.results.edited
-    assert not panel.edited
+    assert widget.results.live.edited
+    assert not panel.live.edited
 
 
 def test_a_second_run_leaves_what_was_painted_on(viewer, widget, wait, retina):
@@ -410,7 +410,7 @@ def test_a_reader_s_image_that_was_changed_is_no_longer_taken_for_its_file(viewe
     known = {"kind": "photograph", "path": str(path)}
     viewer.add_image(pixels, rgb=True, metadata={METADATA_KEY: known})
     layers = detect(widget, wait)
-    assert layers[0].metadata[METADATA_KEY]["provenance"]["image_path"] is None
+    assert layers[0].metadata[METADATA_KEY].provenance["image_path"] is None
 
 
 def test_placement_of_a_stack_keeps_its_last_two_axes():

@@ -15,7 +15,7 @@ from napari_fundus.gui.layers.landmarks import read_landmarks, stored_landmarks
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.results.quantification import format_percent
 
 pytestmark = pytest.mark.gui
@@ -56,7 +56,7 @@ def make(qtbot, wait):
     def build(detections):
         viewer = ViewerModel()
         layers = add_detections(viewer, detections)
-        panel = ResultsPanel(viewer, detections, layers)
+        panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers)
         qtbot.addWidget(panel)
         panels.append(panel)
         wait(lambda: not panel.busy)
@@ -68,7 +68,7 @@ def make(qtbot, wait):
 
 
 def landmark_layers(viewer):
-    return [x for x in viewer.layers if x.metadata[METADATA_KEY]["kind"] == "landmarks"]
+    return [x for x in viewer.layers if x.metadata[METADATA_KEY].kind == "landmarks"]
 
 
 FOVEA = Fovea(row=100, col=85)
@@ -85,7 +85,7 @@ def test_rows_tell_count_and_share_and_the_disc_is_no_lesion(make) -> None:
 
 def test_the_share_follows_the_slider(make, wait) -> None:
     _, panel = make(result())
-    panel.set_threshold("EX", 0.9)
+    panel.live.set_threshold("EX", 0.9)
     wait(lambda: not panel.busy)
     assert panel.rows["EX"].count.text() == "<b>0</b> · 0 % of field"
 
@@ -96,20 +96,20 @@ def test_the_disc_is_a_ring_of_its_size(make) -> None:
     np.testing.assert_allclose(layer.data, [[100, 190]], atol=1)
     np.testing.assert_allclose(layer.size, [40], atol=2)
     assert list(layer.features["structure"]) == ["optic disc"]
-    assert "Optic disc detected, 4" in panel.extent.text.text()
-    assert "fovea not known" in panel.extent.text.text()
+    assert "Optic disc detected, 4" in panel.fovea_row.text.text()
+    assert "fovea not known" in panel.fovea_row.text.text()
 
 
 def test_nothing_known_makes_no_layer(make) -> None:
     viewer, panel = make(result(disc=False))
     assert not landmark_layers(viewer)
-    assert panel.extent.text.text() == "Optic disc and fovea are not known."
+    assert panel.fovea_row.text.text() == "Optic disc and fovea are not known."
 
 
 def test_what_is_near_the_fovea_is_told(make) -> None:
     _, panel = make(result(given=Landmarks(fovea=FOVEA)))
-    assert "fovea annotated" in panel.extent.text.text()
-    text = panel.extent.near.text()
+    assert "fovea annotated" in panel.fovea_row.text.text()
+    text = panel.fovea_row.near.text()
     assert "Within 1 disc diameter of the fovea" in text
     assert f">{format_percent(100 * circle(100, 80, 10).sum() / np.prod(SHAPE))}<" in text
 
@@ -118,43 +118,43 @@ def test_a_click_marks_the_fovea_and_the_photograph_remembers(make, wait) -> Non
     viewer, panel = make(result())
     (layer,) = landmark_layers(viewer)
     photograph = viewer.add_image(np.zeros(SHAPE))
-    layer.metadata[METADATA_KEY]["source"] = photograph
-    panel.extent.mark_fovea()
+    layer.metadata[METADATA_KEY] = replace(layer_metadata(layer), source=photograph)
+    panel.fovea_row.mark_fovea()
     assert (viewer.layers.selection.active, layer.mode) == (layer, "add")
     layer.add([100.0, 85.0])
-    wait(lambda: "hard exudate" in panel.extent.near.text())
+    wait(lambda: "hard exudate" in panel.fovea_row.near.text())
     assert str(layer.mode) == "pan_zoom"
-    assert panel.detections().landmarks.fovea == FOVEA
-    assert panel.detections().landmarks.disc.source == "detected"
+    assert panel.live.detections().landmarks.fovea == FOVEA
+    assert panel.live.detections().landmarks.disc.source == "detected"
     assert stored_landmarks(photograph) == Landmarks(fovea=FOVEA)
     layer.add([30.0, 200.0])
-    wait(lambda: panel.detections().landmarks.fovea == Fovea(row=30, col=200))
-    wait(lambda: not panel.extent.busy)
+    wait(lambda: panel.live.detections().landmarks.fovea == Fovea(row=30, col=200))
+    wait(lambda: not panel.fovea_row.busy)
     assert list(layer.features["structure"]) == ["optic disc", "fovea"]
 
 
 def test_the_fovea_can_be_marked_where_nothing_is_known(make, wait) -> None:
     viewer, panel = make(result(disc=False))
-    panel.extent.mark_fovea()
+    panel.fovea_row.mark_fovea()
     (layer,) = landmark_layers(viewer)
     layer.add([100.0, 85.0])
-    wait(lambda: "fovea annotated" in panel.extent.text.text())
-    assert panel.detections().landmarks == Landmarks(fovea=FOVEA)
+    wait(lambda: "fovea annotated" in panel.fovea_row.text.text())
+    assert panel.live.detections().landmarks == Landmarks(fovea=FOVEA)
 
 
 def test_a_disc_that_is_moved_counts_as_annotated_and_keeps_its_size(make, wait) -> None:
     viewer, panel = make(result())
     (layer,) = landmark_layers(viewer)
-    before = panel.detections().landmarks.disc
+    before = panel.live.detections().landmarks.disc
     layer.data = np.array([[90.0, 180.0]])
-    wait(lambda: "annotated" in panel.extent.text.text())
-    after = panel.detections().landmarks.disc
+    wait(lambda: "annotated" in panel.fovea_row.text.text())
+    after = panel.live.detections().landmarks.disc
     assert after == OpticDisc(row=90, col=180, diameter=before.diameter)
 
 
 def test_the_ring_goes_with_the_disc_when_its_threshold_is_raised(make, wait) -> None:
     viewer, panel = make(result())
-    panel.set_threshold("OD", 0.95)
+    panel.live.set_threshold("OD", 0.95)
     wait(lambda: not panel.busy)
     (layer,) = landmark_layers(viewer)
     assert len(layer.data) == 0
@@ -164,10 +164,10 @@ def test_the_ring_goes_with_the_disc_when_its_threshold_is_raised(make, wait) ->
 def test_a_landmark_layer_that_was_removed_stays_away_until_it_is_asked_for(make, wait) -> None:
     viewer, panel = make(result())
     viewer.layers.remove(landmark_layers(viewer)[0])
-    panel.set_threshold("OD", 0.8)
+    panel.live.set_threshold("OD", 0.8)
     wait(lambda: not panel.busy)
     assert not landmark_layers(viewer)
-    panel.extent.mark_fovea()
+    panel.fovea_row.mark_fovea()
     assert len(landmark_layers(viewer)) == 1
 
 
@@ -194,9 +194,9 @@ def test_edits_by_hand_count_near_the_fovea(make, wait) -> None:
     (layer,) = [x for x in viewer.layers if x.name.endswith(": EX")]
     inside = tuple(np.argwhere(circle(100, 80, 10)).T)
     layer.data_setitem(inside, 0)
-    panel.set_threshold("HE", 0.6)
+    panel.live.set_threshold("HE", 0.6)
     wait(lambda: not panel.busy)
-    assert "no lesion" in panel.extent.near.text()
+    assert "no lesion" in panel.fovea_row.near.text()
 
 
 def test_landmarks_survive_a_threshold(make) -> None:

@@ -18,7 +18,7 @@ from napari_fundus.export import read_csv
 from napari_fundus.gui import add_detections
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.snippets import as_command, as_python
 
 pytestmark = pytest.mark.gui
@@ -48,7 +48,7 @@ def make(qtbot):
     def build(detections):
         viewer = ViewerModel()
         layers = add_detections(viewer, detections)
-        panel = ResultsPanel(viewer, detections, layers, source="image")
+        panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers, source="image")
         qtbot.addWidget(panel)
         panels.append(panel)
         return viewer, layers, panel
@@ -60,9 +60,9 @@ def make(qtbot):
 
 def labels(layers):
     return {
-        layer.metadata[METADATA_KEY]["lesion"]: layer
+        layer.metadata[METADATA_KEY].lesion: layer
         for layer in layers
-        if layer.metadata[METADATA_KEY]["kind"] == "labels"
+        if layer.metadata[METADATA_KEY].kind == "labels"
     }
 
 
@@ -81,9 +81,11 @@ def test_sliders_give_the_labels_ids_and_tables_of_the_headless_path(make, wait)
     wait(lambda: not panel.busy)
     expected = result().threshold({"HE": 0.8}, min_area=3)
     assert_shows(layers, panel, expected)
-    pd.testing.assert_frame_equal(panel.detections().instances, expected.instances)
-    known = labels(layers)["HE"].metadata[METADATA_KEY]
-    assert (known["threshold"], known["min_area"]) == (0.8, 3)
+    pd.testing.assert_frame_equal(panel.live.detections().instances, expected.instances)
+    known = layer_metadata(labels(layers)["HE"])
+    assert known.threshold == 0.8
+    assert known.live is panel.live
+    assert known.live.settings.min_area == 3
 
 
 def test_many_slider_events_are_answered_by_the_last(make, wait):
@@ -100,8 +102,8 @@ def test_a_result_layer_that_was_deleted_does_not_matter(make, wait):
     gone = labels(layers).pop("MA")
     viewer.layers.remove(gone)
     before = gone.data.copy()
-    panel.set_threshold("MA", 0.75)
-    panel.set_threshold("EX", 0.75)
+    panel.live.set_threshold("MA", 0.75)
+    panel.live.set_threshold("EX", 0.75)
     wait(lambda: not panel.busy)
     np.testing.assert_array_equal(gone.data, before)
     kept = {k: v for k, v in labels(layers).items() if v is not gone}
@@ -113,12 +115,12 @@ def test_what_was_painted_stays_and_is_exported(make, wait, tmp_path):
     layer = labels(layers)["MA"]
     layer.data_setitem((np.array([1, 1, 2]), np.array([1, 2, 1])), 500)
     painted = layer.data.copy()
-    panel.set_threshold("MA", 0.99)
-    panel.set_min_area(4)
+    panel.live.set_threshold("MA", 0.99)
+    panel.live.set_min_area(4)
     wait(lambda: not panel.busy)
     np.testing.assert_array_equal(layer.data, painted)
     assert not panel.rows["MA"].slider.isEnabled()
-    now = panel.detections()
+    now = panel.live.detections()
     np.testing.assert_array_equal(now.labels["MA"] > 0, painted > 0)
     np.testing.assert_array_equal(
         now.labels["EX"] > 0, result().threshold(min_area=4).labels["EX"] > 0
@@ -128,13 +130,13 @@ def test_what_was_painted_stays_and_is_exported(make, wait, tmp_path):
 
 def test_boxes_follow_the_sliders(make, wait):
     _, layers, panel = make(result((40, 60), has_boxes=True))
-    panel.set_threshold("EX", 0.97)
+    panel.live.set_threshold("EX", 0.97)
     wait(lambda: not panel.busy)
     (boxes,) = [
         layer
         for layer in layers
-        if layer.metadata[METADATA_KEY]["kind"] == "boxes"
-        and layer.metadata[METADATA_KEY]["lesion"] == "EX"
+        if layer.metadata[METADATA_KEY].kind == "boxes"
+        and layer.metadata[METADATA_KEY].lesion == "EX"
     ]
     expected = result((40, 60)).threshold({"EX": 0.97}).instances
     assert len(boxes.data) == (expected.lesion == "EX").sum()
@@ -152,7 +154,7 @@ def test_boxes_follow_the_sliders(make, wait):
 )
 def test_export_writes_the_result_as_it_stands(make, wait, tmp_path, form, name):
     _, _, panel = make(result())
-    panel.set_threshold("MA", 0.95)
+    panel.live.set_threshold("MA", 0.95)
     wait(lambda: not panel.busy)
     job = panel.export(tmp_path / "a", form)
     wait(lambda: (tmp_path / name).is_file() and not job._worker.is_running)
@@ -187,12 +189,14 @@ def test_a_slider_takes_a_fraction_of_a_plain_run_on_12_megapixels(make, wait, a
         assert len(again.instances)
         plain.append(time.process_time() - start)
         answered: list[float] = []
-        panel.updated.connect(lambda answered=answered: answered.append(time.process_time()))
+        panel.live.shown_changed.connect(
+            lambda answered=answered: answered.append(time.process_time())
+        )
         start = time.process_time()
         if action == "threshold":
-            panel.set_threshold("MA", value)
+            panel.live.set_threshold("MA", value)
         else:
-            panel.set_min_area(round(value * 10))
+            panel.live.set_min_area(round(value * 10))
         wait(lambda answered=answered: answered)
         best.append(answered[0] - start)
         wait(lambda: not panel.busy)

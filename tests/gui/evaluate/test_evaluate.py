@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation import assess
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.detect.results import ResultsPanel, find_results_panel
+from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.evaluate import EvaluateWidget
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ERROR_CATEGORIES
 from napari_fundus.gui.evaluate.layer_groups import list_results, list_truths
@@ -20,6 +20,7 @@ from napari_fundus.gui.layers.napari_compat import get_camera
 from napari_fundus.gui.layers.update import update_layer
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 
 pytestmark = pytest.mark.gui
 
@@ -84,7 +85,7 @@ def test_the_only_result_and_truth_are_evaluated_at_once(scene, found, retina):
 def test_what_lies_beneath_the_colours_is_hidden_as_long_as_they_are_seen(scene):
     viewer, widget, layers, truth = scene
     (colours,) = widget.layers
-    beneath = [*truth, *(x for x in layers if x.metadata["napari_fundus"]["kind"] == "labels")]
+    beneath = [*truth, *(x for x in layers if x.metadata[METADATA_KEY].kind == "labels")]
     assert not any(layer.visible for layer in beneath)
     colours.visible = False
     assert all(layer.visible for layer in beneath)
@@ -144,7 +145,7 @@ def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wa
     viewer = ViewerModel()
     add_layers(viewer, truth_layers(retina.masks, name="eye"))
     layers = add_detections(viewer, found)
-    panel = ResultsPanel(viewer, found, layers)
+    panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(panel)
     qtbot.addWidget(widget)
@@ -156,7 +157,7 @@ def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wa
     widget.set_threshold(0.7, "MA")
     wait(lambda: widget.figures.thresholds["MA"] == 0.7 and not widget.busy)
     assert panel.rows["MA"].spin.exact() == 0.7
-    assert panel.settings.thresholds == {**found.thresholds, "HE": 0.8, "MA": 0.7}
+    assert panel.live.settings.thresholds == {**found.thresholds, "HE": 0.8, "MA": 0.7}
     panel.forget()
     widget.forget()
 
@@ -303,7 +304,7 @@ def test_labels_without_maps_are_judged_as_they_are(qtbot, retina, found, wait):
         if layer.name.endswith(" map"):
             viewer.layers.remove(layer)
         else:
-            del layer.metadata["napari_fundus"]["detections"]
+            layer.metadata[METADATA_KEY] = replace(layer_metadata(layer), live=None)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
     wait(lambda: widget.figures is not None and not widget.busy)
@@ -367,7 +368,6 @@ def test_a_result_that_is_removed_takes_its_colours_along(scene, wait):
     wait(lambda: widget.figures is None)
     assert not widget.layers
     assert not any(layer.name.startswith("outcome") for layer in viewer.layers)
-    assert find_results_panel(layers) is None
 
 
 def test_choosing_layers_of_no_result_is_refused(scene):

@@ -41,7 +41,7 @@ def result(**changes) -> Detections:
 
 
 def kinds(tuples):
-    return [(kind, meta["metadata"][METADATA_KEY]["kind"]) for _, meta, kind in tuples]
+    return [(kind, meta["metadata"][METADATA_KEY].kind) for _, meta, kind in tuples]
 
 
 def test_each_tuple_makes_a_layer():
@@ -108,7 +108,7 @@ def test_many_boxes_become_outlines(monkeypatch, limit, kind):
     data, meta, name = detection_layers(result(has_boxes=True))[-1]
     layer = Layer.create(data, meta, name)
     assert isinstance(layer, kind)
-    assert layer.metadata[METADATA_KEY]["kind"] == "boxes"
+    assert layer.metadata[METADATA_KEY].kind == "boxes"
     if limit == 2:
         assert list(layer.features["index"]) == [1, 2]
 
@@ -145,7 +145,7 @@ def test_a_photograph_s_layer_remembers_its_file():
     path = nf.sample_image_path()
     data, meta, _ = image_layer(nf.read_image(path))
     assert meta["rgb"]
-    assert meta["metadata"][METADATA_KEY]["path"] == str(path)
+    assert meta["metadata"][METADATA_KEY].path == str(path)
     assert data.dtype == np.uint8
 
 

@@ -15,14 +15,15 @@ from napari.layers import Labels, Layer, Shapes, Vectors
 
 from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers import boxes
-from napari_fundus.gui.layers.boxes import outline_vectors
 from napari_fundus.gui.layers.build import add_layers, detection_layers
-from napari_fundus.gui.layers.rethreshold import ThresholdSettings, apply_thresholds, show_labels
+from napari_fundus.gui.layers.live_layers import show_labels
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.edits import apply_edited_labels, detections_from_layer
+from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.instances import label_objects
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, detections_from_layer, layer_metadata
+from napari_fundus.results.live import ThresholdSettings, apply_thresholds
 from napari_fundus.results.objects import LesionObject, score_maps
+from napari_fundus.results.outlines import outline_vectors
 from napari_fundus.results.relabel import label_image
 
 pytestmark = pytest.mark.gui
@@ -67,7 +68,7 @@ def result(shape: tuple[int, int] = (200, 240), **counts: int) -> Detections:
 
 def kinds(layers: list[Layer], kind: str) -> dict[str, Layer]:
     known = [layer.metadata[METADATA_KEY] for layer in layers]
-    return {k["lesion"]: x for k, x in zip(known, layers, strict=True) if k["kind"] == kind}
+    return {k.lesion: x for k, x in zip(known, layers, strict=True) if k.kind == kind}
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def shown(qtbot):
     def make(found: Detections) -> tuple[list[Layer], ResultsPanel]:
         viewer = ViewerModel()
         layers = add_layers(viewer, detection_layers(found))
-        panel = ResultsPanel(viewer, found, layers)
+        panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers)
         panels.append(panel)
         qtbot.addWidget(panel)
         qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
@@ -142,7 +143,7 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
     assert set(kinds(layers, "boxes")) == {"EX"}
     panel.set_slider("MA", 0.4)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
-    added = panel._boxes.layers["MA"]
+    added = panel.live_layers.boxes.layers["MA"]
     expected = result().threshold({"MA": 0.4}).instances
     assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
     panel.set_slider("MA", 0.999)
@@ -155,7 +156,7 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
 def test_what_is_exported_is_what_is_shown(shown, qtbot, tmp_path, value, min_area) -> None:
     layers, panel = shown(result())
     panel.set_slider("MA", value)
-    panel.set_min_area(min_area)
+    panel.live.set_min_area(min_area)
     qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
     labels = kinds(layers, "labels")
     count = sum(len(np.unique(layer.data)) - 1 for layer in labels.values())

@@ -22,7 +22,7 @@ from napari_fundus.gui.layers.build import image_layer
 from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 
 pytestmark = pytest.mark.gui
 
@@ -90,9 +90,9 @@ def widget(viewer, open_review) -> ReviewWidget:
 
 def labels_of(viewer: ViewerModel) -> dict:
     return {
-        layer.metadata[METADATA_KEY]["lesion"]: layer
+        layer.metadata[METADATA_KEY].lesion: layer
         for layer in viewer.layers
-        if layer.metadata.get(METADATA_KEY, {}).get("kind") == "labels"
+        if layer_metadata(layer).kind == "labels"
     }
 
 
@@ -285,7 +285,7 @@ def test_only_the_result_under_review_is_seen(viewer, source, open_review, wait)
     first = list(labels_of(viewer).values())
     image = read_image(source)
     other = add_detections(viewer, result(image, seed=1, detector="unet"), viewer.layers[0])
-    theirs = [x for x in other if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    theirs = [x for x in other if x.metadata[METADATA_KEY].kind == "labels"]
     widget = open_review(viewer)
     assert all(layer.visible for layer in theirs)
     assert not any(layer.visible for layer in first)
@@ -304,7 +304,7 @@ def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_re
     other = add_detections(viewer, result(image, seed=1, detector="unet"), viewer.layers[0])
     widget = open_review(viewer)
     assert widget.results.result.count() == 2
-    theirs = [x for x in other if x.metadata[METADATA_KEY]["kind"] == "labels"]
+    theirs = [x for x in other if x.metadata[METADATA_KEY].kind == "labels"]
     widget.set_layers(first, other=theirs)
     wait(lambda: widget.ready and widget.desk.other is not None)
     widget.list.order.setCurrentIndex(widget.list.order.findData("disagreement"))
@@ -313,7 +313,7 @@ def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_re
     candidate = next(x for x in widget.review.lesions.values() if x.source == "unet")
     widget.select(candidate.id)
     widget.accept()
-    layer = {x.metadata[METADATA_KEY]["lesion"]: x for x in first}[candidate.lesion]
+    layer = {x.metadata[METADATA_KEY].lesion: x for x in first}[candidate.lesion]
     assert (layer.data == candidate.id).any()
 
 
@@ -326,16 +326,16 @@ def test_the_sliders_let_go_of_labels_under_review(
     data, meta, _ = image_layer(image)
     layer = viewer.add_image(data, **meta)
     layers = add_detections(viewer, found, layer)
-    panel = ResultsPanel(viewer, found, layers)
+    panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers)
     qtbot.addWidget(panel)
     widget = open_review(viewer)
     before = len(widget.queue)
-    panel.set_threshold("MA", 0.8)
+    panel.live.set_threshold("MA", 0.8)
     wait(lambda: not panel.busy)
     wait(lambda: widget.ready and len(widget.queue) != before)
     widget.accept()
     arrays = {code: x.data.copy() for code, x in labels_of(viewer).items()}
-    panel.set_threshold("EX", 0.9)
+    panel.live.set_threshold("EX", 0.9)
     wait(lambda: not panel.busy)
     for code, array in arrays.items():
         np.testing.assert_array_equal(labels_of(viewer)[code].data, array)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_fundus.errors import FundusError, OptionsError
@@ -17,7 +17,6 @@ from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
-from napari_fundus.gui.detect.results import find_results_panel
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
 from napari_fundus.gui.evaluate.layer_groups import (
     LayerGroup,
@@ -26,13 +25,11 @@ from napari_fundus.gui.evaluate.layer_groups import (
     list_results,
     list_truths,
 )
-from napari_fundus.gui.layers.event_loop import StepRunner
+from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.lesions import describe
-from napari_fundus.results.detections import Detections
-from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.layer_metadata import as_array
 
 if TYPE_CHECKING:
@@ -62,16 +59,13 @@ class CompareWidget(QWidget):
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._job: ThreadJob | None = None
-        self._watched: list[tuple[Any, Any]] = []
+        self._watched: list[Any] = []
         self._outcome = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
         self._step_runner, self._grid_runner = StepRunner(self), StepRunner(self)
         self.agreement: Agreement | None = None
         """What was found; None before the first comparison."""
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(_IDLE_MS)
-        self._later.timeout.connect(self._compare)
+        self._later = single_shot_timer(self, _IDLE_MS, self._compare)
         self._build()
         on_widget_removed(self, self.forget)
         self._begin()
@@ -218,25 +212,21 @@ class CompareWidget(QWidget):
             self._outcome.clear()
             return
         for choice in (a, b):
-            panel = find_results_panel(choice.layers)
-            if panel is not None:
-                self._watch(panel.updated, self._schedule)
-            for layer in choice.labels.values():
-                self._watch(layer.events.paint, self._schedule)
+            if (live := choice.live) is not None:
+                self._watched += [live.shown_changed, live.edited_changed]
+            self._watched += [layer.events.paint for layer in choice.labels.values()]
+        for signal in self._watched:
+            signal.connect(self._schedule)
         self._later.start(0)
-
-    def _watch(self, signal: Any, slot: Any) -> None:
-        signal.connect(slot)
-        self._watched.append((signal, slot))
 
     def _schedule(self, event: Any = None) -> None:
         self._later.start(_IDLE_MS)
 
     def _compare(self) -> None:
         a, b, truth = self.a_box.choice(), self.b_box.choice(), self.truth_box.choice()
-        if a is None or b is None or _incompatibility(a, b):
+        if a is None or b is None or a.live is None or b.live is None or _incompatibility(a, b):
             return
-        results = _ResultSnapshot(a), _ResultSnapshot(b)
+        result_a, result_b = a.live.snapshot(), b.live.snapshot()
         masks = {}
         if truth is not None and truth.shape == a.shape:
             masks = {code: layer.data for code, layer in truth.labels.items()}
@@ -245,7 +235,7 @@ class CompareWidget(QWidget):
 
         def work(_: Any) -> Agreement:
             truths = {code: np.asarray(as_array(data)) for code, data in masks.items()}
-            return compare(results[0].make(), results[1].make(), truth=truths)
+            return compare(result_a(), result_b(), truth=truths)
 
         job = self._job = ThreadJob(work, self)
         job.returned.connect(self._show)
@@ -312,8 +302,8 @@ class CompareWidget(QWidget):
 
     def _drop(self) -> None:
         self._later.stop()
-        for signal, slot in self._watched:
-            signal.disconnect(slot)
+        for signal in self._watched:
+            signal.disconnect(self._schedule)
         self._watched = []
         if self._job is not None:
             self._job.forget()
@@ -333,26 +323,6 @@ class CompareWidget(QWidget):
         self._outcome.clear()
 
 
-class _ResultSnapshot:
-    """A result as it now stands, taken in the main thread and made in another."""
-
-    def __init__(self, choice: LayerGroup) -> None:
-        panel, found = find_results_panel(choice.layers), choice.detections
-        if found is None:
-            raise OptionsError(f"{choice.title} keeps no maps: it cannot be compared.")
-        self._found = found
-        edited = frozenset[str]()
-        if panel is not None:
-            now = panel.settings
-            self._found = found.threshold(dict(now.thresholds), min_area=now.min_area)
-            edited = panel.edited
-        self._drawn = {code: np.array(choice.labels[code].data) for code in edited}
-
-    def make(self) -> Detections:
-        """Return the result; for a thread."""
-        return apply_edited_labels(self._found, self._drawn) if self._drawn else self._found
-
-
 def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if a is None or b is None or a.key == b.key:
@@ -361,7 +331,7 @@ def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:
             "choose the two results as A and B."
         )
     for choice in (a, b):
-        if choice.detections is None:
+        if choice.live is None:
             return f"{choice.title} was read from a file without maps: run its detector again."
     if a.shape != b.shape:
         return f"They are of different images: {a.shape} and {b.shape} pixels."

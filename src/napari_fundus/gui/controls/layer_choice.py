@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -21,9 +21,7 @@ def is_photograph(layer: Any) -> bool:
     """Whether `layer` is an image that a detector may be run on: not one of our own maps."""
     if not isinstance(layer, Image):
         return False
-    known = layer.metadata.get(METADATA_KEY, {})
-    kind = known.get("kind", "photograph") if isinstance(known, dict) else "photograph"
-    return kind == "photograph"
+    return layer_metadata(layer).kind in ("", "photograph")
 
 
 class LayerChoice(QComboBox):

@@ -78,12 +78,14 @@ class ClassRow(QWidget):
         self.count.setText(f"<b>{count}</b>{share}")
         self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
 
-    def set_edited(self) -> None:
-        """Say that a person changed the labels, and keep the slider away from them."""
-        self.slider.setEnabled(False)
-        self.spin.setEnabled(False)
-        self.count.setText("edited by hand")
-        self.setToolTip("You changed these labels, so the sliders leave them as they are.")
+    def set_edited(self, *, edited: bool) -> None:
+        """Show whether a person changed the labels; the slider does not move such."""
+        self.slider.setEnabled(not edited)
+        self.spin.setEnabled(not edited)
+        if edited:
+            self.count.setText("edited by hand")
+        why = "You changed these labels, so the sliders leave them as they are." if edited else ""
+        self.setToolTip(why)
 
 
 class AreaRow(QWidget):

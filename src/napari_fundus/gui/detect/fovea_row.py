@@ -24,7 +24,7 @@ from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import LayerMetadata, layer_metadata
 from napari_fundus.results.quantification import format_percent, quantify
 
 if TYPE_CHECKING:
@@ -43,23 +43,19 @@ class FoveaRow(QWidget):
         The viewer that holds the layers.
     layers
         Those of the result.
-    adds
-        Whether landmarks that are known are added as a layer where the result has none.
     """
 
-    given = Signal(object)
-    """The landmarks that a data set or a person gave, when a person has changed them."""
+    landmarks_edited = Signal(object)
+    """A person changed the landmarks: those that a data set or a person gave."""
 
     def __init__(
         self,
         viewer: ViewerModel,
         layers: list[Layer],
-        *,
-        adds: bool = True,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._viewer, self._adds = viewer, adds
+        self._viewer = viewer
         self._layers = layers
         self._job: ThreadJob | None = None
         self._known = Landmarks()
@@ -86,7 +82,7 @@ class FoveaRow(QWidget):
         self.near.setVisible(False)
         column.addWidget(self.near)
         for layer in layers:
-            if layer.metadata[METADATA_KEY]["kind"] == "landmarks":
+            if layer_metadata(layer).kind == "landmarks":
                 self._watch(layer)
 
     @property
@@ -122,7 +118,7 @@ class FoveaRow(QWidget):
             self._job.forget()
             self._job = None
 
-    def release(self) -> None:
+    def stop_watching(self) -> None:
         """Stop watching the landmarks, too: their layer is about to show those of another run."""
         self.forget()
         if self._layer is not None:
@@ -139,9 +135,7 @@ class FoveaRow(QWidget):
         self._own_change = True
         if self._layer is not None and self._layer in self._viewer.layers:
             self._redraw(self._layer)
-        elif (
-            self._adds and self._layer is None and known
-        ):  # a layer that a person removed stays away
+        elif self._layer is None and known:  # a layer that a person removed stays away
             self._add_layer()
         self._own_change = False
 
@@ -159,13 +153,13 @@ class FoveaRow(QWidget):
         from napari.layers import Layer
 
         beside = next((x for x in self._layers if x in self._viewer.layers), None)
-        about = beside.metadata[METADATA_KEY] if beside is not None else {}
+        about = layer_metadata(beside)
         data, meta, kind = landmark_layer(
             self._known,
-            name=getattr(about.get("source"), "name", "image"),
+            name=getattr(about.source, "name", "image"),
             shape=self._shape,
             placement=placement_of(beside) if beside is not None else None,
-            metadata={key: about[key] for key in ("source", "provenance") if key in about},
+            metadata=LayerMetadata(source=about.source, provenance=about.provenance),
         )
         layer = Layer.create(data, meta, kind)
         self._viewer.add_layer(layer)
@@ -208,10 +202,10 @@ class FoveaRow(QWidget):
             disc=now.disc if now.disc and now.disc.source == "annotated" else None,
             fovea=now.fovea if now.fovea and now.fovea.source == "annotated" else None,
         )
-        photograph = layer.metadata[METADATA_KEY].get("source")
+        photograph = layer_metadata(layer).source
         if photograph is not None:
             store_landmarks(photograph, given)
-        self.given.emit(given)
+        self.landmarks_edited.emit(given)
 
 
 def _measured(detections: Detections) -> tuple[Landmarks, pd.DataFrame]:

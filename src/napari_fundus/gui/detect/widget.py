@@ -39,6 +39,7 @@ from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.live import LiveResult
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.monitor import Monitor
 
@@ -199,7 +200,7 @@ class DetectWidget(QWidget):
         detector, device = self._detector, self.device_choice.device()
         landmarks = stored_landmarks(layer) if not source.index else Landmarks()
 
-        def work(monitor: Monitor) -> tuple[Detections, list[LayerTuple], ImageSource]:
+        def work(monitor: Monitor) -> tuple[LiveResult, list[LayerTuple], ImageSource]:
             monitor.step(0.0, "reading the image")
             image = source.load()
             try:
@@ -208,14 +209,14 @@ class DetectWidget(QWidget):
                 )
             finally:
                 release_memory(device)
-            found = replace(found, given_landmarks=landmarks)
+            live = LiveResult(replace(found, given_landmarks=landmarks))
             monitor.step(0.98, "making layers")
-            return found, detection_layers(found, placement=source.placement), source
+            return live, detection_layers(live, placement=source.placement), source
 
         self.run_bar.start(work)
 
-    def _finish(self, result: tuple[Detections, list[LayerTuple], ImageSource]) -> None:
-        detections, tuples, source = result
+    def _finish(self, result: tuple[LiveResult, list[LayerTuple], ImageSource]) -> None:
+        live, tuples, source = result
         present = any(layer is source.layer for layer in self._viewer.layers)
         if not present:
             show_info(
@@ -223,47 +224,49 @@ class DetectWidget(QWidget):
                 "at its place all the same."
             )
         name = source.layer.name if present else source.name
-        self._show(detections, _renamed(tuples, detections, name), source)
+        self._show(live, _renamed(tuples, live.original, name), source)
 
     def show_detections(self, detections: Detections, layer: Image) -> None:
         """Show a result that was found elsewhere, over `layer`."""
         source = image_source(layer, self._viewer.dims.point)
-        tuples = detection_layers(detections, placement=source.placement, name=layer.name)
-        self._show(detections, tuples, source)
+        live = LiveResult(detections)
+        tuples = detection_layers(live, placement=source.placement, name=layer.name)
+        self._show(live, tuples, source)
 
-    def _show(self, detections: Detections, tuples: list[LayerTuple], source: ImageSource) -> None:
+    def _show(self, live: LiveResult, tuples: list[LayerTuple], source: ImageSource) -> None:
         for _, meta, _ in tuples:
-            meta["metadata"][METADATA_KEY]["source"] = source.layer
-        # What was on its way is there before the exchange looks at what there is.
+            known = meta["metadata"][METADATA_KEY]
+            meta["metadata"] = {METADATA_KEY: replace(known, source=source.layer)}
+        # Layers that are being added are in the viewer before the update looks at what is there.
         self._step_runner.stop()
-        edited = self.results.edited_layers() if self.results is not None else []
-        exchange = LayerUpdate(self._viewer, tuples, detections.provenance, source, keep=edited)
-        if self.results is not None and self.results.shows(exchange.outdated):
+        edited = self.results.live_layers.edited_layers() if self.results is not None else []
+        update = LayerUpdate(
+            self._viewer, tuples, live.original.provenance, source, keep_layers=edited
+        )
+        if self.results is not None and self.results.uses_layers(update.outdated):
             # Its sliders would write what was found before over what is found now.
             self.results.forget()
             self.results.setEnabled(False)
 
         def finish() -> None:
-            added = exchange.finish()
+            added = update.finish()
             active, layers = self._viewer.layers.selection.active, self._viewer.layers
             labels = [x for x in added if isinstance(x, Labels) and x in layers]
             if labels and (active is None or active is source.layer):
                 # The status bar tells of the active layer: here, of the lesion under the pointer.
                 layers.selection.active = max(labels, key=lambda layer: len(layer.features))
-            self._set_results(detections, added, source)
+            self._set_results(live, added, source)
             self.shown.emit(added)
 
-        self._step_runner.start(exchange.steps(), finish)
+        self._step_runner.start(update.steps(), finish)
 
-    def _set_results(
-        self, detections: Detections, layers: list[Layer], source: ImageSource
-    ) -> None:
+    def _set_results(self, live: LiveResult, layers: list[Layer], source: ImageSource) -> None:
         if self.results is not None:
             self.results.forget()
             self._layout.removeWidget(self.results)
             self.results.deleteLater()
         self.results = ResultsPanel(
-            self._viewer, detections, layers, source=source.expression, parent=self
+            self._viewer, live, layers, source=source.expression, parent=self
         )
         self._layout.insertWidget(self._layout.count() - 1, self.results)
         self.options_box.collapse(animate=False)

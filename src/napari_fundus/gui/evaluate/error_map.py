@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -186,7 +186,7 @@ class ErrorMapLayers:
         colours: dict[int | None, Any] = {
             value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
         }
-        known = getattr(over, "metadata", {}).get(METADATA_KEY, {})
+        source = layer_metadata(over).source
         layer = Labels(
             np.zeros(over.data.shape, np.uint8),
             name=f"{self._title}{f': {name}' if name else ''}",
@@ -197,7 +197,7 @@ class ErrorMapLayers:
             features=pd.DataFrame(
                 {"index": [1, 2, 3], "outcome": [kind for kind, _ in self._kinds]}
             ),
-            metadata={METADATA_KEY: {"kind": "outcome", "source": known.get("source")}},
+            metadata={METADATA_KEY: LayerMetadata(kind="outcome", source=source)},
             visible=False,
             **placement_of(over),
         )

@@ -12,8 +12,8 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
 
 from napari_fundus.lesions import parse_lesion
-from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
+from napari_fundus.results.live import LiveResult
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "LayerGroup",
     "LayerGroupCombo",
-    "fundus_metadata",
     "lesion_layers",
     "list_results",
     "list_truths",
@@ -56,20 +55,17 @@ class LayerGroup:
         return [*self.labels.values(), *self.others]
 
     @property
-    def detections(self) -> Detections | None:
-        """The result itself, where its maps are kept."""
-        for layer in self.labels.values():
-            found = fundus_metadata(layer).get("detections")
-            if isinstance(found, Detections):
-                return found
-        return None
+    def live(self) -> LiveResult | None:
+        """The result itself; None for a truth, and for labels of which no maps are kept."""
+        return next(
+            (x for layer in self.labels.values() if (x := layer_metadata(layer).live)), None
+        )
 
     @property
     def source(self) -> Any:
-        """The image layer that it was found in; None where that is not known."""
-        return next(
-            (s for x in self.labels.values() if (s := fundus_metadata(x).get("source"))), None
-        )
+        """The image layer of the photograph; None where that is not known."""
+        sources = (layer_metadata(layer).source for layer in self.labels.values())
+        return next((x for x in sources if x is not None), None)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,18 +73,12 @@ class LayerGroup:
         return tuple(next(iter(self.labels.values())).data.shape)
 
 
-def fundus_metadata(layer: Layer) -> dict[str, Any]:
-    """Return what this package has written into a layer's metadata."""
-    known = layer.metadata.get(METADATA_KEY)
-    return known if isinstance(known, dict) else {}
-
-
 def list_results(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the results among the layers, the uppermost first."""
     groups: dict[tuple[Any, ...], list[Layer]] = {}
     for layer in reversed(viewer.layers):
-        known = fundus_metadata(layer)
-        if "provenance" in known:
+        known = layer_metadata(layer)
+        if known.provenance:
             groups.setdefault(_result_key(known), []).append(layer)
     choices = []
     for key, layers in groups.items():
@@ -106,13 +96,13 @@ def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
     """
     groups: dict[tuple[Any, ...], dict[str, Labels]] = {}
     for layer in reversed(viewer.layers):
-        known = fundus_metadata(layer)
+        known = layer_metadata(layer)
         if not isinstance(layer, Labels) or layer.ndim != 2:
             continue
         prefix, _, rest = layer.name.rpartition(": ")
-        if known.get("kind") == "truth" and "lesion" in known:
-            groups.setdefault(("experts", prefix), {}).setdefault(known["lesion"], layer)
-        elif not known and (code := _class_in(rest)) is not None:
+        if known.kind == "truth" and known.lesion is not None:
+            groups.setdefault(("experts", prefix), {}).setdefault(known.lesion, layer)
+        elif METADATA_KEY not in layer.metadata and (code := _class_in(rest)) is not None:
             groups.setdefault(("drawn", prefix), {}).setdefault(code, layer)
     choices = []
     for (kind, prefix), labels in groups.items():
@@ -130,7 +120,7 @@ def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
         layer
         for layer in viewer.layers
         if any(layer is mine for mine in drawn)
-        or fundus_metadata(layer).get("kind") in ("labels", "boxes", "heatmap")
+        or layer_metadata(layer).kind in ("labels", "boxes", "heatmap")
         if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
     ]
 
@@ -138,22 +128,21 @@ def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
 def _by_class(layers: Iterable[Layer]) -> dict[str, Labels]:
     found: dict[str, Labels] = {}
     for layer in layers:
-        known = fundus_metadata(layer)
-        if isinstance(layer, Labels) and known.get("kind") == "labels":
-            found.setdefault(str(known["lesion"]), layer)
+        known = layer_metadata(layer)
+        if isinstance(layer, Labels) and known.kind == "labels":
+            found.setdefault(str(known.lesion), layer)
     return dict(reversed(found.items()))
 
 
-def _result_key(known: dict[str, Any]) -> tuple[Any, ...]:
-    told = known["provenance"]
+def _result_key(known: LayerMetadata) -> tuple[Any, ...]:
     names = ("detector", "checkpoint_sha256", "created", "seconds", "image_sha256", "image_name")
-    return (id(known.get("source")), *(told.get(name) for name in names))
+    return (id(known.source), *(known.provenance.get(name) for name in names))
 
 
 def _result_title(layer: Layer) -> str:
-    told = fundus_metadata(layer)["provenance"]
-    weights = told.get("checkpoint")
-    return f"{told['detector']}{f' ({weights})' if weights else ''} · {told['image_name']}"
+    ran = layer_metadata(layer).provenance
+    weights = ran.get("checkpoint")
+    return f"{ran['detector']}{f' ({weights})' if weights else ''} · {ran['image_name']}"
 
 
 def _with_unique_titles(choices: Sequence[LayerGroup]) -> list[LayerGroup]:
@@ -162,7 +151,7 @@ def _with_unique_titles(choices: Sequence[LayerGroup]) -> list[LayerGroup]:
     for choice in choices:
         title = choice.title
         if sum(other.title == choice.title for other in choices) > 1:
-            created = fundus_metadata(choice.layers[0])["provenance"].get("created", "")
+            created = layer_metadata(choice.layers[0]).provenance.get("created", "")
             title += f" · {created[11:19]}" if created else ""
         same = sum(other.title.split(" #")[0] == title for other in result)
         if same:

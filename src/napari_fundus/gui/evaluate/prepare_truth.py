@@ -66,8 +66,6 @@ def prepare_truth(
             curves[code] = replace(curve, summary=areas[code])
     if run is not None:
         monitor.check()
-        # Labelled here, so that a panel of sliders opens at once in the main thread.
-        assert run.instances is not None  # noqa: S101  # it never is; asked for to be computed
     return PreparedTruth(truths, areas, curves)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.errors import FundusError, OptionsError
@@ -15,15 +15,17 @@ from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
 from napari_fundus.gui.evaluate.lesion_table import nearest_lesion
-from napari_fundus.gui.evaluate.live_figures import ResultObserver, match_all
+from napari_fundus.gui.evaluate.live_figures import class_snapshots, match_all
 from napari_fundus.gui.evaluate.prepare_truth import PreparedTruth, image_curves, prepare_truth
 from napari_fundus.gui.evaluate.view import EvaluateView
-from napari_fundus.gui.layers.event_loop import StepRunner
+from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
+from napari_fundus.gui.layers.live_layers import LiveLayers
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.lesion_matching import ClassMatch
+from napari_fundus.results.live import LiveResult
 
 if TYPE_CHECKING:
     import napari
@@ -60,8 +62,10 @@ class EvaluateWidget(QWidget):
         super().__init__(parent)
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
-        self._result_observer: ResultObserver | None = None
+        self._result: LayerGroup | None = None
         self._truth: LayerGroup | None = None
+        self._live_layers: LiveLayers | None = None
+        self._watched: list[Any] = []
         self._prepared: PreparedTruth | None = None
         self._judged: Mapping[str, ClassMatch] = {}
         self._jobs: dict[str, ThreadJob] = {}
@@ -76,8 +80,8 @@ class EvaluateWidget(QWidget):
         self.set_curves: DatasetCurves | None = None
         """Curves of a whole set, once a run or a report gave them."""
         self.view = EvaluateView(viewer, self)
-        self._throttle_timer = self._timer(_THROTTLE_MS, self._judge)
-        self._truth_timer = self._timer(_TRUTH_MS, self._prepare)
+        self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._judge)
+        self._truth_timer = single_shot_timer(self, _TRUTH_MS, self._prepare)
         view = self.view
         view.result_box.chosen.connect(self._begin)
         view.truth_box.chosen.connect(self._begin)
@@ -89,17 +93,10 @@ class EvaluateWidget(QWidget):
         on_widget_removed(self, self.forget)
         self._begin()
 
-    def _timer(self, milliseconds: int, action: Any) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(action)
-        return timer
-
     @property
     def busy(self) -> bool:
         """Whether an answer to what was chosen or moved is still on its way."""
-        moving = self._result_observer is not None and self._result_observer.busy
+        moving = self._live_layers is not None and self._live_layers.busy
         waiting = (
             self._throttle_timer.isActive()
             or self._truth_timer.isActive()
@@ -111,6 +108,10 @@ class EvaluateWidget(QWidget):
     def layers(self) -> list[Labels]:
         """The layers that show what is found, made up and missed: values 1, 2 and 3."""
         return self._outcome.layers
+
+    @property
+    def _live(self) -> LiveResult | None:
+        return None if self._result is None else self._result.live
 
     @property
     def lesion(self) -> str | None:
@@ -147,9 +148,9 @@ class EvaluateWidget(QWidget):
 
     def set_threshold(self, value: float, lesion: str | None = None) -> None:
         """Move the threshold of a class (the chosen one) here and in the results panel."""
-        code = lesion or self.lesion
-        if self._result_observer is not None and code is not None:
-            self._result_observer.set_threshold(code, value)
+        code, live = lesion or self.lesion, self._live
+        if live is not None and code is not None and live.has_threshold(code):
+            live.set_threshold(code, value)
 
     def go_to(self, row: int) -> None:
         """Go to a row of the list of lesions, as a click on it does."""
@@ -172,43 +173,54 @@ class EvaluateWidget(QWidget):
 
     def _prepare(self) -> None:
         truth, result = self._truth, self._result
-        if truth is None:
+        if truth is None or result is None:
             return
         masks = {code: truth.labels[code].data for code in result.labels if code in truth.labels}
-        run = result.detections
+        run = None if result.live is None else result.live.original
         self.view.say("Reading the truth…")
         self._work("prepare", lambda monitor: prepare_truth(masks, run, monitor), self._on_prepared)
 
     def _on_prepared(self, prepared: PreparedTruth) -> None:
         self._prepared = prepared
         self.view.say("")
-        if self._result_observer is None:
-            following = self._result_observer = ResultObserver(self._viewer, self._result, self)
-            following.changed.connect(self._schedule)
+        result = self._result
+        if result is None:
+            return
+        if not self._watched:
+            self._watch(result)
             self.view.set_classes(list(prepared.truths))
-            self.view.dataset_panel.set_result(following.run)
+            self.view.dataset_panel.set_result(None if self._live is None else self._live.original)
         self._schedule()
-        run = self._result_observer.run
-        if run is not None:
+        if (live := self._live) is not None:
+            run = live.original
             self._work("curves", lambda m: image_curves(prepared, run, m), self._on_curves)
 
-    def _schedule(self) -> None:
+    def _watch(self, result: LayerGroup) -> None:
+        """Follow thresholds and strokes, and show the thresholds where nothing else does."""
+        self._watched = [layer.events.paint for layer in result.labels.values()]
+        if (live := result.live) is not None:
+            self._live_layers = LiveLayers(self._viewer, live, result.layers, self)
+            self._watched += [live.shown_changed, live.edited_changed]
+        for signal in self._watched:
+            signal.connect(self._schedule)
+
+    def _schedule(self, event: Any = None) -> None:
         if not self._throttle_timer.isActive():
             self._throttle_timer.start()
 
     def _judge(self) -> None:
-        following, prepared = self._result_observer, self._prepared
-        if following is None or prepared is None:
+        result, prepared, live = self._result, self._prepared, self._live
+        if result is None or prepared is None:
             return
         if "judge" in self._jobs:
             self._stale = True
             return
-        standing = following.standing(prepared.truths)
-        title, thresholds = following.choice.title, dict(following.thresholds)
-        area = following.min_area
+        snapshots, title = class_snapshots(result, prepared.truths), result.title
+        thresholds = {} if live is None else dict(live.settings.thresholds)
+        area = 1 if live is None else live.settings.min_area
 
         def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
-            judged = match_all(standing, prepared.truths)
+            judged = match_all(snapshots, prepared.truths)
             figures = Assessment.of(
                 list(judged.values()),
                 title=title,
@@ -229,9 +241,9 @@ class EvaluateWidget(QWidget):
 
     def _draw(self) -> None:
         """Show the outcome over the picture, in layers that may have to come first; then tell."""
-        if not self._judged or self._result_observer is None:
+        if not self._judged or self._result is None:
             return
-        self._step_runner.start(self._draw_steps(self._result_observer), self._tell, at_once=True)
+        self._step_runner.start(self._draw_steps(self._result), self._tell, at_once=True)
 
     def _tell(self) -> None:
         """Show the figures of what is drawn."""
@@ -240,9 +252,9 @@ class EvaluateWidget(QWidget):
             self._show_class(curves=False)
             self.updated.emit()
 
-    def _draw_steps(self, following: ResultObserver) -> Iterator[None]:
+    def _draw_steps(self, result: LayerGroup) -> Iterator[None]:
         """Show the outcome, all in one step where its layers are there: a slider may be moving."""
-        over = next(iter(following.choice.labels.values()))
+        over = next(iter(result.labels.values()))
         there = True
         for _ in self._outcome.prepare(self._judged, over, per_class=self.view.per_class):
             there = False
@@ -263,22 +275,17 @@ class EvaluateWidget(QWidget):
 
     def _show_class(self, *, curves: bool = True) -> None:
         """Show slider, list and operating point of the chosen class; `curves` draws these anew."""
-        code, following = self.lesion, self._result_observer
-        if code is None or following is None or self.figures is None:
+        code, live = self.lesion, self._live
+        if code is None or self._result is None or self.figures is None:
             return
         row = self.figures.row(code)
-        self.view.show_class(
-            self.figures,
-            threshold=following.thresholds.get(code) if following.has_threshold(code) else None,
-        )
+        threshold = None if live is None else live.settings.thresholds.get(code)
+        movable = live is not None and live.has_threshold(code)
+        self.view.show_class(self.figures, threshold=threshold if movable else None)
+        label = "" if live is None else live.original.provenance.detector
         if curves:
-            self.view.show_curves(self.curves, self.set_curves, _label(following))
-        self.view.mark(
-            row,
-            threshold=following.thresholds.get(code),
-            curves=self.set_curves,
-            main=_label(following),
-        )
+            self.view.show_curves(self.curves, self.set_curves, label)
+        self.view.mark(row, threshold=threshold, curves=self.set_curves, main=label)
 
     def _on_curves(self, curves: dict[tuple[CurveKind, str], Curve]) -> None:
         self.curves = curves
@@ -291,9 +298,9 @@ class EvaluateWidget(QWidget):
         self._show_class()
 
     def _go(self, row: dict[str, Any]) -> None:
-        if self._result_observer is None:
+        if self._result is None:
             return
-        layer = next(iter(self._result_observer.choice.labels.values()))
+        layer = next(iter(self._result.labels.values()))
         size = max(
             row["bbox_row_stop"] - row["bbox_row_start"],
             row["bbox_col_stop"] - row["bbox_col_start"],
@@ -350,10 +357,13 @@ class EvaluateWidget(QWidget):
             for layer in self._truth.labels.values():
                 layer.events.paint.disconnect(self._on_truth_painted)
             self._truth = None
-        if self._result_observer is not None:
-            self._result_observer.forget()
-            self._result_observer.deleteLater()
-            self._result_observer = None
+        for signal in self._watched:
+            signal.disconnect(self._schedule)
+        self._watched, self._result = [], None
+        if self._live_layers is not None:
+            self._live_layers.close()
+            self._live_layers.deleteLater()
+            self._live_layers = None
         self._prepared, self._judged, self.figures, self.curves = None, {}, None, {}
         self._outcome.rest()
         self.view.reset()
@@ -382,9 +392,3 @@ def _incompatibility(result: LayerGroup | None, truth: LayerGroup | None) -> str
             f"{', '.join(truth.labels)}."
         )
     return ""
-
-
-def _label(following: ResultObserver) -> str:
-    """Return how a report calls the detector of the result."""
-    run = following.run
-    return "" if run is None else run.provenance.detector

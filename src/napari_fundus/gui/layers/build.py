@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -16,7 +17,8 @@ from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
+from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
 
 if TYPE_CHECKING:
@@ -64,13 +66,12 @@ def make_layer(one: LayerTuple) -> Layer:
 
 def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:
     """Return a photograph as an RGB layer that remembers its file, and its landmarks if known."""
-    known = {
-        "kind": "photograph",
-        "path": str(image.path) if image.path else None,
-        **image.metadata,
-    }
-    if landmarks:
-        known["landmarks"] = landmarks
+    known = LayerMetadata(
+        kind="photograph",
+        path=str(image.path) if image.path else None,
+        landmarks=landmarks or None,
+        extra=image.metadata,
+    )
     meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}
     return image.rgb8, meta, "image"
 
@@ -111,7 +112,7 @@ def labels_of(detections: Detections, lesion: str) -> npt.NDArray[Any]:
 
 
 def detection_layers(
-    detections: Detections,
+    result: Detections | LiveResult,
     *,
     placement: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -126,13 +127,15 @@ def detection_layers(
 
     Parameters
     ----------
-    detections
-        What a detector found.
+    result
+        What a detector found; all layers share one `LiveResult` of it.
     placement
         Spatial keyword arguments of the source layer, see `placement.placement_of`.
     name
         What the layers' names begin with; by default the image's name.
     """
+    live = result if isinstance(result, LiveResult) else LiveResult(result)
+    detections = live.detections(edits=False)
     image = name or detections.provenance.image_name or "image"
     name = f"{image} {detections.provenance.detector}"
     placed = dict(placement or {})
@@ -147,7 +150,7 @@ def detection_layers(
                 "blending": "translucent",
                 "opacity": 0.6,
                 "rgb": False,
-                "metadata": _metadata(detections, code, "heatmap"),
+                "metadata": _metadata(live, code, "heatmap"),
                 **placed,
             },
             "image",
@@ -165,7 +168,7 @@ def detection_layers(
                 "opacity": 0.8,
                 "visible": False,
                 "rgb": False,
-                "metadata": _metadata(detections, detections.lesions[0], "stage"),
+                "metadata": _metadata(live, detections.lesions[0], "stage"),
                 **placed,
             },
             "image",
@@ -183,7 +186,7 @@ def detection_layers(
                 "opacity": 0.8,
                 "visible": False,
                 "rgb": False,
-                "metadata": _metadata(detections, code, "probability"),
+                "metadata": _metadata(live, code, "probability"),
                 **placed,
             },
             "image",
@@ -198,7 +201,7 @@ def detection_layers(
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
                 "features": features_of(detections.instances, code),
-                "metadata": _metadata(detections, code, "labels"),
+                "metadata": _metadata(live, code, "labels"),
                 **placed,
             },
             "labels",
@@ -214,7 +217,7 @@ def detection_layers(
                 code,
                 {
                     "name": f"{name}: {code}",
-                    "metadata": _metadata(detections, code, "boxes"),
+                    "metadata": _metadata(live, code, "boxes"),
                     **placed,
                 },
             )
@@ -228,7 +231,7 @@ def detection_layers(
                 name=image,
                 shape=detections.shape,
                 placement=placed,
-                metadata={"provenance": detections.provenance.model_dump(mode="json")},
+                metadata=LayerMetadata(provenance=detections.provenance.model_dump(mode="json")),
             )
         )
     return layers
@@ -243,17 +246,11 @@ def _opacity(lesion: str, usual: float) -> float:
     return _LARGE_OPACITY if lesion in LARGE_REGIONS else usual
 
 
-def _metadata(detections: Detections, lesion: str, kind: str) -> dict[str, Any]:
-    known = {
-        "kind": kind,
-        "lesion": str(lesion),
-        "provenance": detections.provenance.model_dump(mode="json"),
-        "detections": detections,
+def _metadata(live: LiveResult, lesion: str, kind: str) -> dict[str, LayerMetadata]:
+    provenance = live.original.provenance.model_dump(mode="json")
+    return {
+        METADATA_KEY: LayerMetadata(kind=kind, lesion=str(lesion), provenance=provenance, live=live)
     }
-    if kind in ("labels", "boxes"):
-        known["threshold"] = detections.thresholds[lesion]
-        known["min_area"] = detections.min_area
-    return {METADATA_KEY: known}
 
 
 def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage) -> LayerTuple:
@@ -267,7 +264,7 @@ def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage)
             "symbol": "cross",
             "face_color": [describe(code).colour for code in codes],
             "features": pd.DataFrame({"structure": [describe(code).name for code in codes]}),
-            "metadata": {METADATA_KEY: {"kind": "truth"}},
+            "metadata": {METADATA_KEY: LayerMetadata(kind="truth")},
         },
         "points",
     )
@@ -277,7 +274,7 @@ def saved_label_layers(
     labels: Mapping[str, npt.NDArray[np.int32]], provenance: Provenance
 ) -> list[LayerTuple]:
     """Return labels that were read from a file, without their maps, as layers."""
-    known = {"kind": "labels", "provenance": provenance.model_dump(mode="json")}
+    known = LayerMetadata(kind="labels", provenance=provenance.model_dump(mode="json"))
     return [
         (
             values,
@@ -285,7 +282,7 @@ def saved_label_layers(
                 "name": f"{provenance.image_name} {provenance.detector}: {_display_name(code)}",
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
-                "metadata": {METADATA_KEY: {**known, "lesion": code}},
+                "metadata": {METADATA_KEY: replace(known, lesion=code)},
             },
             "labels",
         )
@@ -314,7 +311,7 @@ def truth_layers(
                     "colormap": label_colormap(code),
                     "opacity": _opacity(code, 0.45),
                     "visible": visible,
-                    "metadata": {METADATA_KEY: {"kind": "truth", "lesion": str(code)}},
+                    "metadata": {METADATA_KEY: LayerMetadata(kind="truth", lesion=str(code))},
                     **dict(placement or {}),
                 },
                 "labels",

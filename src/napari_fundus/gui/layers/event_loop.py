@@ -7,10 +7,22 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, QTimer
 
-__all__ = ["StepRunner"]
+__all__ = ["StepRunner", "single_shot_timer"]
 
 _PAUSE_MS = 15
 """Between two pieces; without it Qt may do two of them before it looks at the mouse."""
+
+
+def single_shot_timer(parent: QObject, milliseconds: int, action: Callable[[], object]) -> QTimer:
+    """Return a timer that calls `action` once, `milliseconds` after it was started.
+
+    Unlike superqt's throttled and debounced functions it says whether a call is pending.
+    """
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(action)
+    return timer
 
 
 class StepRunner(QObject):
@@ -24,16 +36,9 @@ class StepRunner(QObject):
         super().__init__(parent)
         self._work: Iterator[None] = iter(())
         self._then: Callable[[], None] | None = None
-        self._timer = self._single_shot(_PAUSE_MS, self._next)
+        self._timer = single_shot_timer(self, _PAUSE_MS, self._next)
         # The pause begins when the loop is reached, after whatever the piece left to be drawn.
-        self._loop = self._single_shot(0, self._timer.start)
-
-    def _single_shot(self, milliseconds: int, action: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(action)
-        return timer
+        self._loop = single_shot_timer(self, 0, self._timer.start)
 
     @property
     def busy(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc
 from napari_fundus.lesions import Lesion, describe
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
@@ -38,7 +39,7 @@ def landmark_layer(
     name: str,
     shape: tuple[int, int],
     placement: Mapping[str, Any] | None = None,
-    metadata: Mapping[str, Any] | None = None,
+    metadata: LayerMetadata | None = None,
 ) -> tuple[Any, dict[str, Any], str]:
     """Return the landmarks as a layer of points: the disc as a ring of its size, the fovea a cross.
 
@@ -53,7 +54,7 @@ def landmark_layer(
     placement
         Spatial keyword arguments of the source layer, see `placement.placement_of`.
     metadata
-        What the layer shall know besides its kind.
+        Of the layer, besides its kind.
     """
     cross = max(shape) / _CROSS
     rows: list[tuple[float, float]] = []
@@ -75,7 +76,7 @@ def landmark_layer(
         "ndim": 2,
         "features": pd.DataFrame({"structure": pd.Series([look[0] for look in looks], dtype=str)}),
         "feature_defaults": {"structure": _FOVEA},
-        "metadata": {METADATA_KEY: {**(metadata or {}), "kind": "landmarks"}},
+        "metadata": {METADATA_KEY: replace(metadata or LayerMetadata(), kind="landmarks")},
         **(placement or {}),
     }
     if looks:
@@ -114,11 +115,9 @@ def read_landmarks(layer: Points, before: Landmarks) -> Landmarks:
 
 def stored_landmarks(photograph: Layer) -> Landmarks:
     """Return what the layer of a photograph knows of its landmarks, from data set or person."""
-    known = photograph.metadata.get(METADATA_KEY)
-    found = known.get("landmarks") if isinstance(known, dict) else None
-    return found if isinstance(found, Landmarks) else Landmarks()
+    return layer_metadata(photograph).landmarks or Landmarks()
 
 
 def store_landmarks(photograph: Layer, landmarks: Landmarks) -> None:
     """Let the layer of a photograph know its landmarks, for the next run on it."""
-    photograph.metadata.setdefault(METADATA_KEY, {})["landmarks"] = landmarks
+    photograph.metadata[METADATA_KEY] = replace(layer_metadata(photograph), landmarks=landmarks)

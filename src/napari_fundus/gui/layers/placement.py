@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_fundus.errors import ImageReadError, UnsupportedImageError
 from napari_fundus.image import FundusImage, read_image
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,5 @@ def image_source(layer: Image, point: Sequence[float] | None = None) -> ImageSou
 
 
 def _path_of(layer: Layer) -> Path | None:
-    known = layer.metadata.get(METADATA_KEY, {})
-    path = known.get("path") if isinstance(known, dict) else None
-    path = path or layer.source.path
+    path = layer_metadata(layer).path or layer.source.path
     return Path(path) if path else None

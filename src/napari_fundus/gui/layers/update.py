@@ -11,7 +11,7 @@ from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
 from napari_fundus.gui.layers.placement import ImageSource, placement_of
 from napari_fundus.results.detections import Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -37,11 +37,11 @@ class LayerUpdate:
         The viewer.
     tuples
         The layers of the result, the bottom one first.
-    now
+    provenance
         Of the result.
     source
         The photograph.
-    keep
+    keep_layers
         Layers of earlier results that a person changed: they stay as they are.
     """
 
@@ -49,20 +49,22 @@ class LayerUpdate:
         self,
         viewer: ViewerModel,
         tuples: list[LayerTuple],
-        now: Provenance,
+        provenance: Provenance,
         source: ImageSource,
         *,
-        keep: Iterable[Layer] = (),
+        keep_layers: Iterable[Layer] = (),
     ) -> None:
         self._viewer = viewer
-        kept = set(map(id, keep))
+        kept = set(map(id, keep_layers))
         self.outdated: list[Layer] = []
         """What the same method found in the same photograph before, and landmarks of any."""
         for layer in list(viewer.layers):
             if id(layer) in kept:
                 continue
-            if _is_outdated(layer, now, source):
+            if _is_outdated(layer, provenance, source):
                 self.outdated.append(layer)
+                if (live := layer_metadata(layer).live) is not None:
+                    live.close()
             elif _covers(layer, source):
                 layer.visible = False
         self._free = list(self.outdated)
@@ -116,7 +118,7 @@ def find_reusable_layer(one: LayerTuple, layers: Iterable[Layer]) -> Layer | Non
     for layer in layers:
         if type(layer).__name__.lower() != kind or not _lies_at(layer, meta):
             continue
-        if _kind_and_lesion(layer.metadata) != _kind_and_lesion(meta["metadata"]):
+        if _kind_and_lesion(layer) != _kind_and_lesion(meta["metadata"]):
             continue
         if kind in ("image", "labels") and tuple(layer.data.shape) != tuple(data.shape):
             continue
@@ -142,40 +144,34 @@ def update_layer(layer: Layer, one: LayerTuple) -> None:
         layer.visible = True
 
 
-def _is_outdated(layer: Layer, now: Provenance, source: ImageSource) -> bool:
-    known = _known(layer.metadata)
-    if known.get("source") is not source.layer:
+def _is_outdated(layer: Layer, provenance: Provenance, source: ImageSource) -> bool:
+    known = layer_metadata(layer)
+    if known.source is not source.layer:
         return False
-    before = known.get("provenance", {})
-    # Landmarks go whatever found them: those that a person gave come again.
-    return known.get("kind") == "landmarks" or (
-        before.get("detector"),
-        before.get("checkpoint_sha256"),
-    ) == (now.detector, now.checkpoint_sha256)
+    # Landmarks of any method are replaced: the new result has those that a person gave.
+    return known.kind == "landmarks" or (
+        known.provenance.get("detector"),
+        known.provenance.get("checkpoint_sha256"),
+    ) == (provenance.detector, provenance.checkpoint_sha256)
 
 
 def _covers(layer: Layer, source: ImageSource) -> bool:
-    """Tell whether a layer shows another result over the photograph, or the experts' masks."""
-    known = _known(layer.metadata)
-    if known.get("source") is not None:
-        return known["source"] is source.layer and "provenance" in known
-    # Of masks, and of results that a script added or a file held, the place must tell.
+    """Return whether a layer shows another result over the photograph, or the experts' masks."""
+    known = layer_metadata(layer)
+    if known.source is not None:
+        return known.source is source.layer and bool(known.provenance)
+    # Masks, and results that a script added or a file held, are known by their place.
     if type(layer).__name__ == "Labels":
         size = tuple(source.data.shape[len(source.index) :][:2])
-        mine = known.get("kind") in ("labels", "truth") and tuple(layer.data.shape) == size
+        mine = known.kind in ("labels", "truth") and tuple(layer.data.shape) == size
     else:
-        mine = known.get("kind") in ("boxes", "heatmap")
+        mine = known.kind in ("boxes", "heatmap")
     return mine and _lies_at(layer, source.placement)
 
 
-def _known(metadata: dict[str, Any]) -> dict[str, Any]:
-    known = metadata.get(METADATA_KEY)
-    return known if isinstance(known, dict) else {}
-
-
-def _kind_and_lesion(metadata: dict[str, Any]) -> tuple[Any, Any]:
-    known = _known(metadata)
-    return known.get("kind"), known.get("lesion")
+def _kind_and_lesion(layer_or_metadata: Any) -> tuple[str, str | None]:
+    known = layer_metadata(layer_or_metadata)
+    return known.kind, known.lesion
 
 
 def _structures(features: Any) -> list[str]:

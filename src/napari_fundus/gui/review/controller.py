@@ -229,7 +229,7 @@ class ReviewController(QObject):
         saved, sheets, review = self.unfinished, self._sheets, self.review
         if saved is not None and sheets is not None and review is not None:
             self.unfinished = None
-            sheets.claim()
+            sheets.lock_thresholds()
             restore_review(saved, sheets, review, self._on_restored, self)
 
     def _on_restored(self, saved: SavedReview) -> None:

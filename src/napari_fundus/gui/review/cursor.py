@@ -159,7 +159,7 @@ class ReviewCursor(QObject):
         """Show what a command did; `back` goes to the lesion that it is about."""
         if command is not None and self.review is not None and self.queue is not None:
             if self._sheets is not None:
-                self._sheets.claim()
+                self._sheets.lock_thresholds()
                 codes = {row.code for row in command.rows}
                 self._sheets.show_tables({c: self.review.tables[c] for c in codes})
                 self._sheets.set_next_id(self.review.next_id)

@@ -17,7 +17,7 @@ from napari_fundus.gui.layers.build import label_colormap
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.review.result_layers import ResultLayers
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 from napari_fundus.review.loading import measurement_table
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class LabelLayers(QObject):
         self._viewer, self._found = viewer, found
         self.layers: dict[str, Labels] = dict(found.layers)
         self._own = False
-        self._claimed = False
         self._next_id = 1
         self._links: list[tuple[Any, Any]] = []
         self._strokes: dict[str, list[Any]] = {}
@@ -129,18 +128,17 @@ class LabelLayers(QObject):
         like = next(iter(self.layers.values()))
         empty = np.zeros(like.data.shape, like.data.dtype)
         table = measurement_table([])
-        known = {
-            k: v
-            for k, v in like.metadata.get(METADATA_KEY, {}).items()
-            if k in ("provenance", "source")
-        }
+        about = layer_metadata(like)
+        known = LayerMetadata(
+            kind="labels", lesion=code, source=about.source, provenance=about.provenance
+        )
         layer = Labels(
             empty,
             name=f"{like.name.rpartition(': ')[0] or 'review'}: {code}",
             colormap=label_colormap(code),
             opacity=like.opacity,
             features=table,
-            metadata={METADATA_KEY: {**known, "kind": "labels", "lesion": code}},
+            metadata={METADATA_KEY: known},
             **self.placement,
         )
         self.layers[code] = self._found.layers[code] = layer
@@ -175,13 +173,12 @@ class LabelLayers(QObject):
             if layer.selected_label != identity:
                 layer.selected_label = identity
 
-    def claim(self) -> None:
-        """Tell the panel of results that a person changed these layers: its sliders let go."""
-        if not self._claimed:
-            self._claimed = True
-            with self._ignoring_own_changes():
-                for layer in self.layers.values():
-                    layer.events.paint(value=[])
+    def lock_thresholds(self) -> None:
+        """Let sliders leave these layers alone: the review has begun to change them."""
+        for code, layer in self.layers.items():
+            if (live := layer_metadata(layer).live) is not None:
+                live.attach(code, layer)
+                live.lock([code])
 
     def activate(self, code: str) -> None:
         """Make a class's layer the active one."""

@@ -10,7 +10,7 @@ import numpy as np
 from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
 from napari_fundus.review.lesion import ReviewedLesion
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Navigator:
             name="lesion under review",
             face_color="transparent",
             edge_color=_MARK,
-            metadata={METADATA_KEY: {"kind": "mark"}},
+            metadata={METADATA_KEY: LayerMetadata(kind="mark")},
             **(placement_of(self._labels) if self._labels is not None else {}),
         )
 

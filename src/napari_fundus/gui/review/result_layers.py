@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 from napari_fundus.gui.controls.layer_choice import is_photograph
 from napari_fundus.gui.evaluate.layer_groups import lesion_layers
 from napari_fundus.lesions import DR_EVIDENCE, parse_lesion
-from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
+from napari_fundus.results.layer_metadata import LayerMetadata, as_array, layer_metadata
 from napari_fundus.review.loading import ClassLabels
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def find_result_layers(viewer: ViewerModel) -> list[ResultLayers]:
     """Return the results whose labels are in the viewer, the newest first."""
     groups: dict[tuple[Any, ...], list[Labels]] = {}
     for layer in viewer.layers:
-        known = _known(layer)
-        if known.get("kind") != "labels" or known.get("lesion") == DR_EVIDENCE:
+        known = layer_metadata(layer)
+        if known.kind != "labels" or known.lesion == DR_EVIDENCE:
             continue
         if isinstance(layer, Labels) and layer.ndim == 2:
-            told = known.get("provenance", {})
-            key = (id(known.get("source")), told.get("detector"), told.get("created"))
+            ran = known.provenance
+            key = (id(known.source), ran.get("detector"), ran.get("created"))
             groups.setdefault(key, []).append(layer)
     return [result_layers_from(viewer, layers) for layers in reversed(groups.values())]
 
@@ -85,13 +85,13 @@ def show_only_result(viewer: ViewerModel, found: ResultLayers, other: ResultLaye
     """
     mine = set(found.key) | (set() if other is None else set(other.key))
     own = found.provenance, {} if other is None else other.provenance
-    if any(_known(x).get("kind") == "outcome" and x.visible for x in viewer.layers):
+    if any(layer_metadata(x).kind == "outcome" and x.visible for x in viewer.layers):
         return
     for layer in lesion_layers(viewer, next(iter(found.layers.values()))):
-        known = _known(layer)
+        known = layer_metadata(layer)
         if id(layer) in mine:
             layer.visible = True
-        elif known.get("kind") in ("labels", "boxes") and known.get("provenance") not in own:
+        elif known.kind in ("labels", "boxes") and known.provenance not in own:
             layer.visible = False
 
 
@@ -101,22 +101,17 @@ def result_layers_from(
     """Return given labels layers as a result; classes are told by metadata, else by name."""
     by_class: dict[str, Labels] = {}
     for layer in layers:
-        lesion = _known(layer).get("lesion") or _class_in(layer.name)
+        lesion = layer_metadata(layer).lesion or _class_in(layer.name)
         by_class.setdefault(str(lesion), layer)
-    about = _known(layers[0])
-    told = dict(about.get("provenance", {}))
+    about = layer_metadata(layers[0])
+    told = dict(about.provenance)
     source = photograph if photograph is not None else _photograph(viewer, layers[0], about, told)
     name = source.name if source is not None else str(told.get("image_name", ""))
     return ResultLayers(by_class, source, str(told.get("detector", "")), name, told)
 
 
-def _known(layer: Any) -> dict[str, Any]:
-    known = layer.metadata.get(METADATA_KEY, {})
-    return known if isinstance(known, dict) else {}
-
-
 def _threshold(layer: Labels) -> float:
-    value = _known(layer).get("threshold")
+    value = layer_metadata(layer).threshold
     return float("nan") if value is None else float(value)
 
 
@@ -127,11 +122,11 @@ def _class_in(name: str) -> str:
 
 
 def _photograph(
-    viewer: ViewerModel, layer: Labels, about: dict[str, Any], told: dict[str, Any]
+    viewer: ViewerModel, layer: Labels, about: LayerMetadata, told: dict[str, Any]
 ) -> Image | None:
     """Return the photograph that the layer says it belongs to, else the likeliest one."""
     photographs = [x for x in viewer.layers if is_photograph(x) and x.ndim == 2]
-    source = about.get("source")
+    source = about.source
     for candidate in photographs:
         if candidate is source:
             return candidate

@@ -29,7 +29,7 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.lesions import parse_lesion
-from napari_fundus.results.layer_metadata import METADATA_KEY, as_array
+from napari_fundus.results.layer_metadata import as_array, layer_metadata
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -74,9 +74,8 @@ def lesion_from_layer(layer: Labels) -> str | None:
     >>> lesion_from_layer(Labels(np.zeros((4, 4), int), name="IDRiD_13: microaneurysms"))
     'MA'
     """
-    known = layer.metadata.get(METADATA_KEY, {})
-    if isinstance(known, dict) and known.get("lesion"):
-        return str(known["lesion"])
+    if known := layer_metadata(layer).lesion:
+        return known
     name = layer.name.removesuffix(" (experts)")
     for ending in (name, name.rpartition(":")[2], name.rpartition(" ")[2], name.rpartition("_")[2]):
         if (lesion := parse_lesion(ending.strip())) is not None:

@@ -14,7 +14,7 @@ from napari.layers import Image, Labels
 from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.lesions import describe
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
 from napari_fundus.training.loop.events import Patches, Preview
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ class TrainingLayers:
         """Show a preview in place of the one before."""
         layer = self._show("preview", strip.pixels)
         layer.name = f"Training preview, epoch {strip.epoch + 1}"
-        layer.metadata[METADATA_KEY]["titles"] = strip.titles
+        layer.metadata[METADATA_KEY] = LayerMetadata(
+            kind="training preview", extra={"titles": strip.titles}
+        )
 
     def show_patches(self, sheet: ContactSheet) -> None:
         """Show training patches, and their masks over them."""
@@ -138,7 +140,7 @@ class TrainingLayers:
         if existing is not None and self._layer_queue.has(existing):
             existing.data = pixels
             return existing
-        meta: dict[str, Any] = {"metadata": {METADATA_KEY: {"kind": f"training {kind}"}}}
+        meta: dict[str, Any] = {"metadata": {METADATA_KEY: LayerMetadata(kind=f"training {kind}")}}
         placement = placement_of(like) if like is not None else self._beside(pixels.shape[:2])
         layer: Layer
         if pixels.ndim == 3:

@@ -1,8 +1,9 @@
-"""The boxes of a result's lesions, which follow its thresholds once these are at rest."""
+"""The layers of bounding boxes of a result; they follow its thresholds once these are at rest."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,9 +11,9 @@ import pandas as pd
 from napari_fundus.gui.layers.boxes import MAX_BOXES, box_layer, set_boxes
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.gui.layers.rethreshold import ShownLesions
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
+from napari_fundus.results.live import ShownLesions
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -51,15 +52,17 @@ class BoundingBoxLayers:
         """Class code to layer."""
 
     @property
-    def outlined(self) -> list[str]:
-        """Classes of so many lesions that outlines stand for their boxes."""
+    def outlined_classes(self) -> list[str]:
+        """Classes of so many lesions that outlines are shown instead of boxes."""
         return [code for code, x in self.layers.items() if type(x).__name__ == "Vectors"]
 
-    def keep(self, shown: Mapping[str, ShownLesions]) -> None:
-        """Take note of what the layers show already."""
-        self._tables = {code: now.table for code, now in shown.items()}
+    def set_displayed(self, shown: Mapping[str, ShownLesions]) -> None:
+        """Set what the layers show already."""
+        self._tables = {code: lesions.table for code, lesions in shown.items()}
 
-    def steps(self, shown: Mapping[str, ShownLesions], edited: Collection[str]) -> Iterator[None]:
+    def update_steps(
+        self, shown: Mapping[str, ShownLesions], edited: Collection[str]
+    ) -> Iterator[None]:
         """Show the boxes of what is now shown, a layer a step: shapes take longer than labels.
 
         Parameters
@@ -70,17 +73,17 @@ class BoundingBoxLayers:
             Classes that a person painted in, which are left as they are.
         """
         for code in self._codes:
-            now, layer = shown.get(code), self.layers.get(code)
-            if now is None or now.table is self._tables.get(code) or code in edited:
+            lesions, layer = shown.get(code), self.layers.get(code)
+            if lesions is None or lesions.table is self._tables.get(code) or code in edited:
                 continue
             if layer is None:
-                if not len(now.table) or not self._add(code, now.table):
+                if not len(lesions.table) or not self._add(code, lesions.table):
                     continue
             elif self._has(layer):
-                set_boxes(layer, now)
+                set_boxes(layer, lesions)
             else:
                 continue
-            self._tables[code] = now.table
+            self._tables[code] = lesions.table
             yield
 
     def _has(self, layer: Layer) -> bool:
@@ -94,7 +97,7 @@ class BoundingBoxLayers:
         common = {
             "name": labels.name,
             "visible": labels.visible,
-            "metadata": {METADATA_KEY: {**labels.metadata[METADATA_KEY], "kind": "boxes"}},
+            "metadata": {METADATA_KEY: replace(layer_metadata(labels), kind="boxes")},
             **placement_of(labels),
         }
         surest = table.nlargest(MAX_BOXES, "score")

@@ -1,0 +1,411 @@
+"""A result as it is looked at: thresholds, least area, edits by hand, and what each class shows."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from psygnal import Signal
+
+from napari_fundus.landmarks import Landmarks
+from napari_fundus.results.detections import Detections
+from napari_fundus.results.edits import apply_edited_labels
+from napari_fundus.results.outlines import outline_vectors
+from napari_fundus.results.relabel import Components, class_components, labelled_components
+
+__all__ = [
+    "ClassSnapshot",
+    "LiveResult",
+    "ShownLesions",
+    "ThresholdSettings",
+    "apply_thresholds",
+]
+
+
+@dataclass(frozen=True)
+class ThresholdSettings:
+    """Thresholds and least area of a result.
+
+    Attributes
+    ----------
+    thresholds
+        Class code to threshold.
+    min_area
+        Least area of a lesion in pixels.
+    """
+
+    thresholds: Mapping[str, float]
+    min_area: int
+
+
+@dataclass(frozen=True, eq=False)
+class ShownLesions:
+    """The lesions of one class at some settings.
+
+    Attributes
+    ----------
+    components
+        All components at the threshold, or all objects.
+    threshold, min_area, first_id
+        What `ids` and `table` were made with.
+    ids
+        The id of each of the components' pixels, 0 where its lesion is not shown.
+    table
+        One row a lesion.
+    """
+
+    components: Components
+    threshold: float
+    min_area: int
+    first_id: int
+    ids: npt.NDArray[np.int64]
+    table: pd.DataFrame = field(repr=False)
+
+    @cached_property
+    def outlines(self) -> npt.NDArray[np.float32]:
+        """The lesions' outlines, see `outlines.outline_vectors`; slow the first time."""
+        return outline_vectors(self.components.pixels, self.ids, self.components.shape)
+
+
+def apply_thresholds(
+    detections: Detections,
+    settings: ThresholdSettings,
+    before: Mapping[str, ShownLesions],
+    *,
+    renumber: bool,
+) -> dict[str, ShownLesions]:
+    """Return what every class shows at `settings`; may be called in a thread.
+
+    Parameters
+    ----------
+    detections
+        The result whose maps are thresholded.
+    settings
+        Thresholds and least area.
+    before
+        What was shown; may be empty. A class that does not change keeps its very object.
+    renumber
+        Whether a class that changes in nothing but the number that its ids begin with gets new
+        ids, too. That may wait until a slider is at rest.
+    """
+    result: dict[str, ShownLesions] = {}
+    first_id = 1
+    for code in detections.lesions:
+        old = before.get(code)
+        threshold, min_area = settings.thresholds[code], settings.min_area
+        same = old is not None and (old.threshold, old.min_area) == (threshold, min_area)
+        if old is not None and same and (old.first_id == first_id or not renumber):
+            result[code] = old
+        else:
+            if old is not None and (old.threshold == threshold or detections.objects_of(code)):
+                found = old.components
+            else:
+                found = class_components(detections, code, threshold=threshold)
+            ids, table = found.at_least(min_area, threshold=threshold, first_id=first_id)
+            result[code] = ShownLesions(found, threshold, min_area, first_id, ids, table)
+        first_id += len(result[code].table)
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSnapshot:
+    """One class of a result at one moment; arrays that may change are copies.
+
+    Attributes
+    ----------
+    drawn
+        Labels that count instead of the map, because a person changed them or there is no map.
+    detections, threshold
+        What the lesions are made of otherwise.
+    components
+        The components at the threshold, where they are known.
+    min_area
+        Least area, px.
+    """
+
+    drawn: npt.NDArray[Any] | None = None
+    detections: Detections | None = None
+    threshold: float = 0.5
+    components: Components | None = None
+    min_area: int = 1
+
+    def lesions(
+        self, code: str
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pd.DataFrame]:
+        """Return pixels, their ids and the table of lesions; may be called in a thread."""
+        if self.drawn is not None:
+            mask = (self.drawn > 0).astype(np.float32)
+            found = labelled_components(mask, lesion=code, threshold=0.5)
+            ids, table = found.at_least(1)
+            return found.pixels, ids, table
+        found = self.components
+        if found is None:
+            assert self.detections is not None  # noqa: S101  # one of the three is given
+            found = class_components(self.detections, code, threshold=self.threshold)
+        ids, table = found.at_least(self.min_area, threshold=self.threshold)
+        return found.pixels, ids, table
+
+
+class LabelsHolder(Protocol):
+    """A layer of labels, or anything else with `data`: an integer array of shape (H, W)."""
+
+    data: Any
+
+
+class LiveResult:
+    """A result with its thresholds, least area, edits by hand, and what is shown of it now.
+
+    Everything that shows or uses a result looks at one such object: sliders, layers, evaluation,
+    comparison, review and export. It knows no window and starts no thread. Whoever shows the
+    result takes :meth:`computation`, calls it in a thread, and passes the outcome to :meth:`show`.
+    Listeners and layers are referenced weakly.
+
+    Parameters
+    ----------
+    detections
+        The result as the detector gave it.
+
+    Examples
+    --------
+    >>> import napari_fundus as nf
+    >>> live = LiveResult(nf.detect(nf.sample_image_path(), "tophat"))
+    >>> live.set_threshold("MA", 0.6)
+    >>> live.show(live.computation()())
+    >>> len(live.shown["MA"].table) == (live.detections().instances["lesion"] == "MA").sum()
+    np.True_
+    """
+
+    settings_changed = Signal()
+    """A threshold or the least area changed."""
+    shown_changed = Signal()
+    """What is shown changed, see :attr:`shown`."""
+    edited_changed = Signal(str)
+    """A class (its code) became edited by hand, or is as found again."""
+    landmarks_changed = Signal()
+    """Optic disc or fovea were marked by a person."""
+
+    def __init__(self, detections: Detections) -> None:
+        self._original = detections
+        self._settings = ThresholdSettings(dict(detections.thresholds), detections.min_area)
+        self._current = detections
+        self._shown: dict[str, ShownLesions] = {}
+        self._holders: dict[str, weakref.ref[LabelsHolder]] = {}
+        self._painted: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = {}
+        self._edited: set[str] = set()
+        self._locked: set[str] = set()
+        self._presenter: weakref.ref[Any] | None = None
+        self._closed = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle result and settings; listeners and layers belong to this object."""
+        return _restore, (self._original, self._settings)
+
+    @property
+    def original(self) -> Detections:
+        """The result at the thresholds of its run."""
+        return self._original
+
+    @property
+    def settings(self) -> ThresholdSettings:
+        """The present thresholds and least area."""
+        return self._settings
+
+    @property
+    def shown(self) -> Mapping[str, ShownLesions]:
+        """Class code to what is shown; a class may be missing or lag behind the settings."""
+        return self._shown
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether all classes are shown at the settings, with ids that count through them."""
+        first_id = 1
+        for code in self._original.lesions:
+            shown = self._shown.get(code)
+            wanted = self._settings.thresholds[code], self._settings.min_area, first_id
+            if shown is None or (shown.threshold, shown.min_area, shown.first_id) != wanted:
+                return False
+            first_id += len(shown.table)
+        return True
+
+    @property
+    def edited(self) -> frozenset[str]:
+        """Classes whose labels thresholds leave alone: a person changed them, or a review locks."""
+        return frozenset(self._edited | self._locked)
+
+    def has_threshold(self, code: str) -> bool:
+        """Return whether a class has a map and its labels follow the threshold."""
+        return code in self._settings.thresholds and code not in self.edited
+
+    def set_threshold(self, code: str, value: float) -> None:
+        """Set the threshold of one class.
+
+        Raises
+        ------
+        OptionsError
+            There is no map of the class, or the value does not lie in [0, 1].
+        """
+        self._original.check_thresholds({code: value})
+        thresholds = {**self._settings.thresholds, code: value}
+        self._set(ThresholdSettings(thresholds, self._settings.min_area))
+
+    def set_min_area(self, value: int) -> None:
+        """Set the least area of a lesion, px.
+
+        Raises
+        ------
+        OptionsError
+            It is below 1.
+        """
+        self._original.check_thresholds({}, min_area=value)
+        self._set(ThresholdSettings(self._settings.thresholds, value))
+
+    def _set(self, settings: ThresholdSettings) -> None:
+        if settings != self._settings:
+            self._settings = settings
+            self._current = self._original.threshold(
+                dict(settings.thresholds), min_area=settings.min_area
+            )
+            self.settings_changed.emit()
+
+    def set_landmarks(self, given: Landmarks) -> None:
+        """Set what a person marked of optic disc and fovea."""
+        self._original = replace(self._original, given_landmarks=given)
+        self._current = replace(self._current, given_landmarks=given)
+        self.landmarks_changed.emit()
+
+    def computation(
+        self, *, renumber: bool = True, outlined: Collection[str] = ()
+    ) -> Callable[[], dict[str, ShownLesions]]:
+        """Return a function that computes what is to be shown now; it may be called in a thread.
+
+        Parameters
+        ----------
+        renumber
+            As for :func:`apply_thresholds`.
+        outlined
+            Classes whose outlines are computed, too.
+        """
+        detections, settings, before = self._original, self._settings, dict(self._shown)
+
+        def compute() -> dict[str, ShownLesions]:
+            shown = apply_thresholds(detections, settings, before, renumber=renumber)
+            for code in outlined:
+                assert shown[code].outlines is not None  # noqa: S101  # to have it computed
+            return shown
+
+        return compute
+
+    def show(self, shown: Mapping[str, ShownLesions]) -> None:
+        """Take what :meth:`computation` returned as what is shown now."""
+        self._shown = dict(shown)
+        self.shown_changed.emit()
+
+    def claim(self, presenter: Any) -> bool:
+        """Return whether `presenter` is the one that computes and shows: the first to ask is."""
+        if self._presenter is None or self._presenter() is None:
+            self._presenter = weakref.ref(presenter)
+        return not self._closed and self._presenter() is presenter
+
+    def release(self, presenter: Any) -> None:
+        """Let another presenter compute and show."""
+        if self._presenter is not None and self._presenter() is presenter:
+            self._presenter = None
+
+    def close(self) -> None:
+        """Refuse all presenters from now on: the layers are to show another result."""
+        self._closed = True
+
+    def attach(self, code: str, holder: LabelsHolder) -> None:
+        """Set where the labels of a class are that a person may change."""
+        self._holders[code] = weakref.ref(holder)
+
+    def labels(self, code: str) -> npt.NDArray[Any] | None:
+        """Return the labels of a class as they are now, not a copy; None where they are gone."""
+        holder = self._holders[code]() if code in self._holders else None
+        return None if holder is None else np.asarray(holder.data)
+
+    def add_stroke(
+        self, code: str, pixels: npt.NDArray[np.int64], before: npt.NDArray[Any]
+    ) -> None:
+        """Take note that a person changed labels: flat indices, and the values before.
+
+        The labels need not have changed yet; :meth:`check_edits` compares them.
+        """
+        if not len(pixels):
+            return
+        if code in self._painted:
+            known, values = self._painted[code]
+            new = ~np.isin(pixels, known)
+            pixels = np.concatenate([known, pixels[new]])
+            before = np.concatenate([values, np.asarray(before)[new]])
+        self._painted[code] = pixels, before
+        self._set_edited(code, edited=True)
+
+    def check_edits(self, code: str) -> None:
+        """Compare the labels with what was shown, after something was undone or done again."""
+        labels = self.labels(code)
+        if code in self._painted and labels is not None:
+            pixels, before = self._painted[code]
+            edited = bool((labels.reshape(-1)[pixels] != before).any())
+            self._set_edited(code, edited=edited)
+
+    def rebase_edits(self, code: str) -> None:
+        """Compare with the present labels from now on: the result itself was shown anew."""
+        labels = self.labels(code)
+        if code in self._painted and labels is not None:
+            pixels, _ = self._painted[code]
+            self._painted[code] = pixels, labels.reshape(-1)[pixels]
+
+    def lock(self, codes: Iterable[str]) -> None:
+        """Let thresholds leave classes alone: a review has begun to change their labels."""
+        for code in codes:
+            if code in self._original.lesions and code not in self._locked:
+                was_edited = code in self._edited
+                self._locked.add(code)
+                if not was_edited:
+                    self.edited_changed.emit(code)
+
+    def _set_edited(self, code: str, *, edited: bool) -> None:
+        if edited != (code in self._edited):
+            (self._edited.add if edited else self._edited.discard)(code)
+            if code not in self._locked:
+                self.edited_changed.emit(code)
+
+    def detections(self, *, edits: bool = True) -> Detections:
+        """Return the result at the present settings, with what was drawn by hand."""
+        return self.snapshot(edits=edits)()
+
+    def snapshot(self, *, edits: bool = True) -> Callable[[], Detections]:
+        """Return a function that makes :meth:`detections` of this moment, maybe in a thread."""
+        current = self._current
+        drawn = {
+            code: np.array(labels)
+            for code in sorted(self.edited if edits else ())
+            if (labels := self.labels(code)) is not None
+        }
+        return lambda: apply_edited_labels(current, drawn) if drawn else current
+
+    def class_snapshot(self, code: str) -> ClassSnapshot:
+        """Return one class as it is now, for a thread."""
+        if not self.has_threshold(code) and (labels := self.labels(code)) is not None:
+            return ClassSnapshot(np.array(labels))
+        threshold, shown = self._settings.thresholds[code], self._shown.get(code)
+        known = shown is not None and shown.threshold == threshold
+        return ClassSnapshot(
+            detections=self._original,
+            threshold=threshold,
+            components=shown.components if known and shown is not None else None,
+            min_area=self._settings.min_area,
+        )
+
+
+def _restore(detections: Detections, settings: ThresholdSettings) -> LiveResult:
+    live = LiveResult(detections)
+    live._set(settings)
+    return live

@@ -141,15 +141,13 @@ class ClassSnapshot:
         """Return pixels, their ids and the table of lesions; may be called in a thread."""
         if self.drawn is not None:
             mask = (self.drawn > 0).astype(np.float32)
-            found = labelled_components(mask, lesion=code, threshold=0.5)
-            ids, table = found.at_least(1)
-            return found.pixels, ids, table
+            drawn = labelled_components(mask, lesion=code, threshold=0.5)
+            return drawn.pixels, *drawn.at_least(1)
         found = self.components
         if found is None:
             assert self.detections is not None  # noqa: S101  # one of the three is given
             found = class_components(self.detections, code, threshold=self.threshold)
-        ids, table = found.at_least(self.min_area, threshold=self.threshold)
-        return found.pixels, ids, table
+        return found.pixels, *found.at_least(self.min_area, threshold=self.threshold)
 
 
 class LabelsHolder(Protocol):

@@ -179,7 +179,7 @@ def test_arbitrary_bytes_give_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, header: bool
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.safetensors"
-    path.write_bytes(len(content).quantize_input(8, "little") + content if header else content)
+    path.write_bytes(len(content).to_bytes(8, "little") + content if header else content)
     with pytest.raises(CheckpointError, match="safetensors"):
         read_checkpoint(path)
 
@@ -218,7 +218,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path, how: str) -> None:
 def test_a_header_of_gigabytes_is_refused_without_being_read(tmp_path: Path) -> None:
     path = tmp_path / "bomb.safetensors"
     with path.open("wb") as file:
-        file.write((1 << 31).quantize_input(8, "little") + b"{")
+        file.write((1 << 31).to_bytes(8, "little") + b"{")
         file.truncate((1 << 31) + 100)
     with pytest.raises(CheckpointError, match="claims a header of 2048 MB"):
         read_card(path)
@@ -227,7 +227,7 @@ def test_a_header_of_gigabytes_is_refused_without_being_read(tmp_path: Path) -> 
 def test_deeply_nested_headers_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "deep.safetensors"
     header = b'{"a":' * 200_000
-    path.write_bytes(len(header).quantize_input(8, "little") + header)
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(CheckpointError, match="damaged"):
         read_checkpoint(path)
 

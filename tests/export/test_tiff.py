@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 import tracemalloc
@@ -22,7 +21,6 @@ from napari_fundus.export import (
     write_labels_tiff,
     write_probability_tiff,
 )
-from napari_fundus.export.tiff import encoded_tiles
 from napari_fundus.landmarks import Fovea, Landmarks
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.objects import LesionObject, trim_box
@@ -148,21 +146,6 @@ def test_a_map_of_twelve_megapixels_is_written_in_seconds(make, tmp_path: Path) 
     write_probability_tiff(found, tmp_path / "x.probability.tif")
     assert time.perf_counter() - start < 10
     np.testing.assert_array_equal(load_detections(tmp_path / "x").probability["MA"], probability)
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.float32, np.uint8])
-def test_tiles_are_those_that_tifffile_would_pack(dtype: type) -> None:
-    rng = np.random.default_rng(0)
-    array = np.zeros((600, 700), dtype)
-    array[10:200, 300:690] = rng.random((190, 390)) * 100
-    predictor = 3 if dtype is np.float32 else 2
-    how = {"tile": (256, 256), "compression": "zlib", "predictor": predictor, "metadata": None}
-    ours, theirs = io.BytesIO(), io.BytesIO()
-    with tifffile.TiffWriter(ours) as tiff:
-        tiff.write(encoded_tiles(array), shape=array.shape, dtype=dtype, **how)
-    with tifffile.TiffWriter(theirs) as tiff:
-        tiff.write(array, compressionargs={"level": 1}, **how)
-    assert ours.getvalue() == theirs.getvalue()
 
 
 def packed(

@@ -6,6 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import ImageColor
+
 from napari_fundus.export.polygons import instance_masks, pixel_polygons
 from napari_fundus.export.tables import lesion_measurements, provenance_record
 from napari_fundus.lesions import describe
@@ -71,7 +73,10 @@ def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation"
                 "properties": {
                     "objectType": object_type,
                     "name": f"{row.lesion} {row.id}",
-                    "classification": {"name": info.name, "color": _rgb(info.colour)},
+                    "classification": {
+                        "name": info.name,
+                        "color": list(ImageColor.getrgb(info.colour)),
+                    },
                     "isLocked": False,
                     "measurements": {
                         "Instance id": row.id,
@@ -93,7 +98,3 @@ def to_geojson(detections: Detections, *, object_type: ObjectType = "annotation"
         "features": features,
         "napari_fundus": provenance_record(detections),
     }
-
-
-def _rgb(colour: str) -> list[int]:
-    return list(bytes.fromhex(colour.removeprefix("#")))

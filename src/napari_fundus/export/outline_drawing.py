@@ -9,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import ImageColor
 
 __all__ = ["OutlineStyle", "Viewport", "draw_outlines", "fit_viewport", "text_colour"]
 
@@ -55,7 +56,7 @@ class Viewport:
             max(round((self.rows[1] - self.rows[0]) * self.scale), 1),
         )
 
-    def pixels(self, image: Picture) -> Picture:
+    def resample(self, image: Picture) -> Picture:
         """Return the window, oversampled for drawing upon."""
         window = image[slice(*self.rows), slice(*self.cols)]
         width, height = self.size
@@ -64,8 +65,8 @@ class Viewport:
         how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(window, size, interpolation=how), np.uint8)
 
-    def reduced(self, canvas: Picture) -> Picture:
-        """Return what was drawn at its final size."""
+    def downsample(self, canvas: Picture) -> Picture:
+        """Return the oversampled picture at its final size."""
         return np.asarray(cv2.resize(canvas, self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -76,19 +77,15 @@ def fit_viewport(
     rows, cols = (0, shape[0]), (0, shape[1])
     if field_of_view is not None and field_of_view.any():
         margin = round(0.01 * shape[1])
-        rows, cols = (
-            (max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, length))
-            for hit, length in (
-                (np.flatnonzero(field_of_view.any(axis=1)), shape[0]),
-                (np.flatnonzero(field_of_view.any(axis=0)), shape[1]),
-            )
-        )
+        left, top, across, down = cv2.boundingRect(field_of_view.astype(np.uint8))
+        rows = max(top - margin, 0), min(top + down + margin, shape[0])
+        cols = max(left - margin, 0), min(left + across + margin, shape[1])
     return Viewport(rows, cols, min(1.0, width / (cols[1] - cols[0])))
 
 
 def text_colour(ground: str) -> Literal["black", "white"]:
     """Return the one of black and white that stands out better from a hex colour."""
-    red, green, blue = bytes.fromhex(ground.removeprefix("#"))
+    red, green, blue = ImageColor.getrgb(ground)[:3]
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
 
 
@@ -102,7 +99,7 @@ def draw_outlines(
     Parameters
     ----------
     canvas
-        What ``view.pixels`` returned.
+        What ``view.resample`` returned.
     mask
         bool, shape (H, W) of the image.
     line
@@ -110,7 +107,7 @@ def draw_outlines(
     view
         The window shown.
     """
-    colour = tuple(bytes.fromhex(line.colour.removeprefix("#")))
+    colour = ImageColor.getrgb(line.colour)
     halo = (0, 0, 0) if text_colour(line.colour) == "black" else (255, 255, 255)
     rings = list(_rings(mask, view))
     dashes = [dash for ring in rings for dash in _dashes(ring)] if line.dashed else []

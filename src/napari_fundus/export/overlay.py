@@ -131,7 +131,7 @@ def draw_overlay(
     columns = 1 if len(panels) == 1 else 2
     width = (max_width - _GAP * (columns + 1)) // columns
     view = fit_viewport(image.shape, detections.field_of_view, width)
-    base = view.pixels(image.rgb8)
+    base = view.resample(image.rgb8)
     drawn = [_draw_panel(base, view, panel) for panel in panels]
     return _page(drawn, columns, _heading(detections), _footing(detections))
 
@@ -170,7 +170,7 @@ def _draw_panel(base: Picture, view: Viewport, panel: _Panel) -> Image.Image:
     canvas = base.copy()
     for group in panel.groups:
         draw_outlines(canvas, group.mask, group.line, view)
-    picture = Image.fromarray(view.reduced(canvas))
+    picture = Image.fromarray(view.downsample(canvas))
     return _with_caption(picture, panel)
 
 

@@ -161,18 +161,11 @@ def _read_zarr(folder: Path) -> object:
 
 def _read_record(folder: Path) -> object:
     """Take a batch up again: the record of an image, then the table of all."""
-    from napari_fundus.batch.records import ImageOutcome, read_record, write_summary
+    from napari_fundus.batch.records import read_record, write_summary
 
     known = read_record(folder, Path("eye"))
     if known is not None:
-        done = ImageOutcome(
-            folder / "eye.png",
-            Path("eye"),
-            "skipped",
-            counts=known.counts,
-            extent=known.extent,
-            scores=known.scores,
-        )
+        done = known.skipped(folder / "eye.png", Path("eye"))
         write_summary(folder / "summary.csv", [done], ["MA"])
     return known
 

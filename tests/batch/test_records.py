@@ -32,8 +32,8 @@ def test_a_sound_record_is_read_with_the_formats_that_are_there(tmp_path: Path) 
     assert record is not None
     assert record.formats == ("csv",)
     assert record.counts == {"MA": 2}
-    assert record.extent == SOUND["extent"]
-    assert record.scores == {}
+    assert record.extent.model_dump(exclude_unset=True) == SOUND["extent"]
+    assert record.image_score == {}
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
-import secrets
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,11 +19,13 @@ from napari_fundus.batch.records import ImageOutcome
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError
-from napari_fundus.export import DEFAULT_FORMATS, check_formats
+from napari_fundus.export import DEFAULT_FORMATS
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
-    from napari_fundus.batch.worker import ChunkResult, WorkerJobSpec
+    import pyarrow as pa
+
+    from napari_fundus.batch.worker import BatchWorkerPlugin, ChunkResult
 
 __all__ = ["ClusterConfig", "ClusterReport", "run_on_cluster"]
 
@@ -148,36 +148,29 @@ def run_on_cluster(
         There is no Dask here, no scheduler answers, or it went away; a worker has another version
         of the package, or not the weights.
     """
-    names = check_formats({"csv", *formats})
-    # Another machine may have the device that this one lacks: workers look for themselves.
-    own = device if cluster.scheduler is None else "auto"
-    probe = make_batch_job(
-        output, detector, options=options, thresholds=thresholds, device=own, formats=names
+    job = make_batch_job(
+        Path(output).expanduser().resolve(),
+        detector,
+        options=options,
+        thresholds=thresholds,
+        # Another machine may have the device that this one lacks: its workers check it.
+        device=device if cluster.scheduler is None else "auto",
+        formats={"csv", *formats},
+        overwrite=overwrite,
     )
-    weights = probe.detector.weights_sha256(probe.options)
-    place = probe.output.resolve()
-    tables = ParquetTables(place, probe.detector.lesions, overwrite=overwrite)
-    place.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        client = stack.enter_context(_connect_client(cluster))
+    weights = job.detector.weights_sha256(job.options)
+    tables = ParquetTables(job.output, job.detector.lesions, overwrite=overwrite)
+    job.output.mkdir(parents=True, exist_ok=True)
+    with _connect_client(cluster) as client:
         _check_versions(client)
-        from napari_fundus.batch.worker import WorkerJobSpec
+        from napari_fundus.batch.worker import BatchWorkerPlugin
 
-        order = WorkerJobSpec(
-            output=place,
-            detector=detector,
-            options=probe.options.model_dump(),
-            thresholds=probe.thresholds,
-            device=device,
-            formats=names,
-            overwrite=overwrite,
-            weights=weights,
-        )
+        plugin = BatchWorkerPlugin(replace(job, device=device), weights)
         if on_dashboard is not None and client.dashboard_link:
             on_dashboard(client.dashboard_link)
-        stack.enter_context(tables)
-        run = _ClusterRun(client, order, cluster, tables, monitor or Monitor(), on_outcome)
-        return run.over(iter_items(sources, place))
+        with tables.open():
+            run = _ClusterRun(client, plugin, cluster, tables, monitor or Monitor(), on_outcome)
+            return run.process(iter_items(sources, job.output))
 
 
 @contextmanager
@@ -190,192 +183,173 @@ def _connect_client(cluster: ClusterConfig) -> Iterator[Any]:
         raise ClusterError(
             f"A batch on a cluster needs Dask: pip install 'napari-fundus[scale]' ({error})."
         ) from None
-    distributed: Any = untyped  # Dask tells few types
-    with ExitStack() as stack:
-        if cluster.scheduler is not None:
-            try:
-                client = distributed.Client(cluster.scheduler, timeout=20)
-            except (OSError, TimeoutError, ValueError) as error:
-                raise ClusterError(
-                    f"No Dask scheduler answers at {cluster.scheduler}: {error}"
-                ) from None
-            yield stack.enter_context(client)
-            return
-        ours = {
-            # A lot that killed two workers is given out again image by image, to find the one.
-            "distributed.scheduler.allowed-failures": 1,
-            # Dask's profile of each second of an hour takes a worker several hundred MB.
-            "distributed.worker.profile.enabled": False,
-        }
-        stack.enter_context(dask.config.set(ours))
-        own = distributed.LocalCluster(
+    distributed: Any = untyped  # Dask has few type hints
+    if cluster.scheduler is not None:
+        try:
+            client = distributed.Client(cluster.scheduler, timeout=20)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(
+                f"No Dask scheduler answers at {cluster.scheduler}: {error}"
+            ) from None
+        with client:
+            yield client
+        return
+    settings = {
+        # A chunk during which two workers died is split into its images, to find the one.
+        "distributed.scheduler.allowed-failures": 1,
+        # Dask's profile of each second of an hour takes a worker several hundred MB.
+        "distributed.worker.profile.enabled": False,
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
             n_workers=cluster.workers,
             threads_per_worker=1,
             processes=True,
             dashboard_address="127.0.0.1:0",
             silence_logs="ERROR",
-        )
-        stack.enter_context(own)
-        yield stack.enter_context(distributed.Client(own))
+        ) as own,
+        distributed.Client(own) as client,
+    ):
+        yield client
 
 
 def _check_versions(client: Any) -> None:
-    """Refuse workers whose package is missing or another version, before work is sent to them.
+    """Refuse workers whose package is missing or of another version, before any work is sent.
 
-    Workers that come later are asked when they begin; see
-    `napari_fundus.batch.worker.WorkerJobSpec`.
+    Workers that join later are checked with their first images, by `BatchWorkerPlugin`.
     """
-    # A function of the standard library: one of ours could not be sent to where ours is missing.
-    told = client.run(pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
-    bad = {worker: found for worker, found in told.items() if found != __version__}
-    if not bad:
-        return
-    worker, found = min(bad.items())
-    what = (
-        f"has no napari-fundus that can be imported ({found})"
-        if isinstance(found, Exception)
-        else f"has napari-fundus {found}"
-    )
-    more = f", and {len(bad) - 1} more do not fit either" if len(bad) > 1 else ""
-    raise ClusterError(
-        f"Worker {worker} {what}, the machine that gives out the work {__version__}{more}. Install "
-        "the same version on all of them."
-    )
+    name = "napari_fundus"
+    workers = client.get_versions(packages=[name])["workers"]
+    found = {worker: versions["packages"][name] for worker, versions in workers.items()}
+    bad = [worker for worker in sorted(found) if found[worker] != __version__]
+    if bad:
+        version = found[bad[0]]
+        has = f"napari-fundus {version}" if version else "no napari-fundus that can be imported"
+        more = f", and {len(bad) - 1} more do not fit either" if len(bad) > 1 else ""
+        raise ClusterError(
+            f"Worker {bad[0]} has {has}, the machine that gives out the work {__version__}{more}. "
+            "Install the same version on all of them."
+        )
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Images that one task works on, and how often they were tried before.
-
-    A suspect is an image that was with a worker when that died. It is tried alone, while nothing
-    else is under way: Dask blames all that a dead worker had in hand.
-    """
+    """Images that one task processes, and how often they were tried before."""
 
     items: tuple[BatchItem, ...]
-    tried: int = 0
-    suspect: bool = False
+    attempts: int = 0
 
 
 @dataclass
 class _ClusterRun:
-    """The client's side of a run: a few lots are on their way, none is remembered once done."""
+    """The client's side of a run; of its images only those in flight are kept in memory."""
 
     client: Any
-    order: WorkerJobSpec
+    plugin: BatchWorkerPlugin
     cluster: ClusterConfig
     tables: ParquetTables
     monitor: Monitor
     on_outcome: Callable[[ImageOutcome], None] | None
-    again: deque[_Chunk] = field(default_factory=deque)
+    retry_queue: deque[_Chunk] = field(default_factory=deque)
     in_flight: dict[Any, _Chunk] = field(default_factory=dict)
-    counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("written", "skipped", "failed"), 0)
-    )
+    counts: Counter[str] = field(default_factory=Counter)
     failures: list[ImageOutcome] = field(default_factory=list)
-    listed: int = 0
+    listed_count: int = 0
     listing_done: bool = False
 
-    def over(self, items: Iterator[BatchItem]) -> ClusterReport:
-        """Work on all images, and tell what became of them."""
-        from napari_fundus.batch.worker import BatchWorkerPlugin
-
-        self.station = f"napari-fundus-{secrets.token_hex(6)}"
+    def process(self, items: Iterator[BatchItem]) -> ClusterReport:
+        """Process all images, and return the report."""
         try:
-            self.client.register_plugin(BatchWorkerPlugin(self.order, self.station))
+            self.client.register_plugin(self.plugin)
         except (ImportError, AttributeError) as error:
             raise ClusterError(
-                f"A worker cannot take the detector {self.order.detector!r}: {error}. Install what "
-                "it is part of on all workers."
+                f"A worker cannot take the detector {self.plugin.job.detector.name!r}: {error}. "
+                "Install what it is part of on all workers."
             ) from error
         interrupted, stopped = False, ""
+        most = self.cluster.max_failures
         try:
-            while self._submit(items) or self.in_flight:
-                self._tell()
-                for future in self._finished():
-                    self._take(future, self.in_flight.pop(future))
+            while self._submit(items) and not stopped:
+                self._report_progress()
+                for future in self._wait():
+                    self._handle_future(future, self.in_flight.pop(future))
                     future.release()
-                most = self.cluster.max_failures
                 if most is not None and self.counts["failed"] > most:
                     stopped = f"More than {most} images failed."
-                    break
         except (KeyboardInterrupt, Cancelled):
             interrupted = True
         finally:
-            self._leave()
+            self.client.cancel(list(self.in_flight), reason="the run has ended")
+            self.client.unregister_worker_plugin(self.plugin.name)
         return ClusterReport(
-            **self.counts,
+            written=self.counts["written"],
+            skipped=self.counts["skipped"],
+            failed=self.counts["failed"],
             failures=tuple(self.failures),
-            output=self.order.output,
+            output=self.plugin.job.output,
             interrupted=interrupted,
             stopped=stopped,
         )
 
     def _submit(self, items: Iterator[BatchItem]) -> bool:
-        """Give out lots until each worker has one in hand and one to come; say whether any."""
+        """Submit a chunk for each worker that has none; return whether any is in flight.
+
+        Dask blames a worker's death on all that the worker holds: it holds one chunk at a time.
+        """
         from napari_fundus.batch.worker import process_chunk
 
-        given = False
-        wanted = 2 * max(len(self.client.nthreads()), 1)
-        while len(self.in_flight) < wanted:
-            if any(lot.suspect for lot in self.in_flight.values()):
-                break
-            if self.again:
-                if self.again[0].suspect and self.in_flight:
-                    break
-                lot = self.again.popleft()
+        while len(self.in_flight) < max(len(self.client.nthreads()), 1):
+            if self.retry_queue:
+                chunk = self.retry_queue.popleft()
             else:
-                lot = _Chunk(tuple(islice(items, self.cluster.images_per_task)))
-                self.listed += len(lot.items)
-                if not lot.items:
-                    self.listing_done = True
-                    break
-            future = self.client.submit(process_chunk, lot.items, self.station, pure=False)
-            self.in_flight[future] = lot
-            given = True
-        return given
+                chunk = _Chunk(tuple(islice(items, self.cluster.images_per_task)))
+                self.listed_count += len(chunk.items)
+            if not chunk.items:
+                self.listing_done = True
+                break
+            future = self.client.submit(process_chunk, chunk.items, self.plugin.name, pure=False)
+            self.in_flight[future] = chunk
+        return bool(self.in_flight)
 
-    def _finished(self) -> list[Any]:
-        """Wait for a while, and return what has ended."""
+    def _wait(self) -> list[Any]:
+        """Wait for a while, and return the futures that have ended."""
         import distributed as untyped
 
         distributed: Any = untyped
-        try:
+        with suppress(TimeoutError):
             distributed.wait(
                 list(self.in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED"
             )
-        except TimeoutError:
-            return []
         return [future for future in self.in_flight if future.done()]
 
-    def _take(self, future: Any, lot: _Chunk) -> None:
-        """Keep what a lot has come to, and give out again what may go better another time."""
+    def _handle_future(self, future: Any, chunk: _Chunk) -> None:
+        """Record what a chunk has given; queue again what may succeed at another attempt."""
         if future.status == "finished":
-            self._keep(future.result(), lot)
+            self._handle_result(future.result(), chunk)
             return
         if future.status != "error":
             raise ClusterError("The Dask scheduler went away. The same command goes on from here.")
         error = future.exception()
         if isinstance(error, FundusError):
             raise error
-        if not lot.suspect:
-            self.again.extend(_Chunk((item,), lot.tried, suspect=True) for item in lot.items)
-        else:
-            (item,) = lot.items
-            message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
-            self._done([ImageOutcome(item.path, item.place, "failed", message=message)])
+        if len(chunk.items) > 1:
+            self.retry_queue.extend(_Chunk((item,), chunk.attempts) for item in chunk.items)
+            return
+        (item,) = chunk.items
+        message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
+        self._record([ImageOutcome(item.path, item.place, "failed", message=message)])
 
-    def _keep(self, done: ChunkResult, lot: _Chunk) -> None:
-        places = {item.place: item for item in lot.items}
-        retried = [
-            outcome
-            for outcome in done.outcomes
-            if outcome.retryable and lot.tried < self.cluster.retries
-        ]
-        self.again.extend(_Chunk((places[o.place],), lot.tried + 1) for o in retried)
-        kept = [outcome for outcome in done.outcomes if outcome not in retried]
-        self._done(kept, done.lesions)
+    def _handle_result(self, result: ChunkResult, chunk: _Chunk) -> None:
+        final: list[ImageOutcome] = []
+        for item, outcome in zip(chunk.items, result.outcomes, strict=True):
+            if outcome.retryable and chunk.attempts < self.cluster.retries:
+                self.retry_queue.append(_Chunk((item,), chunk.attempts + 1))
+            else:
+                final.append(outcome)
+        self._record(final, result.lesions)
 
-    def _done(self, outcomes: list[ImageOutcome], lesions: Any = None) -> None:
+    def _record(self, outcomes: list[ImageOutcome], lesions: pa.Table | None = None) -> None:
         self.tables.add(outcomes, lesions)
         for outcome in outcomes:
             self.counts[outcome.status] += 1
@@ -384,15 +358,9 @@ class _ClusterRun:
             if self.on_outcome is not None:
                 self.on_outcome(outcome)
 
-    def _tell(self) -> None:
-        done = sum(self.counts.values())
-        part = done / max(self.listed, 1) if self.listing_done else 0.0
+    def _report_progress(self) -> None:
+        done = self.counts.total()
+        part = done / max(self.listed_count, 1) if self.listing_done else 0.0
         failed = f", {self.counts['failed']} failed" if self.counts["failed"] else ""
-        self.monitor.step(
-            part, f"{done} of {self.listed}{'' if self.listing_done else '+'}{failed}"
-        )
-
-    def _leave(self) -> None:
-        """Take back what is not done, and leave the workers as they were."""
-        self.client.cancel(list(self.in_flight), reason="the run has ended")
-        self.client.unregister_worker_plugin(self.station)
+        more = "" if self.listing_done else "+"
+        self.monitor.step(part, f"{done} of {self.listed_count}{more}{failed}")

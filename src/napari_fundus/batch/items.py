@@ -15,7 +15,7 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
 
-__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_output_stem"]
+__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_output_stem", "rename_colliding"]
 
 SUMMARY_NAME = "summary.csv"
 """Name of the table of all images, in the output folder."""
@@ -41,6 +41,9 @@ class BatchItem:
     place: Path
     problem: str = ""
     sample: Sample | None = field(default=None, compare=False)
+
+
+Naming = Callable[[BatchItem], Path]
 
 
 def find_items(
@@ -131,15 +134,27 @@ def _make_stems_unique(items: list[BatchItem], summary: str) -> list[BatchItem]:
     def with_suffix(item: BatchItem) -> Path:
         return from_common_parent(item).parent / safe_stem(item.path.name)
 
-    namings: tuple[Callable[[BatchItem], Path], ...] = (
-        from_common_parent,
-        with_suffix,
-        hashed_output_stem,
-    )
+    namings = (from_common_parent, with_suffix, hashed_output_stem)
+    return rename_colliding(items, namings, reserved={SUMMARY_NAME, summary})
+
+
+def rename_colliding(
+    items: list[BatchItem], namings: Iterable[Naming], *, reserved: Iterable[str]
+) -> list[BatchItem]:
+    """Return the items with unique places: those that are equal are named anew, by one after one.
+
+    Parameters
+    ----------
+    items
+        The images; those with a problem keep their place.
+    namings
+        Functions from an item to its next place, the last of which is unique.
+    reserved
+        Names of tables in the output folder, which the table of an image must not take.
+    """
     for naming in namings:
         taken = Counter(_key(item.place) for item in items if not item.problem)
-        # The table of all images must not meet that of an image called "summary".
-        taken.update({_key(Path(name).with_suffix("")): 1 for name in {SUMMARY_NAME, summary}})
+        taken.update({_key(Path(name).with_suffix("")): 1 for name in reserved})
         items = [
             replace(item, place=naming(item))
             if not item.problem and taken[_key(item.place)] > 1

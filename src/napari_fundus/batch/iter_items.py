@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items, hashed_output_stem
+from napari_fundus.batch.items import (
+    SUMMARY_NAME,
+    BatchItem,
+    find_items,
+    hashed_output_stem,
+    rename_colliding,
+)
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.discovery import recognized
 from napari_fundus.datasets.folder import samples_from_files
@@ -139,18 +144,6 @@ def _with_output_stems(samples: list[Sample], root: Path, *, hashed: bool) -> It
         )
         for sample in samples
     ]
-    namings: tuple[Callable[[BatchItem], Path], ...] = (
-        lambda item: item.place.with_name(safe_stem(item.path.name)),
-        hashed_output_stem,
-    )
-    for naming in namings:
-        taken = Counter(item.place.as_posix().casefold() for item in items)
-        taken[Path(SUMMARY_NAME).stem] += 1
-        items = [
-            replace(item, place=naming(item))
-            if taken[item.place.as_posix().casefold()] > 1
-            else item
-            for item in items
-        ]
-    for item in items:
+    namings = (lambda item: item.place.with_name(safe_stem(item.path.name)), hashed_output_stem)
+    for item in rename_colliding(items, namings, reserved={SUMMARY_NAME}):
         yield replace(item, place=hashed_output_stem(item)) if hashed else item

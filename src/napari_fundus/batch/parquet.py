@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from napari_fundus.batch.records import ImageOutcome, escape_surrogates
 from napari_fundus.errors import OutputExistsError
@@ -27,6 +26,8 @@ IMAGES_NAME, LESIONS_NAME = "images.parquet", "lesions.parquet"
 _METADATA_KEY = b"napari-fundus"
 """Key of the tables' metadata, by which they are known as our own."""
 
+_LESION_COLUMNS = {"path": "object", **INSTANCE_COLUMNS, **LESION_COLUMNS}
+
 _BUFFER_ROWS = 4_000
 """Rows that are gathered before they go into the file."""
 
@@ -44,7 +45,7 @@ def read_lesion_rows(output: Path, outcomes: Iterable[ImageOutcome]) -> pa.Table
     import pyarrow as pa
     from pyarrow import csv
 
-    schema = _lesion_schema()
+    schema = _schema(_LESION_COLUMNS)
     own = pa.schema(list(schema)[1:])
     parts = []
     for outcome in outcomes:
@@ -63,34 +64,22 @@ def read_lesion_rows(output: Path, outcomes: Iterable[ImageOutcome]) -> pa.Table
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def _lesion_schema() -> pa.Schema:
+def _schema(columns: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of columns with pandas' names of types; "object" is text."""
     import pyarrow as pa
 
-    kinds = {"int64": pa.int64(), "float64": pa.float64(), "object": pa.string()}
-    columns = {**INSTANCE_COLUMNS, **LESION_COLUMNS}
-    return pa.schema([("path", pa.string()), *((n, kinds[kind]) for n, kind in columns.items())])
+    types = {"int64": pa.int64(), "float64": pa.float64(), "object": pa.string()}
+    return pa.schema([(name, types[kind]) for name, kind in columns.items()])
 
 
-def _image_schema(lesions: Sequence[str]) -> pa.Schema:
-    import pyarrow as pa
-
-    text = pa.string()
-    return pa.schema(
-        [
-            ("path", text),
-            ("status", text),
-            ("place", text),
-            *((code, pa.int64()) for code in lesions),
-            ("scores", text),
-            ("extent", text),
-            ("seconds", pa.float64()),
-            ("message", text),
-        ]
-    )
+def _image_columns(lesions: Sequence[str]) -> dict[str, str]:
+    first = dict.fromkeys(("path", "status", "place"), "object")
+    last = {"scores": "object", "extent": "object", "seconds": "float64", "message": "object"}
+    return {**first, **dict.fromkeys(lesions, "int64"), **last}
 
 
 class ParquetTables:
-    """Writes both tables bit by bit; they are there, whole, once the block ends well.
+    """Writes both tables row by row; see :meth:`open`.
 
     Parameters
     ----------
@@ -117,19 +106,24 @@ class ParquetTables:
                     "Choose another folder."
                 )
 
-    def __enter__(self) -> Self:
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Let tables be added to within the block; without an error, both files are whole then."""
         import pyarrow.parquet as pq
 
-        self._stack = ExitStack()
         self._rows: list[dict[str, Any]] = []
         self._tables: list[pa.Table] = []
-        schemas = (_image_schema(self._lesions), _lesion_schema())
         self._writers = []
-        for name, schema in zip((IMAGES_NAME, LESIONS_NAME), schemas, strict=True):
-            place = self._stack.enter_context(atomic_write(self._output / name, overwrite=True))
-            writer = pq.ParquetWriter(place, schema.with_metadata({_METADATA_KEY: b"batch"}))
-            self._writers.append(self._stack.enter_context(writer))
-        return self
+        with ExitStack() as stack:
+            columns = (_image_columns(self._lesions), _LESION_COLUMNS)
+            for name, schema in zip(
+                (IMAGES_NAME, LESIONS_NAME), map(_schema, columns), strict=True
+            ):
+                path = stack.enter_context(atomic_write(self._output / name, overwrite=True))
+                writer = pq.ParquetWriter(path, schema.with_metadata({_METADATA_KEY: b"batch"}))
+                self._writers.append(stack.enter_context(writer))
+            yield
+            self._flush()
 
     def add(self, outcomes: Iterable[ImageOutcome], lesions: pa.Table | None) -> None:
         """Add images, and the lesions of those that are done."""
@@ -160,16 +154,6 @@ class ParquetTables:
         if self._tables:
             lesions.write_table(pa.concat_tables(self._tables))
         self._rows, self._tables = [], []
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._flush()
-        self._stack.__exit__(kind, error, trace)
 
 
 def _is_ours(path: Path) -> bool:

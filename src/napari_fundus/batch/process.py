@@ -54,11 +54,15 @@ class BatchJob:
 
 @dataclass(frozen=True)
 class PrefetchedImage:
-    """An image as read ahead; `image` is None where there is nothing left to do."""
+    """An image as read ahead, and the record of an earlier result of it."""
 
-    image: FundusImage | None
+    image: FundusImage
     stamp: dict[str, int]
     record: ProvenanceRecord | None
+
+
+Loaded = PrefetchedImage | ProvenanceRecord
+"""An image, or the record of its complete result."""
 
 
 def make_batch_job(
@@ -104,10 +108,10 @@ def _checked_thresholds(thresholds: Mapping[str, float], detector: Detector) -> 
 
 def prefetch_images(
     items: Iterable[BatchItem], job: BatchJob
-) -> Iterator[tuple[BatchItem, Future[PrefetchedImage]]]:
+) -> Iterator[tuple[BatchItem, Future[Loaded]]]:
     """Yield each item with its image to come, while the next one is being read."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        waiting: deque[tuple[BatchItem, Future[PrefetchedImage]]] = deque()
+        waiting: deque[tuple[BatchItem, Future[Loaded]]] = deque()
         try:
             for item in items:
                 waiting.append((item, pool.submit(_load, item, job)))
@@ -118,7 +122,7 @@ def prefetch_images(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _load(item: BatchItem, job: BatchJob) -> PrefetchedImage:
+def _load(item: BatchItem, job: BatchJob) -> Loaded:
     """Read an image, unless its results are there."""
     if item.problem:
         raise FundusError(item.problem)
@@ -127,7 +131,7 @@ def _load(item: BatchItem, job: BatchJob) -> PrefetchedImage:
     if record is None or job.overwrite:
         return PrefetchedImage(read_image(item.path), stamp, record)
     weights = job.detector.weights_sha256(job.options)
-    same_weights = weights is None or weights == record.checkpoint_sha256
+    same_weights = weights is None or weights == record.provenance.checkpoint_sha256
     if record.request != job.request or not same_weights:
         changed = [k for k, v in job.request.items() if record.request.get(k) != v] or ["weights"]
         raise OutputExistsError(
@@ -136,20 +140,20 @@ def _load(item: BatchItem, job: BatchJob) -> PrefetchedImage:
         )
     complete = set(job.formats) <= set(record.formats)
     if complete and record.source == stamp:
-        return PrefetchedImage(None, stamp, record)
+        return record
     image = read_image(item.path)
-    if image.sha256 != record.image_sha256:
+    if image.sha256 != record.provenance.image_sha256:
         raise OutputExistsError(
             f"{job.output / item.place} holds the result of another image, or of this one before "
             "it was changed. Choose another folder, or overwrite it (--overwrite)."
         )
-    return PrefetchedImage(None if complete else image, stamp, record)
+    return record if complete else PrefetchedImage(image, stamp, record)
 
 
 def process_item(
-    item: BatchItem, future: Future[PrefetchedImage], job: BatchJob, monitor: Monitor
+    item: BatchItem, future: Future[Loaded], job: BatchJob, monitor: Monitor
 ) -> ImageOutcome:
-    """Do one image. This is the boundary at which everything that goes wrong is caught."""
+    """Process one image. This is the boundary at which all errors are caught."""
     start = time.perf_counter()
 
     def failed(message: str, error: BaseException, *, again: bool = True) -> ImageOutcome:
@@ -162,12 +166,9 @@ def process_item(
 
     try:
         loaded = future.result()
-        if loaded.image is None:
-            known = loaded.record
-            told = vars(known) if known else {}
-            kept = {name: told[name] for name in ("counts", "extent", "scores") if name in told}
-            return ImageOutcome(item.path, item.place, "skipped", **kept)
-        told = _detect_and_write(item, loaded, loaded.image, job, monitor)
+        if isinstance(loaded, ProvenanceRecord):
+            return loaded.skipped(item.path, item.place)
+        found = _detect_and_write(item, loaded, job, monitor)
         (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
     except Cancelled:
         raise
@@ -183,13 +184,14 @@ def process_item(
         where = f" The traceback is in {log}." if log else ""
         return failed(f"{type(error).__name__}: {error}.{where}", error)
     seconds = time.perf_counter() - start
-    return ImageOutcome(item.path, item.place, "written", seconds=seconds, **told)
+    return ImageOutcome(item.path, item.place, "written", seconds=seconds, **found)
 
 
 def _detect_and_write(
-    item: BatchItem, loaded: PrefetchedImage, image: FundusImage, job: BatchJob, monitor: Monitor
+    item: BatchItem, loaded: PrefetchedImage, job: BatchJob, monitor: Monitor
 ) -> dict[str, Any]:
-    """Return what was found, as of `ImageOutcome`: counts, extent, scores; when all is written."""
+    """Write all results, and return `counts`, `extent` and `scores` of `ImageOutcome`."""
+    image = loaded.image
     found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
     if job.thresholds:
         found = found.threshold({c: t for c, t in job.thresholds.items() if c in found.lesions})

@@ -108,34 +108,6 @@ class BatchReport:
         return self._with("failed")
 
 
-@dataclass(frozen=True)
-class ProvenanceRecord:
-    """What stands in the provenance file of a finished image.
-
-    Attributes
-    ----------
-    request
-        Detector, its version, options and thresholds that were asked for.
-    source
-        Size and time of the image's file.
-    formats
-        Formats written.
-    counts, extent, scores
-        Number of lesions a class, their areas, scores of the image; as of `ImageOutcome`.
-    image_sha256, checkpoint_sha256
-        Of the image's pixels and of the weights used.
-    """
-
-    request: dict[str, Any]
-    source: dict[str, int]
-    formats: tuple[str, ...]
-    counts: dict[str, int]
-    image_sha256: str
-    checkpoint_sha256: str | None
-    extent: dict[str, Any]
-    scores: dict[str, float]
-
-
 class _ProvenanceHashes(BaseModel):
     image_sha256: str
     checkpoint_sha256: str | None
@@ -148,8 +120,23 @@ class _Extent(BaseModel):
     landmarks: dict[str, dict[str, Any]] = {}
 
 
-class _ProvenanceFile(BaseModel):
-    """The part of a provenance file that a batch reads; files of earlier versions have less."""
+class ProvenanceRecord(BaseModel):
+    """The part of a finished image's provenance file that a batch reads; other entries are ignored.
+
+    Attributes
+    ----------
+    request
+        Detector, its version, options and thresholds that were requested.
+    source
+        Size and time of the image's file.
+    formats
+        Formats written whose files exist.
+    counts, extent, image_score
+        As `counts`, `extent` and `scores` of `ImageOutcome`; files of earlier versions have only
+        the first.
+    provenance
+        Hashes of the image's pixels and of the weights used.
+    """
 
     request: dict[str, Any]
     source: dict[str, int]
@@ -158,6 +145,13 @@ class _ProvenanceFile(BaseModel):
     provenance: _ProvenanceHashes
     extent: _Extent = _Extent()
     image_score: dict[str, float] = {}
+
+    def skipped(self, path: Path, place: Path) -> ImageOutcome:
+        """Return the outcome of an image whose results exist already."""
+        extent = self.extent.model_dump(exclude_unset=True)
+        return ImageOutcome(
+            path, place, "skipped", self.counts, extent=extent, scores=self.image_score
+        )
 
 
 def source_stamp(path: Path) -> dict[str, int]:
@@ -170,24 +164,15 @@ def read_record(output: Path, place: Path) -> ProvenanceRecord | None:
     """Return what is remembered of an image; None if it was never finished by a batch."""
     path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
     try:
-        stored = _ProvenanceFile.model_validate(read_json(path))
+        record = ProvenanceRecord.model_validate(read_json(path))
     except (FileNotFoundError, ValueError):
         return None
-    there = tuple(
+    record.formats = tuple(
         name
-        for name in stored.formats
+        for name in record.formats
         if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").exists()
     )
-    return ProvenanceRecord(
-        request=stored.request,
-        source=stored.source,
-        formats=there,
-        counts=stored.counts,
-        image_sha256=stored.provenance.image_sha256,
-        checkpoint_sha256=stored.provenance.checkpoint_sha256,
-        extent=stored.extent.model_dump(exclude_unset=True),
-        scores=stored.image_score,
-    )
+    return record
 
 
 def check_summary(path: Path, *, overwrite: bool) -> None:

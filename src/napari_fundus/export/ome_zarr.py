@@ -174,7 +174,7 @@ def _open_checked(folder: Path, shape: tuple[int, ...], dtype: str) -> Any:
     import zarr
 
     chunks, shards = _chunk_and_shard_shapes(shape)
-    array = zarr.open_array(folder, mode="r", zarr_format=3)
+    array: Any = zarr.open_array(folder, mode="r", zarr_format=3)
     (sharding,) = array.metadata.codecs
     codecs = (*array.filters, array.serializer, *array.compressors, *sharding.index_codecs)
     found = (

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import typer
+from tests.test_layering import FLOORS, PACKAGE
 
 from napari_fundus.cli.app import app
 from napari_fundus.cli.common import parse_settings
 from napari_fundus.plugins import find_detectors, get_detector
 from napari_fundus.preprocessing.recipe import Recipe
 from napari_fundus.training.loop.settings import split_settings
-from tests.test_layering import FLOORS, PACKAGE
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -117,7 +117,7 @@ def imports(code: str) -> Iterator[str]:
 
 
 def names_of(page: Path) -> set[str]:
-    """Return the dotted names of this package on a page, in prose and in the imports of its code."""
+    """Return the dotted names of this package on a page, those that its code imports too."""
     text = page.read_text(encoding="utf-8")
     found = set(DOTTED.findall(text))
     for indent, language, block in FENCE.findall(text):

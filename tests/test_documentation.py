@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import Any
 
 import pytest
 import typer
-from tests.test_layering import FLOORS, PACKAGE
 
 from napari_fundus.cli.app import app
 from napari_fundus.cli.common import parse_settings
@@ -21,6 +21,7 @@ from napari_fundus.preprocessing.recipe import Recipe
 from napari_fundus.training.loop.settings import split_settings
 
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "napari_fundus"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`(napari-fundus [^`]+)`(?!`)")
@@ -160,9 +161,10 @@ def test_the_tree_of_the_architecture_is_that_of_the_package() -> None:
             name = line.split()[0]
             assert (PACKAGE / name).exists(), name
             drawn[-1].add(name.removesuffix("/").removesuffix(".py"))
-    assert drawn == FLOORS[::-1]
+    floors = runpy.run_path(str(ROOT / "tests" / "test_layering.py"))["FLOORS"]
+    assert drawn == floors[::-1]
     assert [line for line in tree.splitlines() if line.startswith("floor ")] == [
-        f"floor {number}" for number in range(len(FLOORS), 0, -1)
+        f"floor {number}" for number in range(len(floors), 0, -1)
     ]
     rooms = {path.stem for path in PACKAGE.glob("*.py")} | {
         path.parent.name for path in PACKAGE.glob("*/__init__.py")

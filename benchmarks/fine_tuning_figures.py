@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.backends.voting import Voting
 from napari_fundus.datasets import Sample
-from napari_fundus.metrics import Froc, PixelCounts
+from napari_fundus.metrics import Froc, PixelHistogram
 from napari_fundus.metrics.bootstrap import resampled_weights
 
 __all__ = ["METRICS", "RunResult", "TestMetrics", "measure", "table"]
@@ -92,7 +92,7 @@ def measure(
         Seeds the resampling.
     """
     detector, options = Voting(), {"checkpoint": str(weights), "stride": stride}
-    pixels, froc = PixelCounts(), Froc()
+    pixels, froc = PixelHistogram(), Froc()
     for sample in samples:
         image = sample.image()
         truth = sample.mask("MA", image.shape)
@@ -101,7 +101,7 @@ def measure(
         froc.add(found, truth)
 
     def figures(drawn: ImageWeights | None = None) -> dict[str, float]:
-        curve = pixels.curve(drawn)
+        curve = pixels.curve(weights=drawn)
         half = int(np.argmin(np.abs(curve.thresholds - 0.5)))
         return {
             "dice": float(curve.f1[half]),

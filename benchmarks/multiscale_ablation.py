@@ -25,7 +25,7 @@ from napari_fundus.evaluation import Candidate, select_samples
 from napari_fundus.inference.fuse_maps import FusionMean
 from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.lesions import Lesion
-from napari_fundus.metrics import Interval, PixelCounts, bootstrap_intervals
+from napari_fundus.metrics import Interval, PixelHistogram, bootstrap_intervals
 from napari_fundus.runtime.devices import Device, choose_device
 from napari_fundus.runtime.monitor import Monitor
 
@@ -94,7 +94,7 @@ def main() -> None:
     present = set(checkpoint_stages(load_checkpoint(options.checkpoint, detector="multiscale")))
     weights = LoadedWeights(load_checkpoint(options.checkpoint), device.name)
     rows = [row for row in ROWS if required_stages(row) <= present]
-    counts = {row.title: PixelCounts(33) for row in rows}
+    counts = {row.title: PixelHistogram() for row in rows}
     for number, sample in enumerate(samples, start=1):
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()
@@ -144,7 +144,7 @@ def _head(options: MultiscaleOptions, images: int, contender: Candidate, device:
 
 
 def _line(
-    row: AblationRow, counts: PixelCounts, groups: list[str | None], given: float | None
+    row: AblationRow, counts: PixelHistogram, groups: list[str | None], given: float | None
 ) -> str:
     whole = counts.curve()
     place = (
@@ -154,7 +154,7 @@ def _line(
     )
 
     def figures(weights: npt.NDArray[np.int64]) -> Mapping[str, float]:
-        curve = counts.curve(weights)
+        curve = counts.curve(weights=weights)
         return {
             "aupr": curve.aupr,
             "f1": float(curve.f1[place]),

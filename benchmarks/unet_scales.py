@@ -22,7 +22,7 @@ from napari_fundus.evaluation import Candidate, select_samples
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.lesions import Lesion
-from napari_fundus.metrics import PixelCounts
+from napari_fundus.metrics import PixelHistogram
 from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.runtime.devices import choose_device
 
@@ -46,7 +46,7 @@ def main() -> None:
     samples = select_samples(
         open_dataset(chosen.data), [contender], split="held-back", graded=False
     ).samples
-    counts: defaultdict[tuple[str, float], PixelCounts] = defaultdict(lambda: PixelCounts(33))
+    counts: defaultdict[tuple[str, float], PixelHistogram] = defaultdict(PixelHistogram)
     for number, sample in enumerate(samples, start=1):
         print(f"\r{number} of {len(samples)}: {sample.id}", end="", file=sys.stderr, flush=True)
         image = sample.image()

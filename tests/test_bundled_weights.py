@@ -7,8 +7,8 @@ import pytest
 import napari_fundus as nf
 from napari_fundus.backends.voting import napari_fundus_detectors
 from napari_fundus.checkpoints import bundled_folder, list_checkpoints, load_checkpoint
+from napari_fundus.evaluation import assess
 from napari_fundus.image import read_pixels
-from napari_fundus.metrics import compare_with_truth
 from napari_fundus.samples import sample_folder
 
 NAMES = sorted(path.stem for path in bundled_folder().glob("*.safetensors"))
@@ -49,6 +49,6 @@ def test_voting_finds_microaneurysms_on_the_sample_with_no_further_step() -> Non
     (detector,) = (cls() for cls in napari_fundus_detectors())
     band = nf.FundusImage(image.pixels[rows], name="band", given_field_of_view=inside[rows])
     truth = read_pixels(sample_folder() / "IDRiD_13_MA.png")[0][rows] > 0
-    row = compare_with_truth(detector.detect(band, {"stride": 32}), {"MA": truth}).iloc[0]
+    row = assess(detector.detect(band, {"stride": 32}), {"MA": truth}).row("MA")
     assert row["sensitivity"] > 0.4
     assert row["precision"] > 0.4

@@ -18,10 +18,10 @@ import pandas as pd
 from napari_fundus.datasets import open_dataset
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import FundusError
+from napari_fundus.evaluation.assessment import assess
 from napari_fundus.export import PREPROCESSED, export
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_LESIONS, describe
-from napari_fundus.metrics import compare_with_truth
 from napari_fundus.plugins import get_detector
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.detections import Detections
@@ -48,7 +48,7 @@ class DemoResult:
     detections
         What the detector found.
     comparison
-        One row a class; see `napari_fundus.metrics.compare_with_truth`.
+        One row a class; see `napari_fundus.evaluation.Assessment.figures`.
     files
         What was written, by kind.
     seconds
@@ -107,7 +107,7 @@ def make_demo(
     _write_picture(Recipe.preset(recipe).apply(image).pixels, prepared_path, overwrite=overwrite)
     detections = get_detector(detector).detect(image, device=device, monitor=monitor.part(0.2, 0.8))
     monitor.step(0.8, "comparing with the experts")
-    comparison = compare_with_truth(detections, masks)
+    comparison = assess(detections, masks).figures
     monitor.step(0.9, "writing")
     files = export(
         detections, output, formats=FORMATS, image=image, truth=masks, overwrite=overwrite

@@ -9,8 +9,8 @@ import pytest
 from napari_fundus.backends.tophat import TopHat, TopHatOptions
 from napari_fundus.backends.tophat.score import contrast_score
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
+from napari_fundus.evaluation import assess
 from napari_fundus.image import FundusImage, read_image, read_pixels
-from napari_fundus.metrics import compare_with_truth
 from napari_fundus.plugins import find_detectors, get_detector
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.samples import normal_image_path, sample_folder, sample_image_path
@@ -57,7 +57,7 @@ def test_finds_every_drawn_lesion_and_little_else(retina, lesion) -> None:
     # No lens is as sharp as the drawing, whose noise differs from pixel to pixel.
     seen = cv2.GaussianBlur(retina.pixels, (0, 0), 1.0)
     result = TopHat().detect(FundusImage.from_array(seen), DRAWN)
-    row = compare_with_truth(result, retina.masks).set_index("lesion").loc[lesion]
+    row = assess(result, retina.masks).row(lesion)
     assert row["found"] == row["lesions"]
     assert row["false_positives"] <= 3
     assert row["dice"] > 0.5
@@ -116,7 +116,7 @@ def test_finds_lesions_on_the_sample_image_and_none_in_its_optic_disc() -> None:
         for code in ("MA", "HE", "EX", "OD")
     }
     result = TopHat().detect(read_image(sample_image_path()))
-    table = compare_with_truth(result, masks).set_index("lesion")
+    table = assess(result, masks).figures.set_index("lesion")
     assert table.loc["EX", "aupr"] > 0.5
     assert table.loc["MA", "found"] > 15
     assert table.loc["MA", "precision"] > 0.4

@@ -63,21 +63,21 @@ def found() -> Detections:
 
 def test_lesions_are_matched_one_by_one(truth, found) -> None:
     match = case_of(Drawn(truth)).match(found, "MA")
-    assert match.boxes.tolist() == [[10, 10, 14, 14], [40, 50, 42, 56], [70, 90, 71, 91]]
-    assert match.found.tolist() == [True, False, False]
-    np.testing.assert_allclose(match.peaks, [0.9, 0.4, 0.0])
-    assert match.table["score"].round(3).tolist() == [0.8, 0.9, 0.6]
-    assert match.touching.tolist() == [False, True, False]
+    boxes = match.true.filter(like="bbox").to_numpy().tolist()
+    assert boxes == [[10, 10, 14, 14], [40, 50, 42, 56], [70, 90, 71, 91]]
+    assert match.true["found"].tolist() == [True, False, False]
+    np.testing.assert_allclose(match.true["peak"], [0.9, 0.4, 0.0])
+    assert match.false["score"].round(3).tolist() == [0.8, 0.6]
     assert match.pixels.true_positives == 4
-    assert match.counts == lesion_counts(found.labels["MA"], truth)
+    assert match.lesions == lesion_counts(found.labels["MA"], truth)
 
 
 def test_a_match_is_made_once_a_result(truth, found) -> None:
     case = case_of(Drawn(truth))
     assert case.match(found, "MA") is case.match(found, "MA")
     other = found.threshold(0.3)
-    assert case.match(other, "MA").found.tolist() == [True, True, False]
-    assert case.match(found, "MA").found.tolist() == [True, False, False]
+    assert case.match(other, "MA").true["found"].tolist() == [True, True, False]
+    assert case.match(found, "MA").true["found"].tolist() == [True, False, False]
 
 
 def test_what_was_not_annotated_has_no_truth(truth) -> None:

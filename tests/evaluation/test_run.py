@@ -16,7 +16,7 @@ from napari_fundus.evaluation import (
     as_healthy,
     evaluate_dataset,
 )
-from napari_fundus.metrics import Froc, PixelCounts, lesion_counts, pixel_overlap
+from napari_fundus.metrics import Froc, PixelHistogram, lesion_counts, pixel_overlap
 from napari_fundus.runtime.monitor import Monitor
 
 FEW = {"resamples": 20}
@@ -24,7 +24,7 @@ FEW = {"resamples": 20}
 
 def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> None:
     report = evaluate_dataset(dataset, [contrast], protocols=list(PROTOCOLS), **FEW)
-    froc, pixels, overlap, lesions = Froc(), PixelCounts(), None, None
+    froc, pixels, overlap, lesions = Froc(), PixelHistogram(), None, None
     for sample in dataset:
         image = sample.image()
         found, truth = contrast.detect(image), sample.mask("MA", image.shape)

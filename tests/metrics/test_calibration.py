@@ -12,6 +12,7 @@ from sklearn.calibration import calibration_curve
 
 from napari_fundus.metrics.calibration import (
     TEMPERATURE_BOUNDS,
+    best_temperature,
     brier_score,
     cross_fit_temperature,
     fit_temperature,
@@ -151,3 +152,9 @@ def test_what_does_not_fit_is_refused() -> None:
         fit_temperature([], [])
     with pytest.raises(ValueError, match="finite"):
         fit_temperature([np.inf], [True])
+
+
+def test_a_loss_that_falls_with_the_temperature_ends_at_a_bound() -> None:
+    low, high = TEMPERATURE_BOUNDS
+    assert best_temperature(lambda t: t) == pytest.approx(low, rel=1e-3)
+    assert best_temperature(lambda t: -t) == pytest.approx(high, rel=1e-3)

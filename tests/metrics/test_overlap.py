@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from napari_fundus.metrics import compare_with_truth, lesion_counts, pixel_overlap
+from napari_fundus.evaluation import assess
+from napari_fundus.metrics import lesion_counts, pixel_overlap
 from napari_fundus.results.detections import Detections, Provenance
 
 
@@ -75,9 +76,8 @@ def test_table_has_a_row_for_each_class_that_was_found_and_annotated() -> None:
     truth = np.zeros((8, 8), bool)
     truth[1:3, 1:3] = truth[4, 1] = True
     result = detections({"MA": probability, "HE": probability, "EX": probability})
-    table = compare_with_truth(
-        result, {"EX": np.zeros((8, 8), bool), "MA": truth, "SE": truth}
-    ).set_index("lesion")
+    masks = {"EX": np.zeros((8, 8), bool), "MA": truth, "SE": truth}
+    table = assess(result, masks).figures.set_index("lesion")
     assert list(table.index) == ["MA", "EX"]
     row = table.loc["MA"]
     assert (row["lesions"], row["found"], row["false_positives"]) == (2, 1, 1)

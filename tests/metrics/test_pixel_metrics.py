@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_fundus.metrics import PixelCounts
-from napari_fundus.metrics.pixel_metrics import THRESHOLD_COUNT, count_pixels, pixel_metrics
+from napari_fundus.metrics.precision_recall import PixelHistogram, count_pixels, pixel_metrics
 
 
 @pytest.fixture
@@ -22,12 +21,13 @@ def maps() -> tuple[np.ndarray, np.ndarray]:
 
 def test_aupr_is_that_of_the_evaluation(maps) -> None:
     probability, truth = maps
-    counts = PixelCounts(THRESHOLD_COUNT)
+    counts = PixelHistogram()
     for one, true in zip(probability, truth, strict=True):
         counts.add(one, true)
     sums = count_pixels(torch.from_numpy(probability), torch.from_numpy(truth))
     found = pixel_metrics({name: float(value) for name, value in sums.items()})
-    assert found["aupr"] == pytest.approx(counts.curve().aupr)
+    assert found["aupr"] == counts.curve().aupr
+    assert found["average_precision"] == counts.curve().average_precision
 
 
 def test_dice_precision_and_recall_are_at_one_half(maps) -> None:
@@ -56,7 +56,8 @@ def test_without_a_lesion_aupr_is_not_a_number() -> None:
     nothing = torch.zeros(2, 5)
     found = pixel_metrics({k: float(v) for k, v in count_pixels(nothing, nothing).items()})
     assert np.isnan(found["aupr"])
-    assert found["dice"] == 1
+    assert np.isnan(found["average_precision"])
+    assert np.isnan(found["dice"])
 
 
 def test_a_map_that_finds_nothing_has_no_average_precision() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, precision_recall_curve
 
-from napari_fundus.metrics import ExactPixelCounts, PixelCounts, aupr
+from napari_fundus.metrics import PixelHistogram, aupr
+from napari_fundus.metrics.quantization import dequantize_map, quantize_map
 
 
 def random_maps(count: int = 3, *, seed: int = 0):
@@ -20,9 +21,9 @@ def random_maps(count: int = 3, *, seed: int = 0):
 
 def test_worked_example_by_hand() -> None:
     # Thresholds 0, .5, 1. Two true pixels (.6, .2), two others (.8, .1).
-    counts = PixelCounts(3)
+    counts = PixelHistogram((3,))
     counts.add(np.array([[0.6, 0.2, 0.8, 0.1]], np.float32), np.array([[1, 1, 0, 0]]))
-    curve = counts.curve()
+    curve = counts.curve(3)
     np.testing.assert_allclose(curve.precision, [0.5, 0.5, 1.0])
     np.testing.assert_allclose(curve.recall, [1.0, 0.5, 0.0])
     # Trapezoids: .5 wide at mean .75, .5 wide at .5.
@@ -45,15 +46,16 @@ def test_grid_follows_the_formula_at_each_threshold(steps) -> None:
 
 
 def test_pixels_on_a_threshold_count_as_positive() -> None:
-    counts = PixelCounts(11)
+    counts = PixelHistogram((11,))
     counts.add(np.float32([[0.7, 0.3]]), np.array([[1, 0]]))
-    assert counts.curve().true_positives.tolist() == [1] * 8 + [0] * 3
-    assert counts.curve().false_positives.tolist() == [1] * 4 + [0] * 7
+    assert counts.curve(11).true_positives.tolist() == [1] * 8 + [0] * 3
+    assert counts.curve(11).false_positives.tolist() == [1] * 4 + [0] * 7
 
 
 def test_exact_area_equals_scikit_learn() -> None:
     maps, truths = random_maps()
-    maps = [np.round(m, 2) for m in maps]  # ties within and between images
+    # On the grid of levels; ties within and between images.
+    maps = [dequantize_map(quantize_map(np.round(m, 2))) for m in maps]
     p, t = np.concatenate([m.ravel() for m in maps]), np.concatenate([m.ravel() for m in truths])
     precision, recall, _ = precision_recall_curve(t, p)
     assert aupr(maps, truths, steps=None) == pytest.approx(auc(recall, precision))
@@ -70,22 +72,11 @@ def test_image_by_image_equals_all_at_once() -> None:
 
 def test_weights_count_images_several_times() -> None:
     maps, truths = random_maps(2)
-    counts = PixelCounts()
+    counts = PixelHistogram()
     for p, t in zip(maps, truths, strict=True):
         counts.add(p, t)
-    repeated = counts.curve(np.array([3, 1])).aupr
+    repeated = counts.curve(weights=np.array([3, 1])).aupr
     assert repeated == pytest.approx(aupr([maps[0]] * 3 + [maps[1]], [truths[0]] * 3 + [truths[1]]))
-
-
-def test_images_counted_elsewhere_are_added() -> None:
-    maps, truths = random_maps(2)
-    parts = [PixelCounts(), PixelCounts()]
-    for part, p, t in zip(parts, maps, truths, strict=True):
-        part.add(p, t)
-    parts[0].extend(parts[1])
-    assert parts[0].curve().aupr == pytest.approx(aupr(maps, truths))
-    with pytest.raises(ValueError, match="differ"):
-        parts[0].extend(PixelCounts(11))
 
 
 def test_perfect_map_has_area_one_and_no_truth_has_none() -> None:
@@ -93,31 +84,18 @@ def test_perfect_map_has_area_one_and_no_truth_has_none() -> None:
     truth[2, 2] = True
     assert aupr(truth * np.float32(0.99), truth) == 1.0
     assert math.isnan(aupr(np.zeros((5, 5), np.float32), np.zeros((5, 5), bool)))
-    assert math.isnan(PixelCounts().curve().aupr)
-    assert math.isnan(ExactPixelCounts().curve().aupr)
-
-
-def test_pixels_outside_the_field_of_view_are_left_out() -> None:
-    counts = PixelCounts()
-    p, t = np.float32([[0.9, 0.9]]), np.array([[True, False]])
-    counts.add(p, t, np.array([[True, False]]))
-    assert counts.curve().false_positives.max() == 0
-    assert counts.curve().true_positives.max() == 1
+    assert all(math.isnan(PixelHistogram().curve(steps).aupr) for steps in (33, 11, 0))
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, np.nan])
 def test_values_that_are_no_probabilities_are_refused(value) -> None:
     with pytest.raises(ValueError, match="lie in"):
-        PixelCounts().add(np.full((2, 2), value, np.float32), np.zeros((2, 2), bool))
+        PixelHistogram().add(np.full((2, 2), value, np.float32), np.zeros((2, 2), bool))
 
 
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="shape"):
-        PixelCounts().add(np.zeros((2, 3), np.float32), np.zeros((3, 2), bool))
-    with pytest.raises(ValueError, match="field of view"):
-        PixelCounts().add(
-            np.zeros((2, 3), np.float32), np.zeros((2, 3), bool), np.ones((3, 2), bool)
-        )
+        PixelHistogram().add(np.zeros((2, 3), np.float32), np.zeros((3, 2), bool))
 
 
 def test_chosen_pixels_may_come_as_one_row() -> None:
@@ -125,3 +103,19 @@ def test_chosen_pixels_may_come_as_one_row() -> None:
     probability = rng.random((20, 30)).astype(np.float32)
     truth = rng.random((20, 30)) < probability
     assert aupr(probability.ravel(), truth.ravel()) == aupr(probability, truth)
+
+
+def test_the_thresholds_of_the_bootstrap_give_the_exact_area_to_a_thousandth() -> None:
+    maps, truths = random_maps()
+    for small in (False, True):
+        pixels = PixelHistogram((0,))
+        for probability, truth in zip(maps, truths, strict=True):
+            pixels.add(probability**6 / 50 if small else probability, truth)
+        exact = pixels.curve(0).aupr
+        assert pixels.curve(0, np.ones(3, np.int64)).aupr == pytest.approx(exact, abs=1e-3)
+
+
+def test_each_image_gives_its_own_area() -> None:
+    pixels = PixelHistogram((11,))
+    for probability, truth in zip(*random_maps(), strict=True):
+        assert pixels.add(probability, truth) == aupr(probability, truth)

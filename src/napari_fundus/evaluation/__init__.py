@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.candidate import Candidate
-from napari_fundus.evaluation.case import Case, LesionMatch, as_healthy, is_healthy
+from napari_fundus.evaluation.case import Case, as_healthy, is_healthy
 from napari_fundus.evaluation.dataset_curves import DatasetCurves, read_curves
 from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
@@ -28,7 +28,7 @@ from napari_fundus.evaluation.results import (
 from napari_fundus.evaluation.run import evaluate_dataset
 from napari_fundus.evaluation.selection import SPLITS, Selection, select_samples
 from napari_fundus.evaluation.write_report import check_report_folder, write_report
-from napari_fundus.metrics.pixels import PixelHistogram
+from napari_fundus.metrics.precision_recall import PixelHistogram
 
 __all__ = [
     "PROTOCOLS",
@@ -45,7 +45,6 @@ __all__ = [
     "EvaluationSettings",
     "ImageRecord",
     "ImageRows",
-    "LesionMatch",
     "MapCache",
     "MetricTable",
     "MetricValue",

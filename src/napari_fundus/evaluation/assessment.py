@@ -13,6 +13,7 @@ import pandas as pd
 
 from napari_fundus.errors import OptionsError
 from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_detections
+from napari_fundus.metrics.precision_recall import PixelHistogram
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import empty_instances
 
@@ -165,9 +166,6 @@ def assess(detections: Detections, masks: Mapping[str, npt.NDArray[Any]]) -> Ass
 
 def image_aupr(probability: npt.NDArray[np.float32], truth: TrueLesions) -> float:
     """Return the area below the precision-recall curve of one image's pixels, 33 thresholds."""
-    # The report's room is large; who asks for other figures need not import it.
-    from napari_fundus.metrics.pixels import PixelHistogram
-
     return PixelHistogram((33,)).add(probability, truth.labels > 0)
 
 

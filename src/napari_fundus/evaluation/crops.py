@@ -12,8 +12,10 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from napari_fundus.evaluation.case import Case, LesionMatch
+from napari_fundus.evaluation.case import Case
+from napari_fundus.metrics.lesion_matching import ClassMatch
 from napari_fundus.results.detections import Detections
 
 __all__ = ["Crop", "CropCollector", "CropKind"]
@@ -108,16 +110,17 @@ class CropCollector:
                 self._totals[code, kind] += len(candidates)
                 best = sorted(candidates, key=lambda c: -c.rank)[: self.per_image]
                 for candidate in best:
-                    self._offer(code, kind, candidate, case, match)
+                    self._offer(code, kind, candidate, case, detections)
 
     def _offer(
-        self, code: str, kind: CropKind, candidate: _Candidate, case: Case, match: LesionMatch
+        self, code: str, kind: CropKind, candidate: _Candidate, case: Case, detections: Detections
     ) -> None:
         kept = self._kept[code, kind]
         if len(kept) >= self.most and candidate.rank <= kept[0].rank:
             return
         self._number += 1
-        item = _RankedCrop(candidate.rank, -self._number, _make_crop(kind, candidate, case, match))
+        masks = case.truth(code), detections.labels[code] > 0
+        item = _RankedCrop(candidate.rank, -self._number, _make_crop(kind, candidate, case, *masks))
         if len(kept) < self.most:
             heapq.heappush(kept, item)
         else:
@@ -139,26 +142,27 @@ class CropCollector:
         return sorted(found, key=lambda crop: (-crop.score, crop.image))
 
 
-def _candidates(match: LesionMatch, name: str) -> Iterator[tuple[CropKind, list[_Candidate]]]:
+def _candidates(match: ClassMatch, name: str) -> Iterator[tuple[CropKind, list[_Candidate]]]:
     hits: list[_Candidate] = []
     misses: list[_Candidate] = []
-    for number, box in enumerate(match.boxes):
-        place = (int(box[0]), int(box[1]), int(box[2]), int(box[3]))
-        score = float(match.peaks[number])
-        if match.found[number]:
-            hits.append(_Candidate(_hash_fraction(f"{name} {number}"), score, place))
+    scores, found = match.true["peak"].tolist(), match.true["found"].tolist()
+    for number, (box, score) in enumerate(zip(_boxes(match.true), scores, strict=True)):
+        if found[number]:
+            hits.append(_Candidate(_hash_fraction(f"{name} {number}"), score, box))
         else:
-            misses.append(_Candidate(float(_area(place)), score, place))
-    table = match.table[~match.touching]
-    columns = ["bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop"]
-    boxes = table[columns].to_numpy()
+            misses.append(_Candidate(float(_area(box)), score, box))
     false = [
-        _Candidate(float(score), float(score), (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
-        for score, box in zip(table["score"], boxes, strict=True)
+        _Candidate(float(score), float(score), box)
+        for score, box in zip(match.false["score"], _boxes(match.false), strict=True)
     ]
     yield "hit", hits
     yield "miss", misses
     yield "false", false
+
+
+def _boxes(table: pd.DataFrame) -> list[Box]:
+    columns = ["bbox_row_start", "bbox_col_start", "bbox_row_stop", "bbox_col_stop"]
+    return [(int(a), int(b), int(c), int(d)) for a, b, c, d in table[columns].to_numpy()]
 
 
 def _hash_fraction(name: str) -> float:
@@ -170,15 +174,21 @@ def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _make_crop(kind: CropKind, candidate: _Candidate, case: Case, match: LesionMatch) -> Crop:
+def _make_crop(
+    kind: CropKind,
+    candidate: _Candidate,
+    case: Case,
+    truth: npt.NDArray[np.bool_],
+    detected: npt.NDArray[np.bool_],
+) -> Crop:
     top, left, bottom, right = candidate.box
     side = round(max(_ROOM * max(bottom - top, right - left), _LEAST * max(case.shape), 16))
     start = round((top + bottom - side) / 2), round((left + right - side) / 2)
     return Crop(
         kind,
         _window(case.image.rgb8, start, side),
-        _window(match.truth.view(np.uint8), start, side) > 0,
-        _window((match.labels > 0).view(np.uint8), start, side) > 0,
+        _window(truth.view(np.uint8), start, side) > 0,
+        _window(detected.view(np.uint8), start, side) > 0,
         candidate.score,
         _area(candidate.box),
         case.sample.id,

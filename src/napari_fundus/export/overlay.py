@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -23,6 +22,7 @@ from napari_fundus.export.outline_drawing import (
 )
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import describe
+from napari_fundus.metrics.lesion_matching import TrueLesions, match_detections
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import atomic_write
 
@@ -126,9 +126,7 @@ def draw_overlay(
             raise FundusError(f"The image has shape {image.shape}, {name} has {shape}.")
     panels = [_overview(detections)]
     panels += [
-        _comparison(code, detections.labels[code], given[code])
-        for code in detections.lesions
-        if code in given
+        _comparison(code, detections, given[code]) for code in detections.lesions if code in given
     ]
     columns = 1 if len(panels) == 1 else 2
     width = (max_width - _GAP * (columns + 1)) // columns
@@ -148,40 +146,24 @@ def _overview(detections: Detections) -> _Panel:
     return _Panel("All detections", groups)
 
 
-def _comparison(code: str, labels: npt.NDArray[np.int32], truth: Mask) -> _Panel:
+def _comparison(code: str, detections: Detections, truth: Mask) -> _Panel:
     """Sort lesions into found, missed and false by the rule of FROC: one common pixel is enough."""
-    count, components = cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)
-    true_labels: npt.NDArray[np.int32] = np.asarray(components, np.int32)
-    touched = _lookup(count, true_labels[labels > 0])
-    confirmed = _lookup(int(labels.max()) + 1, labels[truth])
-    hits = int(touched.sum())
-    missed = ~touched
-    missed[0] = False
-    false_labels = np.unique(labels[~confirmed[labels] & (labels > 0)])
+    labels, lesions = detections.labels[code], TrueLesions.of(code, truth)
+    match = match_detections(detections, lesions)
+    false = np.isin(labels, match.false["id"])
+    missed = np.isin(lesions.labels, match.true["id"][~match.true["found"]])
     return _Panel(
-        f"{describe(code).plural.capitalize()}: {hits} of {count - 1} found",
+        f"{describe(code).plural.capitalize()}: {match.lesions.found} of {len(match.true)} found",
         [
-            _Group(confirmed[labels], OutlineStyle(HIT_COLOUR), "found"),
+            _Group((labels > 0) & ~false, OutlineStyle(HIT_COLOUR), "found"),
+            _Group(false, OutlineStyle(FALSE_COLOUR), f"{len(match.false)} false"),
             _Group(
-                ~confirmed[labels] & (labels > 0),
-                OutlineStyle(FALSE_COLOUR),
-                f"{len(false_labels)} false",
-            ),
-            _Group(
-                missed[true_labels],
+                missed,
                 OutlineStyle(MISS_COLOUR, dashed=True),
-                f"{missed.sum()} missed",
+                f"{match.lesions.missed} missed",
             ),
         ],
     )
-
-
-def _lookup(size: int, present: npt.NDArray[np.int32]) -> Mask:
-    """Return a table that is True at the labels that are present, 0 excepted."""
-    table = np.zeros(size, np.bool_)
-    table[np.unique(present)] = True
-    table[0] = False
-    return table
 
 
 def _draw_panel(base: Picture, view: Viewport, panel: _Panel) -> Image.Image:

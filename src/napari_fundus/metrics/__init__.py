@@ -35,9 +35,13 @@ from napari_fundus.metrics.froc_curve import (
 )
 from napari_fundus.metrics.lesion_matching import (
     ClassMatch,
+    LesionCounts,
+    PixelOverlap,
     TrueLesions,
+    lesion_counts,
     match_detections,
     match_with_truth,
+    pixel_overlap,
 )
 from napari_fundus.metrics.localization import (
     LOCALIZATION_THRESHOLD,
@@ -47,19 +51,7 @@ from napari_fundus.metrics.localization import (
     PublishedLocalization,
     WeakLocalization,
 )
-from napari_fundus.metrics.overlap import (
-    LesionCounts,
-    PixelOverlap,
-    compare_with_truth,
-    lesion_counts,
-    pixel_overlap,
-)
-from napari_fundus.metrics.precision_recall import (
-    ExactPixelCounts,
-    PixelCounts,
-    PrecisionRecallCurve,
-    aupr,
-)
+from napari_fundus.metrics.precision_recall import PixelHistogram, PrecisionRecallCurve, aupr
 from napari_fundus.metrics.regions import normalize_heatmap
 
 __all__ = [
@@ -74,7 +66,6 @@ __all__ = [
     "ClassMatch",
     "ConfusionMatrix",
     "Curve",
-    "ExactPixelCounts",
     "Froc",
     "FrocCurve",
     "FrocSummary",
@@ -84,7 +75,7 @@ __all__ = [
     "LocalizationCounts",
     "MeanAveragePrecision",
     "OperatingPoint",
-    "PixelCounts",
+    "PixelHistogram",
     "PixelOverlap",
     "PrecisionRecallCurve",
     "PublishedLocalization",
@@ -99,7 +90,6 @@ __all__ = [
     "bootstrap_interval",
     "bootstrap_intervals",
     "brier_score",
-    "compare_with_truth",
     "cross_fit_temperature",
     "fit_temperature",
     "lesion_counts",

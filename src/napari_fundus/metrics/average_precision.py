@@ -14,16 +14,13 @@ from napari_fundus.metrics.instance_matching import (
     MAX_DETECTIONS,
     SIZE_BOUNDS,
     MatchedObjects,
+    interpolate_precision,
+    interpolated_average_precision,
     match_objects,
 )
 from napari_fundus.results.objects import LesionObject
 
-__all__ = [
-    "InstanceCurve",
-    "MeanAveragePrecision",
-    "interpolate_precision",
-    "interpolated_average_precision",
-]
+__all__ = ["InstanceCurve", "MeanAveragePrecision"]
 
 ImageWeights = npt.NDArray[np.int64]
 
@@ -289,36 +286,3 @@ class MeanAveragePrecision:
                 np.concatenate([matched.hit for matched in each], axis=1)[:, order],
             )
         return self._pools[lesion]
-
-
-def interpolated_average_precision(hit: npt.NDArray[np.bool_], lesions: int) -> float:
-    """Return the area below a precision-recall curve, precision interpolated; NaN without lesions.
-
-    Parameters
-    ----------
-    hit
-        bool, shape (D,): whether each detection is a lesion, the surest first.
-    lesions
-        How many there are.
-
-    Notes
-    -----
-    Precision at a recall is the largest at that recall or any above it, and every step of recall
-    counts: the sum of precision over the hits, by lesions. COCO reads it at 101 recalls instead.
-
-    Examples
-    --------
-    Found, false, found, and a third lesion missed: 1/3 · 1 + 1/3 · 2/3.
-
-    >>> round(interpolated_average_precision(np.array([True, False, True]), 3), 4)
-    0.5556
-    """
-    if not lesions:
-        return float("nan")
-    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
-    return float(interpolate_precision(precision[np.newaxis])[0][hit].sum() / lesions)
-
-
-def interpolate_precision(precision: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the largest precision at this place or any after it, along the last axis."""
-    return np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]

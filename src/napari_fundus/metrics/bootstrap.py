@@ -57,9 +57,9 @@ def bootstrap_interval(
     Parameters
     ----------
     statistic
-        Takes how often each image counts (int64, shape (count,)) and returns the figure; NaN where
-        it is undefined, e.g. because no lesion was drawn. `PixelCounts.curve` and `Froc.curve` take
-        such weights, so that no map is looked at again.
+        Takes how often each image counts (int64, shape (count,)) and returns the metric; NaN where
+        it is undefined, e.g. because no lesion was drawn. `PixelHistogram.curve` and `Froc.curve`
+        take such weights, so that no map is read again.
     count
         Number of images.
     level

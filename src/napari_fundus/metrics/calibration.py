@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from scipy.special import expit, log_softmax, logit, softmax
 __all__ = [
     "ReliabilityCurve",
     "Temperature",
+    "best_temperature",
     "brier_score",
     "cross_fit_temperature",
     "fit_temperature",
@@ -89,7 +90,7 @@ def reliability_curve(
 
     Examples
     --------
-    >>> curve = reliability([0.1, 0.1, 0.9, 0.9], [False, False, True, False], bins=2)
+    >>> curve = reliability_curve([0.1, 0.1, 0.9, 0.9], [False, False, True, False], bins=2)
     >>> [round(float(x), 3) for x in curve.observed], round(curve.error, 3)
     ([0.0, 0.5], 0.25)
     """
@@ -223,14 +224,31 @@ def fit_temperature(logits: npt.ArrayLike, truth: npt.ArrayLike) -> Temperature:
     if not np.isfinite(values).all():
         raise ValueError("Logits are finite.")
 
-    def loss(log_temperature: float) -> float:
-        return _loss(values / np.exp(log_temperature), true)
+    def loss(temperature: float) -> float:
+        return _loss(values / temperature, true)
 
+    best = best_temperature(loss)
+    at_bound = min(abs(np.log(best) - np.log(TEMPERATURE_BOUNDS))) < 1e-3
+    return Temperature(best, loss(1.0), loss(best), bool(at_bound))
+
+
+def best_temperature(loss: Callable[[float], float]) -> float:
+    """Return the temperature within `TEMPERATURE_BOUNDS` at which a loss is least.
+
+    Parameters
+    ----------
+    loss
+        Temperature to mean negative log-likelihood of the logits divided by it.
+
+    Examples
+    --------
+    >>> round(best_temperature(lambda temperature: (temperature - 2) ** 2), 3)
+    2.0
+    """
     # The loss is convex in 1/T, so it has one minimum in log T as well.
-    low, high = np.log(TEMPERATURE_BOUNDS)
-    best = float(minimize_scalar(loss, bounds=(low, high), method="bounded").x)
-    at_bound = min(best - low, high - best) < 1e-3
-    return Temperature(float(np.exp(best)), loss(0.0), loss(best), at_bound)
+    bounds = tuple(np.log(TEMPERATURE_BOUNDS))
+    best = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=bounds, method="bounded")
+    return float(np.exp(best.x))
 
 
 def cross_fit_temperature(

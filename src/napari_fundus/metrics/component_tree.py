@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
+from napari_fundus.results.components import find_components
 
 __all__ = ["false_component_events", "merging_threshold"]
 
@@ -124,10 +124,7 @@ def merging_threshold(
 
 
 def _largest_component(mask: npt.NDArray[np.bool_]) -> int:
-    stats = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8, ltype=cv2.CV_32S
-    )[2]
-    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
+    return int(find_components(np.ascontiguousarray(mask)).area.max(initial=0))
 
 
 def _label_local_maxima(

@@ -31,7 +31,7 @@ class ConfusionMatrix:
 
     Examples
     --------
-    >>> grades = Confusion.of([0, 0, 1, 2, 2], [0, 1, 1, 2, 0], classes=3)
+    >>> grades = ConfusionMatrix.of([0, 0, 1, 2, 2], [0, 1, 1, 2, 0], classes=3)
     >>> grades.accuracy, round(grades.kappa(), 3)
     (0.6, 0.286)
     """

@@ -93,7 +93,7 @@ class Curve:
             np.asarray(curve.precision, np.float64)[::-1],
             thresholds[::-1],
             images,
-            curve.positives,
+            int(curve.positives),
             curve.aupr,
         )
         return whole.thinned()

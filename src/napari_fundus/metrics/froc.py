@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.metrics.component_tree import false_component_events, merging_threshold
 from napari_fundus.metrics.froc_curve import FrocCurve
+from napari_fundus.results.components import find_components
 
 __all__ = ["Froc", "disc_pixels"]
 
@@ -94,14 +94,15 @@ class Froc:
         """
         truth = np.asarray(truth)
         if truth.dtype == np.bool_:
-            drawn = np.ascontiguousarray(truth).view(np.uint8)
-            truth = np.asarray(cv2.connectedComponents(drawn, connectivity=8)[1])
+            found = find_components(np.ascontiguousarray(truth))
+            places, lesion = found.pixels, found.part
+        else:
+            places = np.flatnonzero(truth)
+            lesion = np.unique(truth.ravel()[places], return_inverse=True)[1]
         probability = self._checked(probability, truth.shape)
-        places = np.flatnonzero(truth)
-        peaks = np.zeros(int(truth.max(initial=0)) + 1, np.float32)
-        np.maximum.at(peaks, truth.ravel()[places].astype(np.intp), probability.ravel()[places])
-        present = np.unique(truth.ravel()[places])
-        self._count(probability, truth > 0, peaks[present])
+        peaks = np.zeros(int(lesion.max(initial=-1)) + 1, np.float32)
+        np.maximum.at(peaks, lesion, probability.ravel()[places])
+        self._count(probability, truth > 0, peaks)
 
     def add_points(
         self, probability: npt.NDArray[Any], points: npt.NDArray[Any] | Sequence[Sequence[float]]

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.metrics.froc_curve import FrocCurve
 from napari_fundus.metrics.regions import SparseLesions, find_regions, normalize_heatmap
+from napari_fundus.results.components import find_components
 
 __all__ = [
     "LOCALIZATION_THRESHOLD",
@@ -267,15 +267,16 @@ class WeakLocalization:
         edges = self.thresholds.astype(np.float32)
         level = np.searchsorted(edges, values.ravel(), side="right").reshape(values.shape)
         level = level.astype(np.uint8 if len(edges) < 256 else np.uint16)
+        labels = np.zeros(values.shape, np.int32)
         for number in range(len(edges)):
             mask = level > number
             if not mask.any():
                 break
-            drawn = mask.view(np.uint8)
-            labels = cv2.connectedComponents(drawn, connectivity=8, ltype=cv2.CV_32S)[1]
-            areas = np.bincount(labels[mask])[1:]
+            found = find_components(mask)
+            labels[:] = 0
+            labels.reshape(-1)[found.pixels] = found.part + 1
             for code, lesions in known.items():
-                false[code][number] = lesions.false_regions(labels, areas)[0]
+                false[code][number] = lesions.false_regions(labels, found.area)[0]
         return false
 
     def counts(self, lesion: str, weights: ImageWeights | None = None) -> LocalizationCounts:

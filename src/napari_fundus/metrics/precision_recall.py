@@ -1,18 +1,28 @@
-"""Precision-recall curves of pixels pooled over images, and the area below them (AUPR)."""
+"""Precision and recall of pixels pooled over images at 33, 11 or all thresholds, and their AUPR."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ExactPixelCounts", "PixelCounts", "PrecisionRecallCurve", "aupr"]
+from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PixelHistogram", "PrecisionRecallCurve", "aupr", "count_pixels", "pixel_metrics"]
 
 Counts = npt.NDArray[np.int64]
-BoolMap = npt.NDArray[np.bool_]
+
+CHALLENGE_THRESHOLDS = 33
+"""Thresholds 0, 1/32, …, 1, as in the IDRiD challenge."""
+
+_ALL_THRESHOLDS = 0
+"""Stands for the thresholds at which images are kept apart for the bootstrap of the exact area."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +36,7 @@ class PrecisionRecallCurve:
     thresholds
         float64, shape (T,), ascending.
     true_positives, false_positives
-        int64, shape (T,).
+        Shape (T,): int64, or float64 where pixels have weights.
     positives
         True lesion pixels.
     protocol
@@ -34,16 +44,15 @@ class PrecisionRecallCurve:
     """
 
     thresholds: npt.NDArray[np.float64]
-    true_positives: Counts
-    false_positives: Counts
-    positives: int
+    true_positives: npt.NDArray[Any]
+    false_positives: npt.NDArray[Any]
+    positives: float
     protocol: str
 
     @property
     def precision(self) -> npt.NDArray[np.float64]:
         """TP / (TP + FP), shape (T,); 1 where nothing is predicted."""
-        predicted = self.true_positives + self.false_positives
-        return np.where(predicted > 0, self.true_positives / np.maximum(predicted, 1), 1.0)
+        return _divide(self.true_positives, self.true_positives + self.false_positives, 1.0)
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:
@@ -55,8 +64,8 @@ class PrecisionRecallCurve:
     @property
     def f1(self) -> npt.NDArray[np.float64]:
         """Harmonic mean of precision and recall (Dice of the pooled pixels), shape (T,)."""
-        predicted = self.true_positives + self.false_positives + self.positives
-        return np.where(predicted > 0, 2 * self.true_positives / np.maximum(predicted, 1), np.nan)
+        predicted = self.true_positives + self.false_positives
+        return _divide(2 * self.true_positives, predicted + self.positives, np.nan)
 
     @property
     def aupr(self) -> float:
@@ -67,17 +76,36 @@ class PrecisionRecallCurve:
         # stand in the order in which the curve passes them.
         return float(np.trapezoid(self.precision[::-1], self.recall[::-1]))
 
+    @property
+    def average_precision(self) -> float:
+        """Area below precision over recall as a sum of steps; NaN without true pixels.
 
-class PixelCounts:
-    """Pools the pixels of many images at fixed thresholds, one image at a time.
+        A map that never exceeds 1/32 has an AUPR of 0.5 (one trapezoid from precision 1 at recall 0
+        to precision 0 at recall 1) and an average precision near 0.
+        """
+        return float(self.precision @ -np.diff(self.recall, append=0.0))
 
-    Memory does not grow with the images' size: each leaves two numbers a threshold.
+
+def _divide(
+    part: npt.NDArray[Any], whole: npt.NDArray[Any], otherwise: float
+) -> npt.NDArray[np.float64]:
+    ratio: npt.NDArray[np.float64] = np.full(len(whole), otherwise)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
+
+
+class PixelHistogram:
+    """Pools the pixels of many images on the grid of levels, one image at a time.
+
+    Values are rounded down to multiples of 1/64000, among which are all usual thresholds, so that
+    two histograms an image are enough. All images together leave two numbers a level, each image
+    two a threshold.
 
     Parameters
     ----------
     steps
-        Number of thresholds, equally spaced from 0 to 1: 33 as in the IDRiD challenge
-        (0, 1/32, …, 1); 11 gives 0, 0.1, …, 1.
+        Numbers of thresholds equally spaced from 0 to 1: 33 as in the IDRiD challenge
+        (0, 1/32, …, 1); 11 gives 0, 0.1, …, 1; 0 stands for every threshold.
 
     References
     ----------
@@ -86,130 +114,124 @@ class PixelCounts:
 
     Examples
     --------
-    >>> counts = PixelCounts()
-    >>> truth = np.array([[True, False], [True, False]])
-    >>> counts.add(np.array([[0.9, 0.1], [0.6, 0.0]], np.float32), truth)
-    >>> round(counts.curve().aupr, 3)
+    >>> pixels = PixelHistogram((33,))
+    >>> pixels.add(np.float32([[0.9, 0.1], [0.6, 0.0]]), np.array([[True, False], [True, False]]))
+    1.0
+    >>> pixels.curve().aupr
     1.0
     """
 
-    def __init__(self, steps: int = 33) -> None:
-        if steps < 2:
-            raise ValueError(f"A curve needs at least 2 thresholds, not {steps}.")
-        self.thresholds = np.linspace(0, 1, steps)
-        self._positive: list[Counts] = []
-        self._negative: list[Counts] = []
+    def __init__(self, steps: tuple[int, ...] = (33, 11, 0)) -> None:
+        self._spaced = {n: _threshold_levels(n) for n in (*steps, CHALLENGE_THRESHOLDS)}
+        self._positive: dict[int, list[Counts]] = {n: [] for n in self._spaced}
+        self._negative: dict[int, list[Counts]] = {n: [] for n in self._spaced}
+        self._pooled = np.zeros((2, QUANTIZATION_LEVELS + 1), np.int64)
+        self._images = 0
 
     def __len__(self) -> int:
-        return len(self._positive)
+        return self._images
 
-    def add(
-        self,
-        probability: npt.NDArray[Any],
-        truth: npt.NDArray[Any],
-        field_of_view: BoolMap | None = None,
-    ) -> None:
-        """Count the pixels of one image.
+    def add(self, probability: npt.NDArray[Any], truth: npt.NDArray[Any]) -> float:
+        """Count one image, and return its own AUPR at 33 thresholds.
 
         Parameters
         ----------
         probability
-            Values in [0, 1], shape (H, W).
+            Values in [0, 1], any shape.
         truth
-            bool (or 0 and other), shape (H, W).
-        field_of_view
-            bool, shape (H, W): pixels outside are left out. None counts the whole image, as the
-            challenge does.
+            bool (or 0 and other), the same shape.
         """
-        probability, truth = _checked(probability, truth, field_of_view)
-        edges = self.thresholds.astype(np.float32)
-        size = len(edges) + 1
-        below = np.searchsorted(edges, probability, side="right")
-        everything = np.bincount(below, minlength=size)
-        positive = np.bincount(below[truth], minlength=size)
-        self._positive.append(_at_least(positive))
-        self._negative.append(_at_least(everything - positive))
+        probability, truth = _check_pixels(probability, truth)
+        levels = quantize_map(probability)
+        everything = np.bincount(levels.ravel(), minlength=QUANTIZATION_LEVELS + 1)
+        positive = np.bincount(levels[truth], minlength=QUANTIZATION_LEVELS + 1)
+        self._pooled += np.stack([positive, everything - positive])
+        for which, counted in (
+            (self._positive, positive),
+            (self._negative, everything - positive),
+        ):
+            at_least = np.cumsum(counted[::-1])[::-1]
+            for number, edges in self._spaced.items():
+                which[number].append(at_least[edges])
+        self._images += 1
+        last = self._positive[CHALLENGE_THRESHOLDS][-1], self._negative[CHALLENGE_THRESHOLDS][-1]
+        return self._curve(CHALLENGE_THRESHOLDS, *last).aupr
 
-    def extend(self, other: PixelCounts) -> None:
-        """Add the images of `other`, counted elsewhere at the same thresholds, after one's own."""
-        if len(other.thresholds) != len(self.thresholds):
-            raise ValueError(
-                f"The thresholds differ: {len(self.thresholds)} and {len(other.thresholds)}."
-            )
-        self._positive += other._positive
-        self._negative += other._negative
-
-    def curve(self, weights: npt.NDArray[np.int64] | None = None) -> PrecisionRecallCurve:
+    def curve(
+        self, steps: int = CHALLENGE_THRESHOLDS, weights: Counts | None = None
+    ) -> PrecisionRecallCurve:
         """Return the curve of all images added.
 
         Parameters
         ----------
+        steps
+            Number of thresholds; 0 for every level that occurs, and a last, infinite one.
         weights
-            How often each image counts, int64, shape (number of images,): for the bootstrap. None
-            counts each once.
+            How often each image counts, for the bootstrap; with `steps` 0 the curve is then that of
+            some 1,200 thresholds, dense where values are small.
         """
-        if not self._positive:
-            zeros = np.zeros(len(self.thresholds), np.int64)
-            return PrecisionRecallCurve(self.thresholds, zeros, zeros, 0, self.protocol)
-        if weights is None:
-            weights = np.ones(len(self), np.int64)
-        positive = weights @ np.stack(self._positive)
-        negative = weights @ np.stack(self._negative)
-        # Every pixel is at or above threshold 0.
+        if steps == 0 and weights is None:
+            used = np.flatnonzero(self._pooled.any(axis=0))
+            positive, negative = (np.cumsum(c[::-1])[::-1][used] for c in self._pooled)
+            return PrecisionRecallCurve(
+                np.append(level_values()[used].astype(np.float64), np.inf),
+                np.append(positive, 0),
+                np.append(negative, 0),
+                int(self._pooled[0].sum()),
+                "pixels pooled, every threshold",
+            )
+        times = np.ones(len(self), np.int64) if weights is None else weights
+        nothing = np.zeros((0, len(self._spaced[steps])), np.int64)
+        positive, negative = (
+            times @ np.stack(counted[steps]) if len(self) else nothing.sum(axis=0)
+            for counted in (self._positive, self._negative)
+        )
+        return self._curve(steps, positive, negative)
+
+    def _curve(self, steps: int, positive: Counts, negative: Counts) -> PrecisionRecallCurve:
+        thresholds = level_values()[self._spaced[steps]].astype(np.float64)
+        if steps == _ALL_THRESHOLDS:
+            thresholds = np.append(thresholds, np.inf)
+            positive, negative = np.append(positive, 0), np.append(negative, 0)
         return PrecisionRecallCurve(
-            self.thresholds, positive, negative, int(positive[0]), self.protocol
+            thresholds,
+            positive,
+            negative,
+            int(positive[0]),  # every pixel is at or above threshold 0
+            f"pixels pooled, {steps or len(thresholds)} thresholds",
         )
 
-    @property
-    def protocol(self) -> str:
-        """How the thresholds were chosen, for reports."""
-        return f"pixels pooled, {len(self.thresholds)} thresholds"
+
+def _threshold_levels(steps: int) -> npt.NDArray[np.intp]:
+    """Return the levels of equally spaced thresholds, or of those that stand for all."""
+    if steps != _ALL_THRESHOLDS:
+        thresholds = np.linspace(0, 1, steps).astype(np.float32)
+        return np.searchsorted(level_values(), thresholds, side="left")
+    # Most pixels of most maps are near 0, where a step may hold a large share of the recall.
+    spread = [
+        np.arange(200),
+        np.geomspace(200, QUANTIZATION_LEVELS, 600),
+        np.linspace(0, QUANTIZATION_LEVELS, 501),
+    ]
+    return np.unique(np.rint(np.concatenate(spread)).astype(np.intp))
 
 
-class ExactPixelCounts:
-    """Pools the pixels of many images at every threshold that makes a difference.
-
-    Memory grows with the number of different values in the maps: 20 bytes each.
-    """
-
-    protocol = "pixels pooled, every threshold"
-
-    def __init__(self) -> None:
-        self._values = np.empty(0, np.float32)
-        self._positive = np.empty(0, np.int64)
-        self._negative = np.empty(0, np.int64)
-
-    def add(
-        self,
-        probability: npt.NDArray[Any],
-        truth: npt.NDArray[Any],
-        field_of_view: BoolMap | None = None,
-    ) -> None:
-        """Count the pixels of one image; parameters as `PixelCounts.add`."""
-        probability, truth = _checked(probability, truth, field_of_view)
-        values, where = np.unique(probability, return_inverse=True)
-        positive = np.bincount(where[truth], minlength=len(values))
-        negative = np.bincount(where, minlength=len(values)) - positive
-        merged, place = np.unique(np.concatenate([self._values, values]), return_inverse=True)
-        known = len(self._values)
-        both = np.zeros((2, len(merged)), np.int64)
-        both[:, place[:known]] = self._positive, self._negative
-        both[:, place[known:]] += np.stack([positive, negative])
-        self._values, (self._positive, self._negative) = merged, both
-
-    def curve(self) -> PrecisionRecallCurve:
-        """Return the curve; its last threshold is infinite: nothing predicted, precision 1."""
-        thresholds = np.append(self._values.astype(np.float64), np.inf)
-        positive = np.append(np.cumsum(self._positive[::-1])[::-1], 0)
-        negative = np.append(np.cumsum(self._negative[::-1])[::-1], 0)
-        return PrecisionRecallCurve(thresholds, positive, negative, int(positive[0]), self.protocol)
+def _check_pixels(
+    probability: npt.NDArray[Any], truth: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    probability, truth = np.asarray(probability, np.float32), np.asarray(truth) != 0
+    if probability.shape != truth.shape:
+        raise ValueError(f"The map has shape {probability.shape}, the truth {truth.shape}.")
+    if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
+        raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
+    return probability, truth
 
 
 def aupr(
     probabilities: npt.NDArray[Any] | Iterable[npt.NDArray[Any]],
     truths: npt.NDArray[Any] | Iterable[npt.NDArray[Any]],
     *,
-    steps: int | None = 33,
+    steps: int | None = CHALLENGE_THRESHOLDS,
 ) -> float:
     """Return the area below the precision-recall curve of pooled pixels.
 
@@ -219,42 +241,86 @@ def aupr(
         One map (H, W), or its chosen pixels (N,), and the truth of the same shape; or an iterable
         of each, in the same order.
     steps
-        Number of equally spaced thresholds: 33 (the IDRiD challenge) or 11; None for the exact
-        area over every threshold.
+        Number of equally spaced thresholds: 33 (the IDRiD challenge) or 11; None for the area over
+        every threshold (multiples of 1/64000).
 
     Returns
     -------
     float
         In [0, 1]; NaN if there is no true pixel.
     """
-    counts = ExactPixelCounts() if steps is None else PixelCounts(steps)
+    pixels = PixelHistogram((steps or _ALL_THRESHOLDS,))
     if isinstance(probabilities, np.ndarray) and probabilities.ndim <= 2:
-        # Pixels already chosen come as one row; taken for an iterable, each would be an image.
+        # Chosen pixels are one row; as an iterable, each would be an image.
         probabilities, truths = [probabilities], [np.asarray(truths)]
     for probability, truth in zip(probabilities, truths, strict=True):
-        counts.add(probability, truth)
-    return counts.curve().aupr
+        pixels.add(probability, truth)
+    return pixels.curve(steps or _ALL_THRESHOLDS).aupr
 
 
-def _at_least(histogram: Counts) -> Counts:
-    """Turn pixels between thresholds into pixels at or above each."""
-    return np.cumsum(histogram[::-1])[::-1][1:].astype(np.int64)
+def count_pixels(
+    probability: Tensor, target: Tensor, weight: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Count, on their device, the pixels at or above each of the challenge's thresholds.
+
+    Parameters
+    ----------
+    probability
+        Float, values in [0, 1], any shape.
+    target
+        Same shape, 0 or 1.
+    weight
+        Same shape: how much each pixel counts; 0 outside the field of view. None: 1 everywhere.
+
+    Returns
+    -------
+    dict
+        ``found_NN`` and ``hits_NN``: pixels, and lesion pixels, at or above threshold number NN.
+        Sums of several batches are those of all their pixels.
+    """
+    import torch
+
+    weight = torch.ones_like(probability, dtype=torch.float32) if weight is None else weight.float()
+    # Times 32 is exact in binary: a level says which thresholds are reached. Sums of comparisons,
+    # since a weighted histogram is not repeatable on a GPU.
+    levels = (probability.float() * (CHALLENGE_THRESHOLDS - 1)).floor()
+    hit = weight * target.float()
+    sums: dict[str, Tensor] = {}
+    for number in range(CHALLENGE_THRESHOLDS):
+        reached = (levels >= number).float()
+        sums[f"found_{number:02}"] = (reached * weight).sum()
+        sums[f"hits_{number:02}"] = (reached * hit).sum()
+    return sums
 
 
-def _checked(
-    probability: npt.NDArray[Any], truth: npt.NDArray[Any], field_of_view: BoolMap | None
-) -> tuple[npt.NDArray[np.float32], BoolMap]:
-    """Return map and truth, flat, restricted to the field of view."""
-    probability = np.asarray(probability, np.float32)
-    truth = np.asarray(truth) != 0
-    if probability.shape != truth.shape:
-        raise ValueError(f"The map has shape {probability.shape}, the truth {truth.shape}.")
-    if field_of_view is not None:
-        if field_of_view.shape != truth.shape:
-            raise ValueError(
-                f"The field of view has shape {field_of_view.shape}, the truth {truth.shape}."
-            )
-        probability, truth = probability[field_of_view], truth[field_of_view]
-    if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
-        raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
-    return probability.ravel(), truth.ravel()
+def pixel_metrics(sums: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of pixels counted by :func:`count_pixels`.
+
+    Returns
+    -------
+    dict
+        ``aupr`` (trapezoids, as in the challenge), ``average_precision`` (steps), and at threshold
+        1/2 ``dice``, ``precision``, ``recall``; NaN without any lesion pixel. Precision is 1 where
+        nothing is found.
+
+    Examples
+    --------
+    >>> import torch
+    >>> sums = count_pixels(torch.tensor([0.9, 0.6, 0.1]), torch.tensor([1, 1, 0]))
+    >>> {name: round(value, 3) for name, value in pixel_metrics(sums).items()}
+    {'aupr': 1.0, 'average_precision': 1.0, 'dice': 1.0, 'precision': 1.0, 'recall': 1.0}
+    """
+    hits, found = (
+        np.array([float(sums[f"{kind}_{number:02}"]) for number in range(CHALLENGE_THRESHOLDS)])
+        for kind in ("hits", "found")
+    )
+    thresholds = np.linspace(0, 1, CHALLENGE_THRESHOLDS)
+    curve = PrecisionRecallCurve(thresholds, hits, found - hits, hits[0], "pixels with weights")
+    half = CHALLENGE_THRESHOLDS // 2
+    return {
+        "aupr": curve.aupr,
+        "average_precision": curve.average_precision,
+        "dice": float(curve.f1[half]),
+        "precision": float(curve.precision[half]),
+        "recall": float(curve.recall[half]),
+    }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from napari_fundus.results.components import find_components
 
 __all__ = [
     "MIN_COVERAGE",
@@ -88,13 +89,12 @@ def find_regions(heatmap: Floats, threshold: float) -> HeatmapRegions:
     if not threshold > 0:
         raise ValueError(f"A threshold of regions lies above 0, not at {threshold}.")
     mask = np.ascontiguousarray(heatmap >= np.float32(threshold))
-    count, found = cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-    labels = np.asarray(found, np.int32)
-    region = labels[mask]
-    scores = np.zeros(count, np.float32)
-    np.maximum.at(scores, region, heatmap[mask])
-    areas = np.bincount(region, minlength=count)
-    return HeatmapRegions(labels, areas[1:], scores[1:])
+    found = find_components(mask)
+    labels = np.zeros(mask.shape, np.int32)
+    labels.reshape(-1)[found.pixels] = found.part + 1
+    scores = np.zeros(len(found.area), np.float32)
+    np.maximum.at(scores, found.part, heatmap.ravel()[found.pixels])
+    return HeatmapRegions(labels, found.area, scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +136,13 @@ class SparseLesions:
     def __init__(self, truth: npt.NDArray[Any]) -> None:
         truth = np.asarray(truth)
         if truth.dtype == np.bool_:
-            drawn = np.ascontiguousarray(truth).view(np.uint8)
-            truth = np.asarray(cv2.connectedComponents(drawn, connectivity=8)[1])
+            found = find_components(np.ascontiguousarray(truth))
+            self.places, self.lesion = found.pixels, found.part
+        else:
+            self.places = np.flatnonzero(truth)
+            _, lesion = np.unique(truth.ravel()[self.places], return_inverse=True)
+            self.lesion = lesion.astype(np.int64)
         self.shape = truth.shape
-        self.places = np.flatnonzero(truth)
-        _, lesion = np.unique(truth.ravel()[self.places], return_inverse=True)
-        self.lesion = lesion.astype(np.int64)
         self.areas = np.bincount(self.lesion)
 
     def __len__(self) -> int:

@@ -42,12 +42,9 @@ from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_EVIDENCE
-from napari_fundus.metrics.class_metrics import (
-    auc,
-    binary_metrics,
-    fit_temperature,
-    quadratic_kappa,
-)
+from napari_fundus.metrics.calibration import best_temperature
+from napari_fundus.metrics.classification import BinaryScores
+from napari_fundus.metrics.confusion import ConfusionMatrix
 from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
@@ -251,18 +248,22 @@ class CamTask(Task):
         def loss(temperature: float) -> float:
             return float(classification_loss(target, logits / temperature, grades))
 
-        self._temperature = fit_temperature(loss)
+        self._temperature = best_temperature(loss)
         level = positive_grade(target)
-        diseased = (grades >= level).numpy()
-        score = log_odds(target, logits, level).numpy()
+        scores = BinaryScores((grades >= level).numpy(), log_odds(target, logits, level).numpy())
+        table = scores.confusion(0)
+        if target == "ordinal":
+            truth, classes = grades, GRADES
+        else:
+            truth, classes = target_classes(target, grades), max(outputs, 2)
+        predicted = predicted_classes(target, logits).numpy()
         return {
-            "auc": auc(score, diseased),
-            **binary_metrics(diseased, score >= 0),
-            "kappa": quadratic_kappa(
-                target_classes(target, grades), predicted_classes(target, logits), max(outputs, 2)
-            )
-            if target != "ordinal"
-            else quadratic_kappa(grades, predicted_classes(target, logits), GRADES),
+            # Rounded, so that epochs of the same AUC are equal whatever their order of scores.
+            "auc": round(scores.roc().auc, 12),
+            "accuracy": table.accuracy,
+            "sensitivity": table.sensitivity,
+            "specificity": table.specificity,
+            "kappa": ConfusionMatrix.of(truth.numpy(), predicted, classes=classes).kappa(),
             "nll": loss(1.0),
             "calibrated_nll": loss(self._temperature),
             "temperature": self._temperature,

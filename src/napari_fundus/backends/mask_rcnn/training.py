@@ -29,7 +29,7 @@ from napari_fundus.backends.mask_rcnn.training_options import (
 )
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
-from napari_fundus.metrics.instance_metrics import count_instances, instance_metrics
+from napari_fundus.metrics.instance_matching import count_instances, instance_metrics
 from napari_fundus.preprocessing.network_input import normalize_pixels
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.monitor import Monitor
@@ -193,8 +193,8 @@ class MaskRCNNTask(LesionCentredTask):
             for code, counts in zip(self.lesions, weight.tolist(), strict=True):
                 if not counts:
                     continue
-                pair = ([o for o in part if o.lesion == code] for part in (found, truth))
-                for name, value in count_instances(*pair, weight=counts).items():
+                lesions, marked = ([o for o in part if o.lesion == code] for part in (truth, found))
+                for name, value in count_instances(lesions, marked, shape, weight=counts).items():
                     sums[f"{code}_{name}"] = sums.get(f"{code}_{name}", 0.0) + value
         return sums
 

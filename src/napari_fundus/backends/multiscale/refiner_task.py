@@ -26,7 +26,7 @@ from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.inference.fuse_maps import resize_map
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
-from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
+from napari_fundus.metrics.precision_recall import count_pixels, pixel_metrics
 from napari_fundus.preprocessing.network_input import (
     INPUT_FILL,
     PIXEL_MEAN,

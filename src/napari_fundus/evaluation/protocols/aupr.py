@@ -20,9 +20,8 @@ from napari_fundus.evaluation.protocol import (
     MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
-from napari_fundus.metrics.overlap import PixelOverlap
-from napari_fundus.metrics.pixels import PixelHistogram
-from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
+from napari_fundus.metrics.lesion_matching import PixelOverlap
+from napari_fundus.metrics.precision_recall import PixelHistogram, PrecisionRecallCurve
 from napari_fundus.results.detections import Detections
 
 __all__ = ["AuprProtocol"]

@@ -21,7 +21,7 @@ from napari_fundus.evaluation.protocol import (
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve
-from napari_fundus.metrics.overlap import LesionCounts
+from napari_fundus.metrics.lesion_matching import LesionCounts
 from napari_fundus.results.detections import Detections
 
 __all__ = ["FrocProtocol", "point_name"]
@@ -74,7 +74,7 @@ class FrocProtocol(EvaluationProtocol):
                 froc.add(probability, case.truth(code))
             self._groups[code].append(case.sample.group)
             self._healthy[code] += code in case.absent
-            at_threshold = case.match(detections, code).counts
+            at_threshold = case.match(detections, code).lesions
             known = self._operating.get(code)
             self._operating[code] = at_threshold if known is None else known + at_threshold
 

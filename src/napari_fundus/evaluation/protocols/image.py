@@ -56,7 +56,7 @@ class ImageProtocol(EvaluationProtocol):
         for code in (*case.annotated, *case.absent):
             if code not in detections.probability:
                 continue
-            counts = case.match(detections, code).counts
+            counts = case.match(detections, code).lesions
             highest = float(detections.probability[code].max())
             self._seen[code].append((counts.lesions > 0, counts.detections > 0, highest))
             self._groups[code].append(case.sample.group)

@@ -17,10 +17,7 @@ from napari_fundus.evaluation.protocol import (
     MetricValue,
 )
 from napari_fundus.lesions import describe
-from napari_fundus.metrics.average_precision import (
-    MeanAveragePrecision,
-    interpolated_average_precision,
-)
+from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
 from napari_fundus.metrics.instance_matching import (
     IOU_LEVELS,
@@ -28,6 +25,7 @@ from napari_fundus.metrics.instance_matching import (
     MAX_DETECTIONS,
     SIZE_BOUNDS,
     MatchedObjects,
+    interpolated_average_precision,
     size_names,
 )
 from napari_fundus.metrics.instance_objects import (

@@ -18,7 +18,7 @@ from napari_fundus.evaluation.protocol import (
     MetricValue,
 )
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
-from napari_fundus.metrics.overlap import LesionCounts, PixelOverlap
+from napari_fundus.metrics.lesion_matching import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
 
 __all__ = ["OverlapProtocol"]
@@ -59,7 +59,7 @@ class OverlapProtocol(EvaluationProtocol):
             if code not in detections.probability:
                 continue
             match = case.match(detections, code)
-            pixels, counts = match.pixels, match.counts
+            pixels, counts = match.pixels, match.lesions
             self._rows_of[code].append(
                 [
                     pixels.true_positives,

@@ -52,7 +52,7 @@ def prepare_truth(
     monitor
         Takes progress; may cancel.
     """
-    from napari_fundus.metrics.pixels import PixelHistogram
+    from napari_fundus.metrics.precision_recall import PixelHistogram
 
     truths, areas, curves = {}, {}, {}
     for code in monitor.track(list(masks), message="reading the truth"):

@@ -17,7 +17,7 @@ from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import describe
-from napari_fundus.metrics.pixel_metrics import count_pixels, pixel_metrics
+from napari_fundus.metrics.precision_recall import count_pixels, pixel_metrics
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import denormalize_pixels, normalize_pixels
 from napari_fundus.runtime.monitor import Monitor

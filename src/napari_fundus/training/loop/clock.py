@@ -13,27 +13,27 @@ class TrainingClock:
 
     Parameters
     ----------
-    held
+    paused_seconds
         Gives the seconds that the run has been paused.
 
     Examples
     --------
-    >>> clock = Clock()
-    >>> clock.resume(60.0)
+    >>> clock = TrainingClock()
+    >>> clock.restore_elapsed(60.0)
     >>> 60 <= clock.elapsed() < 61
     True
     """
 
-    def __init__(self, held: Callable[[], float] = float) -> None:
-        self._held = held
+    def __init__(self, paused_seconds: Callable[[], float] = float) -> None:
+        self._paused_seconds = paused_seconds
         self._before = 0.0
         self._start = self._saved_at = self._epoch_start = self._now()
         self._waited = self._stepping = 0.0
 
     def _now(self) -> float:
-        return time.perf_counter() - self._held()
+        return time.perf_counter() - self._paused_seconds()
 
-    def resume(self, seconds: float) -> None:
+    def restore_elapsed(self, seconds: float) -> None:
         """Start anew, after `seconds` of earlier sessions."""
         self._before = seconds
         self._start = self._now()
@@ -42,7 +42,7 @@ class TrainingClock:
         """Return the seconds of the run, in all sessions together."""
         return self._before + self._now() - self._start
 
-    def saved(self) -> None:
+    def mark_saved(self) -> None:
         """Note that the state was saved just now."""
         self._saved_at = self._now()
 

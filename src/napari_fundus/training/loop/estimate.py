@@ -84,7 +84,7 @@ def _time_trial_steps(run: TrainingRun) -> TrialTiming:
     if not settings.dry_steps or not run.learner.trainable:
         return TrialTiming()
     optimizer = partial(make_optimizer, run.task, settings=settings)
-    key = (settings.seed, 0, 0, run.together.rank)
+    key = (settings.seed, 0, 0, run.distributed.rank)
     with seeded(*key, device=run.device):
         dry = _run_trial_steps(run.fabric, run.learner.network, run.task, settings, optimizer, key)
     if dry.seconds_per_step is None:

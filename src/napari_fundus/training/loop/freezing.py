@@ -89,8 +89,8 @@ class FineTuningScheme:
 
         Examples
         --------
-        >>> Scheme.parse("freeze_5_bn")
-        Scheme(kind='freeze', count=5, norms=True)
+        >>> FineTuningScheme.parse("freeze_5_bn")
+        FineTuningScheme(kind='freeze', count=5, norms=True)
         """
         if text in ("none", "full", "interleaved"):
             return cls(text)

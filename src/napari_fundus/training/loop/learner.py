@@ -38,7 +38,7 @@ class Learner:
     Attributes
     ----------
     network
-        The network itself; :attr:`wrapped` is what a step is made with.
+        The network itself; :attr:`fabric_module` is what a step is made with.
     parameters, trainable
         Number of weights, and of those that are trained.
     """
@@ -58,21 +58,21 @@ class Learner:
         self.network = network
         self.parameters = sum(p.numel() for p in network.parameters())
         self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        self.wrapped: nn.Module
+        self.fabric_module: nn.Module
         if self.trainable:
             self._optimizer = make_optimizer(task, network, settings)
             # The task may keep some weights as they are, whatever the scheme.
             self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-            self.wrapped, self._fabric_optimizer = fabric.setup(network, self._optimizer)
+            self.fabric_module, self._fabric_optimizer = fabric.setup(network, self._optimizer)
         else:
-            self.wrapped = network.to(fabric.device)
+            self.fabric_module = network.to(fabric.device)
         self._ema = None
         if settings.ema:
             rule = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
             self._ema = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
     @property
-    def evaluated(self) -> nn.Module:
+    def eval_network(self) -> nn.Module:
         """The network that is validated and kept: the averaged one where there is one."""
         return self.network if self._ema is None else self._ema.module
 
@@ -90,7 +90,7 @@ class Learner:
 
     def gradient_accumulation(self, *, last: bool) -> AbstractContextManager[None]:
         """Return a block for one of a step's batches; other processes wait for the last only."""
-        module = cast("_FabricModule", self.wrapped)
+        module = cast("_FabricModule", self.fabric_module)
         block: AbstractContextManager[None] = self._fabric.no_backward_sync(
             module, enabled=not last
         )
@@ -104,7 +104,7 @@ class Learner:
         """Follow the gradients, and forget them."""
         if self._clip_norm:
             self._fabric.clip_gradients(
-                self.wrapped,
+                self.fabric_module,
                 self._fabric_optimizer,
                 max_norm=self._clip_norm,
                 error_if_nonfinite=False,
@@ -114,7 +114,7 @@ class Learner:
         if self._ema is not None:
             self._ema.update_parameters(self.network)
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """Return all that a resumed run needs of it."""
         tensors: dict[str, Tensor] = {}
         for prefix, values in (
@@ -126,7 +126,7 @@ class Learner:
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what :meth:`tensors` gave."""
+        """Take back what :meth:`state_tensors` gave."""
         load_weights(self.network, state.select_prefix(tensors, "network."), "last")
         if self._ema is not None:
             self._ema.load_state_dict(state.select_prefix(tensors, "average."))

@@ -194,7 +194,7 @@ def _epoch(run: TrainingRun) -> Iterator[TrainingEvent]:
                 yield CheckpointSaved(run.folder / LAST_FILE, "last")
             if run.out_of_time():
                 break
-        run.clock.add_wait(prefetcher.waited)
+        run.clock.add_wait(prefetcher.wait_seconds)
 
 
 def _end_epoch(run: TrainingRun) -> Iterator[TrainingEvent]:

@@ -93,7 +93,7 @@ class Task(ABC):
         """Return the batch, varied at random, on the device."""
         return batch
 
-    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def checkpoint_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return what the file of the best weights holds: `tensors`, those of the network.
 
         Methods of several networks add those of the others.

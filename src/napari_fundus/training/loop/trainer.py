@@ -120,7 +120,7 @@ class Trainer(Generic[OptionsT]):
         told = settings or {}
         shared, options = split_settings({**self.defaults_for(told), **told}, self.options)
         known = load_checkpoint(checkpoint, detector=self.detector) if checkpoint else None
-        initial = self.initial(known, shared, options)
+        initial = self.initial_checkpoint(known, shared, options)
         task = self.task(
             _as_dataset(data),
             None if healthy is None else _as_dataset(healthy),
@@ -145,7 +145,7 @@ class Trainer(Generic[OptionsT]):
         del settings
         return self.defaults
 
-    def initial(
+    def initial_checkpoint(
         self, known: Checkpoint | None, settings: TrainingSettings, options: OptionsT
     ) -> Checkpoint | None:
         """Return what of the weights named the loop starts from; None for weights that are new.

@@ -215,7 +215,7 @@ def sample_validation_tiles(
 def _places(store: PatchStore, patch: int) -> Iterator[tuple[int, int, int, bool]]:
     for index, image in enumerate(store):
         height, width = image.bits.shape
-        usable = image.usable
+        usable = image.valid_mask
         for row in range(0, height - patch + 1, patch):
             for col in range(0, width - patch + 1, patch):
                 window = np.s_[row : row + patch, col : col + patch]

@@ -120,18 +120,18 @@ class PatchTask(Task):
         self.options = options or self.Options()
         self.initial = initial
         self._title, self._command = name or self.name, command
-        plan = self.plan()
-        if plan.recipe.standardize:
+        spec = self.make_spec()
+        if spec.recipe.standardize:
             raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
-        self.lesions = tuple(map(str, plan.lesions))
-        self.recipe, self.architecture, self.patch = plan.recipe, plan.architecture, plan.patch
-        self._augment = Augmentation(self.warps())
+        self.lesions = tuple(map(str, spec.lesions))
+        self.recipe, self.architecture, self.patch = spec.recipe, spec.architecture, spec.patch
+        self._augment = Augmentation(self.augmentation_settings())
 
     @abstractmethod
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of; data, options and weights are known by then."""
 
-    def warps(self) -> AugmentationSettings:
+    def augmentation_settings(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
         return AugmentationSettings(scale=self.options.zoom, rotation=self.options.rotation)
 
@@ -170,18 +170,18 @@ class PatchTask(Task):
             upper, lower = split_image(store[0], self.lesions, least=self.patch)
             rest = [store[number] for number in range(1, len(store))]
             store = PatchStore([upper, *rest], self.lesions, minimum_side=self.patch)
-            self.checked = PatchStore([lower], self.lesions, minimum_side=self.patch)
+            self.validation_store = PatchStore([lower], self.lesions, minimum_side=self.patch)
         else:
-            self.checked = fill(parts.validation, share, 1.0)
+            self.validation_store = fill(parts.validation, share, 1.0)
         self.sampler = self.make_sampler(store, parts)
         self.tiles = sample_validation_tiles(
-            self.checked,
+            self.validation_store,
             self.patch,
             self.options.validation_tiles,
             seed=settings.seed,
             lesion_limit=self.lesion_tile_limit,
         )
-        if not any(image.bits.any() for image in self.checked):
+        if not any(image.bits.any() for image in self.validation_store):
             names = " or ".join(describe(code).name for code in self.lesions)
             raise TrainingError(
                 f"No validation image holds a {names}: raise the validation share, or change "
@@ -189,8 +189,8 @@ class PatchTask(Task):
             )
         return DataSummary(
             SplitSummary(_facts(store), self.sampler.counts),
-            SplitSummary(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
-            store.nbytes + self.checked.nbytes,
+            SplitSummary(_facts(self.validation_store), {"tiles": len(self.tiles.weights)}),
+            store.nbytes + self.validation_store.nbytes,
         )
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
@@ -251,8 +251,8 @@ class PatchTask(Task):
         chosen = np.s_[step * self._tiles_per_batch : (step + 1) * self._tiles_per_batch]
         tiles, side = self.tiles, self.patch
         images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
-        batch = self.checked.cut(images, rows, cols, side)
-        usable = {image: self.checked[image].usable for image in set(images.tolist())}
+        batch = self.validation_store.extract_patches(images, rows, cols, side)
+        usable = {image: self.validation_store[image].valid_mask for image in set(images.tolist())}
         inside = np.stack(
             [
                 usable[image][row : row + side, col : col + side]
@@ -294,7 +294,7 @@ class PatchTask(Task):
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return the surroundings of a lesion of the validation part, and what is found there."""
         tiles = self.tiles
-        image = self.checked[int(tiles.images[0])]
+        image = self.validation_store[int(tiles.images[0])]
         height, width = (
             max(min(_PREVIEW_SIDE, n) // _SIDE_MULTIPLE * _SIDE_MULTIPLE, self.patch)
             for n in image.bits.shape

@@ -114,7 +114,7 @@ def cross_validate(
                 f"{folder} holds a cross-validation already. Resume it, choose another folder, or "
                 "ask for it to be overwritten."
             )
-        summary = summary.resumed(path)
+        summary = summary.load_saved(path)
     return _events(train_fold, summary, folder, monitor or Monitor(), resume, overwrite)
 
 

@@ -65,7 +65,7 @@ def search(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     monitor: Monitor | None = None,
-    tell: Callable[[int, TrainingEvent], None] = lambda _number, _event: None,
+    on_event: Callable[[int, TrainingEvent], None] = lambda _number, _event: None,
     **arguments: Any,
 ) -> SearchResult:
     """Train again and again with other settings, and keep what serves best.
@@ -91,8 +91,8 @@ def search(
         Of the proposals.
     monitor
         Takes progress; may cancel, and the search can then go on later.
-    tell
-        Called with the trial's number and each event of its training.
+    on_event
+        Is called with the trial's number and each event of its training.
     **arguments
         Further arguments of `train`, such as ``data``.
 
@@ -120,7 +120,7 @@ def search(
         trial = study.ask()
         share = min(trial.number / trials, 1.0), min((trial.number + 1) / trials, 1.0)
         monitor.step(share[0], f"trial {trial.number + 1}")
-        chosen = {name: values.draw(trial, name) for name, values in ranges.items()}
+        chosen = {name: values.suggest_value(trial, name) for name, values in ranges.items()}
         place = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
         trial.set_user_attr(_FOLDER, place)
         # Whatever interrupts the training leaves the trial as running: `_requeue_interrupted` takes
@@ -132,7 +132,7 @@ def search(
             resume=True,
             **arguments,
         )
-        value = _run_trial(events, trial, partial(tell, trial.number))
+        value = _run_trial(events, trial, partial(on_event, trial.number))
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -149,13 +149,13 @@ def _finished_states() -> tuple[Any, ...]:
 
 
 def _run_trial(
-    events: Iterator[TrainingEvent], trial: optuna.Trial, tell: Callable[[TrainingEvent], None]
+    events: Iterator[TrainingEvent], trial: optuna.Trial, on_event: Callable[[TrainingEvent], None]
 ) -> float | None:
     """Go through a training; return its best figure, or None if it was ended early or diverged."""
     last: Finished | None = None
     try:
         for event in events:
-            tell(event)
+            on_event(event)
             if isinstance(event, EpochEnd):
                 trial.set_user_attr("metric", event.metric)
                 trial.report(event.metrics[event.metric], event.epoch)
@@ -221,7 +221,7 @@ def _write_table(folder: Path, study: optuna.Study) -> None:
 
 
 def _plot(folder: Path, study: optuna.Study) -> None:
-    """Write Optuna's plots, as far as the trials tell something."""
+    """Write Optuna's plots, as far as the trials allow."""
     import matplotlib as mpl
     from optuna.visualization import matplotlib as drawing
 

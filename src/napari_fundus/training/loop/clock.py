@@ -9,12 +9,12 @@ __all__ = ["TrainingClock"]
 
 
 class TrainingClock:
-    """Starts when it is made, and stands still while the run is paused.
+    """Measures the time of a run without its pauses, from its creation on.
 
     Parameters
     ----------
     paused_seconds
-        Gives the seconds that the run has been paused.
+        Returns the seconds that the run was paused.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class TrainingClock:
         return time.perf_counter() - self._paused_seconds()
 
     def restore_elapsed(self, seconds: float) -> None:
-        """Start anew, after `seconds` of earlier sessions."""
+        """Start from 0 again, and add `seconds` of earlier sessions."""
         self._before = seconds
         self._start = self._now()
 
@@ -43,7 +43,7 @@ class TrainingClock:
         return self._before + self._now() - self._start
 
     def mark_saved(self) -> None:
-        """Note that the state was saved just now."""
+        """Record that the state was saved just now."""
         self._saved_at = self._now()
 
     def seconds_since_save(self) -> float:
@@ -51,11 +51,11 @@ class TrainingClock:
         return self._now() - self._saved_at
 
     def prepare_epoch(self) -> None:
-        """Note that an epoch's steps begin."""
+        """Record that the steps of an epoch start."""
         self._epoch_start = self._now()
 
     def add_wait(self, waited: float) -> None:
-        """Add up the seconds waited for batches, of those of the whole epoch's steps."""
+        """Add the seconds waited for batches; is called at the end of an epoch's steps."""
         self._waited += waited
         self._stepping += self._now() - self._epoch_start
 

@@ -49,7 +49,7 @@ def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
 def is_secondary_rank() -> bool:
     """Whether a launcher started this process beside the first one of a training.
 
-    It computes its share, tells nothing and takes no commands.
+    It computes its share; it yields no events, writes no files and reads no commands.
     """
     rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(rank) > 0

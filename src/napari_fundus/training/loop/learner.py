@@ -1,4 +1,4 @@
-"""What learns in a run: the network, its optimizer, and the moving average of its weights."""
+"""The network of a run, its optimizer, and the moving average of its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Learner", "load_weights", "make_optimizer"]
 
 
 class Learner:
-    """A network on its device, with all that changes when it makes a step.
+    """A network on its device, with all that changes in a step.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class Learner:
 
     @property
     def eval_network(self) -> nn.Module:
-        """The network that is validated and kept: the averaged one where there is one."""
+        """The network that is validated and saved: the averaged one where there is one."""
         return self.network if self._ema is None else self._ema.module
 
     @property
@@ -101,7 +101,7 @@ class Learner:
         self._fabric.backward(loss)
 
     def step(self) -> None:
-        """Follow the gradients, and forget them."""
+        """Apply the gradients, and set them to 0."""
         if self._clip_norm:
             self._fabric.clip_gradients(
                 self.fabric_module,
@@ -115,7 +115,7 @@ class Learner:
             self._ema.update_parameters(self.network)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return all that a resumed run needs of it."""
+        """Return all tensors that a resumed run needs."""
         tensors: dict[str, Tensor] = {}
         for prefix, values in (
             ("network.", self.network.state_dict()),
@@ -126,7 +126,7 @@ class Learner:
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what :meth:`state_tensors` gave."""
+        """Restore what :meth:`state_tensors` returned."""
         load_weights(self.network, state.select_prefix(tensors, "network."), "last")
         if self._ema is not None:
             self._ema.load_state_dict(state.select_prefix(tensors, "average."))
@@ -152,7 +152,7 @@ def make_optimizer(task: Task, network: nn.Module, settings: TrainingSettings) -
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Give `network` its weights.
+    """Load weights into `network`.
 
     Raises
     ------

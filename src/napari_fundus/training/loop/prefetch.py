@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Calls ``make(step)`` for the steps to come while the device works on the present one.
+    """Calls ``make(step)`` for coming steps while the device works on the present one.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ _EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
 
 
 class TrainingRun:
-    """The state of a training, and its single actions; `loop` says in which order they come.
+    """The state of a training, and its single actions, which `loop` calls in order.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class TrainingRun:
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """Hold torch to repeatable operations while the block runs, if that was asked for."""
+        """Launch the devices; use repeatable operations in the block, if that was asked for."""
         self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
         self.distributed = DistributedContext(self.fabric)
         self.batches_per_step = self.settings.accumulate * self.distributed.count
@@ -103,7 +103,7 @@ class TrainingRun:
         )
 
     def prepare_epoch(self) -> None:
-        """Put the network into training mode; tell the task, unless the epoch was resumed."""
+        """Put the network into training mode; call the task's hook unless the epoch is resumed."""
         self.clock.prepare_epoch()
         if self.step == 0:
             self._epoch_loss = 0.0
@@ -129,7 +129,7 @@ class TrainingRun:
         return Prefetcher(make, prefetch_count=prefetch_count, threads=settings.data_threads)
 
     def report_progress(self) -> None:
-        """Tell how far the run is; raise `Cancelled` in all processes if one shall stop."""
+        """Report the progress; raise `Cancelled` in all processes if one is cancelled."""
         total = self.settings.max_epochs * self.steps_per_epoch
         fraction = (self.epoch * self.steps_per_epoch + self.step) / total
         if self.settings.max_minutes:
@@ -141,7 +141,7 @@ class TrainingRun:
         self._synchronize()
 
     def cancel_other_ranks(self) -> None:
-        """Let the other processes stop before their first step too."""
+        """Stop the other processes before their first step too."""
         with suppress(Cancelled):
             self._synchronize(cancelled=True)
 
@@ -225,7 +225,7 @@ class TrainingRun:
         return found
 
     def patches(self) -> Patches | None:
-        """Return what the network will be shown first, if that was asked for."""
+        """Return patches of the first step, if that was asked for."""
         if not self.settings.show_patches:
             return None
         with seeded(self.settings.seed, 0, 0, self.distributed.rank, device=self.device):
@@ -245,7 +245,7 @@ class TrainingRun:
             return self.task.preview(network)
 
     def advance_epoch(self) -> None:
-        """Turn the counters to the next epoch."""
+        """Advance the counters to the next epoch."""
         self.epoch += 1
         self.step = 0
         self._epoch_loss = 0.0
@@ -272,7 +272,7 @@ class TrainingRun:
         state.save(self.folder / state.BEST_FILE, tensors, card)
 
     def save(self) -> None:
-        """Write the state to go on from."""
+        """Write the state to resume from."""
         self.clock.mark_saved()
         if not self.is_rank_zero:
             return
@@ -302,7 +302,7 @@ class TrainingRun:
         }
 
     def load(self) -> None:
-        """Take back what :meth:`save` wrote.
+        """Restore what :meth:`save` wrote.
 
         Raises
         ------

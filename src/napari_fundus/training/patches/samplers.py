@@ -104,7 +104,7 @@ class PatchSampler(ABC):
     def batch(self, count: int, *key: int) -> PatchBatch:
         """Return `count` patches that depend on nothing but `key` (seed, epoch, step, …).
 
-        No state is kept between batches, so they may be made ahead, in any thread and order, and a
+        No state is kept between batches, so they may be prefetched, in any thread and order, and a
         resumed training sees just those that the killed one would have seen.
         """
         rng = np.random.default_rng(key)
@@ -259,7 +259,7 @@ class LesionCentredSampler(PatchSampler):
 
 
 def _known(image: StoredImage) -> npt.NDArray[np.bool_] | np.bool_:
-    """Return where experts looked: lesions elsewhere are nobody's word."""
+    """Return where experts looked: lesions elsewhere were not drawn by anyone."""
     return np.True_ if image.unknown is None else ~image.unknown
 
 

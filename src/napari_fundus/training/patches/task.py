@@ -1,4 +1,4 @@
-"""What the trainings on patches have in common: data, batches, variation, validation, preview."""
+"""Base of all trainings on patches: data, batches, augmentation, validation, preview."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class PatchTask(Task):
 
     @abstractmethod
     def make_spec(self) -> PatchTaskSpec:
-        """Return what the training is of; data, options and weights are known by then."""
+        """Return classes, recipe, architecture and patch side; data and options are set by then."""
 
     def augmentation_settings(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
@@ -196,7 +196,7 @@ class PatchTask(Task):
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
         """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for.
 
-        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S);
+        Unknown parts of the images are ``"unknown"``, uint8 (B, 1, S, S);
         lesions that the masks do not keep apart as ``"objects"``, int32 (B, L, S, S), see
         `patch_objects.numbered`.
         """
@@ -208,11 +208,11 @@ class PatchTask(Task):
 
     def augment(self, batch: Any) -> Any:
         """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
-        # All that tells of pixels is turned and warped as the masks are.
-        told = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
-        planes = torch.cat(list(told.values()), dim=1)
+        # All maps of pixels are turned and warped as the masks are.
+        maps = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
+        planes = torch.cat(list(maps.values()), dim=1)
         images, planes = self._augment(normalize_pixels(batch["images"]), planes)
-        parts = torch.split(planes, [part.shape[1] for part in told.values()], dim=1)
+        parts = torch.split(planes, [part.shape[1] for part in maps.values()], dim=1)
         # Of the CPU's generator, which the loop seeds for every step.
         options = self.options
         draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
@@ -223,7 +223,7 @@ class PatchTask(Task):
         images = images.contiguous(memory_format=torch.channels_last)
         varied = {
             name: part.to(before.dtype)
-            for (name, before), part in zip(told.items(), parts, strict=True)
+            for (name, before), part in zip(maps.items(), parts, strict=True)
         }
         return {**batch, **varied, "images": images}
 
@@ -302,8 +302,8 @@ class PatchTask(Task):
         row = min(max(int(tiles.rows[0]) - height // 2, 0), image.bits.shape[0] - height)
         col = min(max(int(tiles.cols[0]) - width // 2, 0), image.bits.shape[1] - width)
         pixels = np.ascontiguousarray(image.pixels[row : row + height, col : col + width])
-        place = next(network.parameters()).device
-        planes = normalize_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
+        device = next(network.parameters()).device
+        planes = normalize_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(device))
         maps = self.probability(network, planes)[0].float().cpu().numpy()
         shown = np.broadcast_to(pixels, (height, width, 3)).copy()
         found = {

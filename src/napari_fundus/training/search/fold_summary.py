@@ -28,7 +28,7 @@ SUMMARY_STEM = "cross-validation"
 
 
 class FoldResult(BaseModel):
-    """What the training of one fold came to.
+    """Result of the training of one fold.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ _FOLDER = "folder"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search has found.
+    """Result of a search.
 
     Attributes
     ----------
@@ -71,9 +71,9 @@ def search(
     """Train again and again with other settings, and keep what serves best.
 
     Optuna's tree-structured Parzen estimator proposes the settings; a trial that is worse than the
-    median of the others at the same epoch ends. Everything stands in `output`: the journal, a
-    folder a trial, ``search.json`` and plots. Called again, the search goes on; a trial that was
-    killed goes on where its training had saved.
+    median of the others at the same epoch ends. `output` holds the journal, a folder
+    for each trial, ``search.json`` and plots. Called again, the search is resumed, and so is the
+    training of a trial that was killed.
 
     Parameters
     ----------
@@ -121,12 +121,12 @@ def search(
         share = min(trial.number / trials, 1.0), min((trial.number + 1) / trials, 1.0)
         monitor.step(share[0], f"trial {trial.number + 1}")
         chosen = {name: values.suggest_value(trial, name) for name, values in ranges.items()}
-        place = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
-        trial.set_user_attr(_FOLDER, place)
+        trial_folder = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
+        trial.set_user_attr(_FOLDER, trial_folder)
         # Whatever interrupts the training leaves the trial as running: `_requeue_interrupted` takes
         # it up.
         events = train(
-            output=folder / place,
+            output=folder / trial_folder,
             settings={**fixed, **chosen},
             monitor=monitor.part(*share),
             resume=True,
@@ -195,12 +195,12 @@ def _requeue_interrupted(study: optuna.Study) -> None:
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        kept = {k: v for k, v in trial.user_attrs.items() if k == _FOLDER}
-        study.enqueue_trial(trial.params, user_attrs=kept)
+        attributes = {k: v for k, v in trial.user_attrs.items() if k == _FOLDER}
+        study.enqueue_trial(trial.params, user_attrs=attributes)
 
 
 def _write_table(folder: Path, study: optuna.Study) -> None:
-    """Write what was tried, and what came of it."""
+    """Write the settings and the result of each trial."""
     from optuna.trial import TrialState
 
     rows = [

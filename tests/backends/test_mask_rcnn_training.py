@@ -143,7 +143,7 @@ def test_images_that_the_unet_has_seen_cannot_be_held_back(folder, unet, tmp_pat
     with pytest.raises(LeakageError, match="eye1 among them.*seed 7"):
         task.prepare(by_held["eye1"], Monitor())
     task.prepare(by_held["eye0"], Monitor())
-    assert [image.id for image in task.checked] == ["eye0"]
+    assert [image.id for image in task.validation_store] == ["eye0"]
 
 
 def test_of_two_scales_the_finer_network_is_taken(unet, tmp_path) -> None:

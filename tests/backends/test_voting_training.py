@@ -132,9 +132,9 @@ def test_training_and_detection_see_the_same_planes(folder, options) -> None:
     """What is stored as bytes becomes just what the detector makes of the same photograph."""
     task = VotingTask(open_dataset(folder), options=options)
     task.prepare(split_settings(SMALL, VotingTrainingOptions)[0], Monitor())
-    name = task.checked[0].id
+    name = task.validation_store[0].id
     prepared = task.recipe.apply(read_image(folder / f"{name}.png"))
-    stored = torch.from_numpy(task.checked[0].pixels).permute(2, 0, 1)[None]
+    stored = torch.from_numpy(task.validation_store[0].pixels).permute(2, 0, 1)[None]
     batch = {"images": stored, "masks": torch.zeros_like(stored), "weights": 1}
 
     class Keep(torch.nn.Module):

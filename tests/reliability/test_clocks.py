@@ -46,7 +46,7 @@ def test_the_time_of_a_training_and_of_a_detection_never_runs_backwards(photogra
     times = [clock.elapsed() for _ in range(50)]
     assert times == sorted(times)
     assert 100 <= times[0] <= times[-1] < 110
-    clock.saved()
+    clock.mark_saved()
     assert 0 <= clock.seconds_since_save() < 10
     found = Bright().detect(read_image(photographs / "eye00.png"))
     assert 0 <= found.provenance.seconds < 60

@@ -1,4 +1,4 @@
-"""Training, the same for every method: data, network, loss and figures come from a task."""
+"""Training: one loop for all detectors; a task provides data, network, loss and metrics."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def weights(network: torch.nn.Module) -> torch.Tensor:
 def make_step(learner: Learner, factor: float, seed: int = 0) -> torch.Tensor:
     """Make a step; return the gradient before it was clipped."""
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    learner.backward(factor * learner.wrapped(images).sum())
+    learner.backward(factor * learner.fabric_module(images).sum())
     gradient = torch.cat([p.grad.flatten() for p in learner.network.parameters()]).clone()
     learner.step()
     return gradient
@@ -68,7 +68,7 @@ def test_the_gradients_of_one_step_do_not_stay_for_the_next(toy: ModuleType) -> 
 
 def test_what_is_evaluated_is_the_moving_average_of_weights_and_buffers(toy: ModuleType) -> None:
     learner = make_learner(toy, ema=0.75)
-    assert learner.evaluated is not learner.network
+    assert learner.eval_network is not learner.network
     average: dict[str, torch.Tensor] = {}
     for step in range(4):
         make_step(learner, 1.0, seed=step)
@@ -76,15 +76,15 @@ def test_what_is_evaluated_is_the_moving_average_of_weights_and_buffers(toy: Mod
             # The first step's weights begin it.
             last = average.get(name, value)
             average[name] = (0.75 * last + 0.25 * value).clone()
-    for name, value in learner.evaluated.state_dict().items():
+    for name, value in learner.eval_network.state_dict().items():
         if value.is_floating_point():
             torch.testing.assert_close(value, average[name], msg=name)
-    assert not torch.allclose(weights(learner.evaluated), weights(learner.network), atol=1e-4)
+    assert not torch.allclose(weights(learner.eval_network), weights(learner.network), atol=1e-4)
 
 
 def test_without_averaging_the_network_itself_is_evaluated(toy: ModuleType) -> None:
     learner = make_learner(toy, ema=0.0)
-    assert learner.evaluated is learner.network
+    assert learner.eval_network is learner.network
 
 
 def test_averaged_weights_are_validated_and_kept(toy: ModuleType, tmp_path: Path) -> None:

@@ -36,13 +36,13 @@ def test_batches_are_made_while_the_consumer_works() -> None:
     with Prefetcher(lambda step: time.sleep(0.03)) as slow:
         for _ in slow.steps(0, 10):
             pass
-    assert quick.waited < 0.1
-    assert slow.waited > 0.2
+    assert quick.wait_seconds < 0.1
+    assert slow.wait_seconds > 0.2
 
 
 def test_no_more_than_asked_for_is_made_ahead() -> None:
     made: list[int] = []
-    with Prefetcher(made.append, ahead=2) as prefetcher:
+    with Prefetcher(made.append, prefetch_count=2) as prefetcher:
         steps = prefetcher.steps(0, 100)
         next(steps)
         time.sleep(0.05)

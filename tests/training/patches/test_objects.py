@@ -171,7 +171,7 @@ def test_touching_lesions_are_two_in_the_validation(drawn_set) -> None:
 
 def test_lesions_far_apart_need_no_more_memory_than_masks(drawn_set) -> None:
     task = task_of(drawn_set(TOUCHING[0], ALONE))
-    assert all(not image.objects for image in task.checked)
+    assert all(not image.objects for image in task.validation_store)
     assert "objects" not in task.batch(SETTINGS, (0, 0, 0, 0))
 
 
@@ -179,7 +179,7 @@ def test_methods_that_mark_pixels_hold_masks_alone(drawn_set) -> None:
     options = UNetTrainingOptions(disc_diameter=160, patch=64, lesions=("HE",))
     task = UNetTask(drawn_set(*TOUCHING), options=options)
     task.prepare(SETTINGS, Monitor())
-    assert all(not image.objects for image in task.checked)
+    assert all(not image.objects for image in task.validation_store)
 
 
 def test_halves_of_one_image_keep_their_own_lesions(drawn_set) -> None:

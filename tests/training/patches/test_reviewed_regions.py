@@ -104,7 +104,7 @@ def test_only_reviewed_pixels_and_classes_have_a_gradient(corrections, make) -> 
 def test_validation_leaves_out_what_was_not_reviewed(corrections) -> None:
     task, settings = unet_task(corrections)
     task.prepare(settings, Monitor())
-    assert any(image.unknown is not None for image in task.checked)
+    assert any(image.unknown is not None for image in task.validation_store)
     for step in range(task.validation_steps(settings)):
         batch = task.validation_batch(settings, step)
         assert not batch["weights"][~task_known(task, settings, step)].any()
@@ -118,7 +118,7 @@ def task_known(task: UNetTask, settings, step: int) -> torch.Tensor:
     for image, row, col in zip(
         task.tiles.images[chosen], task.tiles.rows[chosen], task.tiles.cols[chosen], strict=True
     ):
-        stored = task.checked[image]
+        stored = task.validation_store[image]
         window = np.s_[row : row + task.patch, col : col + task.patch]
         inside = stored.field_of_view[window].copy()
         if stored.unknown is not None:

@@ -132,7 +132,7 @@ def test_batches_depend_on_their_key_alone(store: PatchStore) -> None:
 
 def test_pixels_and_masks_of_a_patch_belong_together(store: PatchStore) -> None:
     places = np.array([0, 2]), np.array([30, 50]), np.array([40, 33])
-    batch = store.cut(*places, SIZE)
+    batch = store.extract_patches(*places, SIZE)
     for patch, (number, row, col) in enumerate(zip(*places, strict=True)):
         window = np.s_[row : row + SIZE, col : col + SIZE]
         assert (batch.images[patch] == store[number].pixels[window]).all()

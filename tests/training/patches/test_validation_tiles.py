@@ -67,7 +67,7 @@ def test_the_tiles_that_are_drawn_weigh_as_much_as_all(store, limit, lesion_limi
 def test_a_pixel_weighs_as_its_tile_where_an_expert_looked_for_the_class(store) -> None:
     tiles = sample_validation_tiles(store, PATCH, 7, seed=0, lesion_limit=1)
     assert len(set(tiles.weights)) == 2
-    task = SimpleNamespace(checked=store, tiles=tiles, patch=PATCH, _tiles_per_batch=3)
+    task = SimpleNamespace(validation_store=store, tiles=tiles, patch=PATCH, _tiles_per_batch=3)
     count, settings = 0, TrainingSettings()
     for step in range(PatchTask.validation_steps(task, settings)):
         weights = PatchTask.validation_batch(task, settings, step)["weights"]
@@ -77,7 +77,7 @@ def test_a_pixel_weighs_as_its_tile_where_an_expert_looked_for_the_class(store) 
             expected = np.zeros((2, PATCH, PATCH), np.float32)
             for number in range(2):
                 if store[image].annotated[number]:
-                    expected[number] = store[image].usable[window] * tiles.weights[count]
+                    expected[number] = store[image].valid_mask[window] * tiles.weights[count]
             torch.testing.assert_close(tile, torch.from_numpy(expected))
             count += 1
     assert count == len(tiles.weights) == 8

@@ -67,7 +67,7 @@ def test_each_fold_is_trained_once_and_summed_up(folds: Folds, tmp_path: Path) -
     assert [e.best.path.parent.name for e in ends] == ["fold_1", "fold_2", "fold_3"]
     assert isinstance(events[-1], CrossValidationFinished)
     dice = [e.best.metrics["dice"] for e in ends]
-    found = events[-1].summary.spread()["dice"]
+    found = events[-1].summary.metric_statistics()["dice"]
     assert found.mean == pytest.approx(np.mean(dice))
     assert found.deviation == pytest.approx(np.std(dice, ddof=1))
     assert (found.lowest, found.highest, found.count) == (min(dice), max(dice), 3)
@@ -105,7 +105,7 @@ def test_an_interrupted_one_goes_on_in_its_fold_and_ends_the_same(
     assert again.begun == [2]
     assert sum(isinstance(e, EpochEnd) for e in resumed) == 1
     unbroken = list(cross_validate(Folds(toy), 2, tmp_path / "b"))
-    assert resumed[-1].summary.spread() == unbroken[-1].summary.spread()
+    assert resumed[-1].summary.metric_statistics() == unbroken[-1].summary.metric_statistics()
 
 
 def test_a_finished_one_is_told_again_without_training(
@@ -161,7 +161,7 @@ def test_a_figure_that_a_fold_does_not_have_is_left_out_of_the_mean(tmp_path: Pa
     summary = CrossValidationSummary(
         folds=3, results=(result(1, recall=None, dice=0.2), result(3, recall=0.5, dice=0.4))
     )
-    recall = summary.spread()["recall"]
+    recall = summary.metric_statistics()["recall"]
     assert (recall.mean, recall.count) == (0.5, 1)
     assert math.isnan(recall.deviation)
     summary.write(tmp_path)

@@ -55,7 +55,7 @@ def test_bad_trials_end_early(tmp_path) -> None:
     def tell(number: int, event: TrainingEvent) -> None:
         seen[number] = seen.get(number, 0) + isinstance(event, EpochEnd)
 
-    result = search(pretend, tmp_path, ranges=RANGES, trials=15, seed=1, tell=tell)
+    result = search(pretend, tmp_path, ranges=RANGES, trials=15, seed=1, on_event=tell)
     assert result.pruned > 0
     assert sum(count < 3 for count in seen.values()) == result.pruned
 
@@ -105,7 +105,7 @@ def test_a_training_that_diverges_is_a_bad_trial(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("1:8", SearchRange(low=1, high=8, whole=True)),
+        ("1:8", SearchRange(low=1, high=8, integers_only=True)),
         ("0.5:8", SearchRange(low=0.5, high=8)),
         ("1e-3:1:log", SearchRange(low=1e-3, high=1, log=True)),
         ("adam|sgd", SearchRange(choices=("adam", "sgd"))),

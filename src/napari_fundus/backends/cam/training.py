@@ -121,16 +121,18 @@ class CamTask(Task):
         )
         share = 0.01 * len(train_part) / (len(train_part) + len(validation))
         self.shown = load_graded_images(train_part, self.recipe, monitor.part(0.0, share))
-        self.checked = load_graded_images(validation, self.recipe, monitor.part(share, 0.01))
+        self.validation_store = load_graded_images(
+            validation, self.recipe, monitor.part(share, 0.01)
+        )
         self._classes = self._target_classes(self.shown.grades)
         self._require_two_classes("training", self._classes)
-        self._require_two_classes("validation", self._target_classes(self.checked.grades))
+        self._require_two_classes("validation", self._target_classes(self.validation_store.grades))
         self._weights = self._class_weights()
         self._order: tuple[tuple[int, ...], npt.NDArray[np.int64]] | None = None
         return DataSummary(
             _facts(self.shown),
-            _facts(self.checked),
-            self.shown.pixels.nbytes + self.checked.pixels.nbytes,
+            _facts(self.validation_store),
+            self.shown.pixels.nbytes + self.validation_store.pixels.nbytes,
         )
 
     def _target_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -214,13 +216,13 @@ class CamTask(Task):
 
     def validation_steps(self, settings: TrainingSettings) -> int:
         """Return how many batches hold all images."""
-        return -(-len(self.checked.samples) // settings.batch_size)
+        return -(-len(self.validation_store.samples) // settings.batch_size)
 
     def validation_batch(self, settings: TrainingSettings, step: int) -> Any:
         """Return bytes, grades and places."""
         size = settings.batch_size
-        last = min((step + 1) * size, len(self.checked.samples))
-        return self._tensors(self.checked, np.arange(step * size, last))
+        last = min((step + 1) * size, len(self.validation_store.samples))
+        return self._tensors(self.validation_store, np.arange(step * size, last))
 
     def validate(self, network: nn.Module, batch: Any) -> Mapping[str, Tensor | float]:
         """Return the logits of each image under names of their own, which add up to themselves."""
@@ -237,11 +239,11 @@ class CamTask(Task):
         logits = torch.tensor(
             [
                 [sums[f"{place} {output}"] for output in range(outputs)]
-                for place in range(len(self.checked.samples))
+                for place in range(len(self.validation_store.samples))
             ],
             dtype=torch.float64,
         )
-        grades = torch.from_numpy(self.checked.grades)
+        grades = torch.from_numpy(self.validation_store.grades)
         if not bool(logits.isfinite().all()):
             raise TrainingError("The network gives logits that are not finite: it diverged.")
 
@@ -271,9 +273,11 @@ class CamTask(Task):
 
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return the most diseased image of the validation part."""
-        place = int(self.checked.grades.argmax())
-        sample = self.checked.samples[place]
-        return {f"{sample.id}, grade {sample.grades['dr']}": self.checked.pixels[place].copy()}
+        place = int(self.validation_store.grades.argmax())
+        sample = self.validation_store.samples[place]
+        return {
+            f"{sample.id}, grade {sample.grades['dr']}": self.validation_store.pixels[place].copy()
+        }
 
     def card(self, settings: TrainingSettings) -> ModelCard:
         """Return the card; its temperature is that of the last validation."""

@@ -64,7 +64,7 @@ class MaskRCNNTask(LesionCentredTask):
     architecture: MaskRCNNArchitecture
     start: InitialUNet | None = None
 
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of; reads the U-Net to begin with."""
         options, initial = self.options, self.initial
         if initial is None:
@@ -81,9 +81,9 @@ class MaskRCNNTask(LesionCentredTask):
             architecture = load_network(initial)[1]
         return PatchTaskSpec(lesions, recipe, architecture, options.patch)
 
-    def warps(self) -> AugmentationSettings:
+    def augmentation_settings(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
-        return super().warps().model_copy(update={"shift": self.options.shift})
+        return super().augmentation_settings().model_copy(update={"shift": self.options.shift})
 
     @property
     def reach(self) -> int:

@@ -28,7 +28,7 @@ class HypothesisTask(StageTask, BalancedSamplingTask):
     options: MultiscaleTrainingOptions
     architecture: FRRNArchitecture
 
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
         if known is not None and self.stage in checkpoint_stages(known):

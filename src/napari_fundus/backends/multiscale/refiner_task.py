@@ -64,7 +64,7 @@ class RefinerTask(StageTask, PatchTask):
     options: MultiscaleTrainingOptions
     architecture: RefinerArchitecture
 
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of; the stage's own weights, where there are some, decide."""
         options, known = self.options, self.initial
         if known is not None and self.stage in checkpoint_stages(known):
@@ -84,9 +84,9 @@ class RefinerTask(StageTask, PatchTask):
         self._monitor = monitor
         facts = super().prepare(settings, monitor)
         self.triplets = cast("TripletSampler", self.sampler)
-        suspects = self._suspects(self.checked)
+        suspects = self._suspects(self.validation_store)
         held_back = TripletSampler(
-            self.checked, self.patch, suspects=suspects, apart=self._min_lesion_distance
+            self.validation_store, self.patch, suspects=suspects, apart=self._min_lesion_distance
         )
         count = 10 * max(self.options.validation_tiles, 1)
         rng = np.random.default_rng(settings.seed)
@@ -192,7 +192,7 @@ class RefinerTask(StageTask, PatchTask):
         return {"images": images, "masks": torch.zeros((len(images), 1, 1, 1), dtype=torch.uint8)}
 
     def _cut(self, sampler: TripletSampler, centres: npt.NDArray[np.int64]) -> Tensor:
-        cut = sampler.store.cut(*sampler.corners(centres), self.patch)
+        cut = sampler.store.extract_patches(*sampler.corners(centres), self.patch)
         return torch.from_numpy(cut.images).permute(0, 3, 1, 2)
 
     def augment(self, batch: Any) -> Any:

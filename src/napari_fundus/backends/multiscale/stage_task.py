@@ -34,7 +34,7 @@ class StageTask(PatchTask):
         """Which one is trained."""
         return self.options.stage
 
-    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def checkpoint_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Return the new file's tensors: this stage's beside those trained before."""
         return merge_stage_tensors(self.stage, tensors, self.initial)
 

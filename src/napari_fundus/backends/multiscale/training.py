@@ -33,14 +33,14 @@ class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
             )
         return TRAINING_DEFAULTS[stage]
 
-    def initial(
+    def initial_checkpoint(
         self,
         known: Checkpoint | None,
         settings: TrainingSettings,
         options: MultiscaleTrainingOptions,
     ) -> Checkpoint | None:
         """Return the stage's own weights, where the file has some."""
-        known = super().initial(known, settings, options)
+        known = super().initial_checkpoint(known, settings, options)
         if known is not None and options.stage in checkpoint_stages(known):
             return stage_checkpoint(known, options.stage)
         if settings.scheme != "full":

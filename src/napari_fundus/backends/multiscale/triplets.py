@@ -62,7 +62,7 @@ class TripletSampler(PatchSampler):
             )
             lesion = image.bits != 0
             lesions.append(lesion & fits)
-            clear = image.usable & fits & ~_dilate(lesion, apart) & allowed
+            clear = image.valid_mask & fits & ~_dilate(lesion, apart) & allowed
             others.append(clear[::_GRID, ::_GRID])
             suspect = (suspects or {}).get(index)
             nothing = np.zeros_like(clear)

@@ -34,7 +34,7 @@ class UNetTask(LesionCentredTask):
     options: UNetTrainingOptions
     architecture: UNetArchitecture
 
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of."""
         options, initial = self.options, self.initial
         if initial is None:

@@ -32,7 +32,7 @@ class VotingTask(BalancedSamplingTask):
     options: VotingTrainingOptions
     architecture: PatchNetworkArchitecture
 
-    def plan(self) -> PatchTaskSpec:
+    def make_spec(self) -> PatchTaskSpec:
         """Return what the training is of."""
         options, initial = self.options, self.initial
         if initial is None:

@@ -9,32 +9,32 @@ __all__ = ["TrainingClock"]
 
 
 class TrainingClock:
-    """Starts when it is made, and stands still while the run is paused.
+    """Measures the time of a run without its pauses, from its creation on.
 
     Parameters
     ----------
-    held
-        Gives the seconds that the run has been paused.
+    paused_seconds
+        Returns the seconds that the run was paused.
 
     Examples
     --------
-    >>> clock = Clock()
-    >>> clock.resume(60.0)
+    >>> clock = TrainingClock()
+    >>> clock.restore_elapsed(60.0)
     >>> 60 <= clock.elapsed() < 61
     True
     """
 
-    def __init__(self, held: Callable[[], float] = float) -> None:
-        self._held = held
+    def __init__(self, paused_seconds: Callable[[], float] = float) -> None:
+        self._paused_seconds = paused_seconds
         self._before = 0.0
         self._start = self._saved_at = self._epoch_start = self._now()
         self._waited = self._stepping = 0.0
 
     def _now(self) -> float:
-        return time.perf_counter() - self._held()
+        return time.perf_counter() - self._paused_seconds()
 
-    def resume(self, seconds: float) -> None:
-        """Start anew, after `seconds` of earlier sessions."""
+    def restore_elapsed(self, seconds: float) -> None:
+        """Start from 0 again, and add `seconds` of earlier sessions."""
         self._before = seconds
         self._start = self._now()
 
@@ -42,8 +42,8 @@ class TrainingClock:
         """Return the seconds of the run, in all sessions together."""
         return self._before + self._now() - self._start
 
-    def saved(self) -> None:
-        """Note that the state was saved just now."""
+    def mark_saved(self) -> None:
+        """Record that the state was saved just now."""
         self._saved_at = self._now()
 
     def seconds_since_save(self) -> float:
@@ -51,11 +51,11 @@ class TrainingClock:
         return self._now() - self._saved_at
 
     def prepare_epoch(self) -> None:
-        """Note that an epoch's steps begin."""
+        """Record that the steps of an epoch start."""
         self._epoch_start = self._now()
 
     def add_wait(self, waited: float) -> None:
-        """Add up the seconds waited for batches, of those of the whole epoch's steps."""
+        """Add the seconds waited for batches; is called at the end of an epoch's steps."""
         self._waited += waited
         self._stepping += self._now() - self._epoch_start
 

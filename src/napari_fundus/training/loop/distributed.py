@@ -44,7 +44,7 @@ class DistributedContext:
         """The seconds of the run that were agreed on last."""
         return self._elapsed
 
-    def agree(self, *, cancelled: bool, elapsed: float) -> None:
+    def synchronize(self, *, cancelled: bool, elapsed: float) -> None:
         """Take the first process's time, and raise `Cancelled` in all if one was asked to stop.
 
         Parameters

@@ -84,7 +84,7 @@ def _time_trial_steps(run: TrainingRun) -> TrialTiming:
     if not settings.dry_steps or not run.learner.trainable:
         return TrialTiming()
     optimizer = partial(make_optimizer, run.task, settings=settings)
-    key = (settings.seed, 0, 0, run.together.rank)
+    key = (settings.seed, 0, 0, run.distributed.rank)
     with seeded(*key, device=run.device):
         dry = _run_trial_steps(run.fabric, run.learner.network, run.task, settings, optimizer, key)
     if dry.seconds_per_step is None:
@@ -117,11 +117,11 @@ def _run_trial_steps(
     trial = copy.deepcopy(network)
     set_training_mode(trial, settings.scheme)
     optimizer = optimizer_factory(trial)
-    kept: dict[int, int] = {}
+    storages: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
+        storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def step() -> None:
@@ -147,7 +147,7 @@ def _run_trial_steps(
     if task.validation_steps(settings):
         checking = _min_seconds(validation, 2, fabric)
     return TrialTiming(
-        seconds, checking, sum(n for place, n in kept.items() if place not in weights)
+        seconds, checking, sum(size for address, size in storages.items() if address not in weights)
     )
 
 

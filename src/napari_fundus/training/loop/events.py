@@ -1,4 +1,4 @@
-"""What a training tells while it runs: the window plots it, the command line prints it."""
+"""Events of a training: the window plots them, the command line prints them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ StopReason = Literal["epochs", "early stopping", "time", "nothing to train"]
 
 @dataclass(frozen=True)
 class Started:
-    """Everything is checked; the first step comes next.
+    """Everything is checked; the first step follows.
 
     Attributes
     ----------
     report
         What will be trained on what, and for how long.
     epoch, step
-        Where a resumed run goes on; 0 and 0 for a new one.
+        Where a resumed run continues; 0 and 0 for a new one.
     """
 
     report: Preflight
@@ -153,7 +153,7 @@ class Best:
     metrics
         Its figures.
     metric, higher_is_better
-        The one of them that told it from the others, and in which direction.
+        The metric that decides, and in which direction.
     """
 
     path: Path

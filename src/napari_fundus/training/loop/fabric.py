@@ -49,7 +49,7 @@ def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
 def is_secondary_rank() -> bool:
     """Whether a launcher started this process beside the first one of a training.
 
-    It computes its share, tells nothing and takes no commands.
+    It computes its share; it yields no events, writes no files and reads no commands.
     """
     rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or "0"
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(rank) > 0
@@ -86,7 +86,7 @@ def seeded(*numbers: int, device: Device | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def deterministic_algorithms(*, wanted: bool) -> Iterator[None]:
+def deterministic_algorithms(*, enabled: bool) -> Iterator[None]:
     """Use only operations that give the same bits each time, and put the settings back after."""
     import torch
 
@@ -97,13 +97,13 @@ def deterministic_algorithms(*, wanted: bool) -> Iterator[None]:
         torch.backends.cudnn.benchmark,
         filling.fill_uninitialized_memory,
     )
-    if wanted:
+    if enabled:
         # The filling guards against reading what was never written; it costs a tenth of a step.
         filling.fill_uninitialized_memory = False
         # cuBLAS reads this when it starts; where torch has no such operation, it warns.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    torch.backends.cudnn.benchmark = not wanted
+    torch.backends.cudnn.benchmark = not enabled
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ __all__ = [
 
 @runtime_checkable
 class FreezableNetwork(Protocol):
-    """What a network tells of itself so that the schemes are defined on it.
+    """What a network must declare so that the schemes are defined on it.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class FineTuningScheme:
     stay, and their batch norms with them. ``freeze_N_bn``: the first N convolutions stay, every
     batch norm is trained. ``interleaved``: every convolution before the first pooling stays, and
     between it and the last up-sampling those whose number i (from 1) has (L - i) even; every
-    batch norm is trained. What lies behind the last convolution (a head) is always trained.
+    batch norm is trained. What follows the last convolution (a head) is always trained.
 
     Open in the paper: what "+ BN" means. Read here as "and the batch norms are trained", as it
     says of the interleaved scheme. Open too: the running mean and variance of a frozen batch norm.
@@ -89,8 +89,8 @@ class FineTuningScheme:
 
         Examples
         --------
-        >>> Scheme.parse("freeze_5_bn")
-        Scheme(kind='freeze', count=5, norms=True)
+        >>> FineTuningScheme.parse("freeze_5_bn")
+        FineTuningScheme(kind='freeze', count=5, norms=True)
         """
         if text in ("none", "full", "interleaved"):
             return cls(text)
@@ -137,7 +137,7 @@ def freeze(network: nn.Module, scheme: FineTuningScheme | str) -> None:
     Raises
     ------
     TrainingError
-        The scheme does not exist, or the network does not tell its convolutions.
+        The scheme does not exist, or the network does not declare its convolutions.
     """
     scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
     network.requires_grad_(scheme.kind != "none")
@@ -176,7 +176,7 @@ def _frozen_modules(network: nn.Module, scheme: FineTuningScheme) -> list[str]:
     """Return the names of the convolutions, and of the norms, that stay."""
     if not isinstance(network, FreezableNetwork):
         raise TrainingError(
-            f"{type(network).__name__} does not tell its convolutions in order, so only the "
+            f"{type(network).__name__} does not declare its convolutions in order, so only the "
             "schemes none and full can be used with it."
         )
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""What learns in a run: the network, its optimizer, and the moving average of its weights."""
+"""The network of a run, its optimizer, and the moving average of its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Learner", "load_weights", "make_optimizer"]
 
 
 class Learner:
-    """A network on its device, with all that changes when it makes a step.
+    """A network on its device, with all that changes in a step.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Learner:
     Attributes
     ----------
     network
-        The network itself; :attr:`wrapped` is what a step is made with.
+        The network itself; :attr:`fabric_module` is what a step is made with.
     parameters, trainable
         Number of weights, and of those that are trained.
     """
@@ -58,22 +58,22 @@ class Learner:
         self.network = network
         self.parameters = sum(p.numel() for p in network.parameters())
         self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        self.wrapped: nn.Module
+        self.fabric_module: nn.Module
         if self.trainable:
             self._optimizer = make_optimizer(task, network, settings)
             # The task may keep some weights as they are, whatever the scheme.
             self.trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-            self.wrapped, self._fabric_optimizer = fabric.setup(network, self._optimizer)
+            self.fabric_module, self._fabric_optimizer = fabric.setup(network, self._optimizer)
         else:
-            self.wrapped = network.to(fabric.device)
+            self.fabric_module = network.to(fabric.device)
         self._ema = None
         if settings.ema:
             rule = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
             self._ema = AveragedModel(network, multi_avg_fn=rule, use_buffers=True)
 
     @property
-    def evaluated(self) -> nn.Module:
-        """The network that is validated and kept: the averaged one where there is one."""
+    def eval_network(self) -> nn.Module:
+        """The network that is validated and saved: the averaged one where there is one."""
         return self.network if self._ema is None else self._ema.module
 
     @property
@@ -90,7 +90,7 @@ class Learner:
 
     def gradient_accumulation(self, *, last: bool) -> AbstractContextManager[None]:
         """Return a block for one of a step's batches; other processes wait for the last only."""
-        module = cast("_FabricModule", self.wrapped)
+        module = cast("_FabricModule", self.fabric_module)
         block: AbstractContextManager[None] = self._fabric.no_backward_sync(
             module, enabled=not last
         )
@@ -101,10 +101,10 @@ class Learner:
         self._fabric.backward(loss)
 
     def step(self) -> None:
-        """Follow the gradients, and forget them."""
+        """Apply the gradients, and set them to 0."""
         if self._clip_norm:
             self._fabric.clip_gradients(
-                self.wrapped,
+                self.fabric_module,
                 self._fabric_optimizer,
                 max_norm=self._clip_norm,
                 error_if_nonfinite=False,
@@ -114,8 +114,8 @@ class Learner:
         if self._ema is not None:
             self._ema.update_parameters(self.network)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all that a resumed run needs of it."""
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that a resumed run needs."""
         tensors: dict[str, Tensor] = {}
         for prefix, values in (
             ("network.", self.network.state_dict()),
@@ -126,7 +126,7 @@ class Learner:
         return tensors
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take back what :meth:`tensors` gave."""
+        """Restore what :meth:`state_tensors` returned."""
         load_weights(self.network, state.select_prefix(tensors, "network."), "last")
         if self._ema is not None:
             self._ema.load_state_dict(state.select_prefix(tensors, "average."))
@@ -152,7 +152,7 @@ def make_optimizer(task: Task, network: nn.Module, settings: TrainingSettings) -
 
 
 def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Give `network` its weights.
+    """Load weights into `network`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The one training loop of all methods: on any device, repeatable, resumable, told in events."""
+"""The one training loop of all methods: on any device, repeatable, resumable; it yields events."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def train(
         saves its state and waits.
     resume
         Go on from the state in `output`, with the same weights in the end as if it had never been
-        interrupted; where nothing was saved yet, start anew.
+        interrupted; where nothing was saved yet, start from the beginning.
     overwrite
         Replace a run that is in `output`.
     initial
@@ -74,7 +74,7 @@ def train(
     Raises
     ------
     OutputExistsError, TrainingError
-        The folder cannot be used, which is known at once; or the training failed: diverged, its
+        The folder cannot be used, which is raised at once; or the training failed: diverged, its
         device lost or out of memory.
     LeakageError
         The same eye is in training and validation.
@@ -140,12 +140,12 @@ def _train(run: TrainingRun) -> Iterator[TrainingEvent]:
     except Cancelled:
         run.save()
         raise Cancelled(
-            f"Cancelled in epoch {run.epoch + 1}. The state is kept in {run.folder}: resume to go "
+            f"Cancelled in epoch {run.epoch + 1}. The state is saved in {run.folder}: resume to go "
             "on."
         ) from None
     except RuntimeError as error:
-        if told := _device_error_message(error, run):
-            raise TrainingError(told) from error
+        if message := _device_error_message(error, run):
+            raise TrainingError(message) from error
         raise
 
 
@@ -194,7 +194,7 @@ def _epoch(run: TrainingRun) -> Iterator[TrainingEvent]:
                 yield CheckpointSaved(run.folder / LAST_FILE, "last")
             if run.out_of_time():
                 break
-        run.clock.add_wait(prefetcher.waited)
+        run.clock.add_wait(prefetcher.wait_seconds)
 
 
 def _end_epoch(run: TrainingRun) -> Iterator[TrainingEvent]:

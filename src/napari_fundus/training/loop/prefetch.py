@@ -1,4 +1,4 @@
-"""Batches made ahead in background threads, in order, with the time counted that was waited."""
+"""Batches prefetched in background threads, in order; the time spent waiting is counted."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Calls ``make(step)`` for the steps to come while the device works on the present one.
+    """Calls ``make(step)`` for coming steps while the device works on the present one.
 
     Parameters
     ----------
     make
         A function of the step alone; called in background threads, for several steps at a time.
-    ahead
-        How many batches are held ready.
+    prefetch_count
+        How many batches are kept ready.
     threads
         How many threads make them. The work is copying of memory, which one or two threads do.
 
@@ -34,11 +34,13 @@ class Prefetcher(Generic[T]):
         Seconds that the consumer had to wait so far.
     """
 
-    def __init__(self, make: Callable[[int], T], *, ahead: int = 4, threads: int = 1) -> None:
+    def __init__(
+        self, make: Callable[[int], T], *, prefetch_count: int = 4, threads: int = 1
+    ) -> None:
         self._make = make
-        self._ahead = ahead
+        self._prefetch_count = prefetch_count
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="napari-fundus-data")
-        self.waited = 0.0
+        self.wait_seconds = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -57,11 +59,14 @@ class Prefetcher(Generic[T]):
         upcoming = iter(range(start, stop))
         try:
             for step in range(start, stop):
-                while len(waiting) < self._ahead and (ahead := next(upcoming, None)) is not None:
-                    waiting.append(self._pool.submit(self._make, ahead))
+                while (
+                    len(waiting) < self._prefetch_count
+                    and (following := next(upcoming, None)) is not None
+                ):
+                    waiting.append(self._pool.submit(self._make, following))
                 begin = time.perf_counter()
                 batch = waiting.popleft().result()
-                self.waited += time.perf_counter() - begin
+                self.wait_seconds += time.perf_counter() - begin
                 yield step, batch
         finally:
             for future in waiting:

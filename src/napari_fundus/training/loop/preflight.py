@@ -83,7 +83,7 @@ class SplitReport(BaseModel):
 
 
 class Preflight(BaseModel):
-    """What is known before the first step.
+    """Report before the first step.
 
     Attributes
     ----------
@@ -190,13 +190,13 @@ def check_data(
         raise TrainingError("There is no image to train on.")
     if not facts.validation.samples:
         raise TrainingError("There is no image to validate on: raise the validation share.")
-    known = set(seen_before)
+    seen = set(seen_before)
     leaks = (
         *find_leaks(facts),
         *(
             f"{sample.id} (validation) was seen in the training of the starting weights."
             for sample in facts.validation.samples
-            if sample.id in known
+            if sample.id in seen
         ),
     )
     if leaks and not allow_leakage:

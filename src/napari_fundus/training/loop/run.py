@@ -37,7 +37,7 @@ _EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
 
 
 class TrainingRun:
-    """The state of a training, and its single actions; `loop` says in which order they come.
+    """The state of a training, and its single actions, which `loop` calls in order.
 
     Parameters
     ----------
@@ -70,17 +70,17 @@ class TrainingRun:
 
     @contextmanager
     def environment(self) -> Iterator[None]:
-        """Hold torch to repeatable operations while the block runs, if that was asked for."""
+        """Launch the devices; use repeatable operations in the block, if that was asked for."""
         self.fabric = make_fabric(self.device, self.precision, self.settings.devices)
-        self.together = DistributedContext(self.fabric)
-        self.batches_a_step = self.settings.accumulate * self.together.count
-        with deterministic_algorithms(wanted=self.settings.deterministic):
+        self.distributed = DistributedContext(self.fabric)
+        self.batches_per_step = self.settings.accumulate * self.distributed.count
+        with deterministic_algorithms(enabled=self.settings.deterministic):
             yield
 
     @property
     def is_rank_zero(self) -> bool:
         """Whether this is the first, or only, process."""
-        return self.together.rank == 0
+        return self.distributed.rank == 0
 
     def set_up(self, facts: DataSummary) -> None:
         """Build network and optimizer, and put them on the device."""
@@ -94,7 +94,7 @@ class TrainingRun:
         state.check_disk_space(self.folder, 4 * (weights * 3 + 2 * trainable))
         # The task counts batches: so many images are seen in an epoch, on however many devices.
         self.steps_per_epoch = self.settings.steps_per_epoch or -(
-            -self.task.steps_per_epoch(self.settings) // self.batches_a_step
+            -self.task.steps_per_epoch(self.settings) // self.batches_per_step
         )
         if self.steps_per_epoch < 1:
             raise TrainingError("An epoch has no step: there are too few data for one batch.")
@@ -103,18 +103,18 @@ class TrainingRun:
         )
 
     def prepare_epoch(self) -> None:
-        """Put the network into training mode; tell the task, unless the epoch was resumed."""
+        """Put the network into training mode; call the task's hook unless the epoch is resumed."""
         self.clock.prepare_epoch()
         if self.step == 0:
             self._epoch_loss = 0.0
             with seeded(self.settings.seed, self.epoch, _EPOCH_START, device=self.device):
-                self.task.start_epoch(self.learner.wrapped, self.epoch)
+                self.task.start_epoch(self.learner.fabric_module, self.epoch)
         set_training_mode(self.learner.network, self.settings.scheme)
 
     def _keys(self, epoch: int, step: int) -> list[tuple[int, ...]]:
         """Return what this process's batches of a step are drawn and varied from."""
-        rank, count = self.together.rank, self.together.count
-        parts = range(rank, self.batches_a_step, count)
+        rank, count = self.distributed.rank, self.distributed.count
+        parts = range(rank, self.batches_per_step, count)
         return [(self.settings.seed, epoch, step, part) for part in parts]
 
     def prefetcher(self) -> Prefetcher[list[Any]]:
@@ -125,11 +125,11 @@ class TrainingRun:
             keys = self._keys(epoch, step)
             return [pin_batch(self.task.batch(settings, key), self.device) for key in keys]
 
-        ahead = max(4 // settings.accumulate, 1)
-        return Prefetcher(make, ahead=ahead, threads=settings.data_threads)
+        prefetch_count = max(4 // settings.accumulate, 1)
+        return Prefetcher(make, prefetch_count=prefetch_count, threads=settings.data_threads)
 
     def report_progress(self) -> None:
-        """Tell how far the run is; raise `Cancelled` in all processes if one shall stop."""
+        """Report the progress; raise `Cancelled` in all processes if one is cancelled."""
         total = self.settings.max_epochs * self.steps_per_epoch
         fraction = (self.epoch * self.steps_per_epoch + self.step) / total
         if self.settings.max_minutes:
@@ -137,22 +137,22 @@ class TrainingRun:
         try:
             self.monitor.step(0.99 * fraction, f"epoch {self.epoch + 1}, step {self.step + 1}")
         except Cancelled:
-            self._agree(cancelled=True)
-        self._agree()
+            self._synchronize(cancelled=True)
+        self._synchronize()
 
     def cancel_other_ranks(self) -> None:
-        """Let the other processes stop before their first step too."""
+        """Stop the other processes before their first step too."""
         with suppress(Cancelled):
-            self._agree(cancelled=True)
+            self._synchronize(cancelled=True)
 
-    def _agree(self, *, cancelled: bool = False) -> None:
-        self.together.agree(cancelled=cancelled, elapsed=self.clock.elapsed())
+    def _synchronize(self, *, cancelled: bool = False) -> None:
+        self.distributed.synchronize(cancelled=cancelled, elapsed=self.clock.elapsed())
 
     def make_step(self, batches: list[Any]) -> float:
         """Follow the mean gradient of all processes' batches; return the learning rate."""
         learner = self.learner
         rate = learner.set_learning_rate(
-            self.schedule.factor(self.epoch, self.step, self.together.elapsed)
+            self.schedule.factor(self.epoch, self.step, self.distributed.elapsed)
         )
         losses: list[Tensor] = []
         for number, key in enumerate(keys := self._keys(self.epoch, self.step), start=1):
@@ -161,11 +161,11 @@ class TrainingRun:
                 learner.gradient_accumulation(last=number == len(keys)),
             ):
                 batch = self.task.augment(self.fabric.to_device(batches[number - 1]))
-                loss = self.task.loss(learner.wrapped, batch) / len(keys)
+                loss = self.task.loss(learner.fabric_module, batch) / len(keys)
                 learner.backward(loss)
             losses.append(loss.detach().float())
         learner.step()
-        self._loss_sum = self._loss_sum + self.together.mean(sum(losses[1:], losses[0]))
+        self._loss_sum = self._loss_sum + self.distributed.mean(sum(losses[1:], losses[0]))
         self._reported += 1
         self.step += 1
         self.total_steps += 1
@@ -188,12 +188,12 @@ class TrainingRun:
         """Return the metrics of the weights as they are now."""
         import torch
 
-        settings, task, together = self.settings, self.task, self.together
-        network = self.learner.evaluated
-        together.broadcast_buffers(network)
+        settings, task, distributed = self.settings, self.task, self.distributed
+        network = self.learner.eval_network
+        distributed.broadcast_buffers(network)
         network.eval()
         sums: dict[str, float] = {}
-        steps = range(together.rank, task.validation_steps(settings), together.count)
+        steps = range(distributed.rank, task.validation_steps(settings), distributed.count)
 
         def make(step: int) -> Any:
             return pin_batch(task.validation_batch(settings, steps[step]), self.device)
@@ -208,11 +208,11 @@ class TrainingRun:
                 try:
                     self.monitor.check()
                 except Cancelled:
-                    break  # all processes end together, below
+                    break  # all processes end distributed, below
                 for name, value in task.validate(network, self.fabric.to_device(batch)).items():
                     sums[name] = sums.get(name, 0.0) + float(value)
-        self._agree(cancelled=self.monitor.cancelled)
-        sums = all_reduce_sums(sums, together.count)
+        self._synchronize(cancelled=self.monitor.cancelled)
+        sums = all_reduce_sums(sums, distributed.count)
         if self._reported:
             self.pop_mean_loss()
         found = {name: float(value) for name, value in task.metrics(sums).items()}
@@ -225,17 +225,17 @@ class TrainingRun:
         return found
 
     def patches(self) -> Patches | None:
-        """Return what the network will be shown first, if that was asked for."""
+        """Return patches of the first step, if that was asked for."""
         if not self.settings.show_patches:
             return None
-        with seeded(self.settings.seed, 0, 0, self.together.rank, device=self.device):
+        with seeded(self.settings.seed, 0, 0, self.distributed.rank, device=self.device):
             return self.task.patches(self.settings)
 
     def preview_images(self) -> Mapping[str, npt.NDArray[Any]]:
         """Return the task's pictures."""
         import torch
 
-        network = self.learner.evaluated
+        network = self.learner.eval_network
         network.eval()
         with (
             seeded(self.settings.seed, self.epoch, _VALIDATION, device=self.device),
@@ -245,7 +245,7 @@ class TrainingRun:
             return self.task.preview(network)
 
     def advance_epoch(self) -> None:
-        """Turn the counters to the next epoch."""
+        """Advance the counters to the next epoch."""
         self.epoch += 1
         self.step = 0
         self._epoch_loss = 0.0
@@ -268,19 +268,19 @@ class TrainingRun:
                 ),
             }
         )
-        tensors = self.task.kept(self.learner.evaluated.state_dict())
+        tensors = self.task.checkpoint_tensors(self.learner.eval_network.state_dict())
         state.save(self.folder / state.BEST_FILE, tensors, card)
 
     def save(self) -> None:
-        """Write the state to go on from."""
-        self.clock.saved()
+        """Write the state to resume from."""
+        self.clock.mark_saved()
         if not self.is_rank_zero:
             return
         if self._reported:
             self.pop_mean_loss()
         kept = {f"task.{name}": value for name, value in self.task.state().items()}
         numbers = {
-            **self._identity(),
+            **self._resume_identity(),
             "epoch": self.epoch,
             "step": self.step,
             "total_steps": self.total_steps,
@@ -289,20 +289,20 @@ class TrainingRun:
             "schedule": self.schedule.state(),
             "history": self.history,
         }
-        tensors = {**self.learner.tensors(), **kept}
+        tensors = {**self.learner.state_tensors(), **kept}
         state.write_state(self.folder / state.LAST_FILE, tensors, numbers, self.task.name)
 
-    def _identity(self) -> dict[str, Any]:
+    def _resume_identity(self) -> dict[str, Any]:
         """Return what a resumed run must have in common with the saved one."""
         return {
             "settings": self.settings.model_dump(mode="json"),
-            "batches_a_step": self.batches_a_step,
+            "batches_a_step": self.batches_per_step,
             "train": [s.id for s in self.facts.train.samples],
             "validation": [s.id for s in self.facts.validation.samples],
         }
 
     def load(self) -> None:
-        """Take back what :meth:`save` wrote.
+        """Restore what :meth:`save` wrote.
 
         Raises
         ------
@@ -310,15 +310,15 @@ class TrainingRun:
             Settings, data or network are others than those of the run.
         """
         tensors, numbers = state.read_state(self.folder / state.LAST_FILE, self.task.name)
-        state.check_unchanged(self.folder, numbers, self._identity())
+        state.check_unchanged(self.folder, numbers, self._resume_identity())
         self.learner.load(tensors)
         self.task.load_state(state.select_prefix(tensors, "task."))
         self.epoch, self.step = numbers["epoch"], numbers["step"]
         self.total_steps, self._epoch_loss = numbers["total_steps"], numbers["epoch_loss"]
         self.history = numbers["history"]
-        self.clock.resume(numbers["seconds"])
+        self.clock.restore_elapsed(numbers["seconds"])
         self.schedule.load_state(numbers["schedule"])
-        self._agree()
+        self._synchronize()
 
     def save_is_due(self) -> bool:
         """Whether the last saved state is older than the settings allow."""
@@ -327,4 +327,4 @@ class TrainingRun:
     def out_of_time(self) -> bool:
         """Whether the time limit was reached when the processes last agreed on the time."""
         limit = self.settings.max_minutes
-        return bool(limit) and self.together.elapsed >= 60 * limit
+        return bool(limit) and self.distributed.elapsed >= 60 * limit

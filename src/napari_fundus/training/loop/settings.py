@@ -110,7 +110,7 @@ class TrainingSettings(BaseModel):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
         title="Averaging",
-        description="Decay of the moving average of the weights, which is then kept; 0: none.",
+        description="Decay of the moving average of the weights, the result then; 0: none.",
     )
     clip_norm: Annotated[float, Field(ge=0)] = Field(
         0.0, title="Gradient clipping", description="Largest norm of the gradient; 0: no limit."

@@ -185,7 +185,7 @@ def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tenso
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return what an optimizer has gathered, as ``INDEX.NAME`` to tensor."""
+    """Return the state of an optimizer, as ``INDEX.NAME`` to tensor."""
     import torch
 
     return {
@@ -197,7 +197,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer back what :func:`optimizer_tensors` took from it."""
+    """Restore the state of an optimizer from :func:`optimizer_tensors`."""
     import torch
 
     current = optimizer.state_dict()

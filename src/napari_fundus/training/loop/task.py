@@ -1,4 +1,4 @@
-"""What a method must bring so that the one training loop can train it."""
+"""The interface between a method and the training loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Task(ABC):
     The loop calls :meth:`prepare` and :meth:`build` once, then the others. To make a run
     repeatable, and a resumed one equal to an unbroken one, :meth:`batch` depends on its key alone,
     and random numbers in the other methods come from torch's global generator, which the loop
-    seeds anew for every step.
+    seeds for every step.
 
     Attributes
     ----------
@@ -35,8 +35,8 @@ class Task(ABC):
     best_metric, higher_is_better
         Which of the metrics decides on the best epoch, plateau and early stopping.
     channels_last
-        Whether the network runs faster with the channels as last axis; batches should then lie so
-        in memory too.
+        Whether the network runs faster with the channels as last axis; batches should then have
+        this memory format too.
     """
 
     name: ClassVar[str]
@@ -46,7 +46,7 @@ class Task(ABC):
 
     @abstractmethod
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
-        """Read the data into memory, and tell what there is."""
+        """Read the data into memory, and return a summary."""
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -93,8 +93,8 @@ class Task(ABC):
         """Return the batch, varied at random, on the device."""
         return batch
 
-    def kept(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return what the file of the best weights holds: `tensors`, those of the network.
+    def checkpoint_tensors(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the tensors of the best weights' file: by default `tensors`, those of the network.
 
         Methods of several networks add those of the others.
         """
@@ -107,7 +107,7 @@ class Task(ABC):
         return [{"params": [p for p in network.parameters() if p.requires_grad]}]
 
     def start_epoch(self, network: nn.Module, epoch: int) -> None:  # noqa: B027
-        """Do what an epoch begins with, such as drawing hard examples anew.
+        """Prepare an epoch, such as by drawing hard examples again.
 
         What it changes must be in :meth:`state`, since a resumed epoch is not begun again.
         """
@@ -117,12 +117,12 @@ class Task(ABC):
         return {}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
-        """Take back what :meth:`state` gave."""
+        """Restore what :meth:`state` returned."""
 
     def patches(self, settings: TrainingSettings) -> Patches | None:
-        """Return ``settings.show_patches`` patches or images as the network will be shown them."""
+        """Return ``settings.show_patches`` patches or images as the network gets them."""
         return None
 
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
-        """Return pictures of what the network finds now."""
+        """Return pictures of the network's present output."""
         return {}

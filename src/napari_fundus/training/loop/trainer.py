@@ -1,4 +1,4 @@
-"""The one start of every method's training: settings checked, weights and data opened, the loop."""
+"""Starts the training of any method: checks settings, opens weights and data, runs the loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Trainer", "reject_set_options"]
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
-_HELP = """Train {what}; what is wrong with the arguments is told before the first event.
+_HELP = """Train {what}; wrong arguments raise before the first event.
 
 Parameters
 ----------
@@ -46,7 +46,7 @@ device, monitor, resume, overwrite
 Returns
 -------
 iterator of TrainingEvent
-    What happens; the training goes on as it is read.
+    Events of the training, which runs as they are consumed.
 
 Raises
 ------
@@ -61,7 +61,7 @@ _FROM_WEIGHTS = """Weights to start from, by name or path; network, classes and 
 
 
 class Trainer(Generic[OptionsT]):
-    """What trains one method: called with data, it yields what happens.
+    """The training of one method: called with data, it yields events.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Trainer(Generic[OptionsT]):
     checkpoint
         What weights to start from decide, for `help`.
     defaults
-        Settings that serve the method better than the loop's own defaults.
+        Settings that suit the method better than the loop's own defaults.
     """
 
     def __init__(
@@ -116,16 +116,16 @@ class Trainer(Generic[OptionsT]):
         resume: bool = False,
         overwrite: bool = False,
     ) -> Iterator[TrainingEvent]:
-        """Train; `help` of the instance tells of the arguments."""
-        told = settings or {}
-        shared, options = split_settings({**self.defaults_for(told), **told}, self.options)
-        known = load_checkpoint(checkpoint, detector=self.detector) if checkpoint else None
-        initial = self.initial(known, shared, options)
+        """Train; `help` of the instance describes the arguments."""
+        changed = settings or {}
+        shared, options = split_settings({**self.defaults_for(changed), **changed}, self.options)
+        weights = load_checkpoint(checkpoint, detector=self.detector) if checkpoint else None
+        initial = self.initial_checkpoint(weights, shared, options)
         task = self.task(
             _as_dataset(data),
             None if healthy is None else _as_dataset(healthy),
             options=options,
-            initial=known,
+            initial=weights,
             name=name or Path(output).resolve().name,
             command=command,
         )
@@ -145,10 +145,10 @@ class Trainer(Generic[OptionsT]):
         del settings
         return self.defaults
 
-    def initial(
-        self, known: Checkpoint | None, settings: TrainingSettings, options: OptionsT
+    def initial_checkpoint(
+        self, checkpoint: Checkpoint | None, settings: TrainingSettings, options: OptionsT
     ) -> Checkpoint | None:
-        """Return what of the weights named the loop starts from; None for weights that are new.
+        """Return the weights that the loop starts from; None for new ones.
 
         Raises
         ------
@@ -156,27 +156,27 @@ class Trainer(Generic[OptionsT]):
             A fine-tuning scheme has nothing to start from.
         """
         del options
-        if known is None and settings.scheme != "full":
+        if checkpoint is None and settings.scheme != "full":
             raise OptionsError(
                 f"The scheme {settings.scheme!r} keeps weights as they are: name those to start "
                 "from as the checkpoint."
             )
-        return known
+        return checkpoint
 
 
 def reject_set_options(
     options: BaseModel, fields: frozenset[str], *, of: str, what: str = "they"
 ) -> None:
-    """Refuse options that were set though they are given by something else.
+    """Raise for options that were set though something else decides them.
 
     Parameters
     ----------
     options
         As set.
     fields
-        Names of those that are given.
+        Names of the options that are decided.
     of
-        What gives them, such as ``"the weights 'a' to start from"``.
+        What decides them, such as ``"the weights 'a' to start from"``.
     what
         What they are together, such as ``"network and scale"``.
 
@@ -185,8 +185,8 @@ def reject_set_options(
     OptionsError
         Some were set.
     """
-    if given := sorted(fields & options.model_fields_set):
-        raise OptionsError(f"{', '.join(given)} cannot be set: {what} are those of {of}.")
+    if changed := sorted(fields & options.model_fields_set):
+        raise OptionsError(f"{', '.join(changed)} cannot be set: {what} are those of {of}.")
 
 
 def _as_dataset(data: str | Path | Dataset) -> Dataset:

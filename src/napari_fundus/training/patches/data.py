@@ -94,14 +94,16 @@ def split_samples(
         None of the classes is annotated in any image, or in too few to divide.
     """
     wanted = frozenset(map(str, lesions))
-    known = [s for s in data if wanted & s.annotated and s.split != "test"]
-    if not known:
+    samples = [s for s in data if wanted & s.annotated and s.split != "test"]
+    if not samples:
         names = " or ".join(describe(code).plural for code in lesions)
         raise TrainingError(
             f"{data.root} has no image in which {names} are annotated: nothing to train on."
         )
-    single_image = len(known) == 1 and settings.allow_leakage
-    train, validation = (known, known) if single_image else split_train_validation(known, settings)
+    single_image = len(samples) == 1 and settings.allow_leakage
+    train, validation = samples, samples
+    if not single_image:
+        train, validation = split_train_validation(samples, settings)
     held = {s.group for s in validation} - {None}
     graded = [
         s
@@ -215,7 +217,7 @@ def sample_validation_tiles(
 def _places(store: PatchStore, patch: int) -> Iterator[tuple[int, int, int, bool]]:
     for index, image in enumerate(store):
         height, width = image.bits.shape
-        usable = image.usable
+        usable = image.valid_mask
         for row in range(0, height - patch + 1, patch):
             for col in range(0, width - patch + 1, patch):
                 window = np.s_[row : row + patch, col : col + patch]

@@ -81,7 +81,7 @@ def iterate_folds(
 
 
 def split_train_validation(
-    known: Sequence[Sample], settings: TrainingSettings
+    samples: Sequence[Sample], settings: TrainingSettings
 ) -> tuple[list[Sample], list[Sample]]:
     """Return training and validation part: a fold, the data set's own part, or a share.
 
@@ -93,8 +93,8 @@ def split_train_validation(
     if settings.folds:
         if settings.fold > settings.folds:
             raise TrainingError(f"There is no fold {settings.fold} of {settings.folds}.")
-        return list(iterate_folds(known, settings.folds, seed=settings.seed))[settings.fold - 1]
-    validation = [s for s in known if s.split == "valid"]
+        return list(iterate_folds(samples, settings.folds, seed=settings.seed))[settings.fold - 1]
+    validation = [s for s in samples if s.split == "valid"]
     if validation:
-        return [s for s in known if s.split != "valid"], validation
-    return split_holdout(known, settings.validation_share, seed=settings.seed)
+        return [s for s in samples if s.split != "valid"], validation
+    return split_holdout(samples, settings.validation_share, seed=settings.seed)

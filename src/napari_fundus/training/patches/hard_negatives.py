@@ -1,4 +1,4 @@
-"""Selective sampling: of many patches without a lesion, those that are hard come more often."""
+"""Selective sampling: of many patches without a lesion, hard ones are drawn more often."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ class HardNegativePool:
         return chosen
 
     def state(self) -> Mapping[str, npt.NDArray[np.generic]]:
-        """Return the arrays that tell the pool."""
+        """Return the arrays that describe the pool."""
         return {"places": self.places, "losses": self.losses}

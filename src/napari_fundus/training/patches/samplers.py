@@ -104,11 +104,11 @@ class PatchSampler(ABC):
     def batch(self, count: int, *key: int) -> PatchBatch:
         """Return `count` patches that depend on nothing but `key` (seed, epoch, step, …).
 
-        No state is kept between batches, so they may be made ahead, in any thread and order, and a
+        No state is kept between batches, so they may be prefetched, in any thread and order, and a
         resumed training sees just those that the killed one would have seen.
         """
         rng = np.random.default_rng(key)
-        return self.store.cut(*self.positions(rng, count), self.size)
+        return self.store.extract_patches(*self.positions(rng, count), self.size)
 
 
 class BalancedSampler(PatchSampler):
@@ -144,7 +144,7 @@ class BalancedSampler(PatchSampler):
         self.positive_share = positive_share
         positive, negative = [], []
         for index, image in enumerate(store):
-            inside = _window_grid(image.usable, size, stride)
+            inside = _window_grid(image.valid_mask, size, stride)
             lesion = _any_in_window((image.bits != 0) & _known(image), size, stride)
             allowed = image.annotated.all() and (
                 negative_image_indices is None or index in negative_image_indices
@@ -212,7 +212,7 @@ class LesionCentredSampler(PatchSampler):
                 "The shares of the classes must be 0 or more, and at most 1 together."
             )
         self._sets: dict[str, PackedPositions | LesionPixelSampler] = {
-            "anywhere": PackedPositions([i.usable[::2, ::2] for i in store], stride=2)
+            "anywhere": PackedPositions([i.valid_mask[::2, ::2] for i in store], stride=2)
         }
         weights = {"anywhere": 1 - sum(class_shares.values())}
         for code, share in class_shares.items():
@@ -259,7 +259,7 @@ class LesionCentredSampler(PatchSampler):
 
 
 def _known(image: StoredImage) -> npt.NDArray[np.bool_] | np.bool_:
-    """Return where experts looked: lesions elsewhere are nobody's word."""
+    """Return where experts looked: lesions elsewhere were not drawn by anyone."""
     return np.True_ if image.unknown is None else ~image.unknown
 
 

@@ -41,7 +41,7 @@ def split_image(
     TrainingError
         There is no lesion, or all of them lie in one half.
     """
-    lines = ((image.bits > 0) & image.usable).sum(axis=1)
+    lines = ((image.bits > 0) & image.valid_mask).sum(axis=1)
     upwards, height = np.cumsum(lines), len(lines)
     rows = np.arange(least, height - least + 1)
     above = upwards[rows - 1]

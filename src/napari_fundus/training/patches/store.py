@@ -51,7 +51,7 @@ class StoredImage:
     objects: tuple[LesionObject, ...] = ()
 
     @property
-    def usable(self) -> npt.NDArray[np.bool_]:
+    def valid_mask(self) -> npt.NDArray[np.bool_]:
         """Field of view as far as experts looked at it: bool, shape (H, W)."""
         return self.field_of_view if self.unknown is None else self.field_of_view & ~self.unknown
 
@@ -137,7 +137,7 @@ class PatchStore(Sequence[StoredImage]):
         """Memory of all images."""
         return sum(image.nbytes for image in self._images)
 
-    def cut(
+    def extract_patches(
         self,
         images: npt.NDArray[np.integer],
         rows: npt.NDArray[np.integer],

@@ -1,4 +1,4 @@
-"""What the trainings on patches have in common: data, batches, variation, validation, preview."""
+"""Base of all trainings on patches: data, batches, augmentation, validation, preview."""
 
 from __future__ import annotations
 
@@ -120,18 +120,18 @@ class PatchTask(Task):
         self.options = options or self.Options()
         self.initial = initial
         self._title, self._command = name or self.name, command
-        plan = self.plan()
-        if plan.recipe.standardize:
+        spec = self.make_spec()
+        if spec.recipe.standardize:
             raise OptionsError("Weights whose recipe standardizes cannot be trained further here.")
-        self.lesions = tuple(map(str, plan.lesions))
-        self.recipe, self.architecture, self.patch = plan.recipe, plan.architecture, plan.patch
-        self._augment = Augmentation(self.warps())
+        self.lesions = tuple(map(str, spec.lesions))
+        self.recipe, self.architecture, self.patch = spec.recipe, spec.architecture, spec.patch
+        self._augment = Augmentation(self.augmentation_settings())
 
     @abstractmethod
-    def plan(self) -> PatchTaskSpec:
-        """Return what the training is of; data, options and weights are known by then."""
+    def make_spec(self) -> PatchTaskSpec:
+        """Return classes, recipe, architecture and patch side; data and options are set by then."""
 
-    def warps(self) -> AugmentationSettings:
+    def augmentation_settings(self) -> AugmentationSettings:
         """Return how patches are turned and warped."""
         return AugmentationSettings(scale=self.options.zoom, rotation=self.options.rotation)
 
@@ -170,18 +170,18 @@ class PatchTask(Task):
             upper, lower = split_image(store[0], self.lesions, least=self.patch)
             rest = [store[number] for number in range(1, len(store))]
             store = PatchStore([upper, *rest], self.lesions, minimum_side=self.patch)
-            self.checked = PatchStore([lower], self.lesions, minimum_side=self.patch)
+            self.validation_store = PatchStore([lower], self.lesions, minimum_side=self.patch)
         else:
-            self.checked = fill(parts.validation, share, 1.0)
+            self.validation_store = fill(parts.validation, share, 1.0)
         self.sampler = self.make_sampler(store, parts)
         self.tiles = sample_validation_tiles(
-            self.checked,
+            self.validation_store,
             self.patch,
             self.options.validation_tiles,
             seed=settings.seed,
             lesion_limit=self.lesion_tile_limit,
         )
-        if not any(image.bits.any() for image in self.checked):
+        if not any(image.bits.any() for image in self.validation_store):
             names = " or ".join(describe(code).name for code in self.lesions)
             raise TrainingError(
                 f"No validation image holds a {names}: raise the validation share, or change "
@@ -189,14 +189,14 @@ class PatchTask(Task):
             )
         return DataSummary(
             SplitSummary(_facts(store), self.sampler.counts),
-            SplitSummary(_facts(self.checked), {"tiles": len(self.tiles.weights)}),
-            store.nbytes + self.checked.nbytes,
+            SplitSummary(_facts(self.validation_store), {"tiles": len(self.tiles.weights)}),
+            store.nbytes + self.validation_store.nbytes,
         )
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
         """Return patches, uint8 (B, P, S, S), masks, and the classes that were looked for.
 
-        Where parts of the images are unknown, these come as ``"unknown"``, uint8 (B, 1, S, S);
+        Unknown parts of the images are ``"unknown"``, uint8 (B, 1, S, S);
         lesions that the masks do not keep apart as ``"objects"``, int32 (B, L, S, S), see
         `patch_objects.numbered`.
         """
@@ -208,11 +208,11 @@ class PatchTask(Task):
 
     def augment(self, batch: Any) -> Any:
         """Turn, mirror, warp, and change contrast and brightness around the neutral grey."""
-        # All that tells of pixels is turned and warped as the masks are.
-        told = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
-        planes = torch.cat(list(told.values()), dim=1)
+        # All maps of pixels are turned and warped as the masks are.
+        maps = {name: batch[name] for name in ("masks", "unknown", "objects") if name in batch}
+        planes = torch.cat(list(maps.values()), dim=1)
         images, planes = self._augment(normalize_pixels(batch["images"]), planes)
-        parts = torch.split(planes, [part.shape[1] for part in told.values()], dim=1)
+        parts = torch.split(planes, [part.shape[1] for part in maps.values()], dim=1)
         # Of the CPU's generator, which the loop seeds for every step.
         options = self.options
         draw = (2 * torch.rand(2, len(images), 1, 1, 1) - 1).to(images)
@@ -223,7 +223,7 @@ class PatchTask(Task):
         images = images.contiguous(memory_format=torch.channels_last)
         varied = {
             name: part.to(before.dtype)
-            for (name, before), part in zip(told.items(), parts, strict=True)
+            for (name, before), part in zip(maps.items(), parts, strict=True)
         }
         return {**batch, **varied, "images": images}
 
@@ -251,8 +251,8 @@ class PatchTask(Task):
         chosen = np.s_[step * self._tiles_per_batch : (step + 1) * self._tiles_per_batch]
         tiles, side = self.tiles, self.patch
         images, rows, cols = tiles.images[chosen], tiles.rows[chosen], tiles.cols[chosen]
-        batch = self.checked.cut(images, rows, cols, side)
-        usable = {image: self.checked[image].usable for image in set(images.tolist())}
+        batch = self.validation_store.extract_patches(images, rows, cols, side)
+        usable = {image: self.validation_store[image].valid_mask for image in set(images.tolist())}
         inside = np.stack(
             [
                 usable[image][row : row + side, col : col + side]
@@ -294,7 +294,7 @@ class PatchTask(Task):
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return the surroundings of a lesion of the validation part, and what is found there."""
         tiles = self.tiles
-        image = self.checked[int(tiles.images[0])]
+        image = self.validation_store[int(tiles.images[0])]
         height, width = (
             max(min(_PREVIEW_SIDE, n) // _SIDE_MULTIPLE * _SIDE_MULTIPLE, self.patch)
             for n in image.bits.shape
@@ -302,8 +302,8 @@ class PatchTask(Task):
         row = min(max(int(tiles.rows[0]) - height // 2, 0), image.bits.shape[0] - height)
         col = min(max(int(tiles.cols[0]) - width // 2, 0), image.bits.shape[1] - width)
         pixels = np.ascontiguousarray(image.pixels[row : row + height, col : col + width])
-        place = next(network.parameters()).device
-        planes = normalize_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(place))
+        device = next(network.parameters()).device
+        planes = normalize_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[np.newaxis].to(device))
         maps = self.probability(network, planes)[0].float().cpu().numpy()
         shown = np.broadcast_to(pixels, (height, width, 3)).copy()
         found = {

@@ -32,7 +32,7 @@ class TrainFold(Protocol):
 
 @dataclass(frozen=True)
 class FoldStarted:
-    """The events of a fold come next.
+    """The training of a fold starts; its events follow.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ def cross_validate(
                 f"{folder} holds a cross-validation already. Resume it, choose another folder, or "
                 "ask for it to be overwritten."
             )
-        summary = summary.resumed(path)
+        summary = summary.load_saved(path)
     return _events(train_fold, summary, folder, monitor or Monitor(), resume, overwrite)
 
 
@@ -123,7 +123,7 @@ def _events(
     summary: CrossValidationSummary,
     folder: Path,
     monitor: Monitor,
-    resume: bool,  # noqa: FBT001 - passed on as they came
+    resume: bool,  # noqa: FBT001 - passed on
     overwrite: bool,  # noqa: FBT001
 ) -> Iterator[TrainingEvent | FoldStarted | CrossValidationFinished]:
     done = {result.fold: result for result in summary.results}
@@ -141,7 +141,7 @@ def _events(
             if isinstance(event, Finished):
                 done[fold] = fold_result(fold, event)
         if fold not in done:
-            # Of several processes only the first is told events; it alone writes the summary.
+            # Of several processes only the first receives events; it alone writes the summary.
             continue
         results = tuple(done[number] for number in sorted(done))
         summary = summary.model_copy(update={"results": results})
@@ -151,9 +151,9 @@ def _events(
 
 
 def _check_held_back(weights: Path, fold: int, done: Iterable[FoldResult]) -> None:
-    """Raise if a fold is tested on images of an earlier one: its training knows nothing of folds.
+    """Raise if a fold is tested on images of an earlier one: its training ignores the folds.
 
-    Told from the card of its first weights, long before its end.
+    The card of its first weights shows it, long before the end.
     """
     held_back = set(read_card(weights).split.validation)
     for earlier in done:

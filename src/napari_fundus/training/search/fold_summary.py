@@ -28,7 +28,7 @@ SUMMARY_STEM = "cross-validation"
 
 
 class FoldResult(BaseModel):
-    """What the training of one fold came to.
+    """Result of the training of one fold.
 
     Attributes
     ----------
@@ -93,14 +93,14 @@ class CrossValidationSummary(BaseModel):
     identity: dict[str, Any] = {}
     results: tuple[FoldResult, ...] = ()
 
-    def spread(self) -> dict[str, MetricStatistics]:
+    def metric_statistics(self) -> dict[str, MetricStatistics]:
         """Return each metric over the folds in which it is defined.
 
         Examples
         --------
         >>> ends = {"reason": "epochs", "seconds": 1, "epoch": 1, "train": (), "test": ()}
         >>> results = [FoldResult(fold=n, metrics={"dice": n / 10}, **ends) for n in (1, 3)]
-        >>> found = CrossValidationSummary(folds=2, results=results).spread()["dice"]
+        >>> found = CrossValidationSummary(folds=2, results=results).metric_statistics()["dice"]
         >>> round(found.mean, 3), round(found.deviation, 3)
         (0.2, 0.141)
         """
@@ -118,7 +118,7 @@ class CrossValidationSummary(BaseModel):
 
     def markdown(self) -> str:
         """Return the summary for people."""
-        spread = self.spread()
+        spread = self.metric_statistics()
         numbers = [result.fold for result in self.results]
         lines = [
             f"# Cross-validation, {len(self.results)} of {self.folds} folds",
@@ -142,7 +142,7 @@ class CrossValidationSummary(BaseModel):
             lines.append(f"| {title} |  |  | {' | '.join(map(str, row))} |")
         return "\n".join(lines)
 
-    def resumed(self, path: Path) -> CrossValidationSummary:
+    def load_saved(self, path: Path) -> CrossValidationSummary:
         """Return what `path` holds of this cross-validation.
 
         Raises

@@ -23,15 +23,15 @@ class SearchRange:
     ----------
     choices
         Values to choose from; empty for an interval.
-    low, high, log, whole
+    low, high, log, integers_only
         Bounds of the interval, whether it is searched by orders of magnitude, and whether only
         whole numbers are drawn.
 
     Examples
     --------
-    >>> Range.parse("1e-4:1e-2:log")
-    Range(choices=(), low=0.0001, high=0.01, log=True, whole=False)
-    >>> Range.parse("8|16").choices
+    >>> SearchRange.parse("1e-4:1e-2:log")
+    SearchRange(choices=(), low=0.0001, high=0.01, log=True, integers_only=False)
+    >>> SearchRange.parse("8|16").choices
     (8, 16)
     """
 
@@ -39,7 +39,7 @@ class SearchRange:
     low: float = 0.0
     high: float = 1.0
     log: bool = False
-    whole: bool = False
+    integers_only: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -67,13 +67,13 @@ class SearchRange:
             raise OptionsError(f"{text!r}: a range by orders of magnitude starts above 0.")
         return cls((), *bounds, bool(scale), _is_whole(low) and _is_whole(high))
 
-    def draw(self, trial: optuna.Trial, name: str) -> Any:
+    def suggest_value(self, trial: optuna.Trial, name: str) -> Any:
         """Return the value of this setting in a trial."""
         if self.choices:
             # As text, since Optuna keeps choices only if they are numbers or strings.
             keys = [json.dumps(choice) for choice in self.choices]
             return json.loads(trial.suggest_categorical(name, keys))
-        if self.whole:
+        if self.integers_only:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
 

@@ -34,7 +34,7 @@ _FOLDER = "folder"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search has found.
+    """Result of a search.
 
     Attributes
     ----------
@@ -65,15 +65,15 @@ def search(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     monitor: Monitor | None = None,
-    tell: Callable[[int, TrainingEvent], None] = lambda _number, _event: None,
+    on_event: Callable[[int, TrainingEvent], None] = lambda _number, _event: None,
     **arguments: Any,
 ) -> SearchResult:
     """Train again and again with other settings, and keep what serves best.
 
     Optuna's tree-structured Parzen estimator proposes the settings; a trial that is worse than the
-    median of the others at the same epoch ends. Everything stands in `output`: the journal, a
-    folder a trial, ``search.json`` and plots. Called again, the search goes on; a trial that was
-    killed goes on where its training had saved.
+    median of the others at the same epoch ends. `output` holds the journal, a folder
+    for each trial, ``search.json`` and plots. Called again, the search is resumed, and so is the
+    training of a trial that was killed.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def search(
         Of the proposals.
     monitor
         Takes progress; may cancel, and the search can then go on later.
-    tell
-        Called with the trial's number and each event of its training.
+    on_event
+        Is called with the trial's number and each event of its training.
     **arguments
         Further arguments of `train`, such as ``data``.
 
@@ -120,19 +120,19 @@ def search(
         trial = study.ask()
         share = min(trial.number / trials, 1.0), min((trial.number + 1) / trials, 1.0)
         monitor.step(share[0], f"trial {trial.number + 1}")
-        chosen = {name: values.draw(trial, name) for name, values in ranges.items()}
-        place = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
-        trial.set_user_attr(_FOLDER, place)
+        chosen = {name: values.suggest_value(trial, name) for name, values in ranges.items()}
+        trial_folder = trial.user_attrs.get(_FOLDER) or f"trial_{trial.number + 1:03}"
+        trial.set_user_attr(_FOLDER, trial_folder)
         # Whatever interrupts the training leaves the trial as running: `_requeue_interrupted` takes
         # it up.
         events = train(
-            output=folder / place,
+            output=folder / trial_folder,
             settings={**fixed, **chosen},
             monitor=monitor.part(*share),
             resume=True,
             **arguments,
         )
-        value = _run_trial(events, trial, partial(tell, trial.number))
+        value = _run_trial(events, trial, partial(on_event, trial.number))
         if value is None:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -149,13 +149,13 @@ def _finished_states() -> tuple[Any, ...]:
 
 
 def _run_trial(
-    events: Iterator[TrainingEvent], trial: optuna.Trial, tell: Callable[[TrainingEvent], None]
+    events: Iterator[TrainingEvent], trial: optuna.Trial, on_event: Callable[[TrainingEvent], None]
 ) -> float | None:
     """Go through a training; return its best figure, or None if it was ended early or diverged."""
     last: Finished | None = None
     try:
         for event in events:
-            tell(event)
+            on_event(event)
             if isinstance(event, EpochEnd):
                 trial.set_user_attr("metric", event.metric)
                 trial.report(event.metrics[event.metric], event.epoch)
@@ -195,12 +195,12 @@ def _requeue_interrupted(study: optuna.Study) -> None:
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
-        kept = {k: v for k, v in trial.user_attrs.items() if k == _FOLDER}
-        study.enqueue_trial(trial.params, user_attrs=kept)
+        attributes = {k: v for k, v in trial.user_attrs.items() if k == _FOLDER}
+        study.enqueue_trial(trial.params, user_attrs=attributes)
 
 
 def _write_table(folder: Path, study: optuna.Study) -> None:
-    """Write what was tried, and what came of it."""
+    """Write the settings and the result of each trial."""
     from optuna.trial import TrialState
 
     rows = [
@@ -221,7 +221,7 @@ def _write_table(folder: Path, study: optuna.Study) -> None:
 
 
 def _plot(folder: Path, study: optuna.Study) -> None:
-    """Write Optuna's plots, as far as the trials tell something."""
+    """Write Optuna's plots, as far as the trials allow."""
     import matplotlib as mpl
     from optuna.visualization import matplotlib as drawing
 

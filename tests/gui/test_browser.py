@@ -93,7 +93,7 @@ def browser(viewer, qtbot, wait, dataset, shown):
     browser.show_dataset(dataset)
     wait(lambda: shown == ["eye0"])
     yield browser
-    browser.forget()
+    browser.shutdown()
 
 
 def listed(browser) -> list[str]:

@@ -84,10 +84,8 @@ class ClassRow(QWidget):
         self.spin.setEnabled(not edited)
         if edited:
             self.count.setText("edited by hand")
-        reason = (
-            "You changed these labels, so the sliders leave them as they are." if edited else ""
-        )
-        self.setToolTip(reason)
+        tip = "You changed these labels, so the sliders leave them as they are." if edited else ""
+        self.setToolTip(tip)
 
 
 class AreaRow(QWidget):

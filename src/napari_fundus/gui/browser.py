@@ -1,4 +1,4 @@
-"""The widget *Data set browser*: a data set's samples, filtered, one at a time with their truth."""
+"""The widget *Data set browser*: filters a data set's samples and shows one with its truth."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -24,8 +24,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt.collapsible import QCollapsible
+from superqt.utils import signals_blocked
 
 from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
     SampleListModel,
@@ -56,7 +58,7 @@ __all__ = ["BrowserWidget", "sample_layers"]
 def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerTuple]:
     """Return a sample's image, the labels of every annotated class, and its centres, as layers.
 
-    Reads files: not for the main thread.
+    Reads files, so it should not run in the main thread.
     """
     monitor = monitor or Monitor()
     image = sample.image()
@@ -71,10 +73,9 @@ def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerT
 
 
 class BrowserWidget(QWidget):
-    """Lists the samples of a data set and shows the chosen one.
+    """A list of the samples of a data set, with the chosen one in the viewer.
 
-    Layers of the sample before are replaced; layers of the user's own, and truth that the user has
-    painted on, stay.
+    The layers of the previous sample are removed, except truth that the user has painted on.
 
     Parameters
     ----------
@@ -83,9 +84,9 @@ class BrowserWidget(QWidget):
     """
 
     opened = Signal(object)
-    """The data set, once its lists are read."""
+    """Emitted with the data set when its lists have been read."""
     shown = Signal(object)
-    """The sample, once its layers are in the viewer."""
+    """Emitted with the sample when its layers are in the viewer."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -99,7 +100,7 @@ class BrowserWidget(QWidget):
         self.filter = SampleFilter()
         self.filter.setSourceModel(self.model)
         self._build()
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
 
     def _build(self) -> None:
         self.setMinimumWidth(330)
@@ -123,8 +124,7 @@ class BrowserWidget(QWidget):
         self.list.selectionModel().currentChanged.connect(self._on_current)
         layout.addWidget(self.list, 1)
         layout.addLayout(self._build_steps())
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = MessageLabel()
         layout.addWidget(self.message)
         self.problems = QCollapsible("Problems")
         self.problems.setDuration(0)
@@ -181,7 +181,7 @@ class BrowserWidget(QWidget):
 
     def open(self, folder: str | Path) -> None:
         """Open a data set in a thread; the first sample is shown when its lists are read."""
-        self._say(f"Reading the lists of {folder}…")
+        self.message.setText(f"Reading the lists of {folder}…")
         self._start(lambda _: open_dataset(folder), self.show_dataset)
 
     def show_dataset(self, dataset: Dataset) -> None:
@@ -208,14 +208,14 @@ class BrowserWidget(QWidget):
         count = len(dataset.problems) + len(plugins)
         self.problems.setText(f"{count} problem{'s' * (count != 1)}")
         self.problems.setVisible(bool(count))
-        self._say("")
+        self.message.setText("")
         self._apply_filter()
         self.opened.emit(dataset)
         if self.filter.rowCount():
             self.go(0)
 
     def _apply_filter(self) -> None:
-        self.filter.choose(
+        self.filter.set_filters(
             split=self.split.currentData(),
             grade=self.grade.currentData(),
             lesion=self.lesion.currentData(),
@@ -228,7 +228,7 @@ class BrowserWidget(QWidget):
         self.position.setText(f"{row + 1} of {count}" if row >= 0 else _count(count))
 
     def step(self, by: int) -> None:
-        """Go to the next (1) or previous (-1) sample of those listed."""
+        """Go to the next (1) or previous (-1) sample of the list."""
         row = self.list.currentIndex().row()
         self.go(row + by if row >= 0 else 0)
 
@@ -250,35 +250,35 @@ class BrowserWidget(QWidget):
         self._update_position()
         sample = self.current()
         if sample is not None:
-            self._say(f"Reading {sample.id}…")
+            self.message.setText(f"Reading {sample.id}…")
             self._start(
                 lambda monitor: sample_layers(sample, monitor),
                 lambda layers: self._show(sample, layers),
             )
 
-    def _start(self, work: Any, then: Any) -> None:
-        """Run `work` in a thread; what ran before is forgotten, so the last click wins."""
+    def _start(self, work: Any, on_returned: Any) -> None:
+        """Run `work` in a thread instead of what ran before: the last click counts."""
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
         job = ThreadJob(work, self)
-        job.returned.connect(then)
+        job.returned.connect(on_returned)
         job.failed.connect(self._failed)
         self._job = job
         job.start()
 
     def _failed(self, error: Exception) -> None:
-        self._say(str(error))
+        self.message.setText(str(error))
         show_error(error)
 
     def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
-        # The last click wins: of an earlier one, what is shown already goes with the rest.
+        # The last click counts: layers that an earlier one has added are removed too.
         self._step_runner.start(self._replace_layer_steps(tuples), lambda: self._shown(sample))
 
     def _replace_layer_steps(self, tuples: list[LayerTuple]) -> Iterator[None]:
-        """Take the layers of the last sample away and show others, never two in a step."""
+        """Replace the layers of the previous sample, one layer in each step."""
         self._hide_stale_results(self._layers)
         for layer in list(self._layers):
-            self._keep(layer)
+            self._release(layer)
             if any(layer is present for present in self._viewer.layers):
                 self._viewer.layers.remove(layer)
                 yield
@@ -287,7 +287,7 @@ class BrowserWidget(QWidget):
             self._layers.append(layer)
             yield
             if hasattr(layer.events, "paint"):
-                layer.events.paint.connect(lambda _, layer=layer: self._keep(layer))
+                layer.events.paint.connect(lambda _, layer=layer: self._release(layer))
             yield from add_layer_in_steps(self._viewer, layer)
 
     def _shown(self, sample: Sample) -> None:
@@ -297,41 +297,36 @@ class BrowserWidget(QWidget):
         if shape != self._shape:
             self._viewer.reset_view()
             self._shape = shape
-        self._say(describe_annotation(sample))
+        self.message.setText(describe_annotation(sample))
         self.shown.emit(sample)
 
-    def _keep(self, layer: Layer) -> None:
-        """Know of a layer no more: it goes, or the user painted on it and keeps it."""
-        self._layers = [own for own in self._layers if own is not layer]
+    def _release(self, layer: Layer) -> None:
+        """Drop a layer from those to replace: it is removed, or the user has painted on it."""
+        self._layers = [other for other in self._layers if other is not layer]
 
     def _hide_stale_results(self, layers: Iterable[Layer]) -> None:
-        """Hide what was found in an image that is gone: over another it would mislead."""
-        gone = {id(layer) for layer in layers}
+        """Hide results of a removed image: over another image they would mislead."""
+        removed = {id(layer) for layer in layers}
         for layer in self._viewer.layers:
-            if id(layer_metadata(layer).source) in gone:
+            if id(layer_metadata(layer).source) in removed:
                 layer.visible = False
 
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
-
-    def forget(self) -> None:
-        """Stop reading: the widget was closed."""
+    def shutdown(self) -> None:
+        """Stop reading; called when the widget is closed."""
         self._step_runner.stop()
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
 
 
 def _fill(combo: QComboBox, items: Iterable[tuple[str, Any]]) -> None:
-    combo.blockSignals(True)
-    combo.clear()
-    combo.addItem("all", None)
-    for text, value in items:
-        combo.addItem(text, value)
-    combo.setEnabled(combo.count() > 1)
-    combo.blockSignals(False)
+    with signals_blocked(combo):
+        combo.clear()
+        combo.addItem("all", None)
+        for text, value in items:
+            combo.addItem(text, value)
+        combo.setEnabled(combo.count() > 1)
 
 
 def _count(samples: int) -> str:
-    """Return their number in words: ``"1 sample"``."""
+    """Return the number of samples in words: ``"1 sample"``."""
     return f"{samples:,} sample{'' if samples == 1 else 's'}"

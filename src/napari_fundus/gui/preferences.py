@@ -1,4 +1,4 @@
-"""napari's preferences page of this plugin, and the file that everything else reads."""
+"""Keeps napari's preferences page of this plugin and the file of preferences the same."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "computing": ("device", "precision", "memory_gb", "cache"),
     "colours": ("colour_ma", "colour_he", "colour_ex", "colour_se", "colour_od"),
 }
-"""Pages of the manifest's ``configurations``, and the preferences that stand on each."""
+"""Pages of the manifest's ``configurations``, and the preferences on each."""
 
 _synced_settings: list[Any] = []
 
 
 def sync_preferences() -> None:
-    """Keep napari's page and the file of preferences the same from now on.
+    """Synchronize napari's page with the file of preferences.
 
-    Every widget calls it; the first call connects. napari keeps its page in a file of its own,
-    which no command line could find: what is changed there goes into the file that all read. At
-    the start, what the page has other than by default counts; the rest is as the file says.
+    Every widget calls this; the first call connects. napari saves its page in a file of its own
+    that the command line does not read, so changes there are written to our file too. At the start,
+    values of the page that are not the default are kept; the others are read from the file.
     """
     settings = get_plugin_settings().get(PLUGIN)
-    if settings is None or any(settings is known for known in _synced_settings):
+    if settings is None or any(settings is synced for synced in _synced_settings):
         return
     _synced_settings[:] = [settings]
     try:
@@ -47,20 +47,20 @@ def sync_preferences() -> None:
 
 
 def _merge_preferences(settings: Any) -> None:
-    """Write into the file what the page has, and onto the page what only the file has."""
-    usual = Preferences()
+    """Save the page's values that are not the default; set the others from the file."""
+    defaults = Preferences()
     changed = {
         name: value
         for section, names in SECTIONS.items()
         for name in names
-        if (value := getattr(getattr(settings, section), name)) != getattr(usual, name)
+        if (value := getattr(getattr(settings, section), name)) != getattr(defaults, name)
     }
-    now = save_preferences(**changed) if changed else preferences(environment=False)
+    saved = save_preferences(**changed) if changed else preferences(environment=False)
     for section, names in SECTIONS.items():
         page = getattr(settings, section)
         for name in names:
-            if getattr(page, name) != getattr(now, name):
-                setattr(page, name, getattr(now, name))
+            if getattr(page, name) != getattr(saved, name):
+                setattr(page, name, getattr(saved, name))
 
 
 def _save(**changes: Any) -> None:

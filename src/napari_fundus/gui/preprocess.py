@@ -1,4 +1,4 @@
-"""The widget *Preprocess*: a recipe as a form, its result exactly over the photograph."""
+"""The widget *Preprocess*: edits a recipe and shows its result exactly over the photograph."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -52,11 +52,11 @@ _FIELD_CONDITIONS: dict[str, Callable[[dict[str, Any]], bool]] = {
     "clahe_clip": lambda values: values["clahe"],
     **dict.fromkeys(("alpha", "beta", "gamma", "sigma"), lambda values: values["enhance"]),
 }
-"""Fields that have an effect only where another is set so; else they are greyed out."""
+"""When a field has an effect, by the values of the others; otherwise it is disabled."""
 
 
 class PreprocessWidget(QWidget):
-    """Prepares an image layer by a recipe and lays the result over it.
+    """A form of a recipe that is applied to an image layer; the result is shown over it.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class PreprocessWidget(QWidget):
     """
 
     shown = Signal(object)
-    """The new layers, once they are in the viewer."""
+    """Emitted with the new layers when they are in the viewer."""
 
     def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,7 +73,7 @@ class PreprocessWidget(QWidget):
         self._last: tuple[PreprocessedImage, FundusImage, str] | None = None
         self._build()
         self.choose(_DEFAULT_RECIPE)
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
 
     def _build(self) -> None:
         layout = scrollable_layout(self)
@@ -88,7 +88,7 @@ class PreprocessWidget(QWidget):
         self.recipe_choice.currentIndexChanged.connect(lambda _: self._show_recipe())
         top = QFormLayout()
         top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Image", self.layer_choice)
+        top.addRow("Image", self.layer_choice.native)
         top.addRow("Recipe", self.recipe_choice)
         layout.addLayout(top)
         self.about = QLabel()
@@ -127,31 +127,31 @@ class PreprocessWidget(QWidget):
         self.about.setText(f"<small>{self._texts[name]}</small>")
         with self.form.changed.blocked():
             self.form.set_values(Recipe.preset(name).model_dump())
-        self._grey_out()
+        self._enable_fields()
 
     def _form_changed(self) -> None:
-        self._grey_out()
+        self._enable_fields()
         name = self.recipe_choice.currentData()
-        own = self.form.values() != Recipe.preset(name).model_dump()
+        changed = self.form.values() != Recipe.preset(name).model_dump()
         text = self._texts[name]
-        self.about.setText(f"<small>{text}{' <b>Changed.</b>' if own else ''}</small>")
+        self.about.setText(f"<small>{text}{' <b>Changed.</b>' if changed else ''}</small>")
 
-    def _grey_out(self) -> None:
+    def _enable_fields(self) -> None:
         values = self.form.values()
-        for name, needed in _FIELD_CONDITIONS.items():
-            self.form.editors[name].enabled = needed(values)
+        for name, has_effect in _FIELD_CONDITIONS.items():
+            self.form.editors[name].enabled = has_effect(values)
 
     def run(self) -> None:
-        """Prepare the chosen layer."""
+        """Apply the recipe to the chosen layer."""
         layer = self.layer_choice.layer()
         if layer is None or self.run_bar.running:
-            self.run_bar.say("Open a fundus photograph first.")
+            self.run_bar.show_message("Open a fundus photograph first.")
             return
         try:
             recipe = self.form.instance()
             source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
-            self.run_bar.say(str(error))
+            self.run_bar.show_message(str(error))
             show_error(error)
             return
         preset = self.recipe_choice.currentData()
@@ -176,7 +176,7 @@ class PreprocessWidget(QWidget):
     ) -> None:
         prepared, image, tuples, source = result
         if not any(layer is source.layer for layer in self._viewer.layers):
-            show_info(f"{source.name!r} was removed meanwhile; the result lies at its place.")
+            show_info(f"{source.name!r} was removed meanwhile; the result is shown at its place.")
         added: list[Layer] = []
 
         def steps() -> Iterator[None]:
@@ -192,13 +192,13 @@ class PreprocessWidget(QWidget):
             self._last = prepared, image, source.expression
             self.copy_button.setEnabled(True)
             height, width = prepared.field_of_view.shape
-            self.run_bar.say(f"Prepared: {width} × {height} px.")
+            self.run_bar.show_message(f"Prepared: {width} × {height} px.")
             self.shown.emit(added)
 
         self._step_runner.start(steps(), finish)
 
     def copy_python(self) -> None:
-        """Put a script that does the same into the clipboard."""
+        """Copy a script that does the same to the clipboard."""
         if self._last is None:
             return
         clipboard = QApplication.clipboard()
@@ -206,9 +206,9 @@ class PreprocessWidget(QWidget):
             clipboard.setText(recipe_script(*self._last))
             show_info("Copied as Python.")
 
-    def forget(self) -> None:
-        """Cancel everything and stop listening: the widget was closed."""
-        self.run_bar.forget()
+    def shutdown(self) -> None:
+        """Cancel the job and disconnect; called when the widget is closed."""
+        self.run_bar.cancel_silently()
         self._step_runner.stop()
         self.layer_choice.disconnect_viewer()
 
@@ -220,14 +220,14 @@ def preprocessed_layers(
     title: str,
     with_field_of_view: bool = False,
 ) -> list[LayerTuple]:
-    """Return a prepared photograph as layers that lie exactly over the original.
+    """Return a preprocessed photograph as layers placed exactly over the original.
 
     Parameters
     ----------
     prepared
-        What a recipe gave.
+        The result of a recipe.
     source
-        Where it came from: name and placement are taken from it.
+        The original layer's name and placement.
     title
         Name of the recipe.
     with_field_of_view
@@ -236,7 +236,7 @@ def preprocessed_layers(
     scale = 1 / np.asarray(prepared.geometry.scale)
     (offset,) = prepared.geometry.inverse_points([[0.0, 0.0]])
     placed = transformed_placement(source.placement, scale.tolist(), offset.tolist())
-    known = LayerMetadata(
+    metadata = LayerMetadata(
         kind="prepared",
         extra={
             "recipe": prepared.recipe.model_dump(mode="json"),
@@ -248,7 +248,7 @@ def preprocessed_layers(
     meta: dict[str, Any] = {
         "name": f"{source.name}: {title}",
         "rgb": pixels.ndim == 3 and not prepared.recipe.standardize,
-        "metadata": {METADATA_KEY: known},
+        "metadata": {METADATA_KEY: metadata},
         **placed,
     }
     if prepared.recipe.standardize:
@@ -265,7 +265,7 @@ def preprocessed_layers(
                 {
                     "name": f"{source.name}: field of view",
                     "opacity": 0.3,
-                    "metadata": {METADATA_KEY: replace(known, kind="field_of_view")},
+                    "metadata": {METADATA_KEY: replace(metadata, kind="field_of_view")},
                     **placed,
                 },
                 "labels",
@@ -275,16 +275,16 @@ def preprocessed_layers(
 
 
 def recipe_script(prepared: PreprocessedImage, image: FundusImage, source: str) -> str:
-    """Return a script that prepares the image in the same way.
+    """Return a script that applies the same recipe to the image.
 
     Parameters
     ----------
     prepared
-        What a recipe gave.
+        The result of a recipe.
     image
         The photograph.
     source
-        Python expression for it in napari's console, used where it has no file.
+        Python expression of the layer in napari's console, for an image without a file.
     """
     lines = ["import napari_fundus as nf", "from napari_fundus.preprocessing import Recipe", ""]
     if image.path is None:

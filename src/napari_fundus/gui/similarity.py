@@ -171,7 +171,7 @@ class SimilarityWidget(QWidget):
         for index, layer in enumerate(self._layers):
             if layer is chosen:
                 self.labels_choice.setCurrentIndex(index)
-        self.run_bar.say("" if self._layers else "Detect lesions first.")
+        self.run_bar.show_message("" if self._layers else "Detect lesions first.")
 
     def labels_layer(self) -> Labels | None:
         """Return the chosen lesions."""
@@ -185,11 +185,11 @@ class SimilarityWidget(QWidget):
         if labels is None or self.run_bar.running:
             return
         if image is None or not any(image is layer for layer in self._viewer.layers):
-            self.run_bar.say("The photograph that these lesions were found in is not open.")
+            self.run_bar.show_message("The photograph with these lesions is not open.")
             return
         table = pd.DataFrame(labels.features)
         if "centroid_row" not in table or not len(table):
-            self.run_bar.say("This layer has no lesion to compare.")
+            self.run_bar.show_message("This layer has no lesion to compare.")
             return
         table = table[np.isfinite(table["centroid_row"])].reset_index(drop=True)
         source = image_source(image, self._viewer.dims.point)
@@ -239,7 +239,7 @@ class SimilarityWidget(QWidget):
         self.plot.setVisible(True)
         self.plot.autoRange()
         self.similar_title.setText("Click a point to see the lesion, and those most alike.")
-        self.run_bar.say("")
+        self.run_bar.show_message("")
         self.shown.emit(layer)
 
     def _clicked(self, _: Any, dots: Any, *__: Any) -> None:
@@ -291,8 +291,8 @@ class SimilarityWidget(QWidget):
 
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
-        self.run_bar.forget()
-        self.device_choice.forget()
+        self.run_bar.cancel_silently()
+        self.device_choice.cancel_silently()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._list)
 

@@ -378,7 +378,7 @@ def test_the_choice_follows_layers_names_and_selection(viewer, widget, retina):
     viewer.layers.selection.active = a
     assert widget.layer_choice.layer() is a
     a.name = "c"
-    assert widget.layer_choice.currentText() == "c"
+    assert widget.layer_choice.current_choice == "c"
     viewer.layers.remove(a)
     assert widget.layer_choice.layer() is b
 
@@ -387,7 +387,7 @@ def test_maps_of_a_result_are_not_offered_as_photographs(viewer, widget, wait, r
     source = viewer.add_image(retina.pixels, rgb=True)
     layers = detect(widget, wait)
     viewer.layers.selection.active = next(x for x in layers if isinstance(x, Image))
-    assert widget.layer_choice.count() == 1
+    assert len(widget.layer_choice) == 1
     assert widget.layer_choice.layer() is source
 
 

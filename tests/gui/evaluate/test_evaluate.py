@@ -156,7 +156,7 @@ def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wa
     np.testing.assert_array_equal(widget.layers[0].data, expected_colours(now, retina.masks))
     widget.set_threshold(0.7, "MA")
     wait(lambda: widget.figures.thresholds["MA"] == 0.7 and not widget.busy)
-    assert panel.rows["MA"].spin.exact() == 0.7
+    assert panel.rows["MA"].spin.value() == 0.7
     assert panel.live.settings.thresholds == {**found.thresholds, "HE": 0.8, "MA": 0.7}
     panel.forget()
     widget.forget()

@@ -202,7 +202,7 @@ def test_of_weights_to_start_from_the_form_neither_shows_nor_sends_what_is_their
     form.set_checkpoint(ModelCard(name="x", detector="voting"))
     assert "width" not in form.settings("interleaved")
     assert form.options.editors["width"].native.isHidden()
-    assert "width" in form.of_the_weights.text()
+    assert "width" in form.fixed_settings_label.text()
     form.set_checkpoint(None)
     assert not form.options.editors["width"].native.isHidden()
 

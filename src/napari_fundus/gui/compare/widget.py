@@ -231,7 +231,7 @@ class CompareWidget(QWidget):
         if truth is not None and truth.shape == a.shape:
             masks = {code: layer.data for code, layer in truth.labels.items()}
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
 
         def work(_: Any) -> Agreement:
             truths = {code: np.asarray(as_array(data)) for code, data in masks.items()}
@@ -306,7 +306,7 @@ class CompareWidget(QWidget):
             signal.disconnect(self._schedule)
         self._watched = []
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
             self._job = None
         self._step_runner.stop()
         self.show_side_by_side(False)

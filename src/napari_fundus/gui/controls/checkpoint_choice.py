@@ -1,10 +1,11 @@
-"""The choice of weights: all that are known here for a detector, or any file."""
+"""The choice of weights: those installed for a detector, or any file."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from superqt.utils import signals_blocked
 
 from napari_fundus.checkpoints import CheckpointInfo, list_checkpoints
 
@@ -12,13 +13,13 @@ __all__ = ["CheckpointCombo", "usable_checkpoints"]
 
 
 def usable_checkpoints(detector: str) -> list[CheckpointInfo]:
-    """Return the sound weights of a detector, those of the user last."""
-    found = [i for i in list_checkpoints() if i.detector == detector and not i.problem]
-    return sorted(found, key=lambda info: (info.origin == "user", info.name))
+    """Return the weights of a detector that have no problem, the user's own last."""
+    usable = [i for i in list_checkpoints() if i.detector == detector and not i.problem]
+    return sorted(usable, key=lambda info: (info.origin == "user", info.name))
 
 
 class CheckpointCombo(QComboBox):
-    """A line for a name or a path, with a list that is read anew whenever it is opened.
+    """An editable list of names that is read again each time it is opened; paths can be typed.
 
     Parameters
     ----------
@@ -37,21 +38,20 @@ class CheckpointCombo(QComboBox):
         self.refresh()
 
     def showPopup(self) -> None:  # noqa: N802
-        """Open the list, as it is now."""
+        """Read the list again and open it."""
         self.refresh()
         super().showPopup()
 
     def refresh(self) -> None:
-        """Read the list anew; what is written stays."""
+        """Read the list again; the text stays."""
         text = self.currentText()
-        self.blockSignals(True)
-        self.clear()
-        for info in usable_checkpoints(self._detector):
-            self.addItem(info.name)
-            notes = info.card.notes if info.card is not None else ""
-            self.setItemData(self.count() - 1, notes or info.origin, Qt.ItemDataRole.ToolTipRole)
-        self.setEditText(text)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            for row, info in enumerate(usable_checkpoints(self._detector)):
+                self.addItem(info.name)
+                notes = info.card.notes if info.card is not None else ""
+                self.setItemData(row, notes or info.origin, Qt.ItemDataRole.ToolTipRole)
+            self.setEditText(text)
 
     def names(self) -> list[str]:
         """Return the names offered."""

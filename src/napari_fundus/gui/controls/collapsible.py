@@ -1,4 +1,4 @@
-"""A part of a form that can be folded away, and is as high as its content when it is not."""
+"""A collapsible part of a form, as high as its content while it is open."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -13,10 +13,10 @@ _UNBOUNDED = (1 << 24) - 1
 
 
 def collapsible_box(title: str, *parts: QWidget) -> QCollapsible:
-    """Return `parts` behind a title.
+    """Return a collapsible box with `parts`.
 
-    superqt bounds the height by what the content asks for when it is opened, which is too little
-    where the content was not laid out before or changes later: so the bound is taken away.
+    superqt limits the height to the content's size hint when the box is opened, which is too small
+    if the content has not been laid out yet or grows later. Here the height has no limit.
     """
     box = QCollapsible(title)
     box.setDuration(0)

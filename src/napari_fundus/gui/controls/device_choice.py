@@ -1,11 +1,12 @@
-"""The choice of a device, and the reason in plain words when a GPU cannot be used."""
+"""The choice of a device, with the reason in plain words where a GPU cannot be used."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_fundus.detector import Detector
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.runtime.preferences import preferences
@@ -18,8 +19,8 @@ _status: DeviceStatus | None = None
 class DeviceChoice(QWidget):
     """A list of the devices that a detector can use.
 
-    Looking for devices imports torch, which takes seconds: it is done once, in a thread, and only
-    when a detector that can use more than the CPU is chosen.
+    The search for devices imports torch, which takes seconds. It runs once, in a thread, when a
+    detector is chosen that can use more than the CPU.
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -34,8 +35,7 @@ class DeviceChoice(QWidget):
         )
         self.combo.setMinimumContentsLength(12)
         self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.reason = QLabel()
-        self.reason.setWordWrap(True)
+        self.reason = MessageLabel()
         self.reason.setEnabled(False)
         layout.addWidget(self.combo)
         layout.addWidget(self.reason)
@@ -48,27 +48,27 @@ class DeviceChoice(QWidget):
         if detector.devices == {"cpu"}:
             self._offer(DeviceStatus((CPU,)), "This method runs on the CPU.")
         elif _status is not None:
-            self._found(_status)
+            self._show_status(_status)
         else:
             self._offer(DeviceStatus(()), "Looking for a GPU…")
-            self._look()
+            self._find_devices()
 
     def device(self) -> str:
         """Return the chosen device's name, or ``"auto"``."""
         return str(self.combo.currentData() or "auto")
 
     def choose(self, device: str) -> None:
-        """Choose a device by name; one that turns out not to be there becomes the first again."""
+        """Choose a device by name; one that is not found becomes the first of the list."""
         if self.combo.findData(device) < 0:
             self.combo.addItem(device, device)
         self.combo.setCurrentIndex(self.combo.findData(device))
 
-    def forget(self) -> None:
+    def cancel_silently(self) -> None:
         """Stop waiting for the search."""
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
 
-    def _look(self) -> None:
+    def _find_devices(self) -> None:
         if self._job is None:
             self._job = ThreadJob(lambda _: available_devices(), self)
             self._job.returned.connect(self._on_devices_found)
@@ -78,12 +78,12 @@ class DeviceChoice(QWidget):
     def _on_devices_found(self, status: DeviceStatus) -> None:
         global _status
         _status = status
-        self._found(status)
+        self._show_status(status)
 
     def _not_found(self, error: Exception) -> None:
         self._on_devices_found(DeviceStatus((CPU,), f"PyTorch cannot be used: {error}"))
 
-    def _found(self, status: DeviceStatus) -> None:
+    def _show_status(self, status: DeviceStatus) -> None:
         detector = self._detector
         if detector is None or detector.devices == {"cpu"}:
             return
@@ -105,16 +105,15 @@ class DeviceChoice(QWidget):
             self.combo.addItem(f"{device.title}{memory}", device.name)
         self.combo.setCurrentIndex(max(self.combo.findData(chosen), 0))
         self.reason.setText(reason)
-        self.reason.setVisible(bool(reason))
 
     def _automatic(self, status: DeviceStatus) -> str:
-        """Say what is taken where nothing is chosen: the preferred device, where there is one."""
+        """Return the text of the automatic choice: the preferred device, if there is one."""
         preferred = preferences().device
         usable = self._detector.devices if self._detector is not None else ()
         if preferred.partition(":")[0] not in usable:
             return "Automatic"
-        known = (d.title for d in status.devices if preferred in (d.name, d.kind))
-        title = next(known, "")
+        titles = (d.title for d in status.devices if preferred in (d.name, d.kind))
+        title = next(titles, "")
         if status.devices and not title:
             return f"Preferred: {preferred}, which is not here"
         return f"Preferred: {title or preferred}"

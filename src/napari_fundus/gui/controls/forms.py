@@ -39,6 +39,9 @@ __all__ = ["ModelForm"]
 
 _UNBOUNDED = 2**64
 
+_THEME_STRETCH = 1.2
+"""How much wider napari's theme makes a label than its font does."""
+
 _WARNING = "color: #e8a33d;"
 
 
@@ -184,12 +187,13 @@ class ModelForm(ValuedContainerWidget[BaseModel]):
 
 
 def _align_labels(rows: Iterable[Any]) -> None:
-    """Give labels one width: magicgui's own measure does not know napari's font size."""
+    """Give labels one width; magicgui measures without napari's theme, which makes them wider."""
     font = QApplication.font()
     font.setPointSize(get_settings().appearance.font_size)
-    width = max((QFontMetrics(font).horizontalAdvance(f"{row.label} ") for row in rows), default=0)
+    width = max((QFontMetrics(font).horizontalAdvance(row.label) for row in rows), default=0)
     for row in rows:
-        row.native.parentWidget().layout().itemAt(0).widget().setMinimumWidth(width)
+        label = row.native.parentWidget().layout().itemAt(0).widget()
+        label.setMinimumWidth(round(_THEME_STRETCH * width))
 
 
 def _make_editor(name: str, field: FieldInfo) -> Any:

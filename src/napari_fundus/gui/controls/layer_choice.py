@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import ComboBox
 from napari.layers import Image
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QSizePolicy
 
 from napari_fundus.results.layer_metadata import layer_metadata
 
@@ -24,74 +24,52 @@ def is_photograph(layer: Any) -> bool:
     return layer_metadata(layer).kind in ("", "photograph")
 
 
-class LayerChoice(QComboBox):
-    """A list of the viewer's photographs; the selected layer is chosen as soon as it is one."""
+class LayerChoice(ComboBox):
+    """A list of the viewer's photographs; the selected layer is chosen as soon as it is one.
 
-    layer_changed = Signal(object)
+    napari's own choice of an ``Image`` by magicgui offers every image, and only in a dock.
+    """
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._layers: list[Image] = []
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMinimumContentsLength(12)
-        self.currentIndexChanged.connect(lambda _: self.layer_changed.emit(self.layer()))
-        viewer.layers.events.inserted.connect(self.refresh)
-        viewer.layers.events.removed.connect(self.refresh)
-        viewer.layers.events.reordered.connect(self.refresh)
-        viewer.layers.selection.events.active.connect(self._follow)
-        self.refresh()
-        self._follow()
+        super().__init__(choices=self._photographs, label="Image")
+        combo = self.native
+        combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        combo.setMinimumContentsLength(12)
+        events = viewer.layers.events
+        self._emitters = events.inserted, events.removed, events.reordered, events.renamed
+        for emitter in self._emitters:
+            emitter.connect(self.reset_choices)
+        viewer.layers.selection.events.active.connect(self._choose_active)
+        self._choose_active()
 
     def disconnect_viewer(self) -> None:
         """Stop listening to the viewer."""
-        events = self._viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
-            emitter.disconnect(self.refresh)
-        self._viewer.layers.selection.events.active.disconnect(self._follow)
-        for layer in self._layers:
-            layer.events.name.disconnect(self._rename)
-        self._layers = []
+        for emitter in self._emitters:
+            emitter.disconnect(self.reset_choices)
+        self._viewer.layers.selection.events.active.disconnect(self._choose_active)
 
     def layer(self) -> Image | None:
         """Return the chosen layer."""
-        index = self.currentIndex()
-        return self._layers[index] if 0 <= index < len(self._layers) else None
+        return self.value
 
-    def choose(self, layer: Image) -> None:
+    def choose(self, layer: Any) -> None:
         """Choose `layer`, if it is among those offered."""
-        for index, candidate in enumerate(self._layers):
-            if candidate is layer:
-                self.setCurrentIndex(index)
+        if layer in self.choices:
+            self.value = layer
 
-    def refresh(self, event: Any = None) -> None:
-        """List the photographs again, keeping the choice."""
-        chosen = self.layer()
-        layers = [layer for layer in reversed(self._viewer.layers) if is_photograph(layer)]
-        if len(layers) == len(self._layers) and all(
-            a is b for a, b in zip(layers, self._layers, strict=True)
-        ):
-            return
-        for layer in self._layers:
-            layer.events.name.disconnect(self._rename)
-        self.blockSignals(True)
-        self.clear()
-        self._layers = layers
-        for layer in layers:
-            self.addItem(layer.name)
-            layer.events.name.connect(self._rename)
-        if chosen is not None:
+    def reset_choices(self, *_: Any) -> None:
+        """List the photographs again, keeping the choice even where its name is new."""
+        chosen = self.value
+        with self.changed.blocked():
+            super().reset_choices()
             self.choose(chosen)
-        self.blockSignals(False)
-        if self.layer() is not chosen:
-            self.layer_changed.emit(self.layer())
+        if self.value is not chosen:
+            self.changed.emit(self.value)
 
-    def _rename(self, event: Any = None) -> None:
-        for index, layer in enumerate(self._layers):
-            self.setItemText(index, layer.name)
+    def _photographs(self, _: Any = None) -> list[Image]:
+        return [layer for layer in reversed(self._viewer.layers) if is_photograph(layer)]
 
-    def _follow(self, event: Any = None) -> None:
-        active = self._viewer.layers.selection.active
-        if active is not None:
-            self.choose(active)
+    def _choose_active(self, *_: Any) -> None:
+        self.choose(self._viewer.layers.selection.active)

@@ -1,4 +1,4 @@
-"""Run and Cancel buttons with a progress bar: the same in every widget."""
+"""Run and Cancel buttons with a progress bar, for every widget that starts a job."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.runtime.monitor import Monitor
 
@@ -16,12 +17,12 @@ __all__ = ["RunBar"]
 
 
 class RunBar(QWidget):
-    """Starts one job at a time, shows how far it is, and cancels it.
+    """Buttons that start and cancel one job at a time, with its progress and a message.
 
     Parameters
     ----------
     title
-        What the button says, such as ``"Detect"``.
+        Text of the run button, such as ``"Detect"``.
     """
 
     run_clicked = Signal()
@@ -39,8 +40,7 @@ class RunBar(QWidget):
         self.cancel_button.clicked.connect(self.cancel)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = MessageLabel()
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.cancel_button, 1)
@@ -52,24 +52,23 @@ class RunBar(QWidget):
 
     @property
     def running(self) -> bool:
-        """Whether a job is under way."""
+        """Whether a job is running."""
         return self.job is not None
 
-    def say(self, text: str) -> None:
-        """Show a line below the buttons; none hides it."""
+    def show_message(self, text: str) -> None:
+        """Show a line below the buttons; an empty one hides it."""
         self.message.setText(text)
-        self.message.setVisible(bool(text))
 
     def start(self, work: Callable[[Monitor], Any]) -> None:
-        """Run `work` in a thread; its value comes with `returned`."""
+        """Run `work` in a thread; `returned` is emitted with its value."""
         job = ThreadJob(work, self)
         job.progressed.connect(self._progressed)
         job.returned.connect(self.returned)
         job.failed.connect(self._failed)
-        job.cancelled.connect(lambda: self.say("Cancelled. Nothing was changed."))
+        job.cancelled.connect(lambda: self.show_message("Cancelled. Nothing was changed."))
         job.ended.connect(self._ended)
         self.job = job
-        self.say("Starting…")
+        self.show_message("Starting…")
         self.progress.setValue(0)
         self._show_state()
         job.start()
@@ -79,22 +78,22 @@ class RunBar(QWidget):
         if self.job is not None:
             self.job.cancel()
             self.cancel_button.setEnabled(False)
-            self.say("Cancelling…")
+            self.show_message("Cancelling…")
 
-    def forget(self) -> None:
-        """Stop the job and show nothing of it any more."""
+    def cancel_silently(self) -> None:
+        """Cancel the job and emit nothing more."""
         if self.job is not None:
-            self.job.forget()
+            self.job.cancel_silently()
             self.job = None
             self._show_state()
 
     def _progressed(self, fraction: float, message: str) -> None:
         if self.job is not None and not self.job.monitor.cancelled:
             self.progress.setValue(round(fraction * 1000))
-            self.say(message[:1].upper() + message[1:])
+            self.show_message(message[:1].upper() + message[1:])
 
     def _failed(self, error: Exception) -> None:
-        self.say(f"Stopped: {error}")
+        self.show_message(f"Stopped: {error}")
         show_error(error)
 
     def _ended(self) -> None:
@@ -106,5 +105,3 @@ class RunBar(QWidget):
         self.run_button.setEnabled(not self.running)
         self.cancel_button.setEnabled(self.running)
         self.progress.setVisible(self.running)
-        if not self.message.text():
-            self.message.setVisible(False)

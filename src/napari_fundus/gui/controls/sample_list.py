@@ -1,4 +1,4 @@
-"""The samples of a data set as a Qt list that stays quick with tens of thousands of rows."""
+"""The samples of a data set as a Qt list model, fast with tens of thousands of rows."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NO_FILTER = None
 
 
 class SampleListModel(QAbstractListModel):
-    """One row a sample; nothing is read but what the data set's lists say."""
+    """A row for each sample, made from the data set's lists without reading images."""
 
     def __init__(self, dataset: Dataset | None = None) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SampleListModel(QAbstractListModel):
         return 0 if parent is not None and parent.isValid() else len(self.samples)
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a sample's line, or what its tooltip says."""
+        """Return a sample's text or tooltip."""
         sample = self.samples[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
             parts = [sample.id]
@@ -48,7 +48,7 @@ class SampleListModel(QAbstractListModel):
 
 
 class SampleFilter(QSortFilterProxyModel):
-    """Leaves the samples of a split, a grade, with a lesion, or whose id holds a text."""
+    """The samples of a split and a grade, with a lesion, whose id contains a text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class SampleFilter(QSortFilterProxyModel):
         self.lesion: str | None = _NO_FILTER
         self.text = ""
 
-    def choose(
+    def set_filters(
         self,
         *,
         split: str | None = None,
@@ -70,7 +70,7 @@ class SampleFilter(QSortFilterProxyModel):
         self.invalidate()
 
     def filterAcceptsRow(self, row: int, parent: QModelIndex) -> bool:  # noqa: N802
-        """Say whether a sample fulfils all conditions."""
+        """Return whether a sample meets all conditions."""
         sample = self.sourceModel().samples[row]
         return (
             (self.split is None or sample.split == self.split)
@@ -81,7 +81,7 @@ class SampleFilter(QSortFilterProxyModel):
 
 
 def describe_annotation(sample: Sample) -> str:
-    """Say which classes experts looked for in a sample, and that the others are unknown."""
+    """Return which classes experts drew, looked for in vain, or did not annotate in a sample."""
     drawn = [describe(code).plural for code in sorted(sample.truths)]
     absent = [describe(code).plural for code in sorted(sample.annotated - set(sample.truths))]
     unknown = [

@@ -1,4 +1,4 @@
-"""The body of a docked widget: a column that scrolls where the window is too low for it."""
+"""The layout of a docked widget: a column that scrolls if the window is too low for it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 __all__ = ["scrollable_layout"]
 
 _WIDTH = 345
-"""Least width in pixels at which no control is cut off in napari's theme."""
+"""Minimum width in pixels at which napari's theme cuts off no control."""
 
 
 def scrollable_layout(widget: QWidget) -> QVBoxLayout:
-    """Give `widget` a column that scrolls vertically, and return the layout to fill."""
+    """Give `widget` a column that scrolls vertically, and return its layout."""
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)
     scroll = QScrollArea()

@@ -1,4 +1,4 @@
-"""The rows of the results: a class with its count and threshold, and the least area."""
+"""The rows of a result: each class with its count and threshold, and the minimum area."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SPIN_WIDTH = 84
 
 
 class ClassRow(QWidget):
-    """A class: its colour and name, how many lesions there are, and a slider for its threshold."""
+    """The row of a class: colour, name, number of lesions, and a slider of its threshold."""
 
     changed = Signal(float)
 
@@ -56,21 +56,21 @@ class ClassRow(QWidget):
         layout.addWidget(self.spin, 1, 1)
         self.spin.setValue(threshold)
         self.slider.setValue(round(threshold * _STEPS))
-        self.slider.valueChanged.connect(self._slid)
-        self.spin.valueChanged.connect(self._typed)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.spin.valueChanged.connect(self._on_typed)
 
-    def _slid(self, position: int) -> None:
+    def _on_slider(self, position: int) -> None:
         with signals_blocked(self.spin):
             self.spin.setValue(position / _STEPS)
         self.changed.emit(position / _STEPS)
 
-    def _typed(self, value: float) -> None:
+    def _on_typed(self, value: float) -> None:
         with signals_blocked(self.slider):
             self.slider.setValue(round(value * _STEPS))
         self.changed.emit(value)
 
     def set_count(self, count: int, percent: float | None = None) -> None:
-        """Say how many lesions there are, and how much of the field of view they cover."""
+        """Show how many lesions there are, and how much of the field of view they cover."""
         if not is_lesion_class(self.code):
             self.count.setText("found" if count else "not found")
             return
@@ -79,17 +79,17 @@ class ClassRow(QWidget):
         self.count.setToolTip("Lesions" + (share and ", and their share of the field of view"))
 
     def set_edited(self, *, edited: bool) -> None:
-        """Show whether a person changed the labels; the slider does not move such."""
+        """Show whether the user changed the labels, and disable the slider if so."""
         self.slider.setEnabled(not edited)
         self.spin.setEnabled(not edited)
         if edited:
             self.count.setText("edited by hand")
-        why = "You changed these labels, so the sliders leave them as they are." if edited else ""
-        self.setToolTip(why)
+        tip = "You changed these labels, so the sliders leave them as they are." if edited else ""
+        self.setToolTip(tip)
 
 
 class AreaRow(QWidget):
-    """The least area of a lesion, on a scale that is fine where lesions are small."""
+    """The minimum area of a lesion, on a logarithmic scale."""
 
     changed = Signal(int)
 
@@ -114,15 +114,15 @@ class AreaRow(QWidget):
         layout.addWidget(self.spin, 1, 1)
         self.spin.setValue(area)
         self.slider.setValue(int(np.searchsorted(_AREAS, area)))
-        self.slider.valueChanged.connect(self._slid)
-        self.spin.valueChanged.connect(self._typed)
+        self.slider.valueChanged.connect(self._on_slider)
+        self.spin.valueChanged.connect(self._on_typed)
 
-    def _slid(self, position: int) -> None:
+    def _on_slider(self, position: int) -> None:
         with signals_blocked(self.spin):
             self.spin.setValue(int(_AREAS[position]))
         self.changed.emit(int(_AREAS[position]))
 
-    def _typed(self, value: int) -> None:
+    def _on_typed(self, value: int) -> None:
         with signals_blocked(self.slider):
             self.slider.setValue(min(int(np.searchsorted(_AREAS, value)), len(_AREAS) - 1))
         self.changed.emit(value)

@@ -1,4 +1,4 @@
-"""Long work off the main thread: progress and cancelling by signals, errors as notifications."""
+"""Work in a thread, with progress and its end as Qt signals, and errors as notifications."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -20,28 +20,28 @@ __all__ = ["ThreadJob", "show_error"]
 
 _INTERVAL = 0.05
 _EXIT_TIMEOUT_MS = 20_000
-"""That the end of Python waits for threads; importing torch, which nothing can stop, takes long."""
+"""How long Python waits for threads at its end: nothing can stop an import of torch."""
 
 _jobs: WeakSet[ThreadJob] = WeakSet()
 
 
 @atexit.register
 def _wait_for_jobs_at_exit() -> None:
-    """Let threads end before Python is taken down around them, which they would tell loudly.
+    """Wait for running threads before Python ends, since they would fail with tracebacks.
 
-    A script that closes its viewer without an event loop comes here with jobs under way.
+    Jobs still run here when a script closes its viewer without an event loop.
     """
     for job in list(_jobs):
-        job.forget()
+        job.cancel_silently()
     if _jobs and (pool := QThreadPool.globalInstance()) is not None:
         pool.waitForDone(_EXIT_TIMEOUT_MS)
 
 
 class ThreadJob(QObject):
-    """One piece of work in a thread of its own.
+    """One function that runs in a thread of its own.
 
-    What the work may never do is touch a viewer, a layer or a widget: it gets values, and gives
-    values back. All signals arrive in the main thread; after `ended` none follows.
+    The function must not touch a viewer, a layer or a widget: it takes values and returns values.
+    All signals are emitted in the main thread, `ended` last.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ThreadJob(QObject):
         super().__init__(parent)
         self.monitor = Monitor(self._report)
         self._last = 0.0
-        self._watched = True
+        self._emits = True
         # Without ignore_errors the error is raised again inside a Qt slot, which ends the process.
         self._worker = create_worker(work, self.monitor, _ignore_errors=True, _start_thread=False)
         self._worker.returned.connect(self._on_returned)
@@ -68,35 +68,35 @@ class ThreadJob(QObject):
         application = QCoreApplication.instance()
         if application is not None:
             # Else the process would live on until the last detector is done.
-            application.aboutToQuit.connect(self.forget)
+            application.aboutToQuit.connect(self.cancel_silently)
 
     def start(self) -> ThreadJob:
-        """Start the work."""
+        """Start the function."""
         _jobs.add(self)
         self._worker.finished.connect(lambda: _jobs.discard(self))
         self._worker.start()
         return self
 
     def cancel(self) -> None:
-        """Ask the work to stop at its next step."""
+        """Ask the function to stop at its next step."""
         self.monitor.cancel()
 
-    def forget(self) -> None:
-        """Cancel, and emit nothing more: nobody is left to hear it."""
-        self._watched = False
+    def cancel_silently(self) -> None:
+        """Cancel, and emit nothing more."""
+        self._emits = False
         self.monitor.cancel()
 
     def _report(self, progress: Progress) -> None:
-        """Pass progress on; called in the work's thread, at most some twenty times a second."""
+        """Emit progress, at most twenty times a second; called in the job's thread."""
         now = time.monotonic()
-        if self._watched and progress.paused:
+        if self._emits and progress.paused:
             self.progressed.emit(progress.fraction, "paused")
-        elif self._watched and (now - self._last >= _INTERVAL or progress.fraction >= 1):
+        elif self._emits and (now - self._last >= _INTERVAL or progress.fraction >= 1):
             self._last = now
             self.progressed.emit(progress.fraction, progress.message)
 
     def _on_returned(self, result: Any) -> None:
-        if not self._watched:
+        if not self._emits:
             return
         if self.monitor.cancelled:
             self.cancelled.emit()
@@ -105,7 +105,7 @@ class ThreadJob(QObject):
         self.ended.emit()
 
     def _on_errored(self, error: Exception) -> None:
-        if not self._watched:
+        if not self._emits:
             return
         if isinstance(error, Cancelled):
             self.cancelled.emit()
@@ -115,7 +115,7 @@ class ThreadJob(QObject):
 
 
 def show_error(error: Exception) -> None:
-    """Show an error as a notification: ours by their message, strangers' with their traceback."""
+    """Show a notification: the message of our own errors, the traceback of any other."""
     if isinstance(error, FundusError | OSError):
         show_warning(str(error))
     else:

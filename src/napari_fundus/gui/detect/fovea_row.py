@@ -115,7 +115,7 @@ class FoveaRow(QWidget):
     def forget(self) -> None:
         """Drop the measurement that is on its way."""
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
             self._job = None
 
     def stop_watching(self) -> None:

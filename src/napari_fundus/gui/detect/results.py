@@ -137,13 +137,13 @@ class ResultsPanel(QWidget):
 
     def set_slider(self, code: str, value: float) -> None:
         """Move the slider of one class, as a person would, to just this value."""
-        self.rows[code].spin.set_exact(value)
+        self.rows[code].spin.setValue(value)
 
     def _show_settings(self) -> None:
         """Move the sliders to where the settings are, whoever changed them."""
         for code, value in self.live.settings.thresholds.items():
-            if self.rows[code].spin.exact() != value:
-                self.rows[code].spin.set_exact(value)
+            if self.rows[code].spin.value() != value:
+                self.rows[code].spin.setValue(value)
         self.area.spin.setValue(self.live.settings.min_area)
 
     def _show_counts(self) -> None:

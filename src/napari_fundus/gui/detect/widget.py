@@ -88,7 +88,7 @@ class DetectWidget(QWidget):
         self._layout = layout
 
         self.layer_choice = LayerChoice(self._viewer)
-        self.layer_choice.layer_changed.connect(self._update_slice_message)
+        self.layer_choice.changed.connect(self._update_slice_message)
         self.detector_choice = QComboBox()
         for name, detector in self._found.detectors.items():
             self.detector_choice.addItem(detector.title, name)
@@ -108,7 +108,7 @@ class DetectWidget(QWidget):
         chooser.addWidget(self.problems_button)
         top = QFormLayout()
         top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Image", self.layer_choice)
+        top.addRow("Image", self.layer_choice.native)
         top.addRow("Method", chooser)
         layout.addLayout(top)
         self.about = QLabel()
@@ -143,7 +143,9 @@ class DetectWidget(QWidget):
         button.setAccessibleName("Plugins that could not be used")
         button.setVisible(bool(problems))
         button.clicked.connect(
-            lambda: self.run_bar.say("; ".join(f"{p.plugin}: {p.reason}" for p in problems))
+            lambda: self.run_bar.show_message(
+                "; ".join(f"{p.plugin}: {p.reason}" for p in problems)
+            )
         )
         return button
 
@@ -178,11 +180,11 @@ class DetectWidget(QWidget):
     def _update_slice_message(self, _: object = None) -> None:
         layer = self.layer_choice.layer()
         if layer is None:
-            self.run_bar.say("Open a fundus photograph first.")
+            self.run_bar.show_message("Open a fundus photograph first.")
         elif layer.ndim > 2:
-            self.run_bar.say("A stack: the slice now shown will be used.")
+            self.run_bar.show_message("A stack: the slice now shown will be used.")
         else:
-            self.run_bar.say("")
+            self.run_bar.show_message("")
 
     def run(self) -> None:
         """Start the chosen detector on the chosen layer."""
@@ -194,7 +196,7 @@ class DetectWidget(QWidget):
             options = self.form.instance()
             source = image_source(layer, self._viewer.dims.point)
         except FundusError as error:
-            self.run_bar.say(str(error))
+            self.run_bar.show_message(str(error))
             show_error(error)
             return
         detector, device = self._detector, self.device_choice.device()
@@ -270,13 +272,13 @@ class DetectWidget(QWidget):
         )
         self._layout.insertWidget(self._layout.count() - 1, self.results)
         self.options_box.collapse(animate=False)
-        self.run_bar.say("")
+        self.run_bar.show_message("")
 
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
-        self.run_bar.forget()
+        self.run_bar.cancel_silently()
         self._step_runner.stop()
-        self.device_choice.forget()
+        self.device_choice.cancel_silently()
         if self.results is not None:
             self.results.forget()
         self.layer_choice.disconnect_viewer()

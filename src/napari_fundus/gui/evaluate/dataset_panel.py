@@ -183,10 +183,10 @@ class DatasetPanel(QWidget):
         if self.run_bar.running:
             return
         if run is None:
-            self.run_bar.say("Choose a result that keeps its maps: it says what is measured.")
+            self.run_bar.show_message("Choose a result that keeps its maps, to be measured.")
             return
         if folder is None:
-            self.run_bar.say("Choose a data set first.")
+            self.run_bar.show_message("Choose a data set first.")
             return
         cache = cache_folder("maps")
         self.run_bar.start(
@@ -196,7 +196,7 @@ class DatasetPanel(QWidget):
         )
 
     def _measured(self, measured: DatasetEvaluation) -> None:
-        self.run_bar.say("")
+        self.run_bar.show_message("")
         self._report = measured.report
         self.save_button.setEnabled(True)
         self._show(measured.curves)
@@ -235,11 +235,11 @@ class DatasetPanel(QWidget):
 
         report = self._report
         if report is not None:
-            self.run_bar.say("Writing the report…")
+            self.run_bar.show_message("Writing the report…")
             self._work(lambda monitor: write_report(report, folder, monitor=monitor), self._written)
 
     def _written(self, files: list[Path]) -> None:
-        self.run_bar.say("")
+        self.run_bar.show_message("")
         show_info(f"Written: {files[-1]}")
 
     def _work(self, work: Any, then: Any) -> None:
@@ -251,7 +251,7 @@ class DatasetPanel(QWidget):
         job.start()
 
     def _failed(self, error: Exception) -> None:
-        self.run_bar.say(str(error))
+        self.run_bar.show_message(str(error))
         show_error(error)
 
     def _ended(self) -> None:
@@ -259,7 +259,7 @@ class DatasetPanel(QWidget):
 
     def forget(self) -> None:
         """Stop all work: the widget was closed."""
-        self.run_bar.forget()
+        self.run_bar.cancel_silently()
         if self._reading is not None:
-            self._reading.forget()
+            self._reading.cancel_silently()
             self._reading = None

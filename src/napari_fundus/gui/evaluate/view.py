@@ -232,7 +232,7 @@ class EvaluateView(QWidget):
             self._row.setEnabled(threshold is not None)
             if threshold is not None and not self._row.slider.isSliderDown():
                 self._row.blockSignals(True)
-                self._row.spin.set_exact(threshold)
+                self._row.spin.setValue(threshold)
                 self._row.blockSignals(False)
         self.figures.mark(code)
         self._show_list()

@@ -323,7 +323,7 @@ class EvaluateWidget(QWidget):
     def _work(self, name: str, work: Any, then: Any) -> None:
         """Run one job of each name; an earlier one of the same name is dropped."""
         if name in self._jobs:
-            self._jobs.pop(name).forget()
+            self._jobs.pop(name).cancel_silently()
         job = ThreadJob(work, self)
         self._jobs[name] = job
 
@@ -349,7 +349,7 @@ class EvaluateWidget(QWidget):
         self._throttle_timer.stop()
         self._truth_timer.stop()
         for job in self._jobs.values():
-            job.forget()
+            job.cancel_silently()
         self._jobs = {}
         self._step_runner.stop()
         self._stale = False

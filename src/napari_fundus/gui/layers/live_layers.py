@@ -178,7 +178,7 @@ class LiveLayers(QObject):
             layer.events.paint.disconnect(self._on_painted)
             layer.events.set_data.disconnect(self._on_data)
         if self._job is not None:
-            self._job.forget()
+            self._job.cancel_silently()
 
 
 def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | None) -> None:

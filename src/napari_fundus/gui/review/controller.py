@@ -103,7 +103,7 @@ class ReviewController(QObject):
             self._sheets.arrive()
         self.close()
         if self._reading is not None:
-            self._reading.forget()
+            self._reading.cancel_silently()
         if self.found is None or self.found.key != found.key:
             show_only_result(self._viewer, found, other)
         self.found, self.other = found, other
@@ -265,7 +265,7 @@ class ReviewController(QObject):
     def forget(self) -> None:
         """End everything: the widget was closed."""
         if self._reading is not None:
-            self._reading.forget()
+            self._reading.cancel_silently()
             self._reading = None
         self.close()
         self.bench.forget()

@@ -145,13 +145,13 @@ class DataChoice(QWidget):
         self.labels.setToolTip(
             "Ticked layers are the truth: what is not marked there counts as no lesion."
         )
-        form.addRow("Image", self.image)
+        form.addRow("Image", self.image.native)
         form.addRow("Labels", self.labels)
         for part in (self.kind, self.folder, self.layers):
             column.addWidget(part)
         self.kind.currentIndexChanged.connect(lambda _: self._show_kind())
         self.folder.changed.connect(self.changed)
-        self.image.layer_changed.connect(lambda _: self._list_labels())
+        self.image.changed.connect(lambda: self._list_labels())
         viewer.layers.events.inserted.connect(self._list_labels)
         viewer.layers.events.removed.connect(self._list_labels)
         self._offered: list[tuple[Labels, str]] = []

@@ -223,5 +223,5 @@ class JobForm(QWidget):
 
     def shutdown(self) -> None:
         """Disconnect everything; is called when the widget is closed."""
-        self.device_choice.forget()
+        self.device_choice.cancel_silently()
         self.data_choice.disconnect_viewer()

@@ -153,7 +153,7 @@ class TrainingSession(QObject):
     def cancel_silently(self) -> None:
         """Stop the training, which can be resumed; no signal is emitted any more."""
         self._emits = False
-        self._job.forget()
+        self._job.cancel_silently()
 
     def _done(self) -> None:
         if self.request.config.check:

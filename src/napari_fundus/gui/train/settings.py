@@ -1,4 +1,4 @@
-"""The form of all settings of a training; what it says is what is trained."""
+"""The form of all settings of a training."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.detector import TrainingSpec
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.forms import ModelForm
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 
 __all__ = ["SettingsForm"]
@@ -23,20 +24,20 @@ _SEPARATE_CONTROLS = ("scheme",)
 """Settings with a control of their own."""
 
 _GUI_DEFAULTS = {"preview_every": 1}
-"""What a window has otherwise than the command line: a picture of each epoch."""
+"""Defaults that differ from the command line's: a preview after each epoch."""
 
 
 class _NoOptions(BaseModel):
-    """Of methods that do not say what else their training may be told."""
+    """Options of a method that declares none for its training."""
 
 
 class SettingsForm(QWidget):
-    """Budget, and behind a fold the method's own settings and those that all trainings share.
+    """A form of the budget, and in a collapsible box the method's own and the shared settings.
 
     Parameters
     ----------
     form
-        What the method's training may be told; None where it does not say.
+        The training's options and defaults; None if the method declares none.
     """
 
     changed = Signal()
@@ -52,14 +53,13 @@ class SettingsForm(QWidget):
         rest = set(TrainingSettings.model_fields) - set(_BUDGET)
         self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), exclude=rest)
         layout.addWidget(self.budget.native)
-        self.of_the_weights = QLabel()
-        self.of_the_weights.setWordWrap(True)
-        self.of_the_weights.setEnabled(False)
+        self.fixed_settings_label = MessageLabel()
+        self.fixed_settings_label.setEnabled(False)
         self.options = ModelForm(self._form.options)
         here = {name: value for name, value in start.items() if name not in _BUDGET}
         self.shared = ModelForm(TrainingSettings, here, exclude=(*_BUDGET, *_SEPARATE_CONTROLS))
         self.box = collapsible_box(
-            "All settings", self.of_the_weights, self.options.native, self.shared.native
+            "All settings", self.fixed_settings_label, self.options.native, self.shared.native
         )
         layout.addWidget(self.box)
         self.set_checkpoint(None)
@@ -67,15 +67,13 @@ class SettingsForm(QWidget):
             part.changed.connect(lambda: self.changed.emit())
 
     def set_checkpoint(self, card: ModelCard | None) -> None:
-        """Fit the form to the weights to start from, or to none."""
+        """Show the settings that apply to the weights to start from; None for no weights."""
         fixed = self._form.of_the_weights
         self._fine_tuning = card is not None
         self.options.set_fields_visible(fixed, shown=card is None)
         titles = [self._form.options.model_fields[name].title or name for name in sorted(fixed)]
-        self.of_the_weights.setText(
-            f"As the weights have it: {', '.join(titles).lower()}." if titles else ""
-        )
-        self.of_the_weights.setVisible(card is not None and bool(titles))
+        text = f"As the weights have it: {', '.join(titles).lower()}."
+        self.fixed_settings_label.setText(text if titles and card is not None else "")
         self._default_options = self._form.options()
         if card is not None:
             self._default_options = _with_card(
@@ -89,7 +87,7 @@ class SettingsForm(QWidget):
             )
 
     def settings(self, scheme: str = "full") -> dict[str, Any]:
-        """Return the settings that differ from the method's defaults, fit for JSON.
+        """Return the settings that differ from the method's defaults, as JSON values.
 
         Parameters
         ----------
@@ -104,8 +102,8 @@ class SettingsForm(QWidget):
         self.budget.instance()
         self.shared.instance()
         own = self.options.instance()
-        given = {**self.shared.values(), **self.budget.values(), "scheme": scheme}
-        shared, _ = split_settings(given, _NoOptions)
+        common = {**self.shared.values(), **self.budget.values(), "scheme": scheme}
+        shared, _ = split_settings(common, _NoOptions)
         before = TrainingSettings.model_validate(dict(self._form.defaults))
         changes = _changes(before, shared)
         mine = _changes(self._default_options, own)
@@ -114,7 +112,7 @@ class SettingsForm(QWidget):
         return {**changes, **mine}
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:
-        """Show what a run was told: `settings` over the method's defaults.
+        """Show the settings of a run: `settings` over the method's defaults.
 
         Raises
         ------
@@ -125,10 +123,10 @@ class SettingsForm(QWidget):
         values = {name: getattr(shared, name) for name in TrainingSettings.model_fields}
         self.budget.set_values(_only(values, _BUDGET))
         self.shared.set_values(_only(values, self.shared.editors))
-        given = own.model_fields_set | (
+        names = own.model_fields_set | (
             set(self._form.options.model_fields) - self._form.defaults_from_checkpoint
         )
-        self.options.set_values({name: getattr(own, name) for name in given})
+        self.options.set_values({name: getattr(own, name) for name in names})
 
 
 def _only(values: Mapping[str, Any], names: Any) -> dict[str, Any]:
@@ -136,22 +134,22 @@ def _only(values: Mapping[str, Any], names: Any) -> dict[str, Any]:
 
 
 def _changes(before: BaseModel, after: BaseModel) -> dict[str, Any]:
-    """Return the fields of `after`, fit for JSON, that `before` has otherwise."""
+    """Return the fields of `after` that differ from `before`, as JSON values."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     return {name: value for name, value in new.items() if value != old[name]}
 
 
 def _with_card(start: BaseModel, names: frozenset[str], card: ModelCard) -> BaseModel:
-    """Return `start` with the fields that weights bring, as far as their card tells them."""
-    known: dict[str, Any] = {}
-    places = (card.architecture, card.recipe.get("preprocessing"), card.recipe.get("options"))
+    """Return `start` with the values of `names` that the weights' card contains."""
+    found: dict[str, Any] = {}
+    sections = (card.architecture, card.recipe.get("preprocessing"), card.recipe.get("options"))
     for name in names:
-        for place in places:
-            if isinstance(place, dict) and name in place:
-                known[name] = place[name]
+        for section in sections:
+            if isinstance(section, dict) and name in section:
+                found[name] = section[name]
                 break
     try:
-        return type(start).model_validate({**start.model_dump(), **known})
+        return type(start).model_validate({**start.model_dump(), **found})
     except ValidationError:
-        # A card of another version: the defaults are shown, and the weights' own are used.
+        # A card of another version: the defaults are shown, and training uses the weights' own.
         return start

@@ -1,0 +1,22 @@
+"""A line of text that takes no room while it is empty."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from qtpy.QtWidgets import QLabel
+
+__all__ = ["MessageLabel"]
+
+
+class MessageLabel(QLabel):
+    """A label with word wrap that is hidden while it has no text."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        """Show `text`; none hides the label."""
+        super().setText(text)
+        self.setVisible(bool(text))

@@ -21,9 +21,9 @@ from napari_fundus.backends.cam import Cam
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.evaluation import Candidate, Report, evaluate_dataset
-from napari_fundus.evaluation.classifier_plots import plot_reliability
-from napari_fundus.evaluation.plots import save_figure
 from napari_fundus.evaluation.protocols import ClassificationProtocol, LocalizationProtocol
+from napari_fundus.evaluation.protocols.classifier_plots import plot_reliability
+from napari_fundus.evaluation.protocols.figure_layout import save_figure
 from napari_fundus.metrics import (
     PUBLISHED_LOCALIZATION,
     PUBLISHED_SENSITIVITY,

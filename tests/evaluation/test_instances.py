@@ -18,8 +18,8 @@ from napari_fundus.evaluation import (
     to_markdown,
     write_report,
 )
-from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.evaluation.protocols import InstancesProtocol
+from napari_fundus.evaluation.protocols.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.image import FundusImage
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.instance_objects import detected_objects

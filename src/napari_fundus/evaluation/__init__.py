@@ -5,19 +5,20 @@ from __future__ import annotations
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.candidate import Candidate
-from napari_fundus.evaluation.case import Case, as_healthy, is_healthy
 from napari_fundus.evaluation.dataset_curves import DatasetCurves, read_curves
 from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols import PROTOCOLS
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
 )
-from napari_fundus.evaluation.protocols import PROTOCOLS
-from napari_fundus.evaluation.published import PUBLISHED, PublishedMetric
+from napari_fundus.evaluation.protocols.case import Case, as_healthy, is_healthy
+from napari_fundus.evaluation.protocols.published import PUBLISHED, PublishedMetric
 from napari_fundus.evaluation.results import (
     SCHEMA_VERSION,
     CandidateResult,
@@ -49,6 +50,7 @@ __all__ = [
     "MetricTable",
     "MetricValue",
     "PixelHistogram",
+    "PlotContext",
     "PublishedMetric",
     "Report",
     "ReportSource",

@@ -9,11 +9,11 @@ from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError, OptionsError
 from napari_fundus.evaluation.candidate import Candidate, with_unique_labels
-from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.map_cache import MapCache
-from napari_fundus.evaluation.protocol import EvaluationProtocol, EvaluationSettings
 from napari_fundus.evaluation.protocols import PROTOCOLS
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol, EvaluationSettings
+from napari_fundus.evaluation.protocols.case import Case, is_healthy
 from napari_fundus.evaluation.results import CandidateResult, ImageRecord, Report, ReportSource
 from napari_fundus.metrics.froc_curve import CPM_POINTS
 from napari_fundus.metrics.instance_objects import PAPER_WIDTH

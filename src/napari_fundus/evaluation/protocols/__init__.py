@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from napari_fundus.evaluation.protocol import EvaluationProtocol
 from napari_fundus.evaluation.protocols.aupr import AuprProtocol
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol
 from napari_fundus.evaluation.protocols.classification import ClassificationProtocol
 from napari_fundus.evaluation.protocols.froc import FrocProtocol
 from napari_fundus.evaluation.protocols.image import ImageProtocol

@@ -1,21 +1,26 @@
-"""What a protocol of the report is: a counter that is fed one image at a time."""
+"""The base class of protocols: a counter that takes one image at a time."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from napari_fundus.datasets import Sample
-from napari_fundus.evaluation.case import Case
-from napari_fundus.metrics.bootstrap import Interval
-from napari_fundus.metrics.froc_curve import CPM_POINTS
-from napari_fundus.metrics.instance_objects import PAPER_WIDTH
+from napari_fundus.evaluation.protocols.case import Case
+from napari_fundus.evaluation.protocols.values import (
+    EvaluationSettings,
+    ImageRows,
+    MetricTable,
+    MetricValue,
+    PlotContext,
+)
+from napari_fundus.metrics.curves import Curve
 from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:
-    from matplotlib import figure
+    from matplotlib.figure import Figure
 
 __all__ = [
     "EvaluationProtocol",
@@ -23,51 +28,17 @@ __all__ = [
     "ImageRows",
     "MetricTable",
     "MetricValue",
-    "metric_to_json",
+    "PlotContext",
+    "number_plots",
 ]
-
-MetricValue = Interval | float | int | None
-"""A figure with its interval, a number, or nothing to tell."""
-
-MetricTable = Mapping[str, Mapping[str, MetricValue]]
-"""Class (or any other row) to name of the figure to figure."""
-
-
-ImageRows = Mapping[tuple[str, str], Mapping[str, float | int]]
-"""Figures of single images: (sample id, class) to name to number."""
-
-
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """What is asked of all protocols.
-
-    Attributes
-    ----------
-    lesions
-        Classes to evaluate, in order.
-    points
-        False positives an image at which FROC reads sensitivity.
-    steps
-        Numbers of thresholds of AUPR; 0 stands for every threshold.
-    resamples, seed
-        Of the bootstrap.
-    dilated_at
-        Width of the field of view in px at which true lesions are dilated, for instances.
-    """
-
-    lesions: tuple[str, ...]
-    points: tuple[float, ...] = CPM_POINTS
-    steps: tuple[int, ...] = (33, 11, 0)
-    resamples: int = 1000
-    seed: int = 0
-    dilated_at: int = PAPER_WIDTH
 
 
 class EvaluationProtocol(ABC):
     """Counts one detector by one protocol over all images.
 
-    A subclass is all that a further protocol needs: give it to `evaluate`, or list it in
-    `napari_fundus.evaluation.PROTOCOLS` so that the command line knows its name.
+    A subclass is all that a further protocol needs: give it to `evaluate_dataset`, or let a plugin
+    return it from its hook ``napari_fundus_protocols``, so that the command line and the window
+    know its name.
 
     Attributes
     ----------
@@ -76,25 +47,31 @@ class EvaluationProtocol(ABC):
     method
         How it counts, in a few sentences, for the report.
     headings
-        Name of a figure to its heading; without one the name stands there.
+        Name of a metric to its heading; the name itself by default.
+    axis_names
+        What x and y of :meth:`curves` are.
+    plot_order
+        Place of the plots in a report: the lowest first.
 
     Parameters
     ----------
     settings
-        What is asked of all protocols.
+        Of all protocols.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     method: ClassVar[str]
     headings: ClassVar[Mapping[str, str]] = {}
+    axis_names: ClassVar[tuple[str, str]] = ("x", "y")
+    plot_order: ClassVar[int] = 100
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
 
     @classmethod
     def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
-        """Tell, before the image is read, whether this protocol counts `sample`.
+        """Return, before the image is read, whether this protocol counts `sample`.
 
         By default where one of the classes was annotated. A detector is run over the samples that
         any of the protocols counts.
@@ -111,29 +88,62 @@ class EvaluationProtocol(ABC):
 
     @abstractmethod
     def figures(self) -> MetricTable:
-        """Return all figures of the images added; empty where none was counted."""
+        """Return all metrics of the images added; empty where none was counted."""
 
     def shows_interval(self, name: str) -> bool:
-        """Tell whether a figure is printed with its interval; JSON has all."""
+        """Return whether a metric is printed with its interval; JSON has all."""
         return True
 
     def parameters(self) -> Mapping[str, Any]:
-        """Return what the figures depend on, for the report: plain values alone."""
+        """Return what the metrics depend on, for the report: plain values only."""
         return {"resamples": self.settings.resamples, "seed": self.settings.seed}
 
     def remarks(self) -> Sequence[str]:
-        """Return what must be said beside the figures."""
+        """Return remarks to print below the metrics."""
         return ()
 
     def image_rows(self) -> ImageRows:
-        """Return figures of single images, for the table."""
+        """Return metrics of single images, for ``images.csv``."""
         return {}
 
-    def pictures(self) -> Mapping[str, Callable[[], figure.Figure]]:
-        """Return pictures of this detector alone: name of the file, without end, to its drawing."""
+    def curves(self) -> Mapping[str, Curve]:
+        """Return a curve a class, for ``report.json`` and the default plot."""
         return {}
 
+    def lesion_counts(self) -> Mapping[str, int]:
+        """Return the true lesions of each class, for the titles of all plots, if it counts them."""
+        return {}
 
-def metric_to_json(figure: MetricValue) -> Any:
-    """Return a figure as plain values; an interval as a dictionary."""
-    return asdict(figure) if isinstance(figure, Interval) else figure
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return the plots of a report: name of the file, without suffix, to its drawing.
+
+        By default one of all :meth:`curves`, named after the protocol.
+
+        Parameters
+        ----------
+        counters
+            Label of a detector to its counter, in the order of the report.
+        context
+            Images, metrics and settings.
+        """
+        curves = {label: counter.curves() for label, counter in counters.items()}
+        if not any(curves.values()):
+            return {}
+        from napari_fundus.evaluation.protocols.curve_plots import plot_curves
+
+        draw = partial(plot_curves, curves, context, title=cls.title, axis_names=cls.axis_names)
+        return {cls.name: draw}
+
+
+def number_plots(
+    plots: Sequence[Mapping[str, Callable[[], Figure]]],
+) -> dict[str, Callable[[], Figure]]:
+    """Return the plots of each detector in one mapping; of several, their names with a number."""
+    return {
+        name if len(plots) == 1 else f"{name}_{number}": draw
+        for number, of_detector in enumerate(plots, start=1)
+        for name, draw in of_detector.items()
+    }

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_fundus.evaluation.plots import (
+from napari_fundus.evaluation.protocols.figure_layout import (
     FAINT,
+    INK,
+    label_with_metric,
     legend_below,
     line_style,
     mark_point,
-    named,
-    panels,
+    plot_panels,
 )
-from napari_fundus.evaluation.protocols.instances import DRAWN, InstancesProtocol
-from napari_fundus.evaluation.results import CandidateResult, Report
+from napari_fundus.evaluation.protocols.values import PlotContext
+from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.instance_matching import size_names
 
@@ -23,24 +25,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_instances", "plot_recall_by_size"]
+__all__ = ["count_lesions", "plot_instances", "plot_recall_by_size"]
+
+Counted = Mapping[str, MeanAveragePrecision]
+"""Label of a detector to its counts of lesions as drawn."""
+
+Intervals = Mapping[str, Mapping[str, Interval]]
+"""Label of a detector to ``class|metric`` to its interval."""
 
 
-def plot_instances(report: Report) -> Figure | None:
-    """Return precision over recall of objects at .50; None if instances were not counted."""
-    trials, classes, counts = _counted(report)
-    if not classes:
-        return None
+def plot_instances(counted: Counted, intervals: Intervals, context: PlotContext) -> Figure:
+    """Return precision over recall of objects at .50."""
+    counts = count_lesions(counted)
+    classes = [code for code in context.settings.lesions if counts.get(code)]
 
     def draw(axes: Axes, code: str) -> None:
-        for number, (trial, counter) in enumerate(trials):
-            counted = counter.counted[DRAWN]
-            if code not in counted.lesions:
+        for number, (label, own) in enumerate(counted.items()):
+            if code not in own.lesions:
                 continue
-            curve, style = counted.curve(0.5, code), line_style(number)
-            area = counter.intervals()[f"{code}|COCO AP50"]
-            label = named(trial.contender.label, area)
-            axes.plot(curve.recall, curve.precision, label=label, **style)
+            curve, style = own.curve(0.5, code), line_style(number)
+            name = label_with_metric(label, intervals[label][f"{code}|COCO AP50"])
+            axes.plot(curve.recall, curve.precision, label=name, **style)
             if len(curve.scores):
                 mark_point(axes, curve.recall[-1], curve.precision[-1], style["color"])
         axes.set_xlim(0, 1)
@@ -52,38 +57,37 @@ def plot_instances(report: Report) -> Figure | None:
         "A hit overlaps a lesion by .50 (intersection over union). Dot: the detector's own "
         "threshold. In brackets: 95 % interval."
     )
-    return panels(report, classes, draw, "Precision and recall of objects", note, counts)
+    title = f"Precision and recall of objects: {context.images}"
+    return plot_panels(classes, draw, title=title, note=note, counts=counts)
 
 
-def plot_recall_by_size(report: Report) -> Figure | None:
-    """Return the share of lesions found by their size; None if instances were not counted."""
-    trials, classes, counts = _counted(report)
-    if not classes:
-        return None
+def plot_recall_by_size(counted: Counted, intervals: Intervals, context: PlotContext) -> Figure:
+    """Return the share of lesions found by their size."""
+    counts = count_lesions(counted)
+    classes = [code for code in context.settings.lesions if counts.get(code)]
     names = size_names()
-    width = 0.8 / len(trials)
+    width = 0.8 / len(counted)
 
     def draw(axes: Axes, code: str) -> None:
         number_of = np.zeros(len(names), np.int64)
-        for number, (trial, counter) in enumerate(trials):
-            counted = counter.counted[DRAWN]
-            if code not in counted.lesions:
+        for number, (label, own) in enumerate(counted.items()):
+            if code not in own.lesions:
                 continue
-            number_of = counted.lesions_by_size(code)
+            number_of = own.lesions_by_size(code)
             places = np.arange(len(names)) - 0.4 + (number + 0.5) * width
             colour = line_style(number)["color"]
-            told = [counter.intervals()[f"{code}|{name}"] for name in names]
-            strict = np.array([interval.estimate for interval in told])
+            by_size = [intervals[label][f"{code}|{name}"] for name in names]
+            strict = np.array([interval.estimate for interval in by_size])
             axes.bar(
-                places, counted.recall_by_size(0.35, code), width * 0.86, color="none",
+                places, own.recall_by_size(0.35, code), width * 0.86, color="none",
                 edgecolor=colour, linewidth=1.2,
             )  # fmt: skip
             axes.bar(
                 places, strict, width * 0.86, color=colour, alpha=0.75,
-                label=named(trial.contender.label, counter.intervals()[f"{code}|found"]),
+                label=label_with_metric(label, intervals[label][f"{code}|found"]),
             )  # fmt: skip
             axes.errorbar(
-                places, strict, yerr=_error_bars(told), fmt="none", ecolor="#222222", elinewidth=1,
+                places, strict, yerr=_error_bars(by_size), fmt="none", ecolor=INK, elinewidth=1,
                 capsize=2,
             )  # fmt: skip
         axes.set_xticks(
@@ -101,28 +105,17 @@ def plot_recall_by_size(report: Report) -> Figure | None:
         "Filled: overlap (intersection over union) of .50, with its 95 % interval; outline: .35. "
         "Lesions as drawn."
     )
-    return panels(report, classes, draw, "Lesions found by size", note, counts)
+    title = f"Lesions found by size: {context.images}"
+    return plot_panels(classes, draw, title=title, note=note, counts=counts)
 
 
-def _error_bars(told: list[Interval]) -> list[list[float]]:
-    """Return how far each interval goes below and above its figure; 0 where it has no end."""
-    low = [max(i.estimate - i.low, 0.0) if np.isfinite(i.low) else 0.0 for i in told]
-    high = [max(i.high - i.estimate, 0.0) if np.isfinite(i.high) else 0.0 for i in told]
+def count_lesions(counted: Counted) -> dict[str, int]:
+    """Return the true lesions of each class that any detector was compared with."""
+    return {code: own.true_lesions(code) for own in counted.values() for code in own.lesions}
+
+
+def _error_bars(intervals: list[Interval]) -> list[list[float]]:
+    """Return how far each interval goes below and above its metric; 0 where it has no end."""
+    low = [max(i.estimate - i.low, 0.0) if np.isfinite(i.low) else 0.0 for i in intervals]
+    high = [max(i.high - i.estimate, 0.0) if np.isfinite(i.high) else 0.0 for i in intervals]
     return [low, high]
-
-
-def _counted(
-    report: Report,
-) -> tuple[list[tuple[CandidateResult, InstancesProtocol]], list[str], dict[str, int]]:
-    """Return who was counted, the classes that have lesions, and how many."""
-    trials = [
-        (trial, counter)
-        for trial in report.trials
-        if isinstance(counter := trial.counter("instances"), InstancesProtocol)
-    ]
-    counts = {
-        code: counter.counted[DRAWN].true_lesions(code)
-        for _, counter in trials
-        for code in counter.counted[DRAWN].lesions
-    }
-    return trials, [code for code in report.settings.lesions if counts.get(code)], counts

@@ -279,7 +279,7 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cam_idrid.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, draw in {**classified.pictures(), **localized.pictures()}.items():
+    for name, draw in {**classified.own_plots(), **localized.own_plots()}.items():
         if not name.startswith("reliability"):
             save_figure(draw(), folder / f"{name}.png", overwrite=True)
     for name, scores in classified.scores().items():

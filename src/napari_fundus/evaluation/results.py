@@ -199,9 +199,9 @@ class Report:
         plots: dict[str, Callable[[], Figure]] = {}
         for protocol in sorted(self.protocols, key=lambda counter: counter.plot_order):
             counters = {
-                trial.contender.label: counter
+                trial.contender.label: own
                 for trial in self.trials
-                if (counter := trial.counter(protocol.name)) is not None
+                if (own := trial.counter(protocol.name)) is not None
             }
             metrics = {label: self.figures(label, protocol.name) for label in counters}
             title = f"{images}{f' of {where}' if where else ''}"

@@ -109,8 +109,8 @@ def plot_panels(
         name = f"{code}: {plural}" if plural != code else code
         axes.set_title(f"{name}{count}", fontsize=10, color=INK)
         draw(axes, code)
-        axes.xaxis.label.set_size(8.5)
-        axes.yaxis.label.set_size(8.5)
+        axes.xaxis.label.set_fontsize(8.5)
+        axes.yaxis.label.set_fontsize(8.5)
     figure.suptitle(title, fontsize=11, color=INK)
     figure.supxlabel(note, fontsize=7.5, color=FAINT)
     return figure

@@ -21,9 +21,9 @@ from napari_fundus.backends.cam import Cam
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.evaluation import Candidate, Report, evaluate_dataset
-from napari_fundus.evaluation.classifier_plots import plot_reliability
-from napari_fundus.evaluation.plots import save_figure
 from napari_fundus.evaluation.protocols import ClassificationProtocol, LocalizationProtocol
+from napari_fundus.evaluation.protocols.classifier_plots import plot_reliability
+from napari_fundus.evaluation.protocols.figure_layout import save_figure
 from napari_fundus.metrics import (
     PUBLISHED_LOCALIZATION,
     PUBLISHED_SENSITIVITY,
@@ -279,7 +279,7 @@ def _write(
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "cam_idrid.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for name, draw in {**classified.pictures(), **localized.pictures()}.items():
+    for name, draw in {**classified.own_plots(), **localized.own_plots()}.items():
         if not name.startswith("reliability"):
             save_figure(draw(), folder / f"{name}.png", overwrite=True)
     for name, scores in classified.scores().items():

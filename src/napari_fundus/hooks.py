@@ -46,6 +46,10 @@ class PluginHooks:
     def napari_fundus_datasets(self) -> list[type[Any]]:  # type: ignore[empty-body]
         """Return the readers of data sets: subclasses of `napari_fundus.datasets.Dataset`."""
 
+    @_hookspec
+    def napari_fundus_protocols(self) -> list[type[Any]]:  # type: ignore[empty-body]
+        """Return protocols: subclasses of `napari_fundus.evaluation.EvaluationProtocol`."""
+
 
 @dataclass(frozen=True)
 class PluginProblem:

@@ -11,7 +11,7 @@ import pytest
 from napari_fundus.datasets import Sample, open_dataset
 from napari_fundus.detector import Detector, Prediction
 from napari_fundus.evaluation import evaluate_dataset, to_markdown, write_report
-from napari_fundus.evaluation.published import published_for
+from napari_fundus.evaluation.protocols.published import published_for
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
 from napari_fundus.metrics import BinaryScores, WeakLocalization
 

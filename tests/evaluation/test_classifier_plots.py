@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 
-from napari_fundus.evaluation.classifier_plots import (
+from napari_fundus.evaluation.protocols.classifier_plots import (
     plot_confusion,
     plot_localization,
     plot_reliability,

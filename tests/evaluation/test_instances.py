@@ -18,7 +18,6 @@ from napari_fundus.evaluation import (
     to_markdown,
     write_report,
 )
-from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.evaluation.protocols import InstancesProtocol
 from napari_fundus.image import FundusImage
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
@@ -170,9 +169,8 @@ def test_report_names_both_truths_and_the_published_figures(
 
 def test_pictures_have_a_panel_for_each_class_with_lesions(dataset, contrast) -> None:
     report = evaluate_dataset(dataset, [contrast], **FEW)
-    for figure in (plot_instances(report), plot_recall_by_size(report)):
-        titles = [axes.get_title() for axes in figure.axes if axes.axison]
+    for name in ("instances", "recall_by_size"):
+        titles = [axes.get_title() for axes in report.plots()[name]().axes if axes.axison]
         assert titles == ["MA: microaneurysms (9)", "EX: hard exudates (8)"]
     other = evaluate_dataset(dataset, [contrast], protocols=["overlap"], resamples=20)
-    assert plot_instances(other) is None
-    assert plot_recall_by_size(other) is None
+    assert not other.plots()

@@ -10,11 +10,11 @@ import pytest
 
 from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.evaluation import (
-    PROTOCOLS,
     Candidate,
     EvaluationProtocol,
     as_healthy,
     evaluate_dataset,
+    find_protocols,
 )
 from napari_fundus.metrics import Froc, PixelHistogram, lesion_counts, pixel_overlap
 from napari_fundus.runtime.monitor import Monitor
@@ -23,7 +23,7 @@ FEW = {"resamples": 20}
 
 
 def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> None:
-    report = evaluate_dataset(dataset, [contrast], protocols=list(PROTOCOLS), **FEW)
+    report = evaluate_dataset(dataset, [contrast], protocols=list(find_protocols().items), **FEW)
     froc, pixels, overlap, lesions = Froc(), PixelHistogram(), None, None
     for sample in dataset:
         image = sample.image()
@@ -88,7 +88,7 @@ def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
 
 
 def test_kept_maps_give_the_same_figures_without_a_run(dataset, contrast, tmp_path) -> None:
-    names = list(PROTOCOLS)
+    names = list(find_protocols().items)
     none = evaluate_dataset(dataset, [contrast], protocols=names, **FEW).to_json()
     fresh = evaluate_dataset(
         dataset, [contrast], protocols=names, cache=tmp_path / "m", **FEW

@@ -72,7 +72,7 @@ def evaluate(
             "--protocol",
             "-p",
             help="froc, aupr, overlap, instances, image; of classifiers: classification, "
-            "localization; separated by commas.",
+            "localization; any of a plugin; separated by commas.",
         ),
     ] = "aupr,froc,overlap",
     lesions: Annotated[

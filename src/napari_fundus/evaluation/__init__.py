@@ -5,19 +5,25 @@ from __future__ import annotations
 from napari_fundus.evaluation.agreement import Agreement, compare, match_lesions
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.evaluation.candidate import Candidate
-from napari_fundus.evaluation.case import Case, as_healthy, is_healthy
 from napari_fundus.evaluation.dataset_curves import DatasetCurves, read_curves
 from napari_fundus.evaluation.map_cache import MapCache
 from napari_fundus.evaluation.markdown import to_markdown
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
 )
-from napari_fundus.evaluation.protocols import PROTOCOLS
-from napari_fundus.evaluation.published import PUBLISHED, PublishedMetric
+from napari_fundus.evaluation.protocols.case import Case, as_healthy, is_healthy
+from napari_fundus.evaluation.protocols.discovery import (
+    DEFAULT_PROTOCOLS,
+    discover_protocols,
+    find_protocols,
+    get_protocol,
+)
+from napari_fundus.evaluation.protocols.published import PUBLISHED, PublishedMetric
 from napari_fundus.evaluation.results import (
     SCHEMA_VERSION,
     CandidateResult,
@@ -31,7 +37,7 @@ from napari_fundus.evaluation.write_report import check_report_folder, write_rep
 from napari_fundus.metrics.precision_recall import PixelHistogram
 
 __all__ = [
-    "PROTOCOLS",
+    "DEFAULT_PROTOCOLS",
     "PUBLISHED",
     "SCHEMA_VERSION",
     "SPLITS",
@@ -49,6 +55,7 @@ __all__ = [
     "MetricTable",
     "MetricValue",
     "PixelHistogram",
+    "PlotContext",
     "PublishedMetric",
     "Report",
     "ReportSource",
@@ -57,7 +64,10 @@ __all__ = [
     "assess",
     "check_report_folder",
     "compare",
+    "discover_protocols",
     "evaluate_dataset",
+    "find_protocols",
+    "get_protocol",
     "is_healthy",
     "match_lesions",
     "read_curves",

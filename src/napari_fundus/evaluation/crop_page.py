@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.evaluation.crops import Crop, CropKind
+from napari_fundus.evaluation.protocols.figure_layout import make_figure
 from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 
@@ -43,14 +44,10 @@ def classes_with_crops(report: Report) -> list[str]:
 
 def plot_crops(report: Report, lesion: str) -> Figure:
     """Return the page of a class: three rows of crops a detector, six if there is only one."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     blocks = _blocks(report, lesion)
     height = 0.75 + sum(_block_height(crops) for _, crops in blocks)
     width = _COLUMNS * (_CELL + 0.06) + 2 * _EDGE
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
+    figure = make_figure(width, height)
     top = height - 0.3
     name = describe(lesion).plural
     figure.text(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.evaluation.case import Case
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.metrics.lesion_matching import ClassMatch
 from napari_fundus.results.detections import Detections
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_fundus.errors import DatasetError
-from napari_fundus.evaluation.protocol import EvaluationProtocol
-from napari_fundus.evaluation.protocols.aupr import AuprProtocol
-from napari_fundus.evaluation.protocols.froc import FrocProtocol
+from napari_fundus.evaluation.results import Report
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.runtime.files import read_json
 
-if TYPE_CHECKING:
-    from napari_fundus.evaluation.results import Report
+__all__ = ["DatasetCurves", "read_curves"]
 
-__all__ = ["DatasetCurves", "curves_as_json", "protocol_curves", "read_curves"]
-
-_PROTOCOLS: dict[CurveKind, str] = {"froc": "froc", "pr": "aupr"}
+_KINDS = {"aupr": "pr"}
+"""Kind of the curves of a protocol, where it is not the protocol's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +51,7 @@ class DatasetCurves:
                 trial.contender.label: {
                     (curve.kind, code): curve
                     for counter in trial.counters
-                    for code, curve in protocol_curves(counter).items()
+                    for code, curve in counter.curves().items()
                 }
                 for trial in report.trials
             },
@@ -69,24 +65,6 @@ class DatasetCurves:
             for label, known in self.curves.items()
             if (kind, lesion) in known
         }
-
-
-def protocol_curves(counter: EvaluationProtocol) -> dict[str, Curve]:
-    """Return the curve of each class of a protocol; empty for protocols without any."""
-    if isinstance(counter, FrocProtocol):
-        return {code: Curve.from_froc(code, curve) for code, curve in counter.curves().items()}
-    if isinstance(counter, AuprProtocol):
-        counted = [code for _, code in counter.image_rows()]
-        return {
-            code: Curve.from_precision_recall(code, curve, counted.count(code))
-            for code, curve in counter.curves().items()
-        }
-    return {}
-
-
-def curves_as_json(counter: EvaluationProtocol) -> dict[str, Any]:
-    """Return the curves as plain values, by class, for ``report.json``."""
-    return {code: curve.to_json() for code, curve in protocol_curves(counter).items()}
 
 
 def read_curves(path: str | Path) -> DatasetCurves:
@@ -141,9 +119,9 @@ def _named(title: str, split: str) -> str:
 
 def _of_trial(trial: Mapping[str, Any]) -> dict[tuple[CurveKind, str], Curve]:
     found: dict[tuple[CurveKind, str], Curve] = {}
-    kept = trial.get("curves", {})
-    for kind, protocol in _PROTOCOLS.items():
-        for code, content in kept.get(protocol, {}).items():
+    for protocol, by_class in trial.get("curves", {}).items():
+        kind = _KINDS.get(protocol, protocol)
+        for code, content in by_class.items():
             found[kind, code] = Curve.from_json(kind, code, content)
     for code, figures in trial["figures"].get("froc", {}).items():
         if ("froc", code) not in found and (curve := _of_table(code, figures)) is not None:

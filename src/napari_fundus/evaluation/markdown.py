@@ -7,8 +7,8 @@ import platform
 from collections.abc import Iterator, Sequence
 
 from napari_fundus._version import __version__
-from napari_fundus.evaluation.protocol import EvaluationProtocol, MetricValue
-from napari_fundus.evaluation.published import published_for
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol, MetricValue
+from napari_fundus.evaluation.protocols.published import published_for
 from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_fundus._version import __version__
 from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.crops import CropCollector
-from napari_fundus.evaluation.dataset_curves import curves_as_json
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     MetricTable,
-    metric_to_json,
+    PlotContext,
 )
-from napari_fundus.evaluation.published import published_for
+from napari_fundus.evaluation.protocols.published import published_for
+from napari_fundus.evaluation.protocols.values import metric_to_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["SCHEMA_VERSION", "CandidateResult", "ImageRecord", "Report", "ReportSource"]
 
@@ -184,6 +187,28 @@ class Report:
             self._figures[key] = counter.figures() if counter is not None else {}
         return self._figures[key]
 
+    def plots(self) -> dict[str, Callable[[], Figure]]:
+        """Return the plots of all protocols: name of the file, without suffix, to its drawing."""
+        source = self.source
+        where = ", ".join(part for part in (source.title or source.name, source.split) if part)
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        lesions: dict[str, int] = {}
+        for trial in reversed(self.trials):
+            for counter in trial.counters:
+                lesions |= counter.lesion_counts()
+        plots: dict[str, Callable[[], Figure]] = {}
+        for protocol in sorted(self.protocols, key=lambda counter: counter.plot_order):
+            counters = {
+                trial.contender.label: own
+                for trial in self.trials
+                if (own := trial.counter(protocol.name)) is not None
+            }
+            metrics = {label: self.figures(label, protocol.name) for label in counters}
+            title = f"{images}{f' of {where}' if where else ''}"
+            context = PlotContext(self.settings, title, metrics, lesions)
+            plots |= type(protocol).plots(counters, context)
+        return plots
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values for JSON; NaN, which it does not know, as None."""
         content = {
@@ -233,7 +258,11 @@ class Report:
                 for counter in trial.counters
             },
             "remarks": {counter.name: list(counter.remarks()) for counter in trial.counters},
-            "curves": {c.name: found for c in trial.counters if (found := curves_as_json(c))},
+            "curves": {
+                counter.name: {code: curve.to_json() for code, curve in curves.items()}
+                for counter in trial.counters
+                if (curves := counter.curves())
+            },
         }
 
 

@@ -9,11 +9,15 @@ from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector
 from napari_fundus.errors import Cancelled, FundusError, OptionsError
 from napari_fundus.evaluation.candidate import Candidate, with_unique_labels
-from napari_fundus.evaluation.case import Case, is_healthy
 from napari_fundus.evaluation.crops import CropCollector
 from napari_fundus.evaluation.map_cache import MapCache
-from napari_fundus.evaluation.protocol import EvaluationProtocol, EvaluationSettings
-from napari_fundus.evaluation.protocols import PROTOCOLS
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol, EvaluationSettings
+from napari_fundus.evaluation.protocols.case import Case, is_healthy
+from napari_fundus.evaluation.protocols.discovery import (
+    DEFAULT_PROTOCOLS,
+    find_protocols,
+    get_protocol,
+)
 from napari_fundus.evaluation.results import CandidateResult, ImageRecord, Report, ReportSource
 from napari_fundus.metrics.froc_curve import CPM_POINTS
 from napari_fundus.metrics.instance_objects import PAPER_WIDTH
@@ -28,7 +32,7 @@ def evaluate_dataset(
     samples: Sequence[Sample],
     detectors: Sequence[Candidate | Detector],
     *,
-    protocols: Sequence[str | type[EvaluationProtocol]] = ("aupr", "froc", "overlap"),
+    protocols: Sequence[str | type[EvaluationProtocol]] = DEFAULT_PROTOCOLS,
     lesions: Sequence[str] | None = None,
     points: Sequence[float] = CPM_POINTS,
     steps: Sequence[int] = (33, 11, 0),
@@ -52,9 +56,9 @@ def evaluate_dataset(
         The images, see `select_samples`. Only classes annotated in an image are evaluated in it;
         images of grade 0 without masks are healthy and count in FPI.
     detectors
-        What is measured: detectors at their default options, or `Contender.of(detector, options)`.
+        What is measured: detectors at their default options, or `Candidate.of(detector, options)`.
     protocols
-        Names out of `PROTOCOLS`, or counters of one's own.
+        Names of installed ones (see `find_protocols`), or subclasses of `EvaluationProtocol`.
     lesions
         Classes; None takes all that a detector finds and that are annotated.
     points
@@ -94,16 +98,17 @@ def evaluate_dataset(
     >>> from napari_fundus.datasets import open_dataset
     >>> from napari_fundus.samples import sample_folder
     >>> samples = open_dataset(sample_folder())
-    >>> report = evaluate(samples, [TopHat()], protocols=["overlap"], lesions=["MA"], resamples=10)
+    >>> chosen = {"protocols": ["overlap"], "lesions": ["MA"], "resamples": 10}
+    >>> report = evaluate_dataset(samples, [TopHat()], **chosen)
     >>> report.figures("tophat", "overlap")["MA"]["lesions"]
     125
     """
     contenders = with_unique_labels(
         [d if isinstance(d, Candidate) else Candidate.of(d) for d in detectors]
     )
-    counters = [_counter(protocol) for protocol in protocols]
+    counters = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
     if not counters:
-        raise OptionsError(f"Name at least one protocol: {', '.join(PROTOCOLS)}.")
+        raise OptionsError(f"Name at least one protocol: {', '.join(find_protocols().items)}.")
     wanted = _classes(samples, contenders, lesions)
     settings = EvaluationSettings(wanted, tuple(points), tuple(steps), resamples, seed, dilated_at)
     chosen = [s for s in samples if any(c.counts(s, wanted) for c in counters)]
@@ -125,14 +130,6 @@ def evaluate_dataset(
     runs = [_cache_of(trial.contender, cache, device) for trial in trials]
     problems = _run(chosen, trials, runs, wanted, monitor or Monitor())
     return Report(trials, settings, source or ReportSource(), problems)
-
-
-def _counter(protocol: str | type[EvaluationProtocol]) -> type[EvaluationProtocol]:
-    if not isinstance(protocol, str):
-        return protocol
-    if protocol not in PROTOCOLS:
-        raise OptionsError(f"No protocol is called {protocol!r}; there are {', '.join(PROTOCOLS)}.")
-    return PROTOCOLS[protocol]
 
 
 def _classes(

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import DatasetError
 from napari_fundus.evaluation.candidate import Candidate
-from napari_fundus.evaluation.case import as_healthy, is_healthy
+from napari_fundus.evaluation.protocols.case import as_healthy, is_healthy
 
 __all__ = ["SPLITS", "Selection", "SplitName", "select_samples"]
 

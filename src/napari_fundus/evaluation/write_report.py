@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.evaluation.crop_page import classes_with_crops, plot_crops
-from napari_fundus.evaluation.instance_plots import plot_instances, plot_recall_by_size
 from napari_fundus.evaluation.markdown import to_markdown
-from napari_fundus.evaluation.plots import plot_froc, plot_precision_recall, save_figure
+from napari_fundus.evaluation.protocols.figure_layout import save_figure
 from napari_fundus.evaluation.results import Report
 from napari_fundus.runtime.files import atomic_write, raise_if_exists, write_json
 from napari_fundus.runtime.monitor import Monitor
@@ -49,10 +48,8 @@ def write_report(
     report
         What `evaluate` returned.
     folder
-        Where to: ``report.md``, ``report.json``, ``images.csv``, the pictures of what was counted
-        (``froc.png``, ``precision_recall.png``, ``instances.png``, ``recall_by_size.png``),
-        ``crops_<class>.png`` for each class, and the pictures of the protocols, with the detector's
-        number where there are several.
+        Where to: ``report.md``, ``report.json``, ``images.csv``, the plots of the protocols
+        (``froc.png``, ``precision_recall.png``, …), and ``crops_<class>.png`` for each class.
     overwrite
         Whether an earlier report may be replaced.
     monitor
@@ -72,22 +69,10 @@ def write_report(
     monitor = monitor or Monitor()
     pictures: list[Path] = []
     monitor.step(0.0, "intervals and curves")
-    for name, figure in (
-        ("froc.png", plot_froc(report)),
-        ("precision_recall.png", plot_precision_recall(report)),
-        ("instances.png", plot_instances(report)),
-        ("recall_by_size.png", plot_recall_by_size(report)),
-    ):
-        if figure is not None:
-            pictures.append(path / name)
-            # The earlier pictures of an unfinished report are ours to replace.
-            save_figure(figure, pictures[-1], overwrite=True)
-    for number, trial in enumerate(report.trials, start=1):
-        for counter in trial.counters:
-            for name, draw in counter.pictures().items():
-                stem = name if len(report.trials) == 1 else f"{name}_{number}"
-                pictures.append(path / f"{stem}.png")
-                save_figure(draw(), pictures[-1], overwrite=True)
+    for name, draw in report.plots().items():
+        pictures.append(path / f"{name}.png")
+        # The earlier pictures of an unfinished report may be replaced.
+        save_figure(draw(), pictures[-1], overwrite=True)
     for code in monitor.track(classes_with_crops(report), message="pictures"):
         pictures.append(path / f"crops_{code}.png")
         save_figure(plot_crops(report, code), pictures[-1], overwrite=True)

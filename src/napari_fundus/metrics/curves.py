@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
 
 __all__ = ["Curve", "CurveKind"]
 
-CurveKind = Literal["froc", "pr"]
+CurveKind = str
 
 Values = npt.NDArray[np.float64]
 
@@ -34,7 +34,8 @@ class Curve:
     Attributes
     ----------
     kind
-        ``"froc"``: sensitivity over false positives an image; ``"pr"``: precision over recall.
+        ``"froc"``: sensitivity over false positives an image; ``"pr"``: precision over recall;
+        any other: the name of the protocol that it belongs to.
     lesion
         Code of the class.
     x, y

@@ -9,13 +9,26 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CPM_POINTS", "ROC_POINTS", "FrocCurve", "FrocSummary", "OperatingPoint"]
+__all__ = [
+    "CPM_POINTS",
+    "ROC_POINTS",
+    "FrocCurve",
+    "FrocSummary",
+    "OperatingPoint",
+    "point_name",
+]
 
 CPM_POINTS: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
 """False positives an image at which the competition performance metric takes sensitivity."""
 
 ROC_POINTS: tuple[float, ...] = (1, 2, 4, 8, 12, 16, 20)
 """The points of the table of the Retinopathy Online Challenge in the voting paper."""
+
+
+def point_name(fpi: float) -> str:
+    """Return a number of false positives an image as text, e.g. ``1/8``."""
+    return f"{fpi:g}" if fpi >= 1 else f"1/{1 / fpi:g}"
+
 
 PointStatus = Literal["reached", "never so low", "never so high"]
 

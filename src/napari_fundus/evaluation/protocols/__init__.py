@@ -1,10 +1,7 @@
-"""The protocols that a report knows by name."""
+"""Protocols of evaluation: one file each, what they share, and the discovery of plugins' ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from napari_fundus.evaluation.protocol import EvaluationProtocol
 from napari_fundus.evaluation.protocols.aupr import AuprProtocol
 from napari_fundus.evaluation.protocols.classification import ClassificationProtocol
 from napari_fundus.evaluation.protocols.froc import FrocProtocol
@@ -14,7 +11,6 @@ from napari_fundus.evaluation.protocols.localization import LocalizationProtocol
 from napari_fundus.evaluation.protocols.overlap import OverlapProtocol
 
 __all__ = [
-    "PROTOCOLS",
     "AuprProtocol",
     "ClassificationProtocol",
     "FrocProtocol",
@@ -23,17 +19,3 @@ __all__ = [
     "LocalizationProtocol",
     "OverlapProtocol",
 ]
-
-PROTOCOLS: Mapping[str, type[EvaluationProtocol]] = {
-    counter.name: counter
-    for counter in (
-        AuprProtocol,
-        FrocProtocol,
-        OverlapProtocol,
-        InstancesProtocol,
-        ImageProtocol,
-        ClassificationProtocol,
-        LocalizationProtocol,
-    )
-}
-"""Name on the command line to counter, in the order of the report."""

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
 )
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.curves import Curve
 from napari_fundus.metrics.lesion_matching import PixelOverlap
 from napari_fundus.metrics.precision_recall import PixelHistogram, PrecisionRecallCurve
 from napari_fundus.results.detections import Detections
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["AuprProtocol"]
 
@@ -32,6 +37,7 @@ class AuprProtocol(EvaluationProtocol):
 
     name: ClassVar[str] = "aupr"
     title: ClassVar[str] = "Precision and recall of pixels (AUPR)"
+    plot_order: ClassVar[int] = 1
     method: ClassVar[str] = (
         "The IDRiD challenge's protocol: all pixels of all annotated images pooled, at full "
         "resolution; a pixel is positive at or above a threshold; precision is 1 where nothing is; "
@@ -64,7 +70,14 @@ class AuprProtocol(EvaluationProtocol):
             self._operating[code] = overlap if known is None else known + overlap
             self._rows[case.sample.id, code] = {"aupr_33": area}
 
-    def curves(self) -> dict[str, PrecisionRecallCurve]:
+    def curves(self) -> dict[str, Curve]:
+        """Return the curve of each class, as it is drawn and kept."""
+        return {
+            code: Curve.from_precision_recall(code, curve, len(self._pixels[code]))
+            for code, curve in self.pixel_curves().items()
+        }
+
+    def pixel_curves(self) -> dict[str, PrecisionRecallCurve]:
         """Return the exact curve of each class."""
         return {c: self._pixels[c].curve(0) for c in self.settings.lesions if c in self._pixels}
 
@@ -105,6 +118,19 @@ class AuprProtocol(EvaluationProtocol):
     def image_rows(self) -> ImageRows:
         """Return each image's own AUPR."""
         return self._rows
+
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return the curves of all classes in one figure."""
+        from napari_fundus.evaluation.protocols.curve_plots import plot_precision_recall
+
+        curves = {label: counter.pixel_curves() for label, counter in counters.items()}
+        if not any(curves.values()):
+            return {}
+        points = {label: counter.operating_points() for label, counter in counters.items()}
+        return {"precision_recall": partial(plot_precision_recall, curves, points, context)}
 
 
 def _area(pixels: PixelHistogram, steps: int, weights: npt.NDArray[np.int64]) -> dict[str, float]:

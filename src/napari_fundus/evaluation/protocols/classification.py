@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
-from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
+    number_plots,
 )
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.calibration import (
     brier_score,
@@ -34,7 +36,7 @@ from napari_fundus.metrics.classification import (
 from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:
-    from matplotlib import figure
+    from matplotlib.figure import Figure
 
 __all__ = ["ClassificationProtocol"]
 
@@ -158,11 +160,19 @@ class ClassificationProtocol(EvaluationProtocol):
         """Return grade and scores of each image."""
         return self._rows
 
-    def pictures(self) -> Mapping[str, Callable[[], figure.Figure]]:
-        """Return ROC and reliability of each yes or no, and the table of grades."""
-        from napari_fundus.evaluation import classifier_plots as plots
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return the plots of each detector, with its number where there are several."""
+        del context
+        return number_plots([counter.own_plots() for counter in counters.values()])
 
-        found: dict[str, Callable[[], figure.Figure]] = {}
+    def own_plots(self) -> Mapping[str, Callable[[], Figure]]:
+        """Return ROC and reliability of each yes or no, and the table of grades."""
+        from napari_fundus.evaluation.protocols import classifier_plots as plots
+
+        found: dict[str, Callable[[], Figure]] = {}
         for name, scores in self.scores().items():
             stem = name.replace(" ", "_").lower()
             found[f"roc_{stem}"] = partial(

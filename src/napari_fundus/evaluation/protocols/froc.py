@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
 from napari_fundus.datasets.annotations import PointsTruth
-from napari_fundus.evaluation.case import Case, is_healthy
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     MetricTable,
     MetricValue,
+    PlotContext,
 )
+from napari_fundus.evaluation.protocols.case import Case, is_healthy
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.curves import Curve
 from napari_fundus.metrics.froc import Froc
-from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve
+from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve, point_name
 from napari_fundus.metrics.lesion_matching import LesionCounts
 from napari_fundus.results.detections import Detections
 
-__all__ = ["FrocProtocol", "point_name"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FrocProtocol"]
 
 ImageWeights = npt.NDArray[np.int64]
-
-
-def point_name(fpi: float) -> str:
-    """Return a number of false positives an image as text, e.g. ``1/8``."""
-    return f"{fpi:g}" if fpi >= 1 else f"1/{1 / fpi:g}"
 
 
 class FrocProtocol(EvaluationProtocol):
@@ -39,6 +40,7 @@ class FrocProtocol(EvaluationProtocol):
 
     name: ClassVar[str] = "froc"
     title: ClassVar[str] = "FROC"
+    plot_order: ClassVar[int] = 0
     method: ClassVar[str] = (
         "A map is binarized above a threshold and its 8-connected components are labelled, at "
         "every threshold that makes a difference. A lesion is hit if one of its pixels is covered "
@@ -78,8 +80,12 @@ class FrocProtocol(EvaluationProtocol):
             known = self._operating.get(code)
             self._operating[code] = at_threshold if known is None else known + at_threshold
 
-    def curves(self) -> dict[str, FrocCurve]:
-        """Return the curve of each class."""
+    def curves(self) -> dict[str, Curve]:
+        """Return the curve of each class, as it is drawn and kept."""
+        return {code: Curve.from_froc(code, c) for code, c in self.froc_curves().items()}
+
+    def froc_curves(self) -> dict[str, FrocCurve]:
+        """Return the whole curve of each class."""
         return {code: self._froc[code].curve() for code in self._in_order(self._froc)}
 
     def operating_points(self) -> dict[str, tuple[float, float]]:
@@ -140,10 +146,28 @@ class FrocProtocol(EvaluationProtocol):
     def remarks(self) -> Sequence[str]:
         """Tell the points that a curve does not reach."""
         found = []
-        for code, curve in self.curves().items():
+        for code, curve in self.froc_curves().items():
             summary = curve.summary(self.settings.points)
             found += [f"{code}, {remark}" for remark in summary.remarks]
         return found
+
+    def lesion_counts(self) -> dict[str, int]:
+        """Return the lesions of each class."""
+        return {code: curve.lesions for code, curve in self.froc_curves().items()}
+
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return the curves of all classes in one figure."""
+        from napari_fundus.evaluation.protocols.curve_plots import plot_froc
+
+        curves = {label: counter.froc_curves() for label, counter in counters.items()}
+        if not any(curves.values()):
+            return {}
+        points = {label: counter.operating_points() for label, counter in counters.items()}
+        mean_name = next(iter(counters.values())).mean_name
+        return {"froc": partial(plot_froc, curves, points, context, mean_name=mean_name)}
 
     def _in_order(self, known: Mapping[str, Any]) -> list[str]:
         return [code for code in self.settings.lesions if code in known]

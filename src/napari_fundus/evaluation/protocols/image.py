@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
-from napari_fundus.evaluation.case import Case, is_healthy
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
 )
+from napari_fundus.evaluation.protocols.case import Case, is_healthy
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.classification import BinaryScores
 from napari_fundus.results.detections import Detections

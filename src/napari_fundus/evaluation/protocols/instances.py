@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
 )
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
@@ -35,6 +37,9 @@ from napari_fundus.metrics.instance_objects import (
 )
 from napari_fundus.results.detections import Detections
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["ALL", "InstancesProtocol"]
 
 ALL = "all"
@@ -51,6 +56,7 @@ class InstancesProtocol(EvaluationProtocol):
 
     name: ClassVar[str] = "instances"
     title: ClassVar[str] = "Lesions as objects (mAP)"
+    plot_order: ClassVar[int] = 2
     method: ClassVar[str] = (
         "Detections at the detector's own threshold and minimum area, the 1,000 surest of a class "
         "and image; for a detector that finds pixels, its components, scored by their largest "
@@ -192,6 +198,23 @@ class InstancesProtocol(EvaluationProtocol):
     def image_rows(self) -> ImageRows:
         """Return the counts and average precisions of each image."""
         return self._rows
+
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return precision over recall at .50, and the lesions found by size."""
+        from napari_fundus.evaluation.protocols import instance_plots as plots
+
+        counted = {label: counter.counted[DRAWN] for label, counter in counters.items()}
+        lesions = plots.count_lesions(counted)
+        if not any(lesions.get(code) for code in context.settings.lesions):
+            return {}
+        intervals = {label: counter.intervals() for label, counter in counters.items()}
+        return {
+            "instances": partial(plots.plot_instances, counted, intervals, context),
+            "recall_by_size": partial(plots.plot_recall_by_size, counted, intervals, context),
+        }
 
 
 def _image_row(matched: MatchedObjects, prefix: str) -> dict[str, float | int]:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
+    PlotContext,
+    number_plots,
 )
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.localization import LOCALIZATION_THRESHOLD, WeakLocalization
 from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:
-    from matplotlib import figure
+    from matplotlib.figure import Figure
 
 __all__ = ["ANY", "LocalizationProtocol"]
 
@@ -132,9 +134,17 @@ class LocalizationProtocol(EvaluationProtocol):
         """Return the counts of each image."""
         return self._rows
 
-    def pictures(self) -> Mapping[str, Callable[[], figure.Figure]]:
+    @classmethod
+    def plots(
+        cls, counters: Mapping[str, Self], context: PlotContext
+    ) -> Mapping[str, Callable[[], Figure]]:
+        """Return the plots of each detector, with its number where there are several."""
+        del context
+        return number_plots([counter.own_plots() for counter in counters.values()])
+
+    def own_plots(self) -> Mapping[str, Callable[[], Figure]]:
         """Return the free-response curves over the thresholds of the map."""
-        from napari_fundus.evaluation import classifier_plots as plots
+        from napari_fundus.evaluation.protocols import classifier_plots as plots
 
         if not len(self.counted):
             return {}

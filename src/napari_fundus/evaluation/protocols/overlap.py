@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.evaluation.case import Case
-from napari_fundus.evaluation.protocol import (
+from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
     ImageRows,
     MetricTable,
     MetricValue,
 )
+from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.lesion_matching import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections

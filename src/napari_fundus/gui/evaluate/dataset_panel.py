@@ -76,6 +76,7 @@ def evaluate_selection(
         evaluate_dataset,
         select_samples,
     )
+    from napari_fundus.evaluation.protocols.discovery import DEFAULT_PROTOCOLS, plugin_protocols
     from napari_fundus.plugins import get_detector
 
     monitor.step(0.0, "reading the lists")
@@ -87,6 +88,7 @@ def evaluate_selection(
     report = evaluate_dataset(
         selection.samples,
         [contender],
+        protocols=(*DEFAULT_PROTOCOLS, *plugin_protocols()),
         resamples=_RESAMPLES,
         cache=cache,
         device=device,

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_fundus.evaluation.plots import COLOURS
+from napari_fundus.evaluation.protocols.figure_layout import (
+    COLOURS,
+    DASHES,
+    FAINT,
+    GRID,
+    INK,
+    make_panels,
+)
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval, resampled_weights
 from napari_fundus.metrics.calibration import ReliabilityCurve
@@ -20,12 +27,10 @@ from napari_fundus.metrics.confusion import ConfusionMatrix
 from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION, MatchRule, WeakLocalization
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_confusion", "plot_localization", "plot_reliability", "plot_roc"]
 
-_INK, _FAINT, _GRID = "#222222", "#6b6b6b", "#dddddd"
 _BLUE, _RED = COLOURS[:2]
 _RULES: tuple[tuple[MatchRule, str, Any, str], ...] = (
     ("strict", _BLUE, "-", "half of a lesion covered"),
@@ -59,8 +64,8 @@ def plot_roc(
     """
     curve, band = scores.roc(), scores.band(resamples=resamples, seed=seed)
     area = auc or scores.interval(lambda w: scores.roc(w).auc, resamples=resamples, seed=seed)
-    figure, (axes,) = _figure(1, width=5.2, height=5.2)
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
+    figure, (axes,) = make_panels(1, 1, width=5.2, height=5.2)
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
     axes.fill_between(
         1 - band.specificity, band.low, band.high, color=_BLUE, alpha=0.16, linewidth=0,
         label="95 % interval over images",
@@ -76,7 +81,7 @@ def plot_roc(
         label=f"threshold {threshold:g}: {table.sensitivity:.1%} / {table.specificity:.1%}",
     )  # fmt: skip
     axes.plot(
-        1 - PUBLISHED_SPECIFICITY, PUBLISHED_SENSITIVITY, "D", color=_FAINT, markersize=7,
+        1 - PUBLISHED_SPECIFICITY, PUBLISHED_SENSITIVITY, "D", color=FAINT, markersize=7,
         markerfacecolor="none", mew=1.4, zorder=4,
         label=f"published, DIARETDB1: {PUBLISHED_SENSITIVITY:.1%} / {PUBLISHED_SPECIFICITY:.1%}",
     )  # fmt: skip
@@ -85,9 +90,9 @@ def plot_roc(
         aspect="equal",
     )  # fmt: skip
     yes = int(scores.truth.sum())
-    axes.set_title(f"{title}: {yes} of {len(scores)} images", fontsize=10.5, color=_INK)
+    axes.set_title(f"{title}: {yes} of {len(scores)} images", fontsize=10.5, color=INK)
     axes.legend(
-        loc="lower right", fontsize=8, edgecolor=_GRID, title="sensitivity / specificity",
+        loc="lower right", fontsize=8, edgecolor=GRID, title="sensitivity / specificity",
         title_fontsize=8,
     )  # fmt: skip
     return figure
@@ -111,13 +116,13 @@ def plot_confusion(
     labels = list(names) if names is not None else [str(k) for k in range(len(counts))]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 1.9 + 0.72 * len(counts)
-    figure, (axes,) = _figure(1, width=side, height=side)
+    figure, (axes,) = make_panels(1, 1, width=side, height=side)
     axes.grid(visible=False)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, col), count in np.ndenumerate(counts):
         axes.text(
             col, row, f"{count}\n{share[row, col]:.0%}" if count else "·", ha="center", va="center",
-            fontsize=9, color="white" if share[row, col] > 0.55 else _INK,
+            fontsize=9, color="white" if share[row, col] > 0.55 else INK,
         )  # fmt: skip
     places = range(len(labels))
     axes.set_xticks(places, labels)
@@ -128,7 +133,7 @@ def plot_confusion(
         spine.set_visible(False)
     axes.set_title(
         f"{title}: accuracy {confusion.accuracy:.3f}, kappa {confusion.kappa():.3f}",
-        fontsize=10, color=_INK,
+        fontsize=10, color=INK,
     )  # fmt: skip
     return figure
 
@@ -145,9 +150,9 @@ def plot_reliability(
     title
         What is told apart.
     """
-    figure, (axes, below) = _figure(2, width=5.2, height=6.2, ratios=(4, 1))
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (1, 2)), label="as said")
-    marks, dashes = "osD^", ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (5, 1.5, 1, 1.5)))
+    figure, (axes, below) = make_panels(2, 1, width=5.2, height=6.2, ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (1, 2)), label="as said")
+    marks, dashes = "osD^", DASHES
     for number, (name, curve) in enumerate(curves.items()):
         colour, filled = COLOURS[number], curve.counts > 0
         # The area of a mark tells how many images stand behind it.
@@ -163,8 +168,8 @@ def plot_reliability(
         )
     images = int(next(iter(curves.values())).counts.sum())
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="share of the images where it is true")
-    axes.set_title(f"{title}: {images} images", fontsize=10.5, color=_INK)
-    legend = axes.legend(loc="best", fontsize=8, edgecolor=_GRID)
+    axes.set_title(f"{title}: {images} images", fontsize=10.5, color=INK)
+    legend = axes.legend(loc="best", fontsize=8, edgecolor=GRID)
     for handle in legend.legend_handles[1:]:
         if handle is not None:
             handle.set(sizes=[40])
@@ -198,7 +203,10 @@ def plot_localization(
     """
     asked = localization.lesions if lesions is None else lesions
     classes = [c for c in asked if localization.counts(c).lesions]
-    figure, panels = _figure(max(len(classes), 1), width=4.7, height=4.1, columns=2)
+    count = max(len(classes), 1)
+    columns, rows = min(count, 2), -(-count // 2)
+    size = (4.7, 4.1) if count == 1 else (4.7 * columns, 4.1 * rows + 0.6)
+    figure, panels = make_panels(count, columns, width=size[0], height=size[1])
     drawn = resampled_weights(len(localization), resamples=resamples, seed=seed, groups=groups)
     for axes, code in zip(panels, classes, strict=False):
         counts = localization.counts(code)
@@ -228,7 +236,7 @@ def plot_localization(
         published = PUBLISHED_LOCALIZATION.get(code)
         if published is not None:
             axes.plot(
-                published.fpi, published.sensitivity, "D", color=_FAINT, markersize=7,
+                published.fpi, published.sensitivity, "D", color=FAINT, markersize=7,
                 markerfacecolor="none", mew=1.4, zorder=4,
                 label=f"published, half covered: {published.sensitivity:.0%}",
             )  # fmt: skip
@@ -236,13 +244,13 @@ def plot_localization(
         axes.set(ylim=(0, 1.01), xlabel="false regions an image")
         axes.set_ylabel("share of lesions found")
         name = f"{code}: {describe(code).plural}" if describe(code).plural != code else code
-        axes.set_title(f"{name} ({counts.lesions:,})", fontsize=10, color=_INK)
-        axes.legend(loc="best", fontsize=7.5, edgecolor=_GRID, framealpha=0.9)
-    figure.suptitle(f"{title}: {len(localization)} images", fontsize=11, color=_INK)
+        axes.set_title(f"{name} ({counts.lesions:,})", fontsize=10, color=INK)
+        axes.legend(loc="best", fontsize=7.5, edgecolor=GRID, framealpha=0.9)
+    figure.suptitle(f"{title}: {len(localization)} images", fontsize=11, color=INK)
     figure.supxlabel(
         f"Dots: threshold {localization.threshold:g}. Faint: where regions merge. Diamond: "
         "other images, DIARETDB1 (Gondal et al. 2017). Shaded: 95 % interval over images.",
-        fontsize=7.5, color=_FAINT,
+        fontsize=7.5, color=FAINT,
     )  # fmt: skip
     return figure
 
@@ -254,37 +262,3 @@ def _percentile_band(statistic: Callable[[Any], Any], drawn: Any) -> tuple[Any, 
         return (np.full(len(statistic(drawn[0])), np.nan),) * 2
     low, high = np.percentile(rows, [2.5, 97.5], axis=0)
     return low, high
-
-
-def _figure(
-    count: int,
-    *,
-    width: float,
-    height: float,
-    columns: int = 1,
-    ratios: tuple[float, ...] | None = None,
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` panels; sizes in inches, of a panel where there are columns."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    size = (width, height) if ratios or count == 1 else (width * columns, height * rows + 0.6)
-    figure = Figure(figsize=size, dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(
-        rows, columns, squeeze=False, gridspec_kw={"height_ratios": ratios} if ratios else None
-    )
-    panels = list(grid.ravel())
-    for axes in panels[count:]:
-        axes.set_axis_off()
-    for axes in panels[:count]:
-        axes.grid(color=_GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelsize=8)
-        axes.xaxis.label.set_size(9)
-        axes.yaxis.label.set_size(9)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    return figure, panels[:count]

@@ -144,6 +144,7 @@ def test_a_lack_of_memory_halves_the_batch_and_keeps_the_result(
     with caplog.at_level(logging.WARNING):
         got = run_voting(Greedy(), image, patch=8, stride=4, precision="float32", batch=16)
     np.testing.assert_allclose(got.probability, expected.probability, atol=1e-6)
+    assert got.patches == expected.patches == 64
     assert got.batch == 4
     assert [r.getMessage() for r in caplog.records] == [
         "CPU ran out of memory: going on with a batch size of 8.",

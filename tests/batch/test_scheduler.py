@@ -89,7 +89,9 @@ def test_the_same_results_and_a_killed_worker_loses_and_doubles_nothing(
     assert sorted(images["path"]) == sorted(str(source / name) for name in names)
     assert len(lesions) == sum(outcome.counts["EX"] for outcome in serial.outcomes)
     for outcome in serial.outcomes:
-        ours, theirs = (read_csv(p / f"{outcome.place}.csv") for p in (out, tmp_path / "serial"))
+        ours, theirs = (
+            read_csv(p / f"{outcome.output_stem}.csv") for p in (out, tmp_path / "serial")
+        )
         assert ours.equals(theirs)
     assert not list(out.rglob(".*")), "nothing half-written is left"
 

@@ -343,7 +343,7 @@ class _ClusterRun:
             return
         (item,) = chunk.items
         message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
-        self._record([ImageOutcome(item.path, item.place, "failed", message=message)])
+        self._record([ImageOutcome(item.path, item.output_stem, "failed", message=message)])
 
     def _handle_result(self, result: ChunkResult, chunk: _Chunk) -> None:
         final: list[ImageOutcome] = []

@@ -119,9 +119,9 @@ def _prepare_one(
     from napari_fundus.image import read_image
     from napari_fundus.runtime.files import raise_if_exists, write_json
 
-    if item.problem:
-        raise FundusError(item.problem)
-    base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
+    if item.error:
+        raise FundusError(item.error)
+    base = output / item.output_stem.parent / f"{item.output_stem.name}{PREPROCESSED}"
     picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
     record = base.with_name(f"{base.name}.json")
     monitor.step(0.0, item.path.name)

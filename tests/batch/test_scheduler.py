@@ -100,7 +100,8 @@ def test_a_worker_with_another_version_is_told_before_anything_is_done(
     draw: Draw, tmp_path: Path, dask, detector
 ) -> None:
     (tmp_path / "older.py").write_text(
-        "import napari_fundus._version as v\nv.__version__ = '0.0.1'"
+        "import napari_fundus, napari_fundus._version as v\n"
+        "napari_fundus.__version__ = v.__version__ = '0.0.1'"
     )
     dask.worker("older", "--preload", tmp_path / "older.py")
     dask.wait_for_workers(1)

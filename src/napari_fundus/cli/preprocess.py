@@ -17,7 +17,7 @@ from napari_fundus.cli.common import (
     progress_bar,
     stderr_console,
 )
-from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.errors import FundusError, OptionsError, explain_validation
 
 if TYPE_CHECKING:
     from napari_fundus.batch import BatchItem
@@ -168,11 +168,7 @@ def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate({**preset.model_dump(), **settings})
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}."
-            for problem in error.errors()
-        )
-        raise OptionsError(" ".join(problems)) from None
+        raise OptionsError(explain_validation(error)) from None
 
 
 def _save(prepared: PreprocessedImage, path: Path, *, overwrite: bool) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 __all__ = [
     "Cancelled",
     "CheckpointError",
@@ -25,6 +30,7 @@ __all__ = [
     "TrainingError",
     "UnknownDetectorError",
     "UnsupportedImageError",
+    "explain_validation",
 ]
 
 
@@ -114,3 +120,11 @@ class LeakageError(TrainingError):
 
 class DivergedError(TrainingError):
     """The loss of a training is no longer finite."""
+
+
+def explain_validation(error: ValidationError, field: str = "{}") -> str:
+    """Return what pydantic refused, such as ``epochs = 0: Input should be positive``."""
+    return " ".join(
+        f"{field.format('.'.join(map(str, e['loc'])))} = {e['input']!r}: {e['msg']}."
+        for e in error.errors()
+    )

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.unet import UNet
+from napari_fundus.backends.unet import detector as unet_detector
 from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.optic_disc import apply_optic_disc
+from napari_fundus.backends.unet.tiled_inference import Logits
 from napari_fundus.backends.unet.training import train_unet
 from napari_fundus.backends.unet.training_options import TRAINING_DEFAULTS, UNetTrainingOptions
 from napari_fundus.checkpoints import read_card, read_checkpoint, save_checkpoint
@@ -96,6 +98,35 @@ def test_tiles_flips_and_scale_are_options(trained, folder) -> None:
     for other in (maps(flips="mirror"), maps(flips="all"), maps(scale=1.5)):
         assert np.corrcoef(other.ravel(), plain.ravel())[0, 1] > 0.7
         assert np.abs(other - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize(("flips", "count"), [("none", 1), ("mirror", 2), ("all", 4)])
+def test_flips_are_turned_back_and_averaged(trained, folder, monkeypatch, flips, count) -> None:
+    """A network that says what it sees says the same of every flip, and so does their mean."""
+    path, _ = trained
+    image = read_image(folder / "eye0.png")
+    factors: list[float] = []
+
+    def maps(flips: str) -> np.ndarray:
+        given = {"checkpoint": str(path), "flips": flips, "optic_disc": False}
+        return UNet().detect(image, given, device="cpu").probability["HE"]
+
+    def echo(network, architecture, planes, **_: object) -> Logits:
+        return Logits(np.array(planes[:2]), None, "float32")
+
+    def constant(network, architecture, planes, **_: object) -> Logits:
+        factors.append(0.1 * (len(factors) + 1))
+        odds = np.log(factors[-1] / (1 - factors[-1]))
+        return Logits(np.full((2, *planes.shape[1:]), odds, np.float32), None, "float32")
+
+    monkeypatch.setattr(unet_detector, "predict_logits", echo)
+    plain = maps("none")
+    assert np.ptp(plain) > 0.5
+    np.testing.assert_allclose(maps(flips), plain, atol=1e-6)
+    monkeypatch.setattr(unet_detector, "predict_logits", constant)
+    # The mean of 0.1, 0.2 and so on.
+    assert maps(flips)[80, 100] == pytest.approx(0.05 * (count + 1), abs=1e-6)
+    assert len(factors) == count
 
 
 def test_mirrored_pictures_have_mirrored_maps_with_all_flips(trained, folder) -> None:

@@ -117,13 +117,15 @@ def test_a_worker_killed_half_way_loses_and_doubles_nothing(
     assert len(serial.written) == len(names)
     for outcome in serial.outcomes:
         row = images[images["path"] == str(outcome.path)].iloc[0]
-        assert (row["EX"], row["place"]) == (outcome.counts["EX"], outcome.place.as_posix())
-        ours, theirs = (read_csv(p / f"{outcome.place}.csv") for p in (out, tmp_path / "serial"))
+        assert (row["EX"], row["place"]) == (outcome.counts["EX"], outcome.output_stem.as_posix())
+        ours, theirs = (
+            read_csv(p / f"{outcome.output_stem}.csv") for p in (out, tmp_path / "serial")
+        )
         assert ours.equals(theirs)
         mine = lesions[lesions["path"] == str(outcome.path)][list(ours.columns)]
         assert mine.reset_index(drop=True).to_dict("list") == ours.to_dict("list")
         drawn, alone = (
-            imread(p / f"{outcome.place}.labels.tif") for p in (out, tmp_path / "serial")
+            imread(p / f"{outcome.output_stem}.labels.tif") for p in (out, tmp_path / "serial")
         )
         np.testing.assert_array_equal(drawn, alone)
     assert not list(out.rglob(".*")), "nothing half-written is left"

@@ -14,7 +14,7 @@ Draw = Callable[..., Path]
 
 
 def places(sources: list[Path], output: Path) -> list[str]:
-    return [item.place.as_posix() for item in find_items(sources, output)]
+    return [item.output_stem.as_posix() for item in find_items(sources, output)]
 
 
 def test_folders_are_searched_and_keep_their_structure(draw: Draw, tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_links_to_images_elsewhere_count(draw: Draw, tmp_path: Path) -> None:
 def test_sources_without_image_become_problems(name: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (item,) = find_items([tmp_path / name], tmp_path / "out")
-    assert item.problem
+    assert item.error

@@ -29,8 +29,8 @@ Draw = Callable[..., Path]
 def test_images_and_places_are_those_of_the_whole_list(draw: Draw, names: tuple[str, ...]) -> None:
     folder = draw(*names)
     (folder / "notes.txt").write_text("x")
-    whole = {(i.path, i.place.as_posix()) for i in find_items([folder], folder / "out")}
-    listed = [(i.path, i.place.as_posix()) for i in iter_items([folder], folder / "out")]
+    whole = {(i.path, i.output_stem.as_posix()) for i in find_items([folder], folder / "out")}
+    listed = [(i.path, i.output_stem.as_posix()) for i in iter_items([folder], folder / "out")]
     assert set(listed) == whole
     assert len(listed) == len(whole)
 
@@ -58,14 +58,14 @@ def test_an_image_has_the_masks_that_the_whole_list_knows(
 def test_a_folder_is_not_looked_into_before_its_turn(draw: Draw, tmp_path: Path) -> None:
     folder = draw("a/1.jpg", "b/1.jpg")
     items = iter_items([folder], tmp_path / "out")
-    assert next(items).place == Path("a/1")
+    assert next(items).output_stem == Path("a/1")
     (folder / "b/2.jpg").write_bytes((folder / "b/1.jpg").read_bytes())
-    assert [item.place.as_posix() for item in items] == ["b/1", "b/2"]
+    assert [item.output_stem.as_posix() for item in items] == ["b/1", "b/2"]
 
 
 def test_folders_that_differ_in_case_alone_do_not_meet(draw: Draw, tmp_path: Path) -> None:
     folder = draw("left/a.jpg", "Left/a.jpg")
-    places = [i.place.as_posix().casefold() for i in iter_items([folder], tmp_path / "out")]
+    places = [i.output_stem.as_posix().casefold() for i in iter_items([folder], tmp_path / "out")]
     assert len(set(places)) == 2
 
 
@@ -81,4 +81,4 @@ def test_data_sets_and_several_sources_are_listed_as_ever(draw: Draw, tmp_path: 
 def test_a_folder_without_photograph_becomes_a_problem(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (item,) = iter_items([tmp_path / "empty"], tmp_path / "out")
-    assert "no photograph" in item.problem
+    assert "no photograph" in item.error

@@ -186,7 +186,7 @@ def test_a_detector_that_fails_on_one_image_stops_nothing(
     report = run_batch([draw("a.png", "b.png", "c.png")], out, detector, formats=("csv",))
     assert statuses(report) == {"a.png": "written", "b.png": "failed", "c.png": "written"}
     assert message in report.failed[0].message
-    assert "predict" in report.failed[0].details
+    assert "predict" in report.failed[0].traceback
     assert not list(out.glob(".*"))
     assert not (out / "b.csv").exists()
 

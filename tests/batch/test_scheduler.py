@@ -89,7 +89,9 @@ def test_the_same_results_and_a_killed_worker_loses_and_doubles_nothing(
     assert sorted(images["path"]) == sorted(str(source / name) for name in names)
     assert len(lesions) == sum(outcome.counts["EX"] for outcome in serial.outcomes)
     for outcome in serial.outcomes:
-        ours, theirs = (read_csv(p / f"{outcome.place}.csv") for p in (out, tmp_path / "serial"))
+        ours, theirs = (
+            read_csv(p / f"{outcome.output_stem}.csv") for p in (out, tmp_path / "serial")
+        )
         assert ours.equals(theirs)
     assert not list(out.rglob(".*")), "nothing half-written is left"
 
@@ -98,7 +100,8 @@ def test_a_worker_with_another_version_is_told_before_anything_is_done(
     draw: Draw, tmp_path: Path, dask, detector
 ) -> None:
     (tmp_path / "older.py").write_text(
-        "import napari_fundus._version as v\nv.__version__ = '0.0.1'"
+        "import napari_fundus, napari_fundus._version as v\n"
+        "napari_fundus.__version__ = v.__version__ = '0.0.1'"
     )
     dask.worker("older", "--preload", tmp_path / "older.py")
     dask.wait_for_workers(1)

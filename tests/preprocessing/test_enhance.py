@@ -68,14 +68,33 @@ def test_a_photograph_is_within_one_grey_level(weights: dict[str, float]) -> Non
     assert _difference(fast, enhance_exact(pixels, field_of_view=fov, **weights)) <= 1
 
 
+def _mean_error(pixels: Any, fov: Any, sigma: float) -> float:
+    """Return the largest error of the quick local mean in the field of view, in grey levels."""
+    fast = np.empty(pixels.shape, np.float32)
+    mean = LocalMean(pixels, field_of_view=fov, sigma=sigma)
+    mean.for_each_band(lambda rows, band: fast.__setitem__(rows, band))
+    exact = local_mean_exact(pixels, field_of_view=fov, sigma=sigma)
+    return float(np.abs(fast - exact)[fov].max())
+
+
+@pytest.mark.parametrize("sigma", [8, 20, 30])
+def test_the_mean_of_a_photograph_is_right_to_a_hundredth_of_a_grey_level(sigma: float) -> None:
+    image = read_image(normal_image_path())
+    fov, green = find_field_of_view(image)[:700], image.rgb8[:700, :, 1]
+    assert _mean_error(np.ascontiguousarray(green), fov, sigma) < 0.01
+
+
+@pytest.mark.parametrize("sigma", [6, 12, 30])
+def test_the_mean_of_black_and_white_noise_is_right_to_a_quarter_of_a_grey_level(
+    sigma: float,
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, SHAPE).astype(np.uint8) * np.uint8(255)
+    assert _mean_error(noise, DISC, sigma) < 0.25
+
+
 @pytest.mark.parametrize("sigma", [6, 10, 19.9, 20, 32, 70, 400])
 def test_the_mean_of_a_full_step_is_right_to_a_sixth_of_a_grey_level(sigma: float) -> None:
-    square = _white_square()
-    mean = LocalMean(square, field_of_view=DISC, sigma=sigma)
-    fast = np.empty(square.shape, np.float32)
-    mean.for_each_band(lambda rows, band: fast.__setitem__(rows, band))
-    exact = local_mean_exact(square, field_of_view=DISC, sigma=sigma)
-    assert np.abs(fast - exact)[DISC].max() < 0.15
+    assert _mean_error(_white_square(), DISC, sigma) < 0.15
 
 
 def test_the_exact_mean_is_the_formula_by_hand() -> None:

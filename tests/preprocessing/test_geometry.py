@@ -105,6 +105,50 @@ def test_a_disc_cut_by_the_frame_becomes_a_full_circle() -> None:
     np.testing.assert_array_equal(completed.inverse_mask(completed.forward_mask(cut)), cut)
 
 
+@pytest.mark.parametrize(
+    ("disc", "aspect", "box"),
+    [
+        # The disc's first pixel is the one whose centre lies within its rim: 50 - 40 = 10.
+        (FovCircle(50, 60, 40), 1.0, (10, 20, 91, 101)),
+        (FovCircle(50.5, 60.5, 40), 1.0, (11, 21, 92, 102)),
+        (FovCircle(50.4, 60.4, 40), 1.0, (10, 20, 91, 101)),
+        (FovCircle(50, 60, 40.5), 1.0, (10, 20, 92, 102)),
+        (FovCircle(50, 60, 40.6), 1.0, (9, 19, 92, 102)),
+        # Half as high as wide, and the reverse.
+        (FovCircle(50, 60, 40), 0.5, (30, 20, 71, 101)),
+        (FovCircle(50, 60, 40), 2.0, (10, 40, 91, 81)),
+    ],
+)
+def test_a_completed_disc_s_box_is_right_to_the_pixel(disc, aspect, box) -> None:
+    completed = Geometry.identity(SHAPE).complete(disc, aspect=aspect)
+    assert completed.box == box
+    assert completed.target_shape == (max(box[2] - box[0], box[3] - box[1]),) * 2
+
+
+@pytest.mark.parametrize("centre", [(59.5, 79.5), (60.0, 80.0), (59.75, 79.75)])
+def test_a_completed_disc_s_centre_is_the_square_s_to_half_a_pixel(centre) -> None:
+    completed = Geometry.identity(SHAPE).complete(FovCircle(*centre, 40))
+    side, _ = completed.target_shape
+    found = completed.forward_points([centre])[0]
+    assert np.abs(found - (side - 1) / 2).max() <= 0.5
+    np.testing.assert_allclose(completed.inverse_points([found])[0], centre, atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_pixels_and_points_move_by_whole_blocks(factor: int) -> None:
+    """Enlarged by a whole factor, a pixel becomes a block, and its centre the block's middle."""
+    geometry = Geometry.identity((8, 8)).crop((2, 1, 6, 7)).rescale(factor)
+    mask = np.zeros((8, 8), np.bool_)
+    mask[3, 4] = True
+    rows, cols = np.nonzero(geometry.forward_mask(mask))
+    assert (rows.min(), rows.max()) == (factor, 2 * factor - 1)
+    assert (cols.min(), cols.max()) == (3 * factor, 4 * factor - 1)
+    middle = (rows.min() + rows.max()) / 2, (cols.min() + cols.max()) / 2
+    np.testing.assert_array_equal(geometry.forward_points([[3, 4]])[0], middle)
+    np.testing.assert_array_equal(geometry.inverse_points([middle])[0], [3, 4])
+    np.testing.assert_array_equal(geometry.inverse_mask(geometry.forward_mask(mask)), mask)
+
+
 def test_square_pads_evenly() -> None:
     squared = Geometry.identity(SHAPE).square()
     assert squared.box == (-20, 0, 140, 160)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -219,13 +220,17 @@ def _check_versions(client: Any) -> None:
 
     Workers that join later are checked with their first images, by `BatchWorkerPlugin`.
     """
-    name = "napari_fundus"
-    workers = client.get_versions(packages=[name])["workers"]
-    found = {worker: versions["packages"][name] for worker, versions in workers.items()}
+    # Dask's own versions are those of installed distributions, not of what is imported. A function
+    # of the standard library is sent, as ours would not arrive where the package is missing.
+    found = client.run(pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
     bad = [worker for worker in sorted(found) if found[worker] != __version__]
     if bad:
         version = found[bad[0]]
-        has = f"napari-fundus {version}" if version else "no napari-fundus that can be imported"
+        has = (
+            f"no napari-fundus that can be imported ({version})"
+            if isinstance(version, Exception)
+            else f"napari-fundus {version}"
+        )
         more = f", and {len(bad) - 1} more do not fit either" if len(bad) > 1 else ""
         raise ClusterError(
             f"Worker {bad[0]} has {has}, the machine that gives out the work {__version__}{more}. "
@@ -338,7 +343,7 @@ class _ClusterRun:
             return
         (item,) = chunk.items
         message = f"Its worker died, or could not tell: {type(error).__name__}: {error}"
-        self._record([ImageOutcome(item.path, item.place, "failed", message=message)])
+        self._record([ImageOutcome(item.path, item.output_stem, "failed", message=message)])
 
     def _handle_result(self, result: ChunkResult, chunk: _Chunk) -> None:
         final: list[ImageOutcome] = []

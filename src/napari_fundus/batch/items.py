@@ -29,17 +29,17 @@ class BatchItem:
     ----------
     path
         The image's file, or a source that is none.
-    place
+    output_stem
         Where its results go in the output folder: sub-folders and stem, without suffix.
-    problem
+    error
         Why it cannot be worked on; empty if it can.
     sample
         The image as its data set tells of it, where it is part of one.
     """
 
     path: Path
-    place: Path
-    problem: str = ""
+    output_stem: Path
+    error: str = ""
     sample: Sample | None = field(default=None, compare=False)
 
 
@@ -53,8 +53,8 @@ def find_items(
 
     Folders are searched with all their sub-folders (links to folders are not followed). Masks of
     the data sets that `napari_fundus.datasets` knows, hidden files, and results of earlier runs
-    are left out, and so is the output folder. Sources without an image become items with a
-    problem.
+    are left out, and so is the output folder. Sources without an image become items with an
+    error.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def find_items(
     Returns
     -------
     list of BatchItem
-        Places are unique, also where file systems do not tell upper from lower case. An image
-        keeps its sub-folder below the folder given; where places would be equal, the folders from
+        Output stems are unique, also where file systems do not tell upper from lower case. An image
+        keeps its sub-folder below the folder given; where stems would be equal, the folders from
         the sources' common parent on are kept, and after that the file's suffix.
     """
     forbidden = Path(output).resolve()
@@ -119,17 +119,17 @@ def _images_of(folder: Path, forbidden: Path) -> dict[Path, Sample]:
     }
 
 
-def _failed_item(source: Path, problem: str) -> BatchItem:
-    return BatchItem(source, Path(safe_stem(source.stem)), problem)
+def _failed_item(source: Path, error: str) -> BatchItem:
+    return BatchItem(source, Path(safe_stem(source.stem)), error)
 
 
 def _make_stems_unique(items: list[BatchItem], summary: str) -> list[BatchItem]:
-    good = [item.path for item in items if not item.problem]
+    good = [item.path for item in items if not item.error]
     base = _common_parent(good)
 
     def from_common_parent(item: BatchItem) -> Path:
         inside = item.path.relative_to(base) if base else Path(item.path.name)
-        return inside.parent / item.place.name
+        return inside.parent / item.output_stem.name
 
     def with_suffix(item: BatchItem) -> Path:
         return from_common_parent(item).parent / safe_stem(item.path.name)
@@ -141,23 +141,23 @@ def _make_stems_unique(items: list[BatchItem], summary: str) -> list[BatchItem]:
 def rename_colliding(
     items: list[BatchItem], namings: Iterable[Naming], *, reserved: Iterable[str]
 ) -> list[BatchItem]:
-    """Return the items with unique places: those that are equal are named anew, by one after one.
+    """Return the items with unique output stems; equal ones are renamed.
 
     Parameters
     ----------
     items
-        The images; those with a problem keep their place.
+        The images; those with an error keep their stem.
     namings
-        Functions from an item to its next place, the last of which is unique.
+        Functions from an item to its next stem, the last of which is unique.
     reserved
         Names of tables in the output folder, which the table of an image must not take.
     """
     for naming in namings:
-        taken = Counter(_key(item.place) for item in items if not item.problem)
+        taken = Counter(_key(item.output_stem) for item in items if not item.error)
         taken.update({_key(Path(name).with_suffix("")): 1 for name in reserved})
         items = [
-            replace(item, place=naming(item))
-            if not item.problem and taken[_key(item.place)] > 1
+            replace(item, output_stem=naming(item))
+            if not item.error and taken[_key(item.output_stem)] > 1
             else item
             for item in items
         ]
@@ -165,13 +165,13 @@ def rename_colliding(
 
 
 def hashed_output_stem(item: BatchItem) -> Path:
-    """Return the item's place with a name that no other image's has, whatever its own."""
+    """Return the item's output stem with a name that no other image has."""
     digest = hashlib.sha256(str(item.path).encode("utf-8", "surrogateescape")).hexdigest()
-    return item.place.with_name(f"{item.place.name}-{digest[:8]}")
+    return item.output_stem.with_name(f"{item.output_stem.name}-{digest[:8]}")
 
 
-def _key(place: Path) -> str:
-    return place.as_posix().casefold()
+def _key(stem: Path) -> str:
+    return stem.as_posix().casefold()
 
 
 def _common_parent(paths: list[Path]) -> Path | None:

@@ -45,8 +45,8 @@ def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[Ba
     Yields
     ------
     BatchItem
-        Places are unique. They are those that `find_items` gives, except where folders differ in
-        upper and lower case alone.
+        Output stems are unique. They are those that `find_items` gives, except where folders
+        differ in upper and lower case alone.
     """
     given = [Path(source) for source in sources]
     folder = given[0].expanduser().resolve() if len(given) == 1 else None
@@ -144,6 +144,9 @@ def _with_output_stems(samples: list[Sample], root: Path, *, hashed: bool) -> It
         )
         for sample in samples
     ]
-    namings = (lambda item: item.place.with_name(safe_stem(item.path.name)), hashed_output_stem)
+    namings = (
+        lambda item: item.output_stem.with_name(safe_stem(item.path.name)),
+        hashed_output_stem,
+    )
     for item in rename_colliding(items, namings, reserved={SUMMARY_NAME}):
-        yield replace(item, place=hashed_output_stem(item)) if hashed else item
+        yield replace(item, output_stem=hashed_output_stem(item)) if hashed else item

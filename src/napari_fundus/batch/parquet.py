@@ -51,7 +51,11 @@ def read_lesion_rows(output: Path, outcomes: Iterable[ImageOutcome]) -> pa.Table
     for outcome in outcomes:
         if outcome.status == "failed":
             continue
-        path = output / outcome.place.parent / f"{outcome.place.name}{FORMATS['csv'].suffix}"
+        path = (
+            output
+            / outcome.output_stem.parent
+            / f"{outcome.output_stem.name}{FORMATS['csv'].suffix}"
+        )
         table = csv.read_csv(
             path,
             # A file name or class may read "NA": text is never missing here, numbers may be.
@@ -138,7 +142,7 @@ class ParquetTables:
         return {
             "path": escape_surrogates(str(outcome.path)),
             "status": outcome.status,
-            "place": escape_surrogates(outcome.place.as_posix()) if done else "",
+            "place": escape_surrogates(outcome.output_stem.as_posix()) if done else "",
             **{code: outcome.counts.get(code, 0) if done else None for code in self._lesions},
             "scores": json.dumps(outcome.scores),
             "extent": json.dumps(outcome.extent),

@@ -124,10 +124,10 @@ def prefetch_images(
 
 def _load(item: BatchItem, job: BatchJob) -> Loaded:
     """Read an image, unless its results are there."""
-    if item.problem:
-        raise FundusError(item.problem)
+    if item.error:
+        raise FundusError(item.error)
     stamp = source_stamp(item.path)
-    record = read_record(job.output, item.place)
+    record = read_record(job.output, item.output_stem)
     if record is None or job.overwrite:
         return PrefetchedImage(read_image(item.path), stamp, record)
     weights = job.detector.weights_sha256(job.options)
@@ -135,7 +135,7 @@ def _load(item: BatchItem, job: BatchJob) -> Loaded:
     if record.request != job.request or not same_weights:
         changed = [k for k, v in job.request.items() if record.request.get(k) != v] or ["weights"]
         raise OutputExistsError(
-            f"{job.output / item.place} holds a result with another {' and '.join(changed)}. "
+            f"{job.output / item.output_stem} holds a result with another {' and '.join(changed)}. "
             "Choose another folder, or overwrite it (--overwrite)."
         )
     complete = set(job.formats) <= set(record.formats)
@@ -144,8 +144,8 @@ def _load(item: BatchItem, job: BatchJob) -> Loaded:
     image = read_image(item.path)
     if image.sha256 != record.provenance.image_sha256:
         raise OutputExistsError(
-            f"{job.output / item.place} holds the result of another image, or of this one before "
-            "it was changed. Choose another folder, or overwrite it (--overwrite)."
+            f"{job.output / item.output_stem} holds the result of another image, or of this one "
+            "before it was changed. Choose another folder, or overwrite it (--overwrite)."
         )
     return record if complete else PrefetchedImage(image, stamp, record)
 
@@ -161,15 +161,17 @@ def process_item(
         line = " ".join(message.split())
         details = "".join(traceback.format_exception(error))
         return ImageOutcome(
-            item.path, item.place, "failed", {}, seconds, line, details, retryable=again
+            item.path, item.output_stem, "failed", {}, seconds, line, details, retryable=again
         )
 
     try:
         loaded = future.result()
         if isinstance(loaded, ProvenanceRecord):
-            return loaded.skipped(item.path, item.place)
+            return loaded.skipped(item.path, item.output_stem)
         found = _detect_and_write(item, loaded, job, monitor)
-        (job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}").unlink(missing_ok=True)
+        (job.output / item.output_stem.parent / f"{item.output_stem.name}{_LOG_SUFFIX}").unlink(
+            missing_ok=True
+        )
     except Cancelled:
         raise
     except FundusError as error:
@@ -184,7 +186,7 @@ def process_item(
         where = f" The traceback is in {log}." if log else ""
         return failed(f"{type(error).__name__}: {error}.{where}", error)
     seconds = time.perf_counter() - start
-    return ImageOutcome(item.path, item.place, "written", seconds=seconds, **found)
+    return ImageOutcome(item.path, item.output_stem, "written", seconds=seconds, **found)
 
 
 def _detect_and_write(
@@ -202,8 +204,8 @@ def _detect_and_write(
     earlier = () if loaded.record is None or job.overwrite else loaded.record.formats
     export(
         found,
-        job.output / item.place.parent,
-        item.place.name,
+        job.output / item.output_stem.parent,
+        item.output_stem.name,
         formats=job.formats,
         image=image,
         more={
@@ -231,7 +233,7 @@ def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:
 
 def _write_log(item: BatchItem, job: BatchJob, error: BaseException) -> Path | None:
     """Write the traceback beside where the results would be; None where that fails too."""
-    path = job.output / item.place.parent / f"{item.place.name}{_LOG_SUFFIX}"
+    path = job.output / item.output_stem.parent / f"{item.output_stem.name}{_LOG_SUFFIX}"
     try:
         with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text(

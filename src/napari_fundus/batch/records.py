@@ -37,7 +37,7 @@ class ImageOutcome:
 
     Attributes
     ----------
-    path, place
+    path, output_stem
         The image's file, and where its results are in the output folder (without suffix).
     status
         ``"written"``, ``"skipped"`` (was done before) or ``"failed"``.
@@ -47,7 +47,7 @@ class ImageOutcome:
         Time spent on it.
     message
         Why it failed, in one line.
-    details
+    traceback
         The traceback of the failure, for those who debug.
     extent
         Areas and landmarks, as `napari_fundus.results.quantification.Quantification.record` gives
@@ -60,12 +60,12 @@ class ImageOutcome:
     """
 
     path: Path
-    place: Path
+    output_stem: Path
     status: Literal["written", "skipped", "failed"]
     counts: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     message: str = ""
-    details: str = ""
+    traceback: str = ""
     extent: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     retryable: bool = False
@@ -146,11 +146,11 @@ class ProvenanceRecord(BaseModel):
     extent: _Extent = _Extent()
     image_score: dict[str, float] = {}
 
-    def skipped(self, path: Path, place: Path) -> ImageOutcome:
+    def skipped(self, path: Path, output_stem: Path) -> ImageOutcome:
         """Return the outcome of an image whose results exist already."""
         extent = self.extent.model_dump(exclude_unset=True)
         return ImageOutcome(
-            path, place, "skipped", self.counts, extent=extent, scores=self.image_score
+            path, output_stem, "skipped", self.counts, extent=extent, scores=self.image_score
         )
 
 
@@ -160,9 +160,9 @@ def source_stamp(path: Path) -> dict[str, int]:
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def read_record(output: Path, place: Path) -> ProvenanceRecord | None:
+def read_record(output: Path, output_stem: Path) -> ProvenanceRecord | None:
     """Return what is remembered of an image; None if it was never finished by a batch."""
-    path = output / place.parent / f"{place.name}{PROVENANCE_SUFFIX}"
+    path = output / output_stem.parent / f"{output_stem.name}{PROVENANCE_SUFFIX}"
     try:
         record = ProvenanceRecord.model_validate(read_json(path))
     except (FileNotFoundError, ValueError):
@@ -170,7 +170,7 @@ def read_record(output: Path, place: Path) -> ProvenanceRecord | None:
     record.formats = tuple(
         name
         for name in record.formats
-        if name in FORMATS and path.with_name(f"{place.name}{FORMATS[name].suffix}").exists()
+        if name in FORMATS and path.with_name(f"{output_stem.name}{FORMATS[name].suffix}").exists()
     )
     return record
 
@@ -246,7 +246,7 @@ def _row(outcome: ImageOutcome, lesions: Sequence[str]) -> dict[str, str]:
     return {
         "path": str(outcome.path),
         "status": outcome.status,
-        "place": outcome.place.as_posix() if done else "",
+        "place": outcome.output_stem.as_posix() if done else "",
         **{code: str(count) for code, count in counts.items()},
         **({f"{_SCORE}_{n}": f"{v:.6g}" for n, v in outcome.scores.items()} if done else {}),
         **(_extent_columns(outcome.extent) if done else {}),

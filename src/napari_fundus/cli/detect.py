@@ -222,7 +222,7 @@ def _print_summary(report: ClusterReport, tables: str, console: Console, *, debu
             f"  {outcome.message}" if names_path else f"  {outcome.path}: {outcome.message}"
         )
         if debug:
-            console.print(outcome.details)
+            console.print(outcome.traceback)
     if report.failed > len(report.failures):
         console.print("  … the rest is in images.parquet")
     if report.interrupted or report.stopped:
@@ -245,7 +245,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
             {
                 "path": str(outcome.path),
                 "status": outcome.status,
-                "place": outcome.place.as_posix(),
+                "place": outcome.output_stem.as_posix(),
                 "counts": outcome.counts,
                 "extent": outcome.extent,
                 "scores": outcome.scores,

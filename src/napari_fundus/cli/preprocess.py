@@ -17,7 +17,7 @@ from napari_fundus.cli.common import (
     progress_bar,
     stderr_console,
 )
-from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.errors import FundusError, OptionsError, explain_validation
 
 if TYPE_CHECKING:
     from napari_fundus.batch import BatchItem
@@ -119,9 +119,9 @@ def _prepare_one(
     from napari_fundus.image import read_image
     from napari_fundus.runtime.files import raise_if_exists, write_json
 
-    if item.problem:
-        raise FundusError(item.problem)
-    base = output / item.place.parent / f"{item.place.name}{PREPROCESSED}"
+    if item.error:
+        raise FundusError(item.error)
+    base = output / item.output_stem.parent / f"{item.output_stem.name}{PREPROCESSED}"
     picture = base.with_name(f"{base.name}{'.tif' if recipe.standardize else '.png'}")
     record = base.with_name(f"{base.name}.json")
     monitor.step(0.0, item.path.name)
@@ -168,11 +168,7 @@ def _recipe(name: str, settings: dict[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate({**preset.model_dump(), **settings})
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc']))} = {problem['input']!r}: {problem['msg']}."
-            for problem in error.errors()
-        )
-        raise OptionsError(" ".join(problems)) from None
+        raise OptionsError(explain_validation(error)) from None
 
 
 def _save(prepared: PreprocessedImage, path: Path, *, overwrite: bool) -> None:

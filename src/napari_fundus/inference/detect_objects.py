@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.inference.cancellation import cancel_between_layers
-from napari_fundus.inference.memory import fit_tile_size, memory_limit
+from napari_fundus.inference.memory import (
+    fit_tile_size,
+    layer_bytes,
+    memory_limit,
+    run_halving_on_out_of_memory,
+)
 from napari_fundus.inference.merge_tiles import Rect, TileObject, merge_tile_objects
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, trim_box
-from napari_fundus.runtime.devices import CPU, Device, release_memory
+from napari_fundus.runtime.devices import CPU, Device
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["TiledObjects", "object_tiles", "objects_to_original", "paste_mask", "run_objects"]
-
-_LOG = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -95,9 +97,9 @@ def run_objects(
     """Run `network` over `picture` and return each lesion once, whole.
 
     Memory grows with the tile and with the area of the objects' own boxes, never with their number
-    times the picture. Tiles off the field of view are left out. What tiles tell of the same lesion
-    is joined as in :func:`napari_fundus.inference.merge_tiles.merge_tile_objects`. Where memory
-    runs out, the tiles are halved. Cancelling is heeded before each layer of the network.
+    times the picture. Tiles off the field of view are left out. What tiles show of the same lesion
+    is joined by :func:`napari_fundus.inference.merge_tiles.merge_tile_objects`. Where memory runs
+    out, the tiles are halved.
 
     Parameters
     ----------
@@ -119,47 +121,52 @@ def run_objects(
     device
         Where to compute; always in float32, since coordinates of large pictures need it.
     monitor
-        Takes steps within each tile; may cancel.
+        Takes steps within each tile; may cancel, before each layer of the network.
 
     Raises
     ------
     Cancelled
         The run was cancelled.
+    DeviceError
+        The memory does not suffice for the smallest tile.
     """
     import torch
 
     monitor = monitor or Monitor()
     network = network.to(device.name).eval()
+    shape = picture.shape[1], picture.shape[2]
 
-    def answer(rect: Rect) -> list[LesionObject]:
+    def detect(rect: Rect) -> list[LesionObject]:
         top, left, bottom, right = rect
         seen = torch.from_numpy(np.ascontiguousarray(picture[:, top:bottom, left:right]))
-        (told,) = network([seen.to(device.name)])
-        return _objects(told, rect, lesions, least_score)
+        (found,) = network([seen.to(device.name)])
+        return _objects(found, rect, lesions, least_score)
+
+    def detect_all(side: int) -> tuple[list[TileObject], list[Rect]]:
+        tiles = [
+            (top, left, bottom, right)
+            for top, left, bottom, right in object_tiles(
+                shape, tile=side, overlap=min(overlap, side // 2)
+            )
+            if inside is None or inside[top:bottom, left:right].any()
+        ]
+        parts: list[TileObject] = []
+        for number, rect in enumerate(tiles):
+            part = monitor.part(0.98 * number / len(tiles), 0.98 * (number + 1) / len(tiles))
+            message = f"tile {number + 1} of {len(tiles)}"
+            part.step(0.0, message)
+            with torch.inference_mode(), cancel_between_layers(network, part, message):
+                objects = detect(rect)
+            parts += [TileObject(own, number, _is_truncated(own, rect, shape)) for own in objects]
+        return parts, tiles
 
     if (limit := memory_limit()) is not None:
         fixed, by_pixel = _estimate_memory(network, len(picture), device)
         room = max(limit - fixed, 1)
         tile = fit_tile_size(room, by_pixel, tile=tile, halo=0, multiple=_MULTIPLE)
-    while True:
-        overlap = min(overlap, tile // 2)
-        tiles = [
-            (top, left, bottom, right)
-            for top, left, bottom, right in object_tiles(
-                (picture.shape[1], picture.shape[2]), tile=tile, overlap=overlap
-            )
-            if inside is None or inside[top:bottom, left:right].any()
-        ]
-        try:
-            with torch.inference_mode():
-                parts = _detect_in_tiles(network, answer, tiles, picture.shape[1:], monitor)
-            break
-        except torch.OutOfMemoryError:
-            if tile <= 2 * _MULTIPLE:
-                raise
-            tile = max(tile // 2, _MULTIPLE)
-            release_memory(device)
-            _LOG.warning("Out of memory on %s: going on with tiles of %d px", device.name, tile)
+    (parts, tiles), tile = run_halving_on_out_of_memory(
+        detect_all, tile, least=_MULTIPLE, what="tile size", device=device
+    )
     monitor.step(0.98, "joining at the seams")
     objects = merge_tile_objects(parts, tiles)
     if inside is not None:
@@ -168,27 +175,7 @@ def run_objects(
     return TiledObjects(tuple(objects), len(tiles), tile)
 
 
-def _detect_in_tiles(
-    network: nn.Module,
-    answer: Callable[[Rect], list[LesionObject]],
-    tiles: list[Rect],
-    shape: tuple[Any, ...],
-    monitor: Monitor,
-) -> list[TileObject]:
-    parts: list[TileObject] = []
-    for number, rect in enumerate(tiles):
-        part = monitor.part(0.98 * number / len(tiles), 0.98 * (number + 1) / len(tiles))
-        message = f"tile {number + 1} of {len(tiles)}"
-        part.step(0.0, message)
-        with cancel_between_layers(network, part, message):
-            objects = answer(rect)
-        parts.extend(
-            TileObject(found, number, _is_truncated(found, rect, shape)) for found in objects
-        )
-    return parts
-
-
-def _is_truncated(found: LesionObject, rect: Rect, shape: tuple[Any, ...]) -> bool:
+def _is_truncated(found: LesionObject, rect: Rect, shape: tuple[int, int]) -> bool:
     rows, cols = found.window
     return bool(
         (rect[0] > 0 and rows.start < rect[0] + _BORDER_MARGIN)
@@ -311,32 +298,20 @@ def _resampling_weights(span: tuple[float, float], cells: int, pixels: tuple[int
 def _estimate_memory(network: nn.Module, planes: int, device: Device) -> tuple[int, float]:
     """Return the bytes that a tile takes whatever its size, and those for each of its pixels.
 
-    The outputs of all layers are added up, as if none were given back: more than is ever taken. The
-    layers that look at single regions take the same for each tile, and are tried with as many
-    regions as a small piece has room for, however unlikely.
+    The layers that look at single regions take the same for each tile, and are tried with as many
+    regions as a small piece has room for, however unlikely; see `layer_bytes`.
     """
     import torch
 
     side = 8 * _MULTIPLE
     by_region = getattr(network, "roi_heads", torch.nn.Module())
-    heads = set(by_region.modules())
     least = getattr(by_region, "score_thresh", None)
-    taken = {True: 0, False: 0}
-
-    def add(module: nn.Module, _: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor):
-            taken[module in heads] += output.numel() * output.element_size()
-
-    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
-    handles = [leaf.register_forward_hook(add) for leaf in leaves]
+    piece = [torch.zeros(planes, side, side, device=device.name)]
     try:
         if least is not None:
             by_region.score_thresh = -1.0
-        with torch.inference_mode():
-            network([torch.zeros(planes, side, side, device=device.name)])
+        everywhere, by_regions = layer_bytes(network, piece, separate=set(by_region.modules()))
     finally:
         if least is not None:
             by_region.score_thresh = least
-        for handle in handles:
-            handle.remove()
-    return taken[True], (taken[False] + 4 * planes * side**2) / side**2
+    return by_regions, (everywhere + 4 * planes * side**2) / side**2

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.inference.thread_pool import TorchThreadPool
-from napari_fundus.runtime.devices import (
-    CPU,
-    Device,
-    Precision,
-    preferred_precision,
-    release_memory,
-)
+from napari_fundus.inference.memory import run_halving_on_out_of_memory
+from napari_fundus.inference.thread_pool import batch_workers
+from napari_fundus.runtime.devices import CPU, Device, Precision, preferred_precision
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from torch import Tensor, nn
 
 __all__ = ["run_patches", "run_sliding_window", "suspect_patch_centres"]
-
-_LOG = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -100,6 +90,8 @@ def run_patches(
     ------
     Cancelled
         The run was cancelled.
+    DeviceError
+        The memory does not suffice for a single patch.
     """
     import torch
 
@@ -113,66 +105,33 @@ def run_patches(
     # The picture goes to the device once; patches are cut there.
     whole = torch.from_numpy(padded).to(device.name)
 
-    def answer(places: PatchCentres) -> Tensor:
+    def predict(part: PatchCentres) -> Tensor:
         # Both modes are a thread's own.
         autocast = (
             torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
         )
         with torch.inference_mode(), autocast:
-            patches = torch.stack([whole[:, r : r + patch, c : c + patch] for r, c in places])
-            found: Tensor = network(patches.contiguous(memory_format=torch.channels_last))
-            return found.float().cpu()
+            patches = torch.stack([whole[:, r : r + patch, c : c + patch] for r, c in part])
+            values: Tensor = network(patches.contiguous(memory_format=torch.channels_last))
+            return values.float().cpu()
 
-    while True:
-        try:
-            found = list(_predict_all(answer, centres, batch, monitor, device))
-            break
-        except torch.OutOfMemoryError:
-            if batch <= 1:
-                raise
-            batch = max(batch // 2, 1)
-            release_memory(device)
-            _LOG.warning("Out of memory on %s: going on with %d patches", device.name, batch)
-    answers: Float = torch.cat(found).numpy()
-    return answers
+    def predict_all(size: int) -> Float:
+        results: list[Tensor] = []
+        done, total = 0, len(centres)
+        monitor.step(0.0, f"patch 1 of {total}")
+        with batch_workers(device) as workers:
+            step = -(-size // workers.size)
+            parts = (centres[start : start + step].tolist() for start in range(0, total, step))
+            for part, values in workers.map(predict, parts):
+                results.append(values)
+                done += len(part)
+                monitor.step(done / total, f"patch {done} of {total}")
+        return np.asarray(torch.cat(results).numpy())
 
-
-def _predict_all(
-    answer: Callable[[PatchCentres], Tensor],
-    centres: npt.NDArray[np.integer],
-    batch: int,
-    monitor: Monitor,
-    device: Device,
-) -> Iterator[Tensor]:
-    """Yield what `answer` gives for all centres, in order; on a CPU each core has its own part."""
-    if device.kind == "cpu":
-        with TorchThreadPool() as crew:
-            yield from _run_batches(crew.map, answer, centres, -(-batch // crew.size), monitor)
-    else:
-        yield from _run_batches(_map_serially, answer, centres, batch, monitor)
-
-
-def _run_batches(
-    run: Callable[..., Iterator[tuple[PatchCentres, Tensor]]],
-    answer: Callable[[PatchCentres], Tensor],
-    centres: npt.NDArray[np.integer],
-    batch: int,
-    monitor: Monitor,
-) -> Iterator[Tensor]:
-    total, done = len(centres), 0
-    parts = (centres[start : start + batch].tolist() for start in range(0, total, batch))
-    monitor.step(0.0, f"patch 1 of {total}")
-    for places, found in run(answer, parts):
-        yield found
-        done += len(places)
-        monitor.step(done / total, f"patch {done} of {total}")
-
-
-def _map_serially(
-    answer: Callable[[PatchCentres], Tensor], parts: Iterable[PatchCentres]
-) -> Iterator[tuple[PatchCentres, Tensor]]:
-    for places in parts:
-        yield places, answer(places)
+    values, _ = run_halving_on_out_of_memory(
+        predict_all, batch, least=1, what="batch size", device=device
+    )
+    return values
 
 
 def run_sliding_window(

@@ -1,4 +1,4 @@
-"""A crew of threads, one a core: batches side by side instead of every layer split in pieces."""
+"""A pool of threads, one a core: batches side by side instead of every layer split in pieces."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Self, TypeVar
 
-__all__ = ["TorchThreadPool"]
+from napari_fundus.runtime.devices import Device
+
+__all__ = ["TorchThreadPool", "batch_workers"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class TorchThreadPool:
-    """Threads that each compute with one core.
+    """Threads that each compute with one core; a pool of one is the calling thread itself.
 
     Torch splits every operation among the cores and waits for the slowest at its end. For small
     maps these waits cost a sixth of the time on an idle machine, and most of it where other
     programs take a core now and then. Whole batches side by side do not wait for each other.
 
-    A context manager: leaving it lets running jobs end, and drops those not yet begun.
+    A context manager: leaving it waits for running jobs, and drops those not yet started.
 
     Parameters
     ----------
@@ -30,8 +32,8 @@ class TorchThreadPool:
 
     Examples
     --------
-    >>> with Crew(2) as crew:
-    ...     list(crew.map(lambda x: x * x, range(4)))
+    >>> with TorchThreadPool(2) as pool:
+    ...     list(pool.map(lambda x: x * x, range(4)))
     [(0, 0), (1, 1), (2, 4), (3, 9)]
     """
 
@@ -43,34 +45,47 @@ class TorchThreadPool:
     def __enter__(self) -> Self:
         import torch
 
+        self._pool: ThreadPoolExecutor | None = None
+        if self.size == 1:
+            return self
         before = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self.size, "napari-fundus")
-        ready = threading.Barrier(self.size)
+        started = threading.Barrier(self.size)
 
-        def enlist() -> None:
+        def use_one_core() -> None:
             torch.set_num_threads(1)
-            # A thread takes the shared number over at its first use of it: use it now.
+            # A thread takes over the shared number at its first use of it: use it now.
             torch.get_num_threads()
-            ready.wait()
+            started.wait()
 
-        for enlisted in [self._pool.submit(enlist) for _ in range(self.size)]:
-            enlisted.result()
-        # The number is each thread's own, but what threads begin with is shared: set it back.
+        for future in [self._pool.submit(use_one_core) for _ in range(self.size)]:
+            future.result()
+        # The number is each thread's own, but what threads start with is shared: set it back. An
+        # initializer of the executor would not do: it starts threads late, one by one.
         torch.set_num_threads(before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def map(
         self, work: Callable[[Item], Result], jobs: Iterable[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """Yield each job with its result, in order; few are begun before they are asked for."""
-        begun: deque[tuple[Item, Future[Result]]] = deque()
+        """Yield each job with its result, in order; few are started before they are needed."""
+        if self._pool is None:
+            yield from ((job, work(job)) for job in jobs)
+            return
+        started: deque[tuple[Item, Future[Result]]] = deque()
         for job in jobs:
-            begun.append((job, self._pool.submit(work, job)))
-            if len(begun) > self.size:
-                first, future = begun.popleft()
+            started.append((job, self._pool.submit(work, job)))
+            if len(started) > self.size:
+                first, future = started.popleft()
                 yield first, future.result()
-        for job, future in begun:
+        for job, future in started:
             yield job, future.result()
+
+
+def batch_workers(device: Device) -> TorchThreadPool:
+    """Return what runs batches on a device: on a CPU a thread a core, else the calling thread."""
+    return TorchThreadPool(None if device.kind == "cpu" else 1)

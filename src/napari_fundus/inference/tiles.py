@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.inference.cancellation import cancel_between_layers
-from napari_fundus.inference.memory import bytes_per_pixel, fit_tile_size, memory_limit
-from napari_fundus.runtime.devices import (
-    CPU,
-    Device,
-    Precision,
-    preferred_precision,
-    release_memory,
+from napari_fundus.inference.memory import (
+    bytes_per_pixel,
+    fit_tile_size,
+    memory_limit,
+    run_halving_on_out_of_memory,
 )
+from napari_fundus.runtime.devices import CPU, Device, Precision, preferred_precision
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["Tile", "TiledPrediction", "iter_tiles", "run_tiles"]
-
-_LOG = logging.getLogger(__name__)
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -154,6 +150,8 @@ def run_tiles(
     ------
     Cancelled
         The run was cancelled.
+    DeviceError
+        The memory does not suffice for the smallest tile.
     """
     import torch
 
@@ -162,70 +160,37 @@ def run_tiles(
     height, width = picture.shape[1:]
     more = (-height % multiple, -width % multiple)
     padded = np.pad(picture, ((0, 0), (0, more[0]), (0, more[1])), constant_values=fill)
+    shape = height + more[0], width + more[1]
     autocast = (
         torch.autocast(device.kind, torch.bfloat16) if chosen == "bfloat16" else nullcontext()
     )
     network = network.to(device.name, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def answer(window: Tile) -> Float:
-        seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.seen]))[np.newaxis]
-        batch = seen.to(device.name).contiguous(memory_format=torch.channels_last)
-        rows, cols = window.inner
-        maps: Float = network(batch)[0, :, rows, cols].float().cpu().numpy()
-        return maps
+    def predict(side: int) -> tuple[Float, int]:
+        windows = [
+            window
+            for window in iter_tiles(shape, tile=side, halo=halo, multiple=multiple)
+            if inside is None or inside[window.kept].any()
+        ]
+        maps = np.full((outputs, *shape), blank, np.float32)
+        for number, window in enumerate(windows):
+            monitor.step(number / len(windows), f"tile {number + 1} of {len(windows)}")
+            seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.seen]))[np.newaxis]
+            batch = seen.to(device.name).contiguous(memory_format=torch.channels_last)
+            rows, cols = window.inner
+            maps[:, *window.kept] = network(batch)[0, :, rows, cols].float().cpu().numpy()
+        monitor.step(1.0, "tiles done")
+        return maps, len(windows)
 
     with torch.inference_mode(), autocast:
         if (limit := memory_limit()) is not None:
             tried = max(4 * multiple, 64 // multiple * multiple)
             per_pixel = bytes_per_pixel(network, len(picture), tried, device=device)
             tile = fit_tile_size(
-                limit, per_pixel, tile=tile, halo=halo, multiple=multiple, shape=padded.shape[1:]
+                limit, per_pixel, tile=tile, halo=halo, multiple=multiple, shape=shape
             )
         with cancel_between_layers(network, monitor):
-            while True:
-                try:
-                    maps, count = _predict_tiles(
-                        answer,
-                        padded.shape[1:],
-                        outputs,
-                        tile,
-                        halo,
-                        multiple,
-                        inside,
-                        blank,
-                        monitor,
-                    )
-                    break
-                except torch.OutOfMemoryError:
-                    if tile <= 2 * multiple:
-                        raise
-                    tile = max(tile // 2, multiple)
-                    release_memory(device)
-                    _LOG.warning(
-                        "Out of memory on %s: going on with tiles of %d px", device.name, tile
-                    )
+            (maps, count), tile = run_halving_on_out_of_memory(
+                predict, tile, least=multiple, what="tile size", device=device
+            )
     return TiledPrediction(maps[:, :height, :width], count, tile, chosen)
-
-
-def _predict_tiles(
-    answer: Callable[[Tile], Float],
-    shape: tuple[Any, ...],
-    outputs: int,
-    tile: int,
-    halo: int,
-    multiple: int,
-    inside: Bool | None,
-    blank: float,
-    monitor: Monitor,
-) -> tuple[Float, int]:
-    todo = [
-        window
-        for window in iter_tiles((shape[0], shape[1]), tile=tile, halo=halo, multiple=multiple)
-        if inside is None or inside[window.kept].any()
-    ]
-    maps = np.full((outputs, *shape), blank, np.float32)
-    for number, window in enumerate(todo):
-        monitor.step(number / len(todo), f"tile {number + 1} of {len(todo)}")
-        maps[:, *window.kept] = answer(window)
-    monitor.step(1.0, "tiles done")
-    return maps, len(todo)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,26 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.errors import DeviceError
-from napari_fundus.inference.memory import bytes_per_pixel, memory_limit
-from napari_fundus.inference.patch_grid import PatchGrid
-from napari_fundus.inference.thread_pool import TorchThreadPool
-from napari_fundus.runtime.devices import (
-    CPU,
-    Device,
-    Precision,
-    preferred_precision,
-    release_memory,
+from napari_fundus.inference.memory import (
+    bytes_per_pixel,
+    memory_limit,
+    run_halving_on_out_of_memory,
 )
+from napari_fundus.inference.patch_grid import PatchGrid
+from napari_fundus.inference.thread_pool import batch_workers
+from napari_fundus.runtime.devices import CPU, Device, Precision, preferred_precision
 from napari_fundus.runtime.monitor import Monitor
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["VotingResult", "run_voting", "run_voting_reference"]
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["VotingResult", "run_voting"]
 
 _CPU_BATCH_PIXELS = 65_536
 """Pixels in a batch on a CPU: enough to feed the cores, few enough for the caches."""
@@ -59,7 +52,7 @@ class VotingResult:
     patches
         How many patches the network has seen.
     batch
-        Most patches that ran together, after any lack of memory.
+        How many patches ran together, after any lack of memory.
     precision
         Arithmetic used, as torch names it.
     """
@@ -85,7 +78,7 @@ def run_voting(
 ) -> VotingResult:
     """Run `network` on every patch that touches the field of view and average what they say.
 
-    Equal to `run_voting_reference` up to rounding, in less time: patches off the field of view are
+    Equal to a loop over all patches up to rounding, in less time: patches off the field of view are
     left out; the network's own form for inference is used where it has one
     (``network.for_inference()``); patches are views of the padded picture, gathered batch by batch;
     on a CPU each core has a batch of its own; and results are added in groups that do not overlap.
@@ -110,8 +103,7 @@ def run_voting(
     precision
         ``"float32"``, ``"bfloat16"``, or ``"auto"`` for what is preferred on `device`.
     batch
-        Patches that run together; None to fit the memory. Where a GPU's memory runs out, it is
-        halved and the work goes on.
+        Patches that run together; None to fit the memory. Where it runs out, the batch is halved.
     monitor
         Takes progress; may cancel, within a batch.
 
@@ -137,29 +129,42 @@ def run_voting(
     dtype = getattr(torch, precision)
     with torch.inference_mode():
         ready = _prepare(network, device, dtype)
-        booth = _VoteAccumulator(
-            ready, _padded(picture, grid, fill).to(device.name, dtype), grid, device
-        )
-    booth.limit = batch or _fit_batch_size(booth, device)
-    if (limit := memory_limit()) is not None:
-        with torch.inference_mode():
+        planes = _padded(picture, grid, fill).to(device.name, dtype)
+        batch = batch or _fit_batch_size(ready, planes, grid, device)
+        if (limit := memory_limit()) is not None:
             per_pixel = bytes_per_pixel(ready, len(picture), patch, device=device, dtype=dtype)
-        # On a CPU each core has a batch of its own.
-        share = limit / (torch.get_num_threads() if device.kind == "cpu" else 1)
-        booth.limit = max(min(booth.limit, int(share / (per_pixel * patch**2))), 1)
+            # On a CPU each core has a batch of its own.
+            share = limit / (torch.get_num_threads() if device.kind == "cpu" else 1)
+            batch = max(min(batch, int(share / (per_pixel * patch**2))), 1)
     monitor.step(0.0, f"{total:,} patches")
-    done = 0
-    alone = device.kind != "cpu" or torch.get_num_threads() == 1
-    with nullcontext() if alone else TorchThreadPool() as crew:
-        batches = booth.batches(chosen)
-        answers = crew.map(booth.ask, batches) if crew else ((b, booth.ask(b)) for b in batches)
-        for asked, votes in answers:
-            booth.settle(asked, votes, monitor)
-            done += len(asked[0])
-            monitor.step(done / total, f"patch {done:,} of {total:,}")
-    summed = booth.sums()
+
+    def vote(size: int) -> Float:
+        votes = _VoteAccumulator(ready, planes, grid)
+        done = 0
+        with batch_workers(device) as workers:
+            for positions, answers in workers.map(votes.predict, _batches(grid, chosen, size)):
+                votes.add(positions, answers)
+                done += len(positions[0])
+                monitor.step(done / total, f"patch {done:,} of {total:,}")
+        return votes.sums()
+
+    summed, batch = run_halving_on_out_of_memory(
+        vote, batch, least=1, what="batch size", device=device
+    )
     probability = np.where(inside, summed / grid.votes(), np.float32(0))
-    return VotingResult(probability, total, booth.limit, precision)
+    return VotingResult(probability, total, batch, precision)
+
+
+def _batches(grid: PatchGrid, chosen: Bool, size: int) -> Iterator[Batch]:
+    """Yield positions of the `chosen` patches, up to `size` at a time, group after group."""
+    rows = columns = np.empty(0, np.intp)
+    for more_rows, more_columns in grid.groups(chosen):
+        rows, columns = np.append(rows, more_rows), np.append(columns, more_columns)
+        while len(rows) >= size:
+            yield rows[:size], columns[:size]
+            rows, columns = rows[size:], columns[size:]
+    if len(rows):
+        yield rows, columns
 
 
 class _VoteAccumulator:
@@ -173,83 +178,32 @@ class _VoteAccumulator:
         Shape (P, H', W'), as the grid pads it.
     grid
         Where the patches lie.
-    device
-        The network's and the picture's.
-
-    Attributes
-    ----------
-    patch
-        Side of the patches, px.
-    limit
-        Most patches in a batch; halved where memory runs out.
     """
 
-    def __init__(
-        self, network: nn.Module, picture: Tensor, grid: PatchGrid, device: Device
-    ) -> None:
+    def __init__(self, network: nn.Module, picture: Tensor, grid: PatchGrid) -> None:
         self._network = network
-        self._device = device
         self._grid = grid
+        self._device = picture.device
         self._views = _windows(picture, grid.patch, grid.stride)
         self._sums: Tensor | None = None
-        self.patch = grid.patch
-        self.limit = 1
 
-    def batches(self, chosen: Bool) -> Iterator[Batch]:
-        """Yield positions of the `chosen` patches, up to `limit` at a time, group after group."""
-        rows = columns = np.empty(0, np.intp)
-        for more_rows, more_columns in self._grid.groups(chosen):
-            rows, columns = np.append(rows, more_rows), np.append(columns, more_columns)
-            while len(rows) >= self.limit:
-                size = self.limit
-                yield rows[:size], columns[:size]
-                rows, columns = rows[size:], columns[size:]
-        if len(rows):
-            yield rows, columns
-
-    def ask(self, batch: Batch) -> Tensor | None:
-        """Return the network's probabilities for some patches, (N, C, S, S); None out of memory."""
+    def predict(self, batch: Batch) -> Tensor:
+        """Return the network's probabilities for some patches: float32, shape (N, C, S, S)."""
         import torch
 
-        rows, columns = (torch.from_numpy(index).to(self._device.name) for index in batch)
+        rows, columns = (torch.from_numpy(index).to(self._device) for index in batch)
         # The mode is each thread's own.
         with torch.inference_mode():
             patches = self._views[rows, columns]
             patches = patches.contiguous(memory_format=torch.channels_last)
-            try:
-                votes: Tensor = self._network(patches)
-            except torch.OutOfMemoryError:
-                return None
+            votes: Tensor = self._network(patches)
             return votes.float()
 
-    def settle(self, batch: Batch, votes: Tensor | None, monitor: Monitor) -> None:
-        """Add the votes of a batch; where memory ran out on it, ask again in smaller ones."""
-        rows, columns = batch
-        if votes is not None:
-            self._add(votes, rows, columns)
-            return
-        release_memory(self._device)
-        if len(rows) == 1:
-            raise DeviceError(
-                f"{self._device.title} has no memory left for a single patch of {self.patch} px. "
-                "Close what else uses it, or run on the CPU."
-            )
-        # Where an earlier batch has halved the limit already, it may well suffice.
-        if len(rows) <= self.limit:
-            self.limit = (len(rows) + 1) // 2
-            _LOG.warning(
-                "%s ran out of memory: %d patches a batch.", self._device.title, self.limit
-            )
-        size = self.limit
-        for start in range(0, len(rows), size):
-            monitor.check()
-            part = rows[start : start + size], columns[start : start + size]
-            self.settle(part, self.ask(part), monitor)
-
-    def _add(self, votes: Tensor, rows: Index, columns: Index) -> None:
+    def add(self, batch: Batch, votes: Tensor) -> None:
         """Add `votes` to the sums, one group of patches that do not overlap after the other."""
         import torch
 
+        rows, columns = batch
         if self._sums is None:
             self._sums = torch.zeros(votes.shape[1], *self._grid.padded_shape, device=votes.device)
         sums = _windows(self._sums, self._grid.patch, self._grid.stride)
@@ -268,42 +222,6 @@ class _VoteAccumulator:
         sums = cast("Tensor", self._sums)[:, before : before + height, before : before + width]
         result: Float = sums.cpu().numpy()
         return result
-
-
-def run_voting_reference(
-    network: nn.Module, picture: Float, *, patch: int, stride: int, fill: float = 0.0
-) -> Float:
-    """Vote patch by patch as the paper says: the reference that `run_voting` is checked against.
-
-    Parameters
-    ----------
-    network, picture, patch, stride, fill
-        As of `run_voting`.
-
-    Returns
-    -------
-    float32, shape (C, H, W)
-        Mean of the votes of all patches that hold a pixel of the picture.
-    """
-    import torch
-
-    height, width = picture.shape[-2:]
-    margin = ((0, 0), (patch, patch), (patch, patch))
-    padded = np.pad(picture, margin, constant_values=fill)
-    total: Any = 0.0
-    votes = np.zeros(padded.shape[1:])
-    for row in range(-(patch // stride) * stride, height, stride):
-        for column in range(-(patch // stride) * stride, width, stride):
-            here = np.s_[row + patch : row + 2 * patch, column + patch : column + 2 * patch]
-            with torch.inference_mode():
-                result = network(torch.from_numpy(padded[:, *here][np.newaxis]))[0].double().numpy()
-            if np.isscalar(total):
-                total = np.zeros((len(result), *padded.shape[1:]))
-            total[:, *here] += result
-            votes[here] += 1
-    inner = np.s_[patch : patch + height, patch : patch + width]
-    mean: Float = (total[:, *inner] / votes[inner]).astype(np.float32)
-    return mean
 
 
 def _prepare(network: nn.Module, device: Device, dtype: torch.dtype) -> nn.Module:
@@ -333,17 +251,18 @@ def _windows(maps: Tensor, patch: int, stride: int) -> Tensor:
     return maps.unfold(1, patch, stride).unfold(2, patch, stride).permute(1, 2, 0, 3, 4)
 
 
-def _fit_batch_size(booth: _VoteAccumulator, device: Device) -> int:
-    """Return how many patches of the booth's network run together on `device`."""
+def _fit_batch_size(network: nn.Module, picture: Tensor, grid: PatchGrid, device: Device) -> int:
+    """Return how many patches of the padded `picture` run together on `device`."""
     import torch
 
-    patch = booth.patch
+    patch = grid.patch
     if device.kind != "cuda":
         return max(_CPU_BATCH_PIXELS // patch**2, 1)
-    # A trial tells what a patch takes, whatever the network.
+    # A trial shows what a patch takes, whatever the network.
     torch.cuda.reset_peak_memory_stats(device.name)
     before = torch.cuda.memory_allocated(device.name)
-    booth.ask((np.zeros(_PROBE_PATCHES, np.intp),) * 2)
+    positions = (np.zeros(_PROBE_PATCHES, np.intp),) * 2
+    _VoteAccumulator(network, picture, grid).predict(positions)
     taken = (torch.cuda.max_memory_allocated(device.name) - before) / _PROBE_PATCHES
     free, _ = torch.cuda.mem_get_info(device.name)
     fitting = int(_GPU_MEMORY_SHARE * free / max(taken, 1))

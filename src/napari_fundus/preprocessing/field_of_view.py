@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.fov_circle import fit_fov_circle
+from napari_fundus.preprocessing.geometry import bounding_box
 
 __all__ = ["find_field_of_view"]
 
@@ -166,14 +167,9 @@ def _largest_filled(
     return filled.view(np.bool_)
 
 
-def _bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
-
-
 def _likeness_to_disc(mask: npt.NDArray[np.bool_]) -> float:
     """Return the IoU of `mask` with its fitted disc, both within the mask's bounding box."""
-    box = _bounding_box(mask)
+    box = bounding_box(mask) or np.s_[:, :]
     disc = fit_fov_circle(mask).mask(mask.shape)[box]
     return float((mask[box] & disc).sum() / (mask[box] | disc).sum())
 
@@ -220,7 +216,7 @@ def _refine(
         return enlarged(image).view(np.bool_)
     if coarse.shape > 0.97:
         # The disc's own circle, a little shrunk, closes bites where the retina is black.
-        box = _bounding_box(mask)
+        box = bounding_box(mask) or np.s_[:, :]
         disc = fit_fov_circle(mask)
         shrunk = type(disc)(disc.centre_row, disc.centre_col, 0.985 * disc.radius)
         mask[box] |= shrunk.mask((height, width))[box]

@@ -11,9 +11,17 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from napari_fundus.errors import GeometryError
 from napari_fundus.preprocessing.fov_circle import FovCircle
 
-__all__ = ["Geometry"]
+__all__ = ["Geometry", "bounding_box"]
 
 Floats = npt.NDArray[np.float64]
+
+
+def bounding_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Return the rows and columns from the first to the last that hold a pixel; None for none."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
 
 
 class Geometry(BaseModel):
@@ -93,11 +101,11 @@ class Geometry(BaseModel):
 
     def crop_to_mask(self, field_of_view: npt.NDArray[np.bool_]) -> Geometry:
         """Return this geometry cropped to the bounding box of a field of view."""
-        rows = np.flatnonzero(field_of_view.any(axis=1))
-        cols = np.flatnonzero(field_of_view.any(axis=0))
-        if not len(rows):
+        box = bounding_box(field_of_view)
+        if box is None:
             raise GeometryError("The field of view is empty; there is nothing to crop to.")
-        return self.crop((int(rows[0]), int(cols[0]), int(rows[-1]) + 1, int(cols[-1]) + 1))
+        rows, cols = box
+        return self.crop((rows.start, cols.start, rows.stop, cols.stop))
 
     def complete(self, disc: FovCircle, *, aspect: float = 1.0) -> Geometry:
         """Return this geometry with the square around the disc's whole circle.

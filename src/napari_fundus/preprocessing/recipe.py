@@ -14,7 +14,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
 from napari_fundus.preprocessing.fov_circle import FovCircle, fit_aspect, fit_fov_circle
-from napari_fundus.preprocessing.geometry import Geometry
+from napari_fundus.preprocessing.geometry import Geometry, bounding_box
 from napari_fundus.runtime.monitor import Monitor
 
 __all__ = ["PreprocessedImage", "Recipe", "preset_descriptions"]
@@ -235,9 +235,10 @@ def _zero_outside(pixels: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> np
 
 def _bounding_disc(mask: npt.NDArray[np.bool_]) -> FovCircle:
     """Return the circle around a stretched disc: its longer axis is the diameter."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    spans = int(rows[-1] - rows[0] + 1), int(cols[-1] - cols[0] + 1)
-    return FovCircle(float(rows[0] + rows[-1]) / 2, float(cols[0] + cols[-1]) / 2, max(spans) / 2)
+    rows, cols = bounding_box(mask) or np.s_[0 : mask.shape[0], 0 : mask.shape[1]]
+    spans = rows.stop - rows.start, cols.stop - cols.start
+    centre = (rows.start + rows.stop - 1) / 2, (cols.start + cols.stop - 1) / 2
+    return FovCircle(*centre, max(spans) / 2)
 
 
 def _equalize(pixels: npt.NDArray[Any], clip: float) -> npt.NDArray[np.uint8]:

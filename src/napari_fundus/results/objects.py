@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from napari_fundus.preprocessing.geometry import bounding_box
+
 __all__ = [
     "LesionObject",
     "RasterizedObjects",
@@ -145,12 +147,9 @@ def objects_of_labels(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionOb
 
 def trim_box(found: LesionObject) -> LesionObject | None:
     """Return the object with its box as small as its mask allows; None where no pixel is set."""
-    rows, cols = (np.flatnonzero(found.mask.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
-    if found.mask[box].shape == found.mask.shape:
-        return found
+    box = bounding_box(found.mask)
+    if box is None or found.mask[box].shape == found.mask.shape:
+        return None if box is None else found
     row, col = found.row + box[0].start, found.col + box[1].start
     return replace(found, row=row, col=col, mask=found.mask[box].copy())
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_fundus.errors import OptionsError
+from napari_fundus.errors import OptionsError, explain_validation
 from napari_fundus.runtime.files import read_json, write_json
 
 __all__ = [
@@ -122,11 +122,8 @@ def _checked(values: Mapping[str, Any], where: str) -> Preferences:
     try:
         return Preferences.model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
         raise OptionsError(
-            f"{where}: {name} = {problem['input']!r}: {problem['msg']}. Preferences are "
-            f"{', '.join(_NAMES)}."
+            f"{where}: {explain_validation(error)} Preferences are {', '.join(_NAMES)}."
         ) from None
 
 

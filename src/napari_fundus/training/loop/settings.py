@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from napari_fundus.errors import OptionsError
+from napari_fundus.errors import OptionsError, explain_validation
 
 __all__ = ["TrainingSettings", "split_settings"]
 
@@ -197,11 +197,7 @@ def split_settings(
             ),
         )
     except ValidationError as error:
-        problems = (
-            f"Setting {'.'.join(map(str, p['loc']))!r} = {p['input']!r}: {p['msg']}."
-            for p in error.errors()
-        )
-        raise OptionsError(" ".join(problems)) from None
+        raise OptionsError(explain_validation(error, "Setting {!r}")) from None
 
 
 def _coerce_literal(value: Any, annotation: Any) -> Any:

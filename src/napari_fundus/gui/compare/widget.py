@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
@@ -186,9 +187,8 @@ class CompareWidget(QWidget):
     def _update_side_button(self) -> None:
         if not self._grid.shown:
             self._outcome.cover.look()
-        self.side_button.blockSignals(True)
-        self.side_button.setChecked(self._grid.shown)
-        self.side_button.blockSignals(False)
+        with signals_blocked(self.side_button):
+            self.side_button.setChecked(self._grid.shown)
 
     def _photograph(self, choice: LayerGroup) -> Layer | None:
         """Return a picture of the size of a result whose own picture is not known."""
@@ -268,13 +268,12 @@ class CompareWidget(QWidget):
         self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
         self.summary.setText(summary_html(agreement))
         before = self.class_box.currentData()
-        self.class_box.blockSignals(True)
-        self.class_box.clear()
-        self.class_box.addItem("all", None)
-        for code in agreement.summary["lesion"]:
-            self.class_box.addItem(describe(code).plural, code)
-        self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
-        self.class_box.blockSignals(False)
+        with signals_blocked(self.class_box):
+            self.class_box.clear()
+            self.class_box.addItem("all", None)
+            for code in agreement.summary["lesion"]:
+                self.class_box.addItem(describe(code).plural, code)
+            self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
         self._show_list()
         self.body.setVisible(True)
         self.updated.emit()

@@ -146,7 +146,7 @@ class ErrorMapLayers:
             self._written[name] = written
             # Setting the data anew would make napari look at all layers' extents again; a thumbnail
             # at each move of a slider would have the list of layers painted anew.
-            if any(layer is other for other in self._hidden_layers):
+            if layer in self._hidden_layers:
                 self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
                 with self.cover.at_rest():
                     layer.visible = True
@@ -174,12 +174,12 @@ class ErrorMapLayers:
         layer = self._layers.pop(name)
         self._written.pop(name, None)
         self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
-        if any(layer is present for present in self._viewer.layers):
+        if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
     def _fits(self, name: str, over: Layer) -> bool:
         layer = self._layers[name]
-        present = any(layer is other for other in self._viewer.layers)
+        present = layer in self._viewer.layers
         return present and layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over)
 
     def _made(self, name: str, over: Layer) -> Labels:

@@ -267,7 +267,7 @@ class EvaluateWidget(QWidget):
             parts, over, per_class=self.view.per_class, covered=lesion_layers(self._viewer, over)
         )
         for layer in self._outcome.layers:
-            if not any(layer is known for known in self._clicked):
+            if layer not in self._clicked:
                 layer.mouse_drag_callbacks.append(self._on_canvas)
                 self._clicked.append(layer)
         if not there:

@@ -39,7 +39,7 @@ def add_layer_in_steps(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
         yield
     finally:
         # Set twice, napari would put down the tool that a person took for it meanwhile.
-        if layer.visible != seen and any(layer is present for present in viewer.layers):
+        if layer.visible != seen and layer in viewer.layers:
             layer.visible = seen
     yield
 
@@ -67,11 +67,11 @@ class LayerAddQueue:
 
     def has(self, layer: Layer) -> bool:
         """Tell whether a layer is in the viewer, or on its way."""
-        return any(layer is other for other in (*self._viewer.layers, *self._waiting))
+        return layer in self._viewer.layers or layer in self._waiting
 
     def remove(self, layer: Layer) -> None:
         """Take a layer out of the viewer, or off its way there."""
-        if any(layer is other for other in self._waiting):
+        if layer in self._waiting:
             self._waiting.remove(layer)
         elif self.has(layer):
             self._viewer.layers.remove(layer)
@@ -84,7 +84,7 @@ class LayerAddQueue:
 
     def bring(self, layer: Layer) -> None:
         """Let a layer, and those before it, come now if it is on its way: it is needed."""
-        if any(layer is other for other in self._waiting):
+        if layer in self._waiting:
             self._step_runner.finish()
 
     def finish(self) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.review.autosave import SavedReview, delete_autosave, write_autosave
 
 __all__ = ["AutosaveTimer"]
@@ -38,15 +39,8 @@ class AutosaveTimer(QObject):
         self._path: Path | None = None
         self._job: ThreadJob | None = None
         self._dirty = False
-        self._quiet = self._timer(_IDLE_MS)
-        self._longest = self._timer(_MAX_DELAY_MS)
-
-    def _timer(self, milliseconds: int) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(self.flush)
-        return timer
+        self._quiet = single_shot_timer(self, _IDLE_MS, self.flush)
+        self._longest = single_shot_timer(self, _MAX_DELAY_MS, self.flush)
 
     @property
     def busy(self) -> bool:

@@ -6,10 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.placement import image_source
 from napari_fundus.gui.review.autosaver import AutosaveTimer
 from napari_fundus.gui.review.cursor import ReviewCursor
@@ -17,7 +19,7 @@ from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.gui.review.load_review import ReviewInput, load_review_input, restore_review
 from napari_fundus.gui.review.region import add_region_layer
 from napari_fundus.gui.review.result_layers import (
-    ResultLayers,
+    class_labels,
     result_layers_from,
     show_only_result,
 )
@@ -66,8 +68,8 @@ class ReviewController(QObject):
         """The review in hand."""
         self.bench.changed.connect(self.changed)
         self.bench.worked.connect(self._on_worked)
-        self.found: ResultLayers | None = None
-        self.other: ResultLayers | None = None
+        self.found: LayerGroup | None = None
+        self.other: LayerGroup | None = None
         self.unfinished: SavedReview | None = None
         self._sheets: LabelLayers | None = None
         self._image: FundusImage | None = None
@@ -77,10 +79,7 @@ class ReviewController(QObject):
         self._revision = 0
         self._autosaver = AutosaveTimer(self._state, self)
         self._autosaver.failed.connect(self.failed)
-        self._stale = QTimer(self)
-        self._stale.setSingleShot(True)
-        self._stale.setInterval(_STALE_MS)
-        self._stale.timeout.connect(self._read_again)
+        self._stale = single_shot_timer(self, _STALE_MS, self._read_again)
 
     @property
     def loading(self) -> bool:
@@ -97,18 +96,18 @@ class ReviewController(QObject):
         """The review under way."""
         return self.bench.review
 
-    def load(self, found: ResultLayers, other: ResultLayers | None) -> None:
+    def load(self, found: LayerGroup, other: LayerGroup | None) -> None:
         """Read a result's labels in a thread; `loaded` tells when they are ready."""
         if self._sheets is not None:
             self._sheets.arrive()
         self.close()
         if self._reading is not None:
             self._reading.cancel_silently()
-        if self.found is None or self.found.key != found.key:
+        if self.found is None or self.found.layer_ids != found.layer_ids:
             show_only_result(self._viewer, found, other)
         self.found, self.other = found, other
-        parts = found.parts()
-        others = None if other is None else other.parts()
+        parts = class_labels(found)
+        others = None if other is None else class_labels(other)
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
@@ -170,7 +169,7 @@ class ReviewController(QObject):
     def _read_again(self) -> None:
         if self.found is not None:
             # The layers may show the result of another run now.
-            layers, photograph = list(self.found.layers.values()), self.found.photograph
+            layers, photograph = list(self.found.labels.values()), self.found.photograph
             self.load(result_layers_from(self._viewer, layers, photograph), self.other)
 
     def _on_removed(self) -> None:

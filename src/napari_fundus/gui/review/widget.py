@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
@@ -89,9 +90,7 @@ class ReviewWidget(QWidget):
                 **{key: lambda code=code: self.relabel(code) for key, code in RELABEL_KEYS.items()},
             },
         )
-        self._listing_timer = QTimer(self)
-        self._listing_timer.setSingleShot(True)
-        self._listing_timer.timeout.connect(self._list_results)
+        self._listing_timer = single_shot_timer(self, 200, self._list_results)
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
             emitter.connect(self._schedule_listing)
         on_widget_removed(self, self.forget)
@@ -270,7 +269,7 @@ class ReviewWidget(QWidget):
 
     def _schedule_listing(self, event: Any = None) -> None:
         # A result comes as many layers, one an event-loop turn.
-        self._listing_timer.start(200)
+        self._listing_timer.start()
 
     def _list_results(self) -> None:
         results = find_result_layers(self._viewer)

@@ -61,7 +61,7 @@ class CompareWidget(QWidget):
         viewer = self._viewer = unwrap_viewer(viewer)
         self._job: ThreadJob | None = None
         self._watched: list[Any] = []
-        self._outcome = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
+        self._error_map = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
         self._step_runner, self._grid_runner = StepRunner(self), StepRunner(self)
         self.agreement: Agreement | None = None
@@ -134,7 +134,7 @@ class CompareWidget(QWidget):
     @property
     def layers(self) -> list[Labels]:
         """The layer that shows pixels of both (1), only of A (2), and only of B (3)."""
-        return self._outcome.layers
+        return self._error_map.layers
 
     @property
     def table(self) -> pd.DataFrame:
@@ -177,16 +177,16 @@ class CompareWidget(QWidget):
         else:
             steps = self._grid.hide()
         self._grid_runner.start(
-            self._with_visibility_paused(steps), self._update_side_button, at_once=True
+            self._with_visibility_paused(steps), self._update_side_button, first_step_now=True
         )
 
     def _with_visibility_paused(self, steps: Iterator[None]) -> Iterator[None]:
-        with self._outcome.cover.at_rest():
+        with self._error_map.layer_visibility.paused():
             yield from steps
 
     def _update_side_button(self) -> None:
         if not self._grid.shown:
-            self._outcome.cover.look()
+            self._error_map.layer_visibility.look()
         with signals_blocked(self.side_button):
             self.side_button.setChecked(self._grid.shown)
 
@@ -209,7 +209,7 @@ class CompareWidget(QWidget):
         reason = _incompatibility(a, b)
         self._say(reason)
         if a is None or b is None or reason:
-            self._outcome.clear()
+            self._error_map.clear()
             return
         for choice in (a, b):
             if (live := choice.live) is not None:
@@ -257,13 +257,15 @@ class CompareWidget(QWidget):
         if a is None:
             return
         over = next(iter(a.labels.values()))
-        steps = self._outcome.prepare(agreement.pixels, over, per_class=False)
-        self._step_runner.start(steps, lambda: self._tell(agreement, over), at_once=True)
+        steps = self._error_map.prepare(agreement.pixels, over, per_class=False)
+        self._step_runner.start(steps, lambda: self._tell(agreement, over), first_step_now=True)
 
     def _tell(self, agreement: Agreement, over: Layer) -> None:
         """Show colours, counts and list."""
         parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
-        self._outcome.show(parts, over, per_class=False, covered=lesion_layers(self._viewer, over))
+        self._error_map.show(
+            parts, over, per_class=False, covered=lesion_layers(self._viewer, over)
+        )
         where = agreement.lesions["where"]
         self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
         self.summary.setText(summary_html(agreement))
@@ -310,7 +312,7 @@ class CompareWidget(QWidget):
         self._step_runner.stop()
         self.show_side_by_side(False)
         self.agreement = None
-        self._outcome.rest()
+        self._error_map.rest()
         self.body.setVisible(False)
 
     def forget(self) -> None:
@@ -319,7 +321,7 @@ class CompareWidget(QWidget):
             box.disconnect_viewer()
         self._drop()
         self._grid_runner.finish()
-        self._outcome.clear()
+        self._error_map.clear()
 
 
 def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:

@@ -209,7 +209,7 @@ class LayerGroupCombo(QComboBox):
         super().__init__(parent)
         self._viewer, self._find, self._preferred = viewer, find, preferred
         self._choices: list[LayerGroup] = []
-        self._heard: list[Layer] = []
+        self._watched_layers: list[Layer] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -233,11 +233,11 @@ class LayerGroupCombo(QComboBox):
 
     def _watch_layers(self, layers: list[Layer]) -> None:
         """Listen to layers, which may come to show another result."""
-        for layer in self._heard:
+        for layer in self._watched_layers:
             layer.events.metadata.disconnect(self._schedule)
         for layer in layers:
             layer.events.metadata.connect(self._schedule)
-        self._heard = layers
+        self._watched_layers = layers
 
     def _schedule(self, event: Any = None) -> None:
         self._later.start()

@@ -56,7 +56,7 @@ class LayerAddQueue:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._waiting: deque[Layer] = deque()
-        self._afterwards: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._step_runner = StepRunner()
 
     def add(self, layer: Layer) -> None:
@@ -76,13 +76,13 @@ class LayerAddQueue:
         elif self.has(layer):
             self._viewer.layers.remove(layer)
 
-    def afterwards(self, action: Callable[[], None]) -> None:
+    def call_when_added(self, action: Callable[[], None]) -> None:
         """Do something once all layers are seen: now, if none is on its way."""
-        self._afterwards.append(action)
+        self._callbacks.append(action)
         if not self._step_runner.busy:
             self._run_callbacks()
 
-    def bring(self, layer: Layer) -> None:
+    def ensure_added(self, layer: Layer) -> None:
         """Let a layer, and those before it, come now if it is on its way: it is needed."""
         if layer in self._waiting:
             self._step_runner.finish()
@@ -95,13 +95,13 @@ class LayerAddQueue:
         """Let no other come."""
         self._step_runner.stop()
         self._waiting.clear()
-        self._afterwards.clear()
+        self._callbacks.clear()
 
     def _add_steps(self) -> Iterator[None]:
         while self._waiting:
             yield from add_layer_in_steps(self._viewer, self._waiting.popleft())
 
     def _run_callbacks(self) -> None:
-        actions, self._afterwards = self._afterwards, []
+        actions, self._callbacks = self._callbacks, []
         for action in actions:
             action()

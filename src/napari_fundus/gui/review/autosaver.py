@@ -39,8 +39,8 @@ class AutosaveTimer(QObject):
         self._path: Path | None = None
         self._job: ThreadJob | None = None
         self._dirty = False
-        self._quiet = single_shot_timer(self, _IDLE_MS, self.flush)
-        self._longest = single_shot_timer(self, _MAX_DELAY_MS, self.flush)
+        self._idle_timer = single_shot_timer(self, _IDLE_MS, self.flush)
+        self._max_delay_timer = single_shot_timer(self, _MAX_DELAY_MS, self.flush)
 
     @property
     def busy(self) -> bool:
@@ -57,9 +57,9 @@ class AutosaveTimer(QObject):
         if self._path is None:
             return
         self._dirty = True
-        self._quiet.start()
-        if not self._longest.isActive():
-            self._longest.start()
+        self._idle_timer.start()
+        if not self._max_delay_timer.isActive():
+            self._max_delay_timer.start()
 
     def flush(self) -> None:
         """Save now what has changed."""
@@ -81,10 +81,10 @@ class AutosaveTimer(QObject):
 
     def _rest(self) -> None:
         self._dirty = False
-        self._quiet.stop()
-        self._longest.stop()
+        self._idle_timer.stop()
+        self._max_delay_timer.stop()
 
     def _ended(self) -> None:
         self._job = None
-        if self._dirty and not self._quiet.isActive():
+        if self._dirty and not self._idle_timer.isActive():
             self.flush()

@@ -61,7 +61,7 @@ class LabelLayers(QObject):
         self._links: list[tuple[Any, Any]] = []
         self._strokes: dict[str, list[Any]] = {}
         self._layer_queue = LayerAddQueue(viewer)
-        self._later = single_shot_timer(self, 0, self.settle)
+        self._later = single_shot_timer(self, 0, self.flush_strokes)
         for code, layer in self.layers.items():
             self._watch(code, layer)
         self._link(viewer.layers.events.removed, self._on_removed)
@@ -146,7 +146,7 @@ class LabelLayers(QObject):
         review.add_class(code, layer.data, table)
         self._layer_queue.add(layer)
 
-    def arrive(self) -> None:
+    def finish_adding(self) -> None:
         """Let the layers of new classes come now."""
         self._layer_queue.finish()
 
@@ -183,13 +183,13 @@ class LabelLayers(QObject):
         """Make a class's layer the active one."""
         layer = self.layers.get(code)
         if layer is not None and self._viewer.layers.selection.active is not layer:
-            self._layer_queue.bring(layer)
+            self._layer_queue.ensure_added(layer)
             self._viewer.layers.selection.active = layer
 
     def hold(self, mode: str, code: str) -> None:
         """Take a tool for a class; put it down if it is in hand."""
         layer = self.layers[code]
-        self._layer_queue.bring(layer)
+        self._layer_queue.ensure_added(layer)
         again = self.mode == mode and self._viewer.layers.selection.active is layer
         for each in self.layers.values():
             each.mode = "pan_zoom"
@@ -207,7 +207,7 @@ class LabelLayers(QObject):
         self._strokes.setdefault(code, []).extend(event.value)
         self._later.start(0)
 
-    def settle(self) -> None:
+    def flush_strokes(self) -> None:
         """Tell of the strokes that were made meanwhile; those of a class count as one."""
         self._later.stop()
         strokes, self._strokes = self._strokes, {}

@@ -279,7 +279,7 @@ class BrowserWidget(QWidget):
         self._hide_stale_results(self._layers)
         for layer in list(self._layers):
             self._release(layer)
-            if any(layer is present for present in self._viewer.layers):
+            if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
                 yield
         for one in tuples:

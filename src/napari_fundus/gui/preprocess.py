@@ -175,7 +175,7 @@ class PreprocessWidget(QWidget):
         self, result: tuple[PreprocessedImage, FundusImage, list[LayerTuple], ImageSource]
     ) -> None:
         prepared, image, tuples, source = result
-        if not any(layer is source.layer for layer in self._viewer.layers):
+        if source.layer not in self._viewer.layers:
             show_info(f"{source.name!r} was removed meanwhile; the result is shown at its place.")
         added: list[Layer] = []
 

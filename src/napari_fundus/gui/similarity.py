@@ -184,7 +184,7 @@ class SimilarityWidget(QWidget):
         image = layer_metadata(labels).source
         if labels is None or self.run_bar.running:
             return
-        if image is None or not any(image is layer for layer in self._viewer.layers):
+        if image is None or image not in self._viewer.layers:
             self.run_bar.show_message("The photograph with these lesions is not open.")
             return
         table = pd.DataFrame(labels.features)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_fundus._version import __version__
 from napari_fundus.errors import FundusError
 from napari_fundus.landmarks import Landmarks
+from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, same_components
 
@@ -25,6 +26,7 @@ __all__ = [
     "as_array",
     "detections_from_layer",
     "layer_metadata",
+    "lesion_in_name",
 ]
 
 METADATA_KEY = "napari_fundus"
@@ -96,6 +98,22 @@ def layer_metadata(layer: Any) -> LayerMetadata:
     names = {f.name for f in fields(LayerMetadata)}
     extra = {**known.get("extra", {}), **{k: v for k, v in known.items() if k not in names}}
     return LayerMetadata(**{k: v for k, v in known.items() if k in names} | {"extra": extra})
+
+
+def lesion_in_name(name: str) -> str | None:
+    """Return the class that the name of a layer tells: all of it, its end, or one of its words.
+
+    Examples
+    --------
+    >>> lesion_in_name("IDRiD_13: hard exudates (experts)"), lesion_in_name("MA of mine")
+    ('EX', 'MA')
+    """
+    name = name.removesuffix(" (experts)")
+    words = name.replace(":", " ").replace("_", " ").replace("-", " ").split()
+    for part in (name, name.rpartition(":")[2], *words[-1:], *words):
+        if (lesion := parse_lesion(part.strip())) is not None:
+            return str(lesion)
+    return None
 
 
 def as_array(data: Any) -> npt.NDArray[Any]:

@@ -128,6 +128,41 @@ def test_what_was_painted_stays_and_is_exported(make, wait, tmp_path):
     assert now.provenance.edited == ("MA",)
 
 
+def test_undoing_what_was_painted_gives_the_class_back_to_its_slider(make, wait):
+    _, layers, panel = make(result())
+    layer = labels(layers)["MA"]
+    wait(lambda: not panel.busy)
+    layer.paint((3, 3), 500)
+    assert panel.live.edited == {"MA"}
+    assert panel.rows["MA"].count.text() == "edited by hand"
+    panel.live.set_min_area(4)
+    wait(lambda: not panel.busy)
+    layer.undo()
+    assert panel.live.edited == frozenset()
+    assert panel.rows["MA"].slider.isEnabled()
+    wait(lambda: not panel.busy)
+    assert_shows(layers, panel, result().threshold(min_area=4))
+    panel.set_slider("MA", 0.8)
+    wait(lambda: not panel.busy)
+    assert_shows(layers, panel, result().threshold({"MA": 0.8}, min_area=4))
+    layer.redo()
+    assert panel.live.edited == {"MA"}
+
+
+def test_two_panels_on_one_result_show_the_same(make, wait, qtbot):
+    viewer, layers, panel = make(result())
+    other = ResultsPanel(viewer, panel.live, layers)
+    qtbot.addWidget(other)
+    panel.set_slider("HE", 0.1 + 0.7)
+    wait(lambda: not panel.busy and not other.busy)
+    assert other.rows["HE"].spin.value() == 0.1 + 0.7
+    panel.forget()
+    other.set_slider("HE", 0.85)
+    wait(lambda: not other.busy)
+    assert_shows(layers, other, result().threshold({"HE": 0.85}))
+    other.forget()
+
+
 def test_boxes_follow_the_sliders(make, wait):
     _, layers, panel = make(result((40, 60), has_boxes=True))
     panel.live.set_threshold("EX", 0.97)

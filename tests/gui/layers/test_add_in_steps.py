@@ -74,14 +74,14 @@ def test_layers_arrive_one_after_the_other_beneath_the_active_one(viewer, qtbot,
         assert arrivals.has(layer)
     assert len(viewer.layers) == 1
     said = []
-    arrivals.afterwards(lambda: said.append(len(viewer.layers)))
+    arrivals.call_when_added(lambda: said.append(len(viewer.layers)))
     assert said == []
     qtbot.waitUntil(lambda: said == [4])
     assert counts == [2, 3, 4]
     assert list(viewer.layers)[1:] == new
     assert all(layer.visible for layer in new)
     assert viewer.layers.selection.active is viewer.layers["photograph"]
-    arrivals.afterwards(lambda: said.append("at once"))
+    arrivals.call_when_added(lambda: said.append("at once"))
     assert said == [4, "at once"]
 
 
@@ -89,9 +89,9 @@ def test_who_needs_them_now_has_them_now(viewer, arrivals) -> None:
     first, second = layers(2)
     arrivals.add(first)
     arrivals.add(second)
-    arrivals.bring(viewer.layers[0])
+    arrivals.ensure_added(viewer.layers[0])
     assert len(viewer.layers) == 1, "it is there: nothing has to be hurried"
-    arrivals.bring(second)
+    arrivals.ensure_added(second)
     assert [layer.name for layer in viewer.layers[1:]] == ["layer 0", "layer 1"]
     assert all(layer.visible for layer in viewer.layers)
 
@@ -101,7 +101,7 @@ def test_a_layer_can_be_called_off_before_it_is_there_and_after(viewer, qtbot, a
     arrivals.add(first)
     arrivals.add(second)
     arrivals.remove(second)
-    arrivals.bring(first)
+    arrivals.ensure_added(first)
     assert viewer.layers[-1] is first
     arrivals.remove(first)
     assert len(viewer.layers) == 1

@@ -67,18 +67,18 @@ def test_after_stop_nothing_is_done(qtbot, log) -> None:
 
 def test_the_first_piece_may_be_done_at_once(qtbot, log) -> None:
     turns = StepRunner()
-    turns.start(steps(log, "a", 2), lambda: log.append("end"), at_once=True)
+    turns.start(steps(log, "a", 2), lambda: log.append("end"), first_step_now=True)
     assert log == ["a0"]
     qtbot.waitUntil(lambda: "end" in log)
     assert log == ["a0", "a1", "end"]
-    turns.start(iter(()), lambda: log.append("nothing to do"), at_once=True)
+    turns.start(iter(()), lambda: log.append("nothing to do"), first_step_now=True)
     assert log[-1] == "nothing to do"
     assert not turns.busy
 
 
 def test_what_is_left_can_be_finished_now(qtbot, log) -> None:
     turns = StepRunner()
-    turns.start(steps(log, "a"), lambda: log.append("end"), at_once=True)
+    turns.start(steps(log, "a"), lambda: log.append("end"), first_step_now=True)
     turns.finish()
     assert log == ["a0", "a1", "a2", "end"]
     turns.finish()

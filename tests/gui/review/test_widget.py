@@ -266,7 +266,7 @@ def test_every_tool_of_napari_is_noticed(widget, viewer, tool) -> None:
 def test_clicking_a_lesion_selects_it(widget, viewer) -> None:
     lesion = widget.review.lesions[widget.queue.ids[5]]
     pixel = np.argwhere(labels_of(viewer)[lesion.lesion].data == lesion.id)[0]
-    widget.desk.bench._on_clicked((float(pixel[0]), float(pixel[1])))
+    widget.controller.cursor._on_clicked((float(pixel[0]), float(pixel[1])))
     at = widget.current
     assert (at.id == lesion.id) or at.area <= lesion.area  # a smaller one may lie on it
     widget.list.chosen.emit(widget.queue.ids[2])
@@ -306,7 +306,7 @@ def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_re
     assert widget.results.result.count() == 2
     theirs = [x for x in other if x.metadata[METADATA_KEY].kind == "labels"]
     widget.set_layers(first, other=theirs)
-    wait(lambda: widget.ready and widget.desk.other is not None)
+    wait(lambda: widget.ready and widget.controller.other is not None)
     widget.list.order.setCurrentIndex(widget.list.order.findData("disagreement"))
     alone = [widget.review.lesions[i].alone for i in widget.queue.ids]
     assert alone == sorted(alone, reverse=True)
@@ -428,8 +428,8 @@ def test_training_on_the_corrections_is_asked_for(widget, tmp_path, wait) -> Non
 def crash(widget: ReviewWidget) -> None:
     """Drop a widget without any farewell."""
     widget._keys.release()
-    widget.desk._sheets.release()
-    widget.desk._autosaver._rest()
+    widget.controller._label_layers.release()
+    widget.controller._autosaver._rest()
     widget.gone = True
 
 
@@ -559,10 +559,10 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
 
     def stroke() -> None:
         paint(ma, *rng.integers(100, 2000, 2).tolist(), size=20)
-        widget.desk.bench.settle()
+        widget.controller.cursor.flush_strokes()
 
     def autosave() -> None:
-        widget.desk._autosaver.flush()
+        widget.controller._autosaver.flush()
 
     actions = {
         "accept": widget.accept,
@@ -574,7 +574,7 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
         "undo": widget.undo,
         "redo": widget.redo,
         "autosave": autosave,
-        "copying for a save": widget.desk._state,
+        "copying for a save": widget.controller._state,
     }
     best = {}
     for name, action in actions.items():
@@ -584,6 +584,6 @@ def test_no_command_blocks_over_200_ms_on_12_megapixels(open_review, wait) -> No
             start = time.thread_time()
             action()
             times.append(time.thread_time() - start)
-            wait(lambda: not widget.desk._autosaver._job)
+            wait(lambda: not widget.controller._autosaver._job)
         best[name] = sorted(times)[1]
     assert max(best.values()) < 0.2, best

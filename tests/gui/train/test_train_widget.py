@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
-from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 
 from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import list_checkpoints, load_checkpoint, read_card
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.train import session as sessions
-from napari_fundus.gui.train.data import lesion_from_layer
 from napari_fundus.gui.train.session import TrainingSession
+from napari_fundus.results.layer_metadata import lesion_in_name
 from napari_fundus.training.jobs import process
 from napari_fundus.training.jobs.config import read_training_config
 from napari_fundus.training.loop import run
@@ -310,4 +309,4 @@ def test_a_closed_widget_stops_its_training_which_can_be_resumed(
     ],
 )
 def test_the_class_of_labels_is_told_by_the_end_of_their_name(name, lesion):
-    assert lesion_from_layer(Labels(np.zeros((4, 4), int), name=name)) == lesion
+    assert lesion_in_name(name) == lesion

@@ -54,27 +54,27 @@ class PairGrid:
         viewer = self._viewer
         self._before = [(layer, layer.visible) for layer in viewer.layers]
         left, right = list(a.labels.values()), list(b.labels.values())
-        if photograph is not None and any(photograph is x for x in viewer.layers):
+        if photograph is not None and photograph in viewer.layers:
             twin = _copy_layer(photograph)
             yield from self._add(twin)
             left, right = [photograph, *left], [twin, *right]
         shown = [*left, *right]
         # Groups of layers must be of one size: a hidden layer fills the shorter one.
         side = max(len(left), len(right))
-        others = [x for x in viewer.layers if not any(x is mine for mine in shown)]
+        others = [x for x in viewer.layers if x not in shown]
         fill = [side - len(left), side - len(right)]
         while len(others) < sum(fill):
             others.append(_empty_layer(shown[0]))
             yield from self._add(others[-1])
         for layer in viewer.layers:
-            layer.visible = any(layer is mine for mine in shown)
+            layer.visible = layer in shown
         order = [
             *left, *others[: fill[0]],
             *right, *others[fill[0] : sum(fill)],
             *others[sum(fill) :],
         ]  # fmt: skip
         # A person may have removed some meanwhile.
-        for place, layer in enumerate(filter(self._has, order)):
+        for place, layer in enumerate(x for x in order if x in viewer.layers):
             viewer.layers.move(viewer.layers.index(layer), place)
         self._grid.show(side)
 
@@ -87,14 +87,14 @@ class PairGrid:
             self._grid.hide()
         place = 0
         for layer, visible in self._before:
-            if self._has(layer):
+            if layer in self._viewer.layers:
                 layer.visible = visible
                 viewer.layers.move(viewer.layers.index(layer), place)
                 place += 1
         self._before = []
         while self._added:
             layer = self._added.pop(0)
-            if self._has(layer):
+            if layer in self._viewer.layers:
                 viewer.layers.remove(layer)
                 yield
 
@@ -103,9 +103,6 @@ class PairGrid:
         layer.visible = False
         self._added.append(layer)
         yield from add_layer_in_steps(self._viewer, layer)
-
-    def _has(self, layer: Layer) -> bool:
-        return any(layer is present for present in self._viewer.layers)
 
 
 def _empty_layer(like: Layer) -> Layer:

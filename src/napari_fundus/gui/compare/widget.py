@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from superqt.utils import signals_blocked
 
 from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
@@ -60,7 +61,7 @@ class CompareWidget(QWidget):
         viewer = self._viewer = unwrap_viewer(viewer)
         self._job: ThreadJob | None = None
         self._watched: list[Any] = []
-        self._outcome = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
+        self._error_map = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
         self._step_runner, self._grid_runner = StepRunner(self), StepRunner(self)
         self.agreement: Agreement | None = None
@@ -133,7 +134,7 @@ class CompareWidget(QWidget):
     @property
     def layers(self) -> list[Labels]:
         """The layer that shows pixels of both (1), only of A (2), and only of B (3)."""
-        return self._outcome.layers
+        return self._error_map.layers
 
     @property
     def table(self) -> pd.DataFrame:
@@ -176,19 +177,18 @@ class CompareWidget(QWidget):
         else:
             steps = self._grid.hide()
         self._grid_runner.start(
-            self._with_visibility_paused(steps), self._update_side_button, at_once=True
+            self._with_visibility_paused(steps), self._update_side_button, first_step_now=True
         )
 
     def _with_visibility_paused(self, steps: Iterator[None]) -> Iterator[None]:
-        with self._outcome.cover.at_rest():
+        with self._error_map.layer_visibility.paused():
             yield from steps
 
     def _update_side_button(self) -> None:
         if not self._grid.shown:
-            self._outcome.cover.look()
-        self.side_button.blockSignals(True)
-        self.side_button.setChecked(self._grid.shown)
-        self.side_button.blockSignals(False)
+            self._error_map.layer_visibility.look()
+        with signals_blocked(self.side_button):
+            self.side_button.setChecked(self._grid.shown)
 
     def _photograph(self, choice: LayerGroup) -> Layer | None:
         """Return a picture of the size of a result whose own picture is not known."""
@@ -209,7 +209,7 @@ class CompareWidget(QWidget):
         reason = _incompatibility(a, b)
         self._say(reason)
         if a is None or b is None or reason:
-            self._outcome.clear()
+            self._error_map.clear()
             return
         for choice in (a, b):
             if (live := choice.live) is not None:
@@ -257,24 +257,25 @@ class CompareWidget(QWidget):
         if a is None:
             return
         over = next(iter(a.labels.values()))
-        steps = self._outcome.prepare(agreement.pixels, over, per_class=False)
-        self._step_runner.start(steps, lambda: self._tell(agreement, over), at_once=True)
+        steps = self._error_map.prepare(agreement.pixels, over, per_class=False)
+        self._step_runner.start(steps, lambda: self._tell(agreement, over), first_step_now=True)
 
     def _tell(self, agreement: Agreement, over: Layer) -> None:
         """Show colours, counts and list."""
         parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
-        self._outcome.show(parts, over, per_class=False, covered=lesion_layers(self._viewer, over))
+        self._error_map.show(
+            parts, over, per_class=False, covered=lesion_layers(self._viewer, over)
+        )
         where = agreement.lesions["where"]
         self.legend.set_counts([int((where == name).sum()) for name in (BOTH, ONLY_A, ONLY_B)])
         self.summary.setText(summary_html(agreement))
         before = self.class_box.currentData()
-        self.class_box.blockSignals(True)
-        self.class_box.clear()
-        self.class_box.addItem("all", None)
-        for code in agreement.summary["lesion"]:
-            self.class_box.addItem(describe(code).plural, code)
-        self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
-        self.class_box.blockSignals(False)
+        with signals_blocked(self.class_box):
+            self.class_box.clear()
+            self.class_box.addItem("all", None)
+            for code in agreement.summary["lesion"]:
+                self.class_box.addItem(describe(code).plural, code)
+            self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
         self._show_list()
         self.body.setVisible(True)
         self.updated.emit()
@@ -311,7 +312,7 @@ class CompareWidget(QWidget):
         self._step_runner.stop()
         self.show_side_by_side(False)
         self.agreement = None
-        self._outcome.rest()
+        self._error_map.rest()
         self.body.setVisible(False)
 
     def forget(self) -> None:
@@ -320,7 +321,7 @@ class CompareWidget(QWidget):
             box.disconnect_viewer()
         self._drop()
         self._grid_runner.finish()
-        self._outcome.clear()
+        self._error_map.clear()
 
 
 def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:

@@ -219,7 +219,7 @@ class DetectWidget(QWidget):
 
     def _finish(self, result: tuple[LiveResult, list[LayerTuple], ImageSource]) -> None:
         live, tuples, source = result
-        present = any(layer is source.layer for layer in self._viewer.layers)
+        present = source.layer in self._viewer.layers
         if not present:
             show_info(
                 f"{source.name!r} was removed while its lesions were searched for; they are shown "

@@ -46,8 +46,8 @@ AGREEMENT_CATEGORIES: tuple[tuple[str, str], ...] = (
 class ErrorMapLayers:
     """Labels layers with three values, one for all classes or one a class, updated in place.
 
-    What they are made of is hidden beneath them, see `cover`. They are kept, empty and hidden, when
-    another result is chosen: a layer that goes costs napari up to half a second.
+    The layers that they are made of are hidden, see `layer_visibility`. When another result is
+    chosen, they are kept, empty and hidden: removing a layer takes napari up to half a second.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class ErrorMapLayers:
         self._layers: dict[str, Labels] = {}
         self._written: dict[str, list[FlatIndices]] = {}
         self._hidden_layers: list[Labels] = []
-        self.cover = LayerVisibility(viewer)
+        self.layer_visibility = LayerVisibility(viewer)
         """Hides what lies beneath."""
 
     @property
@@ -92,12 +92,12 @@ class ErrorMapLayers:
         unfit |= {name for name in self._layers if not self._fits(name, over)}
         for name in unfit:
             # Others are about to cover the same: it is not to be seen in between.
-            with self.cover.at_rest():
+            with self.layer_visibility.paused():
                 self._drop(name)
             yield
         for name in names:
             if name not in self._layers:
-                layer = self._layers[name] = self._made(name, over)
+                layer = self._layers[name] = self._make_layer(name, over)
                 self._hidden_layers.append(layer)
                 yield
                 yield from add_layer_in_steps(self._viewer, layer)
@@ -146,12 +146,12 @@ class ErrorMapLayers:
             self._written[name] = written
             # Setting the data anew would make napari look at all layers' extents again; a thumbnail
             # at each move of a slider would have the list of layers painted anew.
-            if any(layer is other for other in self._hidden_layers):
+            if layer in self._hidden_layers:
                 self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
-                with self.cover.at_rest():
+                with self.layer_visibility.paused():
                     layer.visible = True
             layer.refresh(extent=False, thumbnail=False, highlight=False)
-        self.cover.lay(self.layers, covered)
+        self.layer_visibility.set_layers(self.layers, covered)
 
     def rest(self) -> None:
         """Hide the layers until there is something to show again; what they cover stays hidden."""
@@ -160,13 +160,13 @@ class ErrorMapLayers:
             for pixels in self._written.pop(name, ()):
                 flat[pixels] = 0
             if layer.visible:
-                with self.cover.at_rest():
+                with self.layer_visibility.paused():
                     layer.visible = False
                 self._hidden_layers.append(layer)
 
     def clear(self) -> None:
         """Take the layers out of the viewer."""
-        self.cover.lift()
+        self.layer_visibility.release()
         for name in list(self._layers):
             self._drop(name)
 
@@ -174,15 +174,15 @@ class ErrorMapLayers:
         layer = self._layers.pop(name)
         self._written.pop(name, None)
         self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
-        if any(layer is present for present in self._viewer.layers):
+        if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
     def _fits(self, name: str, over: Layer) -> bool:
         layer = self._layers[name]
-        present = any(layer is other for other in self._viewer.layers)
+        present = layer in self._viewer.layers
         return present and layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over)
 
-    def _made(self, name: str, over: Layer) -> Labels:
+    def _make_layer(self, name: str, over: Layer) -> Labels:
         colours: dict[int | None, Any] = {
             value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
         }

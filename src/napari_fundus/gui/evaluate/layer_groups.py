@@ -7,12 +7,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels
-from qtpy.QtCore import QTimer, Signal
+from napari.layers import Image, Labels
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from superqt.utils import signals_blocked
 
-from napari_fundus.lesions import parse_lesion
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
+from napari_fundus.gui.layers.event_loop import single_shot_timer
+from napari_fundus.results.layer_metadata import (
+    METADATA_KEY,
+    LayerMetadata,
+    layer_metadata,
+    lesion_in_name,
+)
 from napari_fundus.results.live import LiveResult
 
 if TYPE_CHECKING:
@@ -42,17 +48,35 @@ class LayerGroup:
         Class code to layer.
     others
         Further layers of a result: maps, boxes, landmarks.
+    photograph
+        What the lesions were found in, where a review asked for it and it is in the viewer.
     """
 
     key: tuple[Any, ...]
     title: str
     labels: dict[str, Labels]
     others: tuple[Layer, ...] = ()
+    photograph: Image | None = None
 
     @property
     def layers(self) -> list[Layer]:
         """All layers of it."""
         return [*self.labels.values(), *self.others]
+
+    @property
+    def layer_ids(self) -> tuple[int, ...]:
+        """Identities of the labels layers; other than `key` they change with the layers."""
+        return tuple(id(layer) for layer in self.labels.values())
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Provenance of the run, as plain values; empty for a truth."""
+        return dict(layer_metadata(next(iter(self.labels.values()))).provenance)
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector; empty for a truth."""
+        return str(self.provenance.get("detector", ""))
 
     @property
     def live(self) -> LiveResult | None:
@@ -102,7 +126,7 @@ def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
         prefix, _, rest = layer.name.rpartition(": ")
         if known.kind == "truth" and known.lesion is not None:
             groups.setdefault(("experts", prefix), {}).setdefault(known.lesion, layer)
-        elif METADATA_KEY not in layer.metadata and (code := _class_in(rest)) is not None:
+        elif METADATA_KEY not in layer.metadata and (code := lesion_in_name(rest)) is not None:
             groups.setdefault(("drawn", prefix), {}).setdefault(code, layer)
     choices = []
     for (kind, prefix), labels in groups.items():
@@ -119,8 +143,7 @@ def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
     return [
         layer
         for layer in viewer.layers
-        if any(layer is mine for mine in drawn)
-        or layer_metadata(layer).kind in ("labels", "boxes", "heatmap")
+        if layer in drawn or layer_metadata(layer).kind in ("labels", "boxes", "heatmap")
         if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
     ]
 
@@ -160,14 +183,6 @@ def _with_unique_titles(choices: Sequence[LayerGroup]) -> list[LayerGroup]:
     return result
 
 
-def _class_in(name: str) -> str | None:
-    """Return the class that a layer's name tells of: all of it, or one of its words."""
-    for part in (name, *name.replace("_", " ").replace("-", " ").split()):
-        if (code := parse_lesion(part)) is not None:
-            return str(code)
-    return None
-
-
 class LayerGroupCombo(QComboBox):
     """A list of choices that follows the viewer's layers and keeps what was chosen.
 
@@ -194,16 +209,13 @@ class LayerGroupCombo(QComboBox):
         super().__init__(parent)
         self._viewer, self._find, self._preferred = viewer, find, preferred
         self._choices: list[LayerGroup] = []
-        self._heard: list[Layer] = []
+        self._watched_layers: list[Layer] = []
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(12)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.currentIndexChanged.connect(lambda _: self.chosen.emit())
         # A result comes as many layers: they are looked at once, when the last is there.
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.setInterval(50)
-        self._later.timeout.connect(self.refresh)
+        self._later = single_shot_timer(self, 50, self.refresh)
         for emitter in self._emitters():
             emitter.connect(self._schedule)
         self.refresh()
@@ -221,11 +233,11 @@ class LayerGroupCombo(QComboBox):
 
     def _watch_layers(self, layers: list[Layer]) -> None:
         """Listen to layers, which may come to show another result."""
-        for layer in self._heard:
+        for layer in self._watched_layers:
             layer.events.metadata.disconnect(self._schedule)
         for layer in layers:
             layer.events.metadata.connect(self._schedule)
-        self._heard = layers
+        self._watched_layers = layers
 
     def _schedule(self, event: Any = None) -> None:
         self._later.start()
@@ -250,17 +262,16 @@ class LayerGroupCombo(QComboBox):
         before, known = self.choice(), _group_signature(self.choice())
         self._choices = self._find(self._viewer)
         self._watch_layers([layer for choice in self._choices for layer in choice.labels.values()])
-        self.blockSignals(True)
-        self.clear()
-        for choice in self._choices:
-            self.addItem(choice.title)
-            self.setItemData(self.count() - 1, choice.title, 3)  # as a tooltip
-        place = self._place_of(before)
-        if place is not None:
-            self.setCurrentIndex(place)
-        elif len(self._choices) > self._preferred:
-            self.setCurrentIndex(self._preferred)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            for choice in self._choices:
+                self.addItem(choice.title)
+                self.setItemData(self.count() - 1, choice.title, 3)  # as a tooltip
+            place = self._place_of(before)
+            if place is not None:
+                self.setCurrentIndex(place)
+            elif len(self._choices) > self._preferred:
+                self.setCurrentIndex(self._preferred)
         if _group_signature(self.choice()) != known:
             self.chosen.emit()
 

@@ -32,7 +32,7 @@ class LayerVisibility:
         self._hidden: list[Layer] = []
         self._own = False
 
-    def lay(self, above: Iterable[Layer], below: Iterable[Layer]) -> None:
+    def set_layers(self, above: Iterable[Layer], below: Iterable[Layer]) -> None:
         """Hide the layers `below` as long as one of those `above` is seen."""
         above, below = list(above), list(below)
         if _same(above, self._above) and _same(below, self._below):
@@ -53,16 +53,16 @@ class LayerVisibility:
         self._show(bare)
         self._on_visibility_changed()
 
-    def lift(self) -> None:
+    def release(self) -> None:
         """Show again what was hidden, and let go of all layers."""
-        self.lay((), ())
+        self.set_layers((), ())
 
     def look(self) -> None:
         """Show or hide by what is seen now: something else had the say before."""
         self._on_visibility_changed()
 
     @contextmanager
-    def at_rest(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Let something else show and hide layers."""
         before, self._own = self._own, True
         try:

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
@@ -178,13 +179,12 @@ class EvaluateView(QWidget):
     def set_classes(self, codes: Sequence[str]) -> None:
         """Offer classes, keeping the choice where it is among them."""
         before = self.lesion
-        self.class_box.blockSignals(True)
-        self.class_box.clear()
-        for code in codes:
-            name = describe(code).plural
-            self.class_box.addItem(f"{name[:1].upper()}{name[1:]}", code)
-        self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
-        self.class_box.blockSignals(False)
+        with signals_blocked(self.class_box):
+            self.class_box.clear()
+            for code in codes:
+                name = describe(code).plural
+                self.class_box.addItem(f"{name[:1].upper()}{name[1:]}", code)
+            self.class_box.setCurrentIndex(max(self.class_box.findData(before), 0))
         self._make_row()
         self.body.setVisible(True)
 
@@ -192,9 +192,8 @@ class EvaluateView(QWidget):
         """Choose a class."""
         place = self.class_box.findData(code)
         if place >= 0 and place != self.class_box.currentIndex():
-            self.class_box.blockSignals(True)
-            self.class_box.setCurrentIndex(place)
-            self.class_box.blockSignals(False)
+            with signals_blocked(self.class_box):
+                self.class_box.setCurrentIndex(place)
             self._make_row()
 
     def _on_class(self, _: int) -> None:
@@ -231,9 +230,8 @@ class EvaluateView(QWidget):
             self._row.set_count(int(row["detections"]))
             self._row.setEnabled(threshold is not None)
             if threshold is not None and not self._row.slider.isSliderDown():
-                self._row.blockSignals(True)
-                self._row.spin.setValue(threshold)
-                self._row.blockSignals(False)
+                with signals_blocked(self._row):
+                    self._row.spin.setValue(threshold)
         self.figures.mark(code)
         self._show_list()
 

@@ -67,10 +67,10 @@ class EvaluateWidget(QWidget):
         self._live_layers: LiveLayers | None = None
         self._watched: list[Any] = []
         self._prepared: PreparedTruth | None = None
-        self._judged: Mapping[str, ClassMatch] = {}
+        self._matches: Mapping[str, ClassMatch] = {}
         self._jobs: dict[str, ThreadJob] = {}
         self._stale = False
-        self._outcome = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
+        self._error_map = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
         self._step_runner = StepRunner(self)
         self._clicked: list[Labels] = []
         self.figures: Assessment | None = None
@@ -107,7 +107,7 @@ class EvaluateWidget(QWidget):
     @property
     def layers(self) -> list[Labels]:
         """The layers that show what is found, made up and missed: values 1, 2 and 3."""
-        return self._outcome.layers
+        return self._error_map.layers
 
     @property
     def _live(self) -> LiveResult | None:
@@ -163,7 +163,7 @@ class EvaluateWidget(QWidget):
         reason = _incompatibility(result, truth)
         self.view.say(reason)
         if result is None or truth is None or reason:
-            self._outcome.clear()
+            self._error_map.clear()
             return
         self._truth = truth
         for layer in truth.labels.values():
@@ -233,7 +233,7 @@ class EvaluateWidget(QWidget):
         self._work("judge", work, self._on_judged)
 
     def _on_judged(self, result: tuple[Mapping[str, ClassMatch], Assessment]) -> None:
-        self._judged, self.figures = result
+        self._matches, self.figures = result
         self._draw()
         if self._stale:
             self._stale = False
@@ -241,9 +241,9 @@ class EvaluateWidget(QWidget):
 
     def _draw(self) -> None:
         """Show the outcome over the picture, in layers that may have to come first; then tell."""
-        if not self._judged or self._result is None:
+        if not self._matches or self._result is None:
             return
-        self._step_runner.start(self._draw_steps(self._result), self._tell, at_once=True)
+        self._step_runner.start(self._draw_steps(self._result), self._tell, first_step_now=True)
 
     def _tell(self) -> None:
         """Show the figures of what is drawn."""
@@ -256,18 +256,18 @@ class EvaluateWidget(QWidget):
         """Show the outcome, all in one step where its layers are there: a slider may be moving."""
         over = next(iter(result.labels.values()))
         there = True
-        for _ in self._outcome.prepare(self._judged, over, per_class=self.view.per_class):
+        for _ in self._error_map.prepare(self._matches, over, per_class=self.view.per_class):
             there = False
             yield
         parts = {
             code: (j.true_positive, j.false_positive, j.false_negative)
-            for code, j in self._judged.items()
+            for code, j in self._matches.items()
         }
-        self._outcome.show(
+        self._error_map.show(
             parts, over, per_class=self.view.per_class, covered=lesion_layers(self._viewer, over)
         )
-        for layer in self._outcome.layers:
-            if not any(layer is known for known in self._clicked):
+        for layer in self._error_map.layers:
+            if layer not in self._clicked:
                 layer.mouse_drag_callbacks.append(self._on_canvas)
                 self._clicked.append(layer)
         if not there:
@@ -364,14 +364,14 @@ class EvaluateWidget(QWidget):
             self._live_layers.close()
             self._live_layers.deleteLater()
             self._live_layers = None
-        self._prepared, self._judged, self.figures, self.curves = None, {}, None, {}
-        self._outcome.rest()
+        self._prepared, self._matches, self.figures, self.curves = None, {}, None, {}
+        self._error_map.rest()
         self.view.reset()
 
     def forget(self) -> None:
         """Stop all work and listen no more: the widget was closed."""
         self._drop()
-        self._outcome.clear()
+        self._error_map.clear()
         self.view.forget()
 
 

@@ -39,7 +39,7 @@ def add_layer_in_steps(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
         yield
     finally:
         # Set twice, napari would put down the tool that a person took for it meanwhile.
-        if layer.visible != seen and any(layer is present for present in viewer.layers):
+        if layer.visible != seen and layer in viewer.layers:
             layer.visible = seen
     yield
 
@@ -56,7 +56,7 @@ class LayerAddQueue:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._waiting: deque[Layer] = deque()
-        self._afterwards: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._step_runner = StepRunner()
 
     def add(self, layer: Layer) -> None:
@@ -67,24 +67,24 @@ class LayerAddQueue:
 
     def has(self, layer: Layer) -> bool:
         """Tell whether a layer is in the viewer, or on its way."""
-        return any(layer is other for other in (*self._viewer.layers, *self._waiting))
+        return layer in self._viewer.layers or layer in self._waiting
 
     def remove(self, layer: Layer) -> None:
         """Take a layer out of the viewer, or off its way there."""
-        if any(layer is other for other in self._waiting):
+        if layer in self._waiting:
             self._waiting.remove(layer)
         elif self.has(layer):
             self._viewer.layers.remove(layer)
 
-    def afterwards(self, action: Callable[[], None]) -> None:
+    def call_when_added(self, action: Callable[[], None]) -> None:
         """Do something once all layers are seen: now, if none is on its way."""
-        self._afterwards.append(action)
+        self._callbacks.append(action)
         if not self._step_runner.busy:
             self._run_callbacks()
 
-    def bring(self, layer: Layer) -> None:
+    def ensure_added(self, layer: Layer) -> None:
         """Let a layer, and those before it, come now if it is on its way: it is needed."""
-        if any(layer is other for other in self._waiting):
+        if layer in self._waiting:
             self._step_runner.finish()
 
     def finish(self) -> None:
@@ -95,13 +95,13 @@ class LayerAddQueue:
         """Let no other come."""
         self._step_runner.stop()
         self._waiting.clear()
-        self._afterwards.clear()
+        self._callbacks.clear()
 
     def _add_steps(self) -> Iterator[None]:
         while self._waiting:
             yield from add_layer_in_steps(self._viewer, self._waiting.popleft())
 
     def _run_callbacks(self) -> None:
-        actions, self._afterwards = self._afterwards, []
+        actions, self._callbacks = self._callbacks, []
         for action in actions:
             action()

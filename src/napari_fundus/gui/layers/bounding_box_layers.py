@@ -79,20 +79,17 @@ class BoundingBoxLayers:
             if layer is None:
                 if not len(lesions.table) or not self._add(code, lesions.table):
                     continue
-            elif self._has(layer):
+            elif layer in self._viewer.layers:
                 set_boxes(layer, lesions)
             else:
                 continue
             self._tables[code] = lesions.table
             yield
 
-    def _has(self, layer: Layer) -> bool:
-        return any(layer is present for present in self._viewer.layers)
-
     def _add(self, code: str, table: pd.DataFrame) -> bool:
         """Add the boxes of a class of which nothing was found at first, if its labels are there."""
         labels = self._labels.get(code)
-        if labels is None or not self._has(labels):
+        if labels is None or labels not in self._viewer.layers:
             return False
         common = {
             "name": labels.name,

@@ -46,7 +46,7 @@ class StepRunner(QObject):
         return bool(self._loop.isActive() or self._timer.isActive())
 
     def start(
-        self, work: Iterator[None], then: Callable[[], None], *, at_once: bool = False
+        self, work: Iterator[None], then: Callable[[], None], *, first_step_now: bool = False
     ) -> None:
         """Do each step of `work` in a turn, and `then` in the last; what was under way is left.
 
@@ -56,12 +56,12 @@ class StepRunner(QObject):
             Yields after each step.
         then
             What follows.
-        at_once
+        first_step_now
             Whether the first step is done now; and `then` too, where there is no step to do.
         """
         self.stop()
         self._work, self._then = work, then
-        if at_once:
+        if first_step_now:
             self._next()
         else:
             self._loop.start()

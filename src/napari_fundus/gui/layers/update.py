@@ -77,20 +77,17 @@ class LayerUpdate:
         self._free = [other for other in self._free if other is not layer]
         return layer
 
-    def _has(self, layer: Layer) -> bool:
-        return any(layer is present for present in self._viewer.layers)
-
     def steps(self) -> Iterator[None]:
         """Let layers come, go or change, never two in a step.
 
         For :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
         """
         for layer in self._free:
-            if self._has(layer):
+            if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
                 yield
         for one, layer in self._pairs:
-            if layer is None or not self._has(layer):
+            if layer is None or layer not in self._viewer.layers:
                 new = make_layer(one)
                 self._shown.append(new)
                 yield

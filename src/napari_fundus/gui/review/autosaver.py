@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.review.autosave import SavedReview, delete_autosave, write_autosave
 
 __all__ = ["AutosaveTimer"]
@@ -38,15 +39,8 @@ class AutosaveTimer(QObject):
         self._path: Path | None = None
         self._job: ThreadJob | None = None
         self._dirty = False
-        self._quiet = self._timer(_IDLE_MS)
-        self._longest = self._timer(_MAX_DELAY_MS)
-
-    def _timer(self, milliseconds: int) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(milliseconds)
-        timer.timeout.connect(self.flush)
-        return timer
+        self._idle_timer = single_shot_timer(self, _IDLE_MS, self.flush)
+        self._max_delay_timer = single_shot_timer(self, _MAX_DELAY_MS, self.flush)
 
     @property
     def busy(self) -> bool:
@@ -63,9 +57,9 @@ class AutosaveTimer(QObject):
         if self._path is None:
             return
         self._dirty = True
-        self._quiet.start()
-        if not self._longest.isActive():
-            self._longest.start()
+        self._idle_timer.start()
+        if not self._max_delay_timer.isActive():
+            self._max_delay_timer.start()
 
     def flush(self) -> None:
         """Save now what has changed."""
@@ -87,10 +81,10 @@ class AutosaveTimer(QObject):
 
     def _rest(self) -> None:
         self._dirty = False
-        self._quiet.stop()
-        self._longest.stop()
+        self._idle_timer.stop()
+        self._max_delay_timer.stop()
 
     def _ended(self) -> None:
         self._job = None
-        if self._dirty and not self._quiet.isActive():
+        if self._dirty and not self._idle_timer.isActive():
             self.flush()

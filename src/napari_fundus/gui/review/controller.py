@@ -6,10 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.placement import image_source
 from napari_fundus.gui.review.autosaver import AutosaveTimer
 from napari_fundus.gui.review.cursor import ReviewCursor
@@ -17,7 +19,7 @@ from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.gui.review.load_review import ReviewInput, load_review_input, restore_review
 from napari_fundus.gui.review.region import add_region_layer
 from napari_fundus.gui.review.result_layers import (
-    ResultLayers,
+    class_labels,
     result_layers_from,
     show_only_result,
 )
@@ -62,14 +64,14 @@ class ReviewController(QObject):
     ) -> None:
         super().__init__(parent)
         self._viewer, self._folder = viewer, autosave_folder
-        self.bench = ReviewCursor(viewer, lambda: self.loading, self)
+        self.cursor = ReviewCursor(viewer, lambda: self.loading, self)
         """The review in hand."""
-        self.bench.changed.connect(self.changed)
-        self.bench.worked.connect(self._on_worked)
-        self.found: ResultLayers | None = None
-        self.other: ResultLayers | None = None
+        self.cursor.changed.connect(self.changed)
+        self.cursor.command_done.connect(self._on_worked)
+        self.found: LayerGroup | None = None
+        self.other: LayerGroup | None = None
         self.unfinished: SavedReview | None = None
-        self._sheets: LabelLayers | None = None
+        self._label_layers: LabelLayers | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
         self._reading: ThreadJob | None = None
@@ -77,10 +79,7 @@ class ReviewController(QObject):
         self._revision = 0
         self._autosaver = AutosaveTimer(self._state, self)
         self._autosaver.failed.connect(self.failed)
-        self._stale = QTimer(self)
-        self._stale.setSingleShot(True)
-        self._stale.setInterval(_STALE_MS)
-        self._stale.timeout.connect(self._read_again)
+        self._stale = single_shot_timer(self, _STALE_MS, self._read_again)
 
     @property
     def loading(self) -> bool:
@@ -95,20 +94,20 @@ class ReviewController(QObject):
     @property
     def review(self) -> Review | None:
         """The review under way."""
-        return self.bench.review
+        return self.cursor.review
 
-    def load(self, found: ResultLayers, other: ResultLayers | None) -> None:
+    def load(self, found: LayerGroup, other: LayerGroup | None) -> None:
         """Read a result's labels in a thread; `loaded` tells when they are ready."""
-        if self._sheets is not None:
-            self._sheets.arrive()
+        if self._label_layers is not None:
+            self._label_layers.finish_adding()
         self.close()
         if self._reading is not None:
             self._reading.cancel_silently()
-        if self.found is None or self.found.key != found.key:
+        if self.found is None or self.found.layer_ids != found.layer_ids:
             show_only_result(self._viewer, found, other)
         self.found, self.other = found, other
-        parts = found.parts()
-        others = None if other is None else other.parts()
+        parts = class_labels(found)
+        others = None if other is None else class_labels(other)
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
@@ -137,11 +136,11 @@ class ReviewController(QObject):
             return
         self._reading = None
         self._image, self._path, self.unfinished = read.image, read.path, read.unfinished
-        self._sheets = LabelLayers(self._viewer, self.found)
-        self._sheets.labels_changed.connect(self._on_labels_changed)
-        self._sheets.removed.connect(self._on_removed)
-        self._sheets.take(read.loaded.labels)
-        queue = self.bench.queue
+        self._label_layers = LabelLayers(self._viewer, self.found)
+        self._label_layers.labels_changed.connect(self._on_labels_changed)
+        self._label_layers.removed.connect(self._on_removed)
+        self._label_layers.take(read.loaded.labels)
+        queue = self.cursor.queue
         self._start(read.loaded, queue.order if queue is not None else "highest")
         # An earlier one stays until it was taken up or given up.
         self._autosaver.keep(read.path if read.unfinished is None else None)
@@ -150,13 +149,13 @@ class ReviewController(QObject):
         self.loaded.emit()
 
     def _start(self, loaded: LoadedReview | SavedReview, order: str) -> None:
-        sheets = self._sheets
-        if sheets is None:
+        label_layers = self._label_layers
+        if label_layers is None:
             return
-        review = Review(loaded.labels, loaded.tables, loaded.lesions, write=sheets.write)
+        review = Review(loaded.labels, loaded.tables, loaded.lesions, write=label_layers.write)
         if isinstance(loaded, SavedReview):
             review.stack.restore(loaded.history)
-        self.bench.begin(review, order, sheets)
+        self.cursor.begin(review, order, label_layers)
 
     def _on_worked(self) -> None:
         self._revision += 1
@@ -170,7 +169,7 @@ class ReviewController(QObject):
     def _read_again(self) -> None:
         if self.found is not None:
             # The layers may show the result of another run now.
-            layers, photograph = list(self.found.layers.values()), self.found.photograph
+            layers, photograph = list(self.found.labels.values()), self.found.photograph
             self.load(result_layers_from(self._viewer, layers, photograph), self.other)
 
     def _on_removed(self) -> None:
@@ -187,13 +186,13 @@ class ReviewController(QObject):
     def add_region(self) -> Shapes:
         """Add a shapes layer over the image with the polygon tool in hand."""
         return add_region_layer(
-            self._viewer, self._sheets.placement if self._sheets is not None else {}
+            self._viewer, self._label_layers.placement if self._label_layers is not None else {}
         )
 
     def save(self, folder: Path, reviewed: list[str], region: Shapes | None) -> ThreadJob | None:
         """Write the corrections in a thread; None if that cannot begin."""
-        self.bench.settle()
-        if self.review is None or self._sheets is None or self.found is None:
+        self.cursor.flush_strokes()
+        if self.review is None or self._label_layers is None or self.found is None:
             return None
         try:
             order = SaveRequest.of(self.review, self.found, self._image, reviewed, region)
@@ -216,7 +215,7 @@ class ReviewController(QObject):
         self._saving = None
 
     def _state(self) -> SavedReview:
-        review, queue = self.review, self.bench.queue
+        review, queue = self.review, self.cursor.queue
         if review is None or queue is None:
             raise FundusError("There is no review to keep.")
         labels = {code: array.copy() for code, array in review.labels.items()}
@@ -226,19 +225,19 @@ class ReviewController(QObject):
 
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
-        saved, sheets, review = self.unfinished, self._sheets, self.review
-        if saved is not None and sheets is not None and review is not None:
+        saved, label_layers, review = self.unfinished, self._label_layers, self.review
+        if saved is not None and label_layers is not None and review is not None:
             self.unfinished = None
-            sheets.lock_thresholds()
-            restore_review(saved, sheets, review, self._on_restored, self)
+            label_layers.lock_thresholds()
+            restore_review(saved, label_layers, review, self._on_restored, self)
 
     def _on_restored(self, saved: SavedReview) -> None:
         self._start(saved, str(saved.settings.get("order", "highest")))
-        if self.bench.queue is not None and saved.settings.get("lesion") is not None:
-            self.bench.queue.select(saved.settings["lesion"])
+        if self.cursor.queue is not None and saved.settings.get("lesion") is not None:
+            self.cursor.queue.select(saved.settings["lesion"])
         self._autosaver.keep(self._path)
         self._autosaver.touch()
-        self.bench.show()
+        self.cursor.show()
         self.loaded.emit()
 
     def discard_unfinished(self) -> None:
@@ -253,14 +252,14 @@ class ReviewController(QObject):
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
         self._stale.stop()
-        self.bench.settle()
+        self.cursor.flush_strokes()
         self._autosaver.flush()
         self._autosaver.keep(None)
-        if self._sheets is not None:
-            self._sheets.release()
-            self._sheets = None
+        if self._label_layers is not None:
+            self._label_layers.release()
+            self._label_layers = None
         self.unfinished = None
-        self.bench.end()
+        self.cursor.end()
 
     def forget(self) -> None:
         """End everything: the widget was closed."""
@@ -268,4 +267,4 @@ class ReviewController(QObject):
             self._reading.cancel_silently()
             self._reading = None
         self.close()
-        self.bench.forget()
+        self.cursor.forget()

@@ -33,7 +33,7 @@ class ReviewCursor(QObject):
     """
 
     changed = Signal()
-    worked = Signal()
+    command_done = Signal()
     """A command was carried out, undone or done again."""
 
     def __init__(
@@ -43,7 +43,7 @@ class ReviewCursor(QObject):
         self.review: Review | None = None
         self.queue: ReviewQueue | None = None
         self.zoomed = False
-        self._sheets: LabelLayers | None = None
+        self._label_layers: LabelLayers | None = None
         self._waiting = waiting
         self._navigator = Navigator(viewer, self._on_clicked)
 
@@ -55,22 +55,22 @@ class ReviewCursor(QObject):
     @property
     def mode(self) -> str:
         """``"paint"`` or ``"erase"`` while such a tool is at hand in one of the layers."""
-        return self._sheets.mode if self._sheets is not None else "pan_zoom"
+        return self._label_layers.mode if self._label_layers is not None else "pan_zoom"
 
-    def begin(self, review: Review, order: str, sheets: LabelLayers) -> None:
+    def begin(self, review: Review, order: str, label_layers: LabelLayers) -> None:
         """Take a review in hand."""
-        if sheets is not self._sheets:
-            sheets.painted.connect(self._on_painted)
-            sheets.mode_changed.connect(self.changed)
-        self._sheets, self.review = sheets, review
+        if label_layers is not self._label_layers:
+            label_layers.painted.connect(self._on_painted)
+            label_layers.mode_changed.connect(self.changed)
+        self._label_layers, self.review = label_layers, review
         self.queue = ReviewQueue(review.lesions, order)
-        self._navigator.follow(next(iter(sheets.layers.values())))
-        sheets.set_next_id(review.next_id)
+        self._navigator.follow(next(iter(label_layers.layers.values())))
+        label_layers.set_next_id(review.next_id)
         self.show()
 
     def end(self) -> None:
         """Put the review away."""
-        self._sheets = self.review = None
+        self._label_layers = self.review = None
         self._navigator.clear()
 
     def forget(self) -> None:
@@ -80,12 +80,12 @@ class ReviewCursor(QObject):
 
     def judge(self, what: str, *arguments: Any) -> None:
         """Accept, reject or relabel the lesion under review, and go on to the next open one."""
-        self.settle()
+        self.flush_strokes()
         lesion, review, queue = self.current, self.review, self.queue
         if lesion is None or review is None or queue is None or self._waiting():
             return
-        if what == "relabel" and self._sheets is not None:
-            self._sheets.add(review, *arguments)
+        if what == "relabel" and self._label_layers is not None:
+            self._label_layers.add(review, *arguments)
         command = getattr(review, what)(lesion.id, *arguments)
         queue.go_to_next_unjudged()
         self._after(command)
@@ -121,35 +121,35 @@ class ReviewCursor(QObject):
 
     def draw(self, code: str) -> None:
         """Take the brush for a class, or put it down."""
-        if self._sheets is not None and self.review is not None:
-            self._sheets.add(self.review, code)
-            self._sheets.hold("paint", code)
+        if self._label_layers is not None and self.review is not None:
+            self._label_layers.add(self.review, code)
+            self._label_layers.hold("paint", code)
             self.changed.emit()
 
     def erase(self) -> None:
         """Take the eraser for the class of the lesion under review, or put it down."""
-        if self._sheets is not None:
+        if self._label_layers is not None:
             lesion = self.current
-            code = lesion.lesion if lesion is not None else next(iter(self._sheets.layers))
-            self._sheets.hold("erase", code)
+            code = lesion.lesion if lesion is not None else next(iter(self._label_layers.layers))
+            self._label_layers.hold("erase", code)
             self.changed.emit()
 
     def undo(self) -> None:
         """Take the last command back."""
-        self.settle()
+        self.flush_strokes()
         if self.review is not None and not self._waiting():
             self._after(self.review.undo(), back=True)
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.settle()
+        self.flush_strokes()
         if self.review is not None and not self._waiting():
             self._after(self.review.redo(), back=True)
 
-    def settle(self) -> None:
+    def flush_strokes(self) -> None:
         """Take note of strokes that napari has not yet told of in full."""
-        if self._sheets is not None:
-            self._sheets.settle()
+        if self._label_layers is not None:
+            self._label_layers.flush_strokes()
 
     def _on_painted(self, code: str, pixels: Any, before: Any) -> None:
         if self.review is not None:
@@ -158,15 +158,15 @@ class ReviewCursor(QObject):
     def _after(self, command: Command | None, *, back: bool = False) -> None:
         """Show what a command did; `back` goes to the lesion that it is about."""
         if command is not None and self.review is not None and self.queue is not None:
-            if self._sheets is not None:
-                self._sheets.lock_thresholds()
+            if self._label_layers is not None:
+                self._label_layers.lock_thresholds()
                 codes = {row.code for row in command.rows}
-                self._sheets.show_tables({c: self.review.tables[c] for c in codes})
-                self._sheets.set_next_id(self.review.next_id)
+                self._label_layers.show_tables({c: self.review.tables[c] for c in codes})
+                self._label_layers.set_next_id(self.review.next_id)
             self.queue.refresh()
             if back and command.focus is not None:
                 self.queue.select(command.focus)
-            self.worked.emit()
+            self.command_done.emit()
         self.show()
 
     def show(self) -> None:
@@ -176,8 +176,8 @@ class ReviewCursor(QObject):
             self._navigator.clear()
         else:
             self._navigator.show(lesion, zoom=self.zoomed)
-            if self._sheets is not None and self.mode == "pan_zoom":
-                self._sheets.activate(lesion.lesion)
+            if self._label_layers is not None and self.mode == "pan_zoom":
+                self._label_layers.activate(lesion.lesion)
         self.changed.emit()
 
     def _on_clicked(self, point: tuple[float, float]) -> None:

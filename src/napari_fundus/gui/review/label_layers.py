@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.build import label_colormap
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.gui.layers.placement import placement_of
-from napari_fundus.gui.review.result_layers import ResultLayers
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 from napari_fundus.review.loading import measurement_table
 
@@ -51,18 +52,16 @@ class LabelLayers(QObject):
     """A layer was taken out of the viewer."""
     mode_changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, found: ResultLayers) -> None:
+    def __init__(self, viewer: ViewerModel, found: LayerGroup) -> None:
         super().__init__()
         self._viewer, self._found = viewer, found
-        self.layers: dict[str, Labels] = dict(found.layers)
+        self.layers: dict[str, Labels] = dict(found.labels)
         self._own = False
         self._next_id = 1
         self._links: list[tuple[Any, Any]] = []
         self._strokes: dict[str, list[Any]] = {}
         self._layer_queue = LayerAddQueue(viewer)
-        self._later = QTimer(self)
-        self._later.setSingleShot(True)
-        self._later.timeout.connect(self.settle)
+        self._later = single_shot_timer(self, 0, self.flush_strokes)
         for code, layer in self.layers.items():
             self._watch(code, layer)
         self._link(viewer.layers.events.removed, self._on_removed)
@@ -141,13 +140,13 @@ class LabelLayers(QObject):
             metadata={METADATA_KEY: known},
             **self.placement,
         )
-        self.layers[code] = self._found.layers[code] = layer
+        self.layers[code] = self._found.labels[code] = layer
         self._watch(code, layer)
         self.set_next_id(self._next_id)
         review.add_class(code, layer.data, table)
         self._layer_queue.add(layer)
 
-    def arrive(self) -> None:
+    def finish_adding(self) -> None:
         """Let the layers of new classes come now."""
         self._layer_queue.finish()
 
@@ -184,13 +183,13 @@ class LabelLayers(QObject):
         """Make a class's layer the active one."""
         layer = self.layers.get(code)
         if layer is not None and self._viewer.layers.selection.active is not layer:
-            self._layer_queue.bring(layer)
+            self._layer_queue.ensure_added(layer)
             self._viewer.layers.selection.active = layer
 
     def hold(self, mode: str, code: str) -> None:
         """Take a tool for a class; put it down if it is in hand."""
         layer = self.layers[code]
-        self._layer_queue.bring(layer)
+        self._layer_queue.ensure_added(layer)
         again = self.mode == mode and self._viewer.layers.selection.active is layer
         for each in self.layers.values():
             each.mode = "pan_zoom"
@@ -208,7 +207,7 @@ class LabelLayers(QObject):
         self._strokes.setdefault(code, []).extend(event.value)
         self._later.start(0)
 
-    def settle(self) -> None:
+    def flush_strokes(self) -> None:
         """Tell of the strokes that were made meanwhile; those of a class count as one."""
         self._later.stop()
         strokes, self._strokes = self._strokes, {}

@@ -78,7 +78,7 @@ def load_review_input(
 
 def restore_review(
     saved: SavedReview,
-    sheets: LabelLayers,
+    label_layers: LabelLayers,
     review: Review,
     then: Callable[[SavedReview], None],
     parent: QObject,
@@ -89,7 +89,7 @@ def restore_review(
     ----------
     saved
         As it was kept.
-    sheets
+    label_layers
         The layers; those of classes that they lack are added.
     review
         The review that has begun meanwhile; its classes that `saved` lacks stay.
@@ -100,8 +100,8 @@ def restore_review(
     """
     waiting: list[Callable[[], None]] = []
     for code, array in saved.labels.items():
-        waiting.append(partial(sheets.add, review, code))
-        waiting.append(partial(sheets.put, code, array))
+        waiting.append(partial(label_layers.add, review, code))
+        waiting.append(partial(label_layers.put, code, array))
 
     def turn() -> None:
         if waiting:
@@ -109,8 +109,8 @@ def restore_review(
             return
         timer.stop()
         timer.deleteLater()
-        sheets.show_tables(dict(saved.tables))
-        labels = {code: sheets.array(code) for code in sheets.layers}
+        label_layers.show_tables(dict(saved.tables))
+        labels = {code: label_layers.array(code) for code in label_layers.layers}
         tables = {**review.tables, **saved.tables}
         known = {lesion.id for lesion in saved.lesions}
         others = [

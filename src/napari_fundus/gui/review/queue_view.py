@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_fundus.lesions import describe
 from napari_fundus.review.lesion import ReviewedLesion
@@ -176,16 +177,13 @@ class QueueView(QWidget):
 
     def offer(self, classes: list[str], queue: ReviewQueue) -> None:
         """List the classes to choose from, and show the order of a queue."""
-        for combo in (self.order, self.only):
-            combo.blockSignals(True)
-        self.only.clear()
-        self.only.addItem("all", None)
-        for code in classes:
-            self.only.addItem(code, code)
-        self.only.setCurrentIndex(max(self.only.findData(queue.lesion), 0))
-        self.order.setCurrentIndex(self.order.findData(queue.order))
-        for combo in (self.order, self.only):
-            combo.blockSignals(False)
+        with signals_blocked(self.order, self.only):
+            self.only.clear()
+            self.only.addItem("all", None)
+            for code in classes:
+                self.only.addItem(code, code)
+            self.only.setCurrentIndex(max(self.only.findData(queue.lesion), 0))
+            self.order.setCurrentIndex(self.order.findData(queue.order))
 
     def show_state(self, review: Review | None, queue: ReviewQueue | None) -> None:
         """Show list, place, counts and progress."""

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_fundus.gui.review.result_layers import ResultLayers
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.review.autosave import SavedReview
 
 __all__ = ["ResultSelector"]
@@ -31,7 +31,7 @@ class ResultSelector(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._results: list[ResultLayers] = []
+        self._results: list[LayerGroup] = []
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         form = QFormLayout()
@@ -67,7 +67,7 @@ class ResultSelector(QWidget):
         self.banner.setVisible(False)
 
     def show_results(
-        self, results: list[ResultLayers], chosen: ResultLayers | None, other: ResultLayers | None
+        self, results: list[LayerGroup], chosen: LayerGroup | None, other: LayerGroup | None
     ) -> None:
         """List results, and show which are chosen."""
         self._results = results
@@ -77,11 +77,11 @@ class ResultSelector(QWidget):
         for number, found in enumerate(results):
             self.result.addItem(found.title, number)
             self.other.addItem(found.title, number)
-        keys = [found.key for found in results]
-        if chosen is not None and chosen.key in keys:
-            self.result.setCurrentIndex(keys.index(chosen.key))
-        if other is not None and other.key in keys:
-            self.other.setCurrentIndex(1 + keys.index(other.key))
+        keys = [found.layer_ids for found in results]
+        if chosen is not None and chosen.layer_ids in keys:
+            self.result.setCurrentIndex(keys.index(chosen.layer_ids))
+        if other is not None and other.layer_ids in keys:
+            self.other.setCurrentIndex(1 + keys.index(other.layer_ids))
 
     def offer(self, unfinished: SavedReview | None) -> None:
         """Offer to take up an unfinished review; None hides the banner."""

@@ -17,7 +17,7 @@ from napari_fundus.image import FundusImage
 if TYPE_CHECKING:
     from napari.layers import Shapes
 
-    from napari_fundus.gui.review.result_layers import ResultLayers
+    from napari_fundus.gui.evaluate.layer_groups import LayerGroup
     from napari_fundus.review.session import Review
 
 __all__ = ["SaveRequest", "count_unjudged", "judged_classes", "save_corrections"]
@@ -54,7 +54,7 @@ class SaveRequest:
     def of(
         cls,
         review: Review,
-        found: ResultLayers,
+        found: LayerGroup,
         image: FundusImage | None,
         reviewed: list[str],
         region: Shapes | None,
@@ -73,7 +73,7 @@ class SaveRequest:
             )
         outlines = None
         if region is not None:
-            onto = next(iter(found.layers.values()))
+            onto = next(iter(found.labels.values()))
             outlines = shapes_to_polygons(region, onto)
             if not outlines:
                 raise FundusError(

@@ -46,9 +46,9 @@ class ReviewView:
             column.addWidget(part)
         column.addStretch(1)
 
-    def show_state(self, bench: ReviewCursor, *, loading: bool) -> None:
+    def show_state(self, cursor: ReviewCursor, *, loading: bool) -> None:
         """Show the review in hand, or why there is none."""
-        review, queue, lesion = bench.review, bench.queue, bench.current
+        review, queue, lesion = cursor.review, cursor.queue, cursor.current
         self.list.show_state(review, queue)
         history: tuple[str | None, str | None] = (None, None)
         if review is not None and queue is not None:
@@ -60,7 +60,7 @@ class ReviewView:
         for name, button in self.judge.buttons.items():
             button.setEnabled(review is not None and (lesion is not None or name == "draw"))
         self.judge.show_history(*history)
-        self.judge.show_mode(bench.mode, zoomed=bench.zoomed)
+        self.judge.show_mode(cursor.mode, zoomed=cursor.zoomed)
         if lesion is not None and queue is not None:
             self.judge.about.setText(lesion_html(lesion))
         elif review is not None:

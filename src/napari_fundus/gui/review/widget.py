@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
@@ -57,11 +58,11 @@ class ReviewWidget(QWidget):
         super().__init__(parent)
         viewer = unwrap_viewer(viewer)
         self._viewer = viewer
-        self.desk = ReviewController(viewer, autosave_folder=autosave_folder, parent=self)
+        self.controller = ReviewController(viewer, autosave_folder=autosave_folder, parent=self)
         view = self.view = ReviewView(viewer, self)
         self.results, self.judge = view.results, view.judge
         self.list, self.save_box = view.list, view.save_box
-        view.results.chosen.connect(self.desk.load)
+        view.results.chosen.connect(self.controller.load)
         view.results.restore_clicked.connect(self.recover)
         view.results.discard_clicked.connect(self.discard_unfinished)
         view.judge.asked.connect(self._on_asked)
@@ -70,10 +71,10 @@ class ReviewWidget(QWidget):
         view.save_box.save_clicked.connect(lambda: self.save())
         view.save_box.train_clicked.connect(self.request_training)
         view.save_box.draw_region_clicked.connect(self.draw_region)
-        self.desk.changed.connect(self._show_state)
-        self.desk.loaded.connect(self._on_loaded)
-        self.desk.failed.connect(self._on_failed)
-        self.desk.ended.connect(self._on_ended)
+        self.controller.changed.connect(self._show_state)
+        self.controller.loaded.connect(self._on_loaded)
+        self.controller.failed.connect(self._on_failed)
+        self.controller.ended.connect(self._on_ended)
         self._keys = ReviewKeys(
             viewer,
             {
@@ -89,9 +90,7 @@ class ReviewWidget(QWidget):
                 **{key: lambda code=code: self.relabel(code) for key, code in RELABEL_KEYS.items()},
             },
         )
-        self._listing_timer = QTimer(self)
-        self._listing_timer.setSingleShot(True)
-        self._listing_timer.timeout.connect(self._list_results)
+        self._listing_timer = single_shot_timer(self, 200, self._list_results)
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
             emitter.connect(self._schedule_listing)
         on_widget_removed(self, self.forget)
@@ -101,27 +100,27 @@ class ReviewWidget(QWidget):
     @property
     def review(self) -> Review | None:
         """The review that is under way."""
-        return self.desk.review
+        return self.controller.review
 
     @property
     def queue(self) -> ReviewQueue | None:
         """The lesions in their order, and the place in it."""
-        return self.desk.bench.queue
+        return self.controller.cursor.queue
 
     @property
     def current(self) -> ReviewedLesion | None:
         """The lesion under review."""
-        return self.desk.bench.current
+        return self.controller.cursor.current
 
     @property
     def ready(self) -> bool:
         """Whether a result is loaded, so that it can be reviewed."""
-        return self.desk.review is not None and not self.desk.loading
+        return self.controller.review is not None and not self.controller.loading
 
     @property
     def busy(self) -> bool:
         """Whether loading, saving or autosaving is under way."""
-        return self.desk.busy
+        return self.controller.busy
 
     def set_layers(
         self,
@@ -150,55 +149,55 @@ class ReviewWidget(QWidget):
         else:
             found = result_layers_from(self._viewer, list(layers), photograph)
         second = result_layers_from(self._viewer, list(other)) if other else None
-        self.desk.load(found, second)
+        self.controller.load(found, second)
 
     def accept(self) -> None:
         """Say that the lesion is right, and go on to the next one without a verdict."""
-        self.desk.bench.judge("accept")
+        self.controller.cursor.judge("accept")
 
     def reject(self) -> None:
         """Say that there is no lesion; it leaves the labels."""
-        self.desk.bench.judge("reject")
+        self.controller.cursor.judge("reject")
 
     def relabel(self, code: str) -> None:
         """Say that the lesion is of another class; it moves there."""
-        self.desk.bench.judge("relabel", code)
+        self.controller.cursor.judge("relabel", code)
 
     def next(self) -> None:
         """Go to the next lesion."""
-        self.desk.bench.step(1)
+        self.controller.cursor.step(1)
 
     def previous(self) -> None:
         """Go to the lesion before."""
-        self.desk.bench.step(-1)
+        self.controller.cursor.step(-1)
 
     def select(self, identity: int) -> None:
         """Go to a lesion."""
-        self.desk.bench.select(identity)
+        self.controller.cursor.select(identity)
 
     def toggle_zoom(self) -> None:
         """Show the whole image, or the lesion."""
-        self.desk.bench.toggle_zoom()
+        self.controller.cursor.toggle_zoom()
 
     def draw(self, code: str | None = None) -> None:
         """Take the brush for a class, by default the one chosen; or put it down."""
-        self.desk.bench.draw(code or self.judge.drawn.currentData())
+        self.controller.cursor.draw(code or self.judge.drawn.currentData())
 
     def erase(self) -> None:
         """Take the eraser for the class of the lesion under review, or put it down."""
-        self.desk.bench.erase()
+        self.controller.cursor.erase()
 
     def undo(self) -> None:
         """Take the last command back."""
-        self.desk.bench.undo()
+        self.controller.cursor.undo()
 
     def redo(self) -> None:
         """Do again what was undone last."""
-        self.desk.bench.redo()
+        self.controller.cursor.redo()
 
     def draw_region(self) -> None:
         """Add a shapes layer and take its polygon tool, to draw what is reviewed."""
-        layer = self.desk.add_region()
+        layer = self.controller.add_region()
         self.save_box.set_region(layer)
 
     def save(self, folder: str | Path | None = None) -> ThreadJob | None:
@@ -220,7 +219,7 @@ class ReviewWidget(QWidget):
             )
             return None
         target = Path(self.save_box.folder.text()).expanduser()
-        job = self.desk.save(target, reviewed, self.save_box.region_layer())
+        job = self.controller.save(target, reviewed, self.save_box.region_layer())
         if job is not None:
             self.save_box.say("Saving…")
             self.save_box.save_button.setEnabled(False)
@@ -251,12 +250,12 @@ class ReviewWidget(QWidget):
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
         self.results.offer(None)
-        self.desk.recover()
+        self.controller.recover()
 
     def discard_unfinished(self) -> None:
         """Delete the unfinished review of this image."""
         self.results.offer(None)
-        self.desk.discard_unfinished()
+        self.controller.discard_unfinished()
 
     def _on_asked(self, name: str, argument: object) -> None:
         method = getattr(self, name)
@@ -266,22 +265,22 @@ class ReviewWidget(QWidget):
             method(argument)
 
     def _on_arranged(self, order: str, lesion: object) -> None:
-        self.desk.bench.set_order(order, None if lesion is None else str(lesion))
+        self.controller.cursor.set_order(order, None if lesion is None else str(lesion))
 
     def _schedule_listing(self, event: Any = None) -> None:
         # A result comes as many layers, one an event-loop turn.
-        self._listing_timer.start(200)
+        self._listing_timer.start()
 
     def _list_results(self) -> None:
         results = find_result_layers(self._viewer)
-        self.results.show_results(results, self.desk.found, self.desk.other)
-        if self.desk.found is None and results and not self.desk.loading:
-            self.desk.load(results[0], None)
+        self.results.show_results(results, self.controller.found, self.controller.other)
+        if self.controller.found is None and results and not self.controller.loading:
+            self.controller.load(results[0], None)
 
     def _on_loaded(self) -> None:
         self.save_box.clear()
         self._keys.hold()
-        self.results.offer(self.desk.unfinished)
+        self.results.offer(self.controller.unfinished)
         self._show_state()
         self._list_results()
         self.loaded.emit()
@@ -297,7 +296,7 @@ class ReviewWidget(QWidget):
         self.save_box.say(reason)
 
     def _show_state(self) -> None:
-        self.view.show_state(self.desk.bench, loading=self.desk.loading)
+        self.view.show_state(self.controller.cursor, loading=self.controller.loading)
 
     def showEvent(self, event: Any) -> None:  # noqa: N802
         """Take the keys while the widget is seen."""
@@ -317,4 +316,4 @@ class ReviewWidget(QWidget):
         self._listing_timer.stop()
         self._keys.release()
         self.save_box.forget()
-        self.desk.forget()
+        self.controller.forget()

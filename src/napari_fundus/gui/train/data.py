@@ -28,13 +28,12 @@ from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.layers.placement import ImageSource, image_source
-from napari_fundus.lesions import parse_lesion
-from napari_fundus.results.layer_metadata import as_array, layer_metadata
+from napari_fundus.results.layer_metadata import as_array, layer_metadata, lesion_in_name
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["DataChoice", "FolderEdit", "LayerData", "lesion_from_layer"]
+__all__ = ["DataChoice", "FolderEdit", "LayerData"]
 
 FOLDER, LAYERS = "folder", "layers"
 
@@ -64,23 +63,6 @@ class LayerData:
             overwrite=True,
         )
         return folder
-
-
-def lesion_from_layer(layer: Labels) -> str | None:
-    """Return the class of the lesions in a labels layer: of its metadata, or the end of its name.
-
-    Examples
-    --------
-    >>> lesion_from_layer(Labels(np.zeros((4, 4), int), name="IDRiD_13: microaneurysms"))
-    'MA'
-    """
-    if known := layer_metadata(layer).lesion:
-        return known
-    name = layer.name.removesuffix(" (experts)")
-    for ending in (name, name.rpartition(":")[2], name.rpartition(" ")[2], name.rpartition("_")[2]):
-        if (lesion := parse_lesion(ending.strip())) is not None:
-            return str(lesion)
-    return None
 
 
 class FolderEdit(QWidget):
@@ -233,7 +215,8 @@ class DataChoice(QWidget):
         found = [
             (layer, lesion)
             for layer in self._viewer.layers
-            if isinstance(layer, Labels) and (lesion := lesion_from_layer(layer)) is not None
+            if isinstance(layer, Labels)
+            and (lesion := layer_metadata(layer).lesion or lesion_in_name(layer.name))
         ]
         self.labels.clear()
         self._offered = found

@@ -129,7 +129,7 @@ class TrainingLayers:
 
     def reset_view(self) -> None:
         """Fit the camera to all layers once they are added."""
-        self._layer_queue.afterwards(self._viewer.reset_view)
+        self._layer_queue.call_when_added(self._viewer.reset_view)
 
     def shutdown(self) -> None:
         """Add no more layers; is called when the widget is closed."""

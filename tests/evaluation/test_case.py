@@ -103,7 +103,7 @@ def test_points_are_counted_by_their_radius(found) -> None:
     counter.add(found, case_of(points))
     figures = counter.figures()["MA"]
     assert figures["lesions"] == 2  # the third lies outside of the image
-    assert counter.curves()["MA"].sensitivity.max() == 0.5
+    assert counter.froc_curves()["MA"].sensitivity.max() == 0.5
 
 
 def test_crops_are_sorted_into_hits_misses_and_false_ones(truth, found) -> None:
@@ -140,3 +140,24 @@ def test_as_many_crops_are_kept_however_many_come_by(truth, found) -> None:
     assert len(collector.crops("MA", "false")) == 4
     assert collector.total("MA", "false") == 20
     assert {round(crop.score, 3) for crop in collector.crops("MA", "false")} == {0.8}
+
+
+@pytest.mark.parametrize(
+    ("row", "col", "inside"),
+    [
+        (-0.5, 3, True),
+        (-0.51, 3, False),
+        (3, -0.5, True),
+        (3, -0.51, False),
+        (SHAPE[0] - 0.51, 3, True),
+        (SHAPE[0] - 0.5, 3, False),
+        (3, SHAPE[1] - 0.51, True),
+        (3, SHAPE[1] - 0.5, False),
+    ],
+)
+def test_a_point_counts_up_to_the_edge_of_the_outermost_pixels(found, row, col, inside) -> None:
+    """A pixel's centre is a whole number: the picture reaches half a pixel beyond the outermost."""
+    points = PointsTruth((Point(12, 9.5, 3), Point(row, col, 3)))
+    counter = FrocProtocol(EvaluationSettings(("MA",), resamples=10))
+    counter.add(found, case_of(points))
+    assert counter.figures()["MA"]["lesions"] == points.count(SHAPE) == 1 + inside

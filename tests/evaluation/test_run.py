@@ -16,7 +16,7 @@ from napari_fundus.evaluation import (
     evaluate_dataset,
     find_protocols,
 )
-from napari_fundus.metrics import Froc, PixelHistogram, lesion_counts, pixel_overlap
+from napari_fundus.metrics import Froc, Interval, PixelHistogram, lesion_counts, pixel_overlap
 from napari_fundus.runtime.monitor import Monitor
 
 FEW = {"resamples": 20}
@@ -175,3 +175,27 @@ def test_images_of_one_eye_are_drawn_together(dataset, contrast) -> None:
     together = evaluate_dataset(eyes, [contrast], protocols=["froc"], lesions=["MA"], **FEW)
     interval = together.figures("contrast", "froc")["MA"]["CPM"]
     assert interval.low == interval.estimate == interval.high
+
+
+@pytest.mark.parametrize("name", ["aupr", "froc", "overlap", "image", "instances"])
+def test_each_protocol_draws_the_images_of_one_eye_together(dataset, contrast, name) -> None:
+    """All images of one eye: every resample is all of them, and no interval has a width."""
+    predict = contrast.predict
+
+    def blind_to_one(image, options, **rest):
+        whole = predict(image, options, **rest)
+        seen = image.name != "eye1"
+        return replace(whole, probability={c: m * seen for c, m in whole.probability.items()})
+
+    contrast.predict = blind_to_one
+    samples = [replace(sample, group="eye") for sample in dataset]
+    for chosen, one_group in ((samples, True), (list(dataset), False)):
+        report = evaluate_dataset(chosen, [contrast], protocols=[name], **FEW)
+        intervals = [
+            metric
+            for row in report.figures("contrast", name).values()
+            for metric in row.values()
+            if isinstance(metric, Interval) and metric.resamples
+        ]
+        assert intervals
+        assert all(i.low == pytest.approx(i.high) for i in intervals) is one_group

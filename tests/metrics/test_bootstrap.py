@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.metrics import bootstrap_interval, bootstrap_intervals
+from napari_fundus.metrics.bootstrap import resampled_weights
 
 
 def weighted_mean(values):
@@ -60,3 +61,23 @@ def test_several_figures_from_the_same_resamples_are_those_of_each_alone() -> No
     )
     alone = {n: bootstrap_interval(s, 12, resamples=50) for n, s in statistics.items()}
     assert together == alone
+
+
+def test_images_of_one_group_are_drawn_together_and_the_others_alone() -> None:
+    weights = resampled_weights(6, resamples=400, groups=["a", "b", "a", None, None, "b"])
+    np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_array_equal(weights[:, 1], weights[:, 5])
+    assert (weights[:, 3] != weights[:, 4]).any()
+    # Four groups are drawn each time, so that the number of images varies.
+    assert set(weights[:, [0, 1, 3, 4]].sum(axis=1)) == {4}
+    assert set(weights.sum(axis=1)) > {6}
+
+
+def test_two_images_of_each_eye_make_the_interval_wider_by_the_root_of_two() -> None:
+    values = np.repeat(np.random.default_rng(0).normal(5, 2, 200), 2)
+    eyes = [number // 2 for number in range(400)]
+    widths = []
+    for groups in (None, eyes):
+        interval = bootstrap_interval(weighted_mean(values), 400, resamples=2000, groups=groups)
+        widths.append(interval.high - interval.low)
+    assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.08)

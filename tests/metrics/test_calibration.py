@@ -158,3 +158,14 @@ def test_a_loss_that_falls_with_the_temperature_ends_at_a_bound() -> None:
     low, high = TEMPERATURE_BOUNDS
     assert best_temperature(lambda t: t) == pytest.approx(low, rel=1e-3)
     assert best_temperature(lambda t: -t) == pytest.approx(high, rel=1e-3)
+
+
+def test_a_probability_on_an_edge_belongs_to_the_bin_below() -> None:
+    """Bins are open below and closed above, as in the paper; 0 belongs to the first."""
+    said = [0.0, 0.25, 0.5, 0.75, 1.0]
+    curve = reliability_curve(said, [False, True, False, False, True], bins=4)
+    assert curve.edges.tolist() == said
+    assert curve.counts.tolist() == [2, 1, 1, 1]
+    assert curve.observed.tolist() == [0.5, 0, 0, 1]
+    above = reliability_curve(np.nextafter(said[1:-1], 1), [True, True, True], bins=4)
+    assert above.counts.tolist() == [0, 1, 1, 1]

@@ -16,6 +16,7 @@ from napari_fundus.backends.voting import Voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.cli import app
 from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.training.jobs.config import read_training_config
 
 SETTINGS = {
     "width": 2,
@@ -73,6 +74,10 @@ def test_train_then_list_then_detect(train, call, models, tmp_path) -> None:
     assert "Training voting on cpu" in result.stderr
     assert "1 images; lesions: MA 3" in result.stderr
     assert "epoch 1: aupr" in result.stderr
+    job = read_training_config(tmp_path / "run" / "job.json")
+    assert (job.detector, job.data) == ("voting", str((tmp_path / "data").resolve()))
+    assert (job.device, job.settings["width"], job.resume) == ("cpu", "2", False)
+    assert job.command.startswith("napari-fundus ")
     best = tmp_path / "run" / "best.safetensors"
     assert f"--set checkpoint={best}" in result.stdout
     shutil.copy(best, models / "mine.safetensors")

@@ -42,7 +42,7 @@ def backwards(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("backwards")
 def test_the_time_of_a_training_and_of_a_detection_never_runs_backwards(photographs: Path) -> None:
     clock = TrainingClock()
-    clock.resume(100.0)
+    clock.restore_elapsed(100.0)
     times = [clock.elapsed() for _ in range(50)]
     assert times == sorted(times)
     assert 100 <= times[0] <= times[-1] < 110

@@ -108,7 +108,7 @@ def test_patches_come_back_with_or_without_masks(masks, tmp_path) -> None:
     ["", "{}", "[1]", "torch says hello", '{"type": "Step"}', '{"type": "Nothing", "epoch": 1}'],
 )
 def test_other_lines_are_refused(line, tmp_path) -> None:
-    with pytest.raises(TrainingError, match="tells nothing"):
+    with pytest.raises(TrainingError, match="is no message"):
         decode_message(line, tmp_path)
 
 
@@ -121,9 +121,9 @@ def test_no_line_leads_out_of_the_run_s_folder(tmp_path) -> None:
 
 
 def test_a_failure_is_raised_as_it_was() -> None:
-    assert type(Failure.of(Cancelled("stop")).error()) is Cancelled
-    assert type(Failure.of(DivergedError("nan")).error()) is DivergedError
-    foreign = Failure.of(RuntimeError("CUDA out of memory")).error()
+    assert type(Failure.from_exception(Cancelled("stop")).to_exception()) is Cancelled
+    assert type(Failure.from_exception(DivergedError("nan")).to_exception()) is DivergedError
+    foreign = Failure.from_exception(RuntimeError("CUDA out of memory")).to_exception()
     assert type(foreign) is TrainingError
     assert "RuntimeError: CUDA out of memory" in str(foreign)
-    assert type(Failure("SystemExit", "no").error()) is TrainingError
+    assert type(Failure("SystemExit", "no").to_exception()) is TrainingError

@@ -52,21 +52,21 @@ class Failure:
     message: str
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
-        """Return the failure that `error` is; a stranger's names its class in the message too."""
+    def from_exception(cls, error: Exception) -> Failure:
+        """Return the failure of `error`; the message names the class of one that is not ours."""
         if isinstance(error, FundusError):
             return cls(type(error).__name__, str(error))
         return cls(TrainingError.__name__, f"{type(error).__name__}: {error}")
 
-    def error(self) -> FundusError:
-        """Return the error again; one of an unknown class becomes a `TrainingError`."""
+    def to_exception(self) -> FundusError:
+        """Return the exception; one of an unknown class becomes a `TrainingError`."""
         found = getattr(errors, self.kind, None) if self.kind in errors.__all__ else None
         kind = cast("type[FundusError]", found or TrainingError)
         return kind(self.message)
 
 
 Message = TrainingEvent | Progress | Failure
-"""What the process of a training tells."""
+"""A message from the process of a training."""
 
 _DATACLASS_MESSAGES: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -141,8 +141,8 @@ def decode_message(line: str, folder: Path) -> Message | None:
             images = {title: arrays[f"image_{n}"] for n, title in enumerate(titles)}
             return Preview(int(content["epoch"]), images)
     except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as error:
-        raise TrainingError(f"{line[:200]!r} tells nothing of a training: {error}.") from error
-    raise TrainingError(f"{line[:200]!r} tells nothing of a training.")
+        raise TrainingError(f"{line[:200]!r} is no message of a training: {error}.") from error
+    raise TrainingError(f"{line[:200]!r} is no message of a training.")
 
 
 @lru_cache

@@ -150,7 +150,7 @@ class _TrainingProcess:
         finally:
             self._terminate()
         if failure is not None:
-            raise failure.error()
+            raise failure.to_exception()
         if status != 0 or not done:
             raise TrainingError(self._exit_message(status))
 

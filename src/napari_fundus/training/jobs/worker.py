@@ -181,12 +181,12 @@ def serve(
             for event in events:
                 writer.send(event)
     except Cancelled as error:
-        writer.send(Failure.of(error))
+        writer.send(Failure.from_exception(error))
         return 130
     except (FundusError, OSError, MemoryError, RuntimeError) as error:
         # Ours, the file system's, and torch's own, which are RuntimeErrors: out of memory too.
-        print(json.dumps(Failure.of(error).message), file=sys.stderr)
-        writer.send(Failure.of(error))
+        print(json.dumps(Failure.from_exception(error).message), file=sys.stderr)
+        writer.send(Failure.from_exception(error))
         return 2
     return 0
 

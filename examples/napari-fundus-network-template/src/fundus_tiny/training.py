@@ -11,7 +11,7 @@ from napari_fundus.training.patches.task import PatchTaskSpec
 class TinyTask(BalancedSamplingTask):
     name, Options = "tiny", TinyTrainingOptions
 
-    def plan(self):
+    def make_spec(self):
         start = self.initial  # a checkpoint, or None for new weights
         recipe = preprocessing_from_card(start) if start else self.options.recipe()
         built_from = start.card.architecture if start else {"width": self.options.width}

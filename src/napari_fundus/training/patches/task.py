@@ -71,7 +71,7 @@ class PatchTaskSpec:
 class PatchTask(Task):
     """Patches in which a network marks the pixels of lesions, one map a class.
 
-    A subclass gives the plan, the sampler and the network, and may give another loss.
+    A subclass gives the spec, the sampler and the network, and may give another loss.
 
     Parameters
     ----------

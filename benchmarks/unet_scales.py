@@ -13,9 +13,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from napari_fundus.backends.unet import UNet
-from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.options import DEFAULT_CHECKPOINT
 from napari_fundus.backends.unet.tiled_inference import predict_logits
+from napari_fundus.backends.unet.weights import load_network
 from napari_fundus.checkpoints import load_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.evaluation import Candidate, select_samples

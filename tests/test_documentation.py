@@ -27,8 +27,8 @@ FENCE = re.compile(r"^([ ]*)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTA
 INLINE = re.compile(r"(?<!`)`(napari-fundus [^`]+)`(?!`)")
 
 _PLACEHOLDERS = ("…", "...", "|", "[")
-_OF_A_PAGE = ("dog",)
-"""The detector that a reader writes along with the page."""
+_OF_A_PAGE = ("dog", "tiny")
+"""The detectors that a reader writes along with the page."""
 
 
 def commands() -> Iterator[Any]:

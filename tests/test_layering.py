@@ -19,7 +19,7 @@ FLOORS: list[set[str]] = [
     {"checkpoints", "lesions", "preprocessing"},
     {"results"},
     {"datasets", "detector", "inference", "metrics"},
-    {"export", "plugins"},
+    {"export", "network_detector", "plugins"},
     {"evaluation", "review", "training"},
     {"api", "backends", "batch", "snippets"},
     {"gui"},

@@ -17,11 +17,11 @@ from napari_fundus.backends.mask_rcnn.network import (
     MASK_SIDE,
     MaskRCNNArchitecture,
     build_network,
-    load_network,
 )
 from napari_fundus.backends.mask_rcnn.resnet_fpn import load_pretrained
 from napari_fundus.backends.mask_rcnn.targets import detection_target, predicted_objects
 from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
+from napari_fundus.backends.mask_rcnn.weights import load_network
 from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.detect_objects import paste_mask
@@ -365,7 +365,7 @@ def test_a_saved_network_is_loaded_the_same(tmp_path: Path) -> None:
     ("changes", "lesions", "message"),
     [
         ({"channels": 16}, LESIONS, "does not hold a Mask R-CNN as its card tells"),
-        ({}, ("MA",), "names 1 classes, its network knows 3"),
+        ({}, ("MA",), "names 1 classes, its network gives 3 maps"),
     ],
 )
 def test_a_card_that_tells_of_another_network_is_refused(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from napari_fundus.backends.mask_rcnn.network import load_network
+from napari_fundus.backends.mask_rcnn.weights import load_network
 from napari_fundus.checkpoints import read_checkpoint
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_mask_rcnn.sh"

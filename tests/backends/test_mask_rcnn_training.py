@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from napari_fundus.backends.mask_rcnn.initial_unet import InitialUNet
-from napari_fundus.backends.mask_rcnn.network import load_network
 from napari_fundus.backends.mask_rcnn.targets import detection_target
 from napari_fundus.backends.mask_rcnn.training import MaskRCNNTask, train_mask_rcnn
 from napari_fundus.backends.mask_rcnn.training_options import MaskRCNNTrainingOptions
+from napari_fundus.backends.mask_rcnn.weights import load_network
 from napari_fundus.checkpoints import ModelCard, Split, read_checkpoint, save_checkpoint
 from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import CheckpointError, LeakageError, OptionsError

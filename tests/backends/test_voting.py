@@ -136,7 +136,7 @@ def test_it_can_be_cancelled_while_patches_vote(retina, weights) -> None:
     [
         ({"architecture": {"depth": 5}}, "does not hold a patch network"),
         ({"architecture": {"patch": 16}}, "does not hold a patch network"),
-        ({"lesions": ("MA", "HE")}, "names 2 lesion classes"),
+        ({"lesions": ("MA", "HE")}, "names 2 classes"),
         ({"recipe": {}}, "tells no preprocessing"),
         ({"recipe": {"preprocessing": {"blur": 3}}}, "tells no preprocessing"),
         ({"recipe": {"preprocessing": {"channel": "rgb"}}}, "takes 1 planes"),

@@ -145,5 +145,7 @@ def test_a_card_rebuilds_its_network() -> None:
     architecture = PatchNetworkArchitecture(
         widths=paper_widths(8), skips=("project", "concat", "output")
     )
-    network = PatchNetwork.from_card(architecture.model_dump(mode="json"))
+    network = PatchNetwork(
+        PatchNetworkArchitecture.model_validate(architecture.model_dump(mode="json"))
+    )
     assert network.architecture == architecture

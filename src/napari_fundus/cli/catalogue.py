@@ -45,6 +45,9 @@ def list_detectors(
             return
         _print_facts(detector)
         show(fields_table(detector.Options))
+        if (spec := detector.training_spec()) is not None:
+            typer.echo("Settings of a training, beside those that all trainings share:")
+            show(fields_table(spec.options))
         return
     if as_json:
         content = {
@@ -123,6 +126,7 @@ def _list_readers(*, as_json: bool) -> None:
 
 
 def _describe(detector: Detector, source: str) -> dict[str, Any]:
+    spec = detector.training_spec()
     return {
         "name": detector.name,
         "title": detector.title,
@@ -135,6 +139,7 @@ def _describe(detector: Detector, source: str) -> dict[str, Any]:
         "trainable": detector.trainable,
         "source": source,
         "options": detector.Options.model_json_schema(),
+        "training_options": spec.options.model_json_schema() if spec is not None else None,
     }
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.masks import read_grey, read_mask
 from napari_fundus.datasets.shapes import Circle, Shape, objects_of_shapes, rasterize
+from napari_fundus.results.components import find_components
 from napari_fundus.results.objects import LesionObject
 
 __all__ = [
@@ -35,17 +35,6 @@ CONFIDENCE_WEIGHTS: Mapping[str, float] = {"High": 1.0, "Medium": 0.75, "Low": 0
 """What an expert's confidence counts for in the fusion of DIARETDB1 (Kauppi et al. 2007)."""
 
 
-def _count_components(mask: npt.NDArray[np.bool_]) -> int:
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not rows.size:
-        return 0
-    # Labelling takes most of the time and lesions fill a part of the image: only their box.
-    band = mask[rows[0] : rows[-1] + 1]
-    cols = np.flatnonzero(band.any(axis=0))
-    box = np.ascontiguousarray(band[:, cols[0] : cols[-1] + 1])
-    return int(cv2.connectedComponents(box.view(np.uint8), connectivity=8)[0]) - 1
-
-
 @dataclass(frozen=True)
 class MaskTruth(Truth):
     """A mask file; see :func:`~napari_fundus.datasets.masks.read_mask` for what counts as drawn."""
@@ -58,7 +47,7 @@ class MaskTruth(Truth):
 
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
-        return _count_components(self.mask(shape))
+        return len(find_components(self.mask(shape)).area)
 
 
 @dataclass(frozen=True)
@@ -157,7 +146,7 @@ class ConsensusTruth(Truth):
 
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
-        return _count_components(self.mask(shape))
+        return len(find_components(self.mask(shape)).area)
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,10 @@ from napari_fundus.errors import Cancelled, DatasetError, ImageReadError
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.runtime.monitor import Monitor
 
-__all__ = ["ClassSummary", "DatasetSummary", "ProblemSummary", "summarize"]
+__all__ = ["ClassSummary", "DatasetSummary", "summarize"]
 
 _THREADS = 2
 _ORDER = {code: number for number, code in enumerate(Lesion)}
-
-
-class ProblemSummary(BaseModel):
-    """Something missing or odd, by name."""
-
-    path: str
-    message: str
 
 
 class ClassSummary(BaseModel):
@@ -93,7 +86,7 @@ class DatasetSummary(BaseModel):
     graded: int
     centres: dict[str, int]
     groups: int
-    problems: list[ProblemSummary]
+    problems: list[Problem]
 
     def to_text(self) -> str:
         """Return the report as plain text, a few short tables."""
@@ -229,7 +222,7 @@ def summarize(
         graded=sum("dr" in sample.grades for sample in dataset),
         centres=dict(sorted(centres.items())),
         groups=sum(size > 1 for size in sizes.values()),
-        problems=[ProblemSummary(path=p.path, message=p.message) for p in problems],
+        problems=problems,
     )
 
 

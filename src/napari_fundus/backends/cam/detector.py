@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,12 +16,13 @@ from napari_fundus.backends.cam.weights import (
     load_recipe,
     load_temperature,
 )
-from napari_fundus.checkpoints import bundled_folder, models_folder, resolve_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
+from napari_fundus.checkpoints import bundled_folder, models_folder
+from napari_fundus.detector import DetectorOptions, Prediction
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
-from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.lesions import DR_EVIDENCE
+from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing import PreprocessedImage, Recipe
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
@@ -35,7 +36,7 @@ _TINY = 1e-12
 """A map without any value above it shows nothing."""
 
 
-class Cam(Detector):
+class Cam(NetworkDetector):
     """A network says whether the whole picture is diseased; its activations show why."""
 
     name: ClassVar[str] = "cam"
@@ -53,23 +54,19 @@ class Cam(Detector):
         "oversample": "true|false",
         "positive_weight": "1|2|2.5|3",
     }
+    trainer: ClassVar[str] = "napari_fundus.backends.cam.training:train_cam"
+    spec: ClassVar[str] = "napari_fundus.backends.cam.training_options:SPEC"
 
-    def predict(
-        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
-    ) -> Prediction:
-        """Return score and maps of `image`; see `Detector.predict`."""
-        ref = self._present(options.checkpoint)
-        with acquire_weights(ref, detector=self.name, device=device) as weights:
-            return self._predict(weights, image, options, device, monitor)
-
-    def _predict(
+    def predict_with(
         self,
         weights: LoadedWeights,
         image: FundusImage,
         options: Any,
+        *,
         device: Device,
         monitor: Monitor,
     ) -> Prediction:
+        """Return the score and maps of `image`; see `NetworkDetector.predict_with`."""
         from napari_fundus.backends.cam import maps
         from napari_fundus.backends.cam.targets import image_scores, positive_grade
 
@@ -112,16 +109,17 @@ class Cam(Detector):
             image_score=scores,
             field_of_view=prepared.original_field_of_view,
             has_boxes=True,
-            checkpoint=checkpoint.card.name,
-            checkpoint_sha256=checkpoint.sha256,
         )
 
-    def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights."""
-        return resolve_checkpoint(self._present(options.checkpoint), detector=self.name).sha256
+    def checkpoint_of(self, options: Any) -> str:
+        """Return the name or path of the weights.
 
-    def _present(self, ref: str) -> str:
-        """Return the name or path of weights; where those of the default are missing, say so."""
+        Raises
+        ------
+        CheckpointError
+            Those of the default are not installed.
+        """
+        ref = super().checkpoint_of(options)
         places = (bundled_folder(), models_folder())
         if ref == DEFAULT_CHECKPOINT and not any(
             (p / f"{ref}.safetensors").exists() for p in places
@@ -133,32 +131,6 @@ class Cam(Detector):
                 f"{models_folder()}."
             )
         return ref
-
-    def training_spec(self) -> TrainingSpec:
-        """Return the options of the training."""
-        from napari_fundus.backends.cam.training_options import (
-            DEFAULTS_FROM_CHECKPOINT,
-            FIXED_BY_CHECKPOINT,
-            TRAINING_DEFAULTS,
-            CamTrainingOptions,
-        )
-
-        return TrainingSpec(
-            options=CamTrainingOptions,
-            defaults=TRAINING_DEFAULTS,
-            of_the_weights=FIXED_BY_CHECKPOINT,
-            defaults_from_checkpoint=DEFAULTS_FROM_CHECKPOINT,
-            schemes_unsupported_reason=(
-                "A classifier has no way back up: all its convolutions are trained."
-            ),
-            needs="grades",
-        )
-
-    def train(self, **settings: Any) -> Iterator[Any]:
-        """Train on graded images; the arguments are those of `training.train_cam`."""
-        from napari_fundus.backends.cam.training import train_cam
-
-        return train_cam(**settings)
 
 
 def _tensor(prepared: PreprocessedImage, recipe: Recipe, device: Device) -> Tensor:

@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.backends.cam.architecture import OO_NETWORK, ClassifierArchitecture, Target
 from napari_fundus.backends.cam.network_input import DEFAULT_RECIPE, resize_recipe
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 
 __all__ = [
     "DEFAULTS_FROM_CHECKPOINT",
     "FIXED_BY_CHECKPOINT",
+    "SPEC",
     "TRAINING_DEFAULTS",
     "CamTrainingOptions",
 ]
@@ -145,3 +147,14 @@ class CamTrainingOptions(BaseModel):
         """Return the preprocessing."""
         changes = {"enhance": self.enhance, "standardize": self.standardize}
         return resize_recipe(DEFAULT_RECIPE.model_copy(update=changes), self.side)
+
+
+SPEC = TrainingSpec(
+    options=CamTrainingOptions,
+    defaults=TRAINING_DEFAULTS,
+    of_the_weights=FIXED_BY_CHECKPOINT,
+    defaults_from_checkpoint=DEFAULTS_FROM_CHECKPOINT,
+    schemes_unsupported_reason="A classifier has no way back up: all its convolutions are trained.",
+    needs="grades",
+)
+"""What forms and the command line show of the training."""

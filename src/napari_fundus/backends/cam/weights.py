@@ -10,6 +10,7 @@ from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.inference.load_network import network_of_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:
@@ -46,15 +47,8 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     """
     from napari_fundus.backends.cam.classifiers import build_network
 
-    network = build_network(load_architecture(checkpoint))
-    try:
-        network.load_state_dict(dict(checkpoint.tensors))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(
-            f"{checkpoint.path} does not hold a classifier as its card tells: {reason}"
-        ) from error
-    return network.eval()
+    found = network_of_card(checkpoint, ClassifierArchitecture, build_network, what="a classifier")
+    return found[0]
 
 
 def load_recipe(checkpoint: Checkpoint) -> Recipe:

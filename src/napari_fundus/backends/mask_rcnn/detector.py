@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from napari_fundus.backends.mask_rcnn.options import MaskRCNNOptions
-from napari_fundus.checkpoints import resolve_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
-from napari_fundus.errors import CheckpointError
+from napari_fundus.backends.mask_rcnn.weights import load_network
+from napari_fundus.detector import DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.inference.detect_objects import objects_to_original, run_objects
-from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.load_network import check_planes
+from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.results.objects import clip_objects, score_maps
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MaskRCNN"]
 
 
-class MaskRCNN(Detector):
+class MaskRCNN(NetworkDetector):
     """A Mask R-CNN tells lesions apart: each has a box, a mask, a class and a score of its own."""
 
     name: ClassVar[str] = "mask_rcnn"
@@ -39,24 +39,19 @@ class MaskRCNN(Detector):
     reference: ClassVar[str] = "He et al. 2017, doi:10.1109/ICCV.2017.322"
     devices: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     Options: ClassVar[type[DetectorOptions]] = MaskRCNNOptions
+    trainer: ClassVar[str] = "napari_fundus.backends.mask_rcnn.training:train_mask_rcnn"
+    spec: ClassVar[str] = "napari_fundus.backends.mask_rcnn.training_options:SPEC"
 
-    def predict(
-        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
-    ) -> Prediction:
-        """Return the lesions of `image` as objects, and as maps; see `Detector.predict`."""
-        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
-            return self._predict(weights, image, options, device, monitor)
-
-    def _predict(
+    def predict_with(
         self,
         weights: LoadedWeights,
         image: FundusImage,
         options: Any,
+        *,
         device: Device,
         monitor: Monitor,
     ) -> Prediction:
-        from napari_fundus.backends.mask_rcnn.network import load_network
-
+        """Return the lesions of `image`; see `NetworkDetector.predict_with`."""
         checkpoint = weights.checkpoint
         network, architecture = weights.made("network", load_network)
         heads: Any = network.roi_heads
@@ -67,11 +62,7 @@ class MaskRCNN(Detector):
             preprocessing_from_card(checkpoint), image, options.working_size, monitor.part(0.0, 0.1)
         )
         planes = to_network_input(prepared)
-        if len(planes) != architecture.planes:
-            raise CheckpointError(
-                f"{checkpoint.path}: its network takes {architecture.planes} planes, its recipe "
-                f"gives {len(planes)}. The file's card is wrong; train or get it again."
-            )
+        check_planes(checkpoint, planes, architecture.planes)
         lesions = checkpoint.card.lesions
         found = run_objects(
             network,
@@ -90,35 +81,8 @@ class MaskRCNN(Detector):
             probability=score_maps(objects, lesions, image.shape),
             field_of_view=field_of_view,
             has_boxes=True,
-            checkpoint=checkpoint.card.name,
-            checkpoint_sha256=checkpoint.sha256,
             objects=objects,
         )
-
-    def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights."""
-        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
-
-    def training_spec(self) -> TrainingSpec:
-        """Return the options of the training."""
-        from napari_fundus.backends.mask_rcnn.training_options import (
-            FIXED_BY_CHECKPOINT,
-            TRAINING_DEFAULTS,
-            MaskRCNNTrainingOptions,
-        )
-
-        return TrainingSpec(
-            options=MaskRCNNTrainingOptions,
-            defaults=TRAINING_DEFAULTS,
-            of_the_weights=FIXED_BY_CHECKPOINT,
-            schemes_unsupported_reason="A Mask R-CNN does not tell its convolutions in order.",
-        )
-
-    def train(self, **settings: Any) -> Iterator[Any]:
-        """Train on a data set; the arguments are those of `training.train_mask_rcnn`."""
-        from napari_fundus.backends.mask_rcnn.training import train_mask_rcnn
-
-        return train_mask_rcnn(**settings)
 
 
 def _prepared(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -23,12 +23,8 @@ from napari_fundus.backends.mask_rcnn.heads import (
 )
 from napari_fundus.backends.mask_rcnn.resnet_fpn import load_coco_weights, resnet_fpn
 from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
-from napari_fundus.errors import CheckpointError
 
-if TYPE_CHECKING:
-    from napari_fundus.checkpoints import Checkpoint
-
-__all__ = ["MASK_SIDE", "MULTIPLE", "MaskRCNNArchitecture", "build_network", "load_network"]
+__all__ = ["MASK_SIDE", "MULTIPLE", "MaskRCNNArchitecture", "build_network"]
 
 MASK_SIDE = 28
 """Masks come as so many cells squared, spread evenly over their box.
@@ -236,28 +232,3 @@ def _proposals(architecture: MaskRCNNArchitecture, channels: int) -> LesionRPN:
         # The finest level, of 2 px, serves the heads alone: to search it costs more than the rest.
         left_out=UNetPyramid.FINEST if light else "",
     )
-
-
-def load_network(checkpoint: Checkpoint) -> tuple[GeneralizedRCNN, MaskRCNNArchitecture]:
-    """Return the network that `checkpoint` holds, ready for inference, and what it is built from.
-
-    Raises
-    ------
-    CheckpointError
-        The card tells of another network than the weights are for.
-    """
-    try:
-        architecture = MaskRCNNArchitecture.model_validate(checkpoint.card.architecture)
-        network = build_network(architecture)
-        network.load_state_dict(dict(checkpoint.tensors))
-    except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:400]
-        raise CheckpointError(
-            f"{checkpoint.path} does not hold a Mask R-CNN as its card tells: {reason}"
-        ) from error
-    if len(checkpoint.card.lesions) != architecture.classes:
-        raise CheckpointError(
-            f"{checkpoint.path}: its card names {len(checkpoint.card.lesions)} classes, its "
-            f"network knows {architecture.classes}."
-        )
-    return network.eval(), architecture

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.backends.mask_rcnn.initial_unet import InitialUNet
-from napari_fundus.backends.mask_rcnn.network import (
-    MaskRCNNArchitecture,
-    build_network,
-    load_network,
-)
+from napari_fundus.backends.mask_rcnn.network import MaskRCNNArchitecture, build_network
 from napari_fundus.backends.mask_rcnn.targets import (
     detection_target,
     objects_from_masks,
@@ -27,6 +23,7 @@ from napari_fundus.backends.mask_rcnn.training_options import (
     TRAINING_DEFAULTS,
     MaskRCNNTrainingOptions,
 )
+from napari_fundus.backends.mask_rcnn.weights import load_network
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.metrics.instance_matching import count_instances, instance_metrics

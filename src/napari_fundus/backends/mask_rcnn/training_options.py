@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
@@ -19,7 +20,13 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = ["FIXED_BY_CHECKPOINT", "FIXED_BY_UNET", "TRAINING_DEFAULTS", "MaskRCNNTrainingOptions"]
+__all__ = [
+    "FIXED_BY_CHECKPOINT",
+    "FIXED_BY_UNET",
+    "SPEC",
+    "TRAINING_DEFAULTS",
+    "MaskRCNNTrainingOptions",
+]
 
 FIXED_BY_UNET = frozenset({"filters", "disc_diameter", "channel"})
 """Options that come with the U-Net that a light network begins with."""
@@ -144,3 +151,12 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
                 "channel": self.channel,
             }
         )
+
+
+SPEC = TrainingSpec(
+    options=MaskRCNNTrainingOptions,
+    defaults=TRAINING_DEFAULTS,
+    of_the_weights=FIXED_BY_CHECKPOINT,
+    schemes_unsupported_reason="A Mask R-CNN does not tell its convolutions in order.",
+)
+"""What forms and the command line show of the training."""

@@ -17,16 +17,17 @@ from napari_fundus.backends.multiscale.stages import (
     load_refiner,
     stage_recipe,
 )
-from napari_fundus.checkpoints import Checkpoint, resolve_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
-from napari_fundus.errors import CheckpointError
+from napari_fundus.checkpoints import Checkpoint
+from napari_fundus.detector import DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.fuse_batchnorm import fuse_conv_batchnorm
 from napari_fundus.inference.fuse_maps import blend_log_odds, fuse, resize_map
-from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.load_network import check_planes
+from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.inference.sliding_window import run_sliding_window
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.lesions import Lesion
+from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
@@ -45,7 +46,7 @@ Float = npt.NDArray[np.float32]
 _REFINER: dict[str, Stage] = {"triplet": "refine", "cls": "classify"}
 
 
-class Multiscale(Detector):
+class Multiscale(NetworkDetector):
     """A network a scale makes hypotheses; a patch classifier judges them anew."""
 
     name: ClassVar[str] = "multiscale"
@@ -62,23 +63,19 @@ class Multiscale(Detector):
         "learning_rate": "1e-4:1e-2:log",
         "width": "0.25|0.333|0.5",
     }
+    trainer: ClassVar[str] = "napari_fundus.backends.multiscale.training:train_multiscale"
+    spec: ClassVar[str] = "napari_fundus.backends.multiscale.training_options:SPEC"
 
-    def predict(
-        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
-    ) -> Prediction:
-        """Return the map of `image`; see `Detector.predict`."""
-        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
-            return self._predict(weights, image, options, device, monitor)
-
-    def _predict(
+    def predict_with(
         self,
         weights: LoadedWeights,
         image: FundusImage,
         options: Any,
+        *,
         device: Device,
         monitor: Monitor,
     ) -> Prediction:
-        checkpoint = weights.checkpoint
+        """Return the map of `image`; see `NetworkDetector.predict_with`."""
         work = StagePipeline(image, weights, options, device)
         if options.result in ("fine", "coarse"):
             result = work.hypothesis(options.result, monitor.part(0.0, 0.97))
@@ -95,33 +92,8 @@ class Multiscale(Detector):
                 else {}
             ),
             field_of_view=work.prepared("fine").original_field_of_view,
-            checkpoint=checkpoint.card.name,
-            checkpoint_sha256=checkpoint.sha256,
             precision=work.precision,
         )
-
-    def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights."""
-        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
-
-    def training_spec(self) -> TrainingSpec:
-        """Return the options of the training; later stages have defaults of their own."""
-        from napari_fundus.backends.multiscale.training_options import (
-            TRAINING_DEFAULTS,
-            MultiscaleTrainingOptions,
-        )
-
-        return TrainingSpec(
-            options=MultiscaleTrainingOptions,
-            defaults=TRAINING_DEFAULTS["fine"],
-            schemes_unsupported_reason="These networks do not tell their convolutions in order.",
-        )
-
-    def train(self, **settings: Any) -> Iterator[Any]:
-        """Train one stage; the arguments are those of `training.train_multiscale`."""
-        from napari_fundus.backends.multiscale.training import train_multiscale
-
-        return train_multiscale(**settings)
 
 
 def stage_titles(scales: Mapping[str, float]) -> dict[str, str]:
@@ -182,11 +154,7 @@ class StagePipeline:
             Its network takes another number of planes.
         """
         found = to_network_input(self.prepared(stage))
-        if len(found) != planes:
-            raise CheckpointError(
-                f"{self.checkpoint.path}: the network of stage {stage!r} takes {planes} planes, "
-                f"its recipe gives {len(found)}. The file's card is wrong; train or get it again."
-            )
+        check_planes(self.checkpoint, found, planes, f"network of stage {stage!r}")
         return found
 
     def hypothesis(self, stage: Stage, monitor: Monitor) -> Float:

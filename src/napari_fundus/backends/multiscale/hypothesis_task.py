@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -62,7 +62,3 @@ class HypothesisTask(StageTask, BalancedSamplingTask):
             dice_weight=self.options.dice_weight,
             positive_weights=[self.options.lesion_weight],
         )
-
-    def probability(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Return the map."""
-        return cast("Tensor", network(images)).sigmoid()

@@ -6,15 +6,16 @@ them all: tensors are named after their stage, and the card tells of each one's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from napari_fundus.checkpoints import Checkpoint
-from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.errors import OptionsError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
+from napari_fundus.inference.load_network import network_of_card
 from napari_fundus.preprocessing import Recipe
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ __all__ = [
     "stage_checkpoint",
     "stage_recipe",
 ]
+
+A = TypeVar("A", bound=BaseModel)
+N = TypeVar("N", bound="nn.Module")
 
 Stage = Literal["fine", "coarse", "refine", "classify"]
 """A network: on the finer and the coarser scale, the refiner, the one without triplet loss."""
@@ -104,9 +108,7 @@ def load_hypothesis(checkpoint: Checkpoint, stage: Stage) -> FRRN:
     """
     from napari_fundus.backends.multiscale.frrn import FRRN, FRRNArchitecture
 
-    network = _loaded(checkpoint, stage, FRRNArchitecture, FRRN)
-    assert isinstance(network, FRRN)  # noqa: S101  # for the type checker
-    return network
+    return _load_stage(checkpoint, stage, FRRNArchitecture, FRRN)
 
 
 def load_refiner(checkpoint: Checkpoint, stage: Stage) -> Refiner:
@@ -119,21 +121,18 @@ def load_refiner(checkpoint: Checkpoint, stage: Stage) -> Refiner:
     """
     from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
 
-    network = _loaded(checkpoint, stage, RefinerArchitecture, Refiner)
-    assert isinstance(network, Refiner)  # noqa: S101  # for the type checker
+    return _load_stage(checkpoint, stage, RefinerArchitecture, Refiner)
+
+
+def _load_stage(
+    checkpoint: Checkpoint, stage: Stage, architecture: type[A], build: Callable[[A], N]
+) -> N:
+    described = stage_architecture(checkpoint, stage)
+    network, _ = network_of_card(
+        stage_checkpoint(checkpoint, stage),
+        architecture,
+        build,
+        what=f"the stage {stage!r}",
+        described=described,
+    )
     return network
-
-
-def _loaded(
-    checkpoint: Checkpoint, stage: Stage, model: type[BaseModel], build: type[nn.Module]
-) -> nn.Module:
-    told = stage_architecture(checkpoint, stage)
-    try:
-        network = build(model.model_validate(told))
-        network.load_state_dict(dict(stage_checkpoint(checkpoint, stage).tensors))
-    except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:400]
-        raise CheckpointError(
-            f"{checkpoint.path} does not hold the stage {stage!r} as its card tells: {reason}"
-        ) from error
-    return network.eval()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from napari_fundus.backends.multiscale.stages import Stage
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
     Brightness,
@@ -16,7 +17,7 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["TRAINING_DEFAULTS", "MultiscaleTrainingOptions"]
+__all__ = ["SPEC", "TRAINING_DEFAULTS", "MultiscaleTrainingOptions"]
 
 _COMMON: dict[str, Any] = {
     "optimizer": "adamw",
@@ -176,3 +177,11 @@ class MultiscaleTrainingOptions(PatchTrainingOptions):
             disc_diameter=self.disc_diameter * scale, channel=self.channel
         )
         return at_scale.recipe()
+
+
+SPEC = TrainingSpec(
+    options=MultiscaleTrainingOptions,
+    defaults=TRAINING_DEFAULTS["fine"],
+    schemes_unsupported_reason="These networks do not tell their convolutions in order.",
+)
+"""What forms and the command line show of the training."""

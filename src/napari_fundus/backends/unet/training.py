@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from napari_fundus.backends.unet.detector import load_network
 from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.training_options import (
     FIXED_BY_CHECKPOINT,
     TRAINING_DEFAULTS,
     UNetTrainingOptions,
 )
+from napari_fundus.backends.unet.weights import load_network
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.trainer import Trainer, reject_set_options
@@ -84,10 +84,6 @@ class UNetTask(LesionCentredTask):
             class_weights=by_class(options.class_weights),
             positive_weights=by_class(options.lesion_weights),
         )
-
-    def probability(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Return the maps."""
-        return cast("Tensor", network(images)).sigmoid()
 
 
 train_unet = Trainer(

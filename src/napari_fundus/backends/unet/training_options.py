@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.training.patches.options import (
     AreaPower,
@@ -18,7 +19,7 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = ["FIXED_BY_CHECKPOINT", "TRAINING_DEFAULTS", "UNetTrainingOptions"]
+__all__ = ["FIXED_BY_CHECKPOINT", "SPEC", "TRAINING_DEFAULTS", "UNetTrainingOptions"]
 
 FIXED_BY_CHECKPOINT = frozenset(
     {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
@@ -121,3 +122,12 @@ class UNetTrainingOptions(PatchTrainingOptions):
         if self.encoder_weights and self.kind == "plain":
             raise ValueError("a plain network has no pretrained encoder: set kind to lite or smp")
         return self
+
+
+SPEC = TrainingSpec(
+    options=UNetTrainingOptions,
+    defaults=TRAINING_DEFAULTS,
+    of_the_weights=FIXED_BY_CHECKPOINT,
+    schemes_unsupported_reason="A U-Net does not tell its convolutions in order: all are trained.",
+)
+"""What forms and the command line show of the training."""

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
 from napari_fundus.backends.voting.options import VotingOptions
-from napari_fundus.checkpoints import Checkpoint, resolve_checkpoint
-from napari_fundus.detector import Detector, DetectorOptions, Prediction, TrainingSpec
-from napari_fundus.errors import CheckpointError, OptionsError
+from napari_fundus.backends.voting.weights import load_network
+from napari_fundus.detector import DetectorOptions, Prediction
+from napari_fundus.errors import OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
-from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
+from napari_fundus.inference.load_network import check_planes
+from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.inference.voting import run_voting
 from napari_fundus.lesions import Lesion
+from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.monitor import Monitor
 
-if TYPE_CHECKING:
-    from napari_fundus.backends.voting.network import PatchNetwork
-
-__all__ = ["Voting", "load_network"]
+__all__ = ["Voting"]
 
 
-class Voting(Detector):
+class Voting(NetworkDetector):
     """A patch network slides over the picture; each pixel takes the mean of its patches' votes."""
 
     name: ClassVar[str] = "voting"
@@ -43,22 +41,19 @@ class Voting(Detector):
         "width": "8|16|24",
         "positive_share": "0.4:0.9",
     }
+    trainer: ClassVar[str] = "napari_fundus.backends.voting.training:train_voting"
+    spec: ClassVar[str] = "napari_fundus.backends.voting.training_options:SPEC"
 
-    def predict(
-        self, image: FundusImage, options: Any, *, device: Device, monitor: Monitor
-    ) -> Prediction:
-        """Return the map of `image`; see `Detector.predict`."""
-        with acquire_weights(options.checkpoint, detector=self.name, device=device) as weights:
-            return self._predict(weights, image, options, device, monitor)
-
-    def _predict(
+    def predict_with(
         self,
         weights: LoadedWeights,
         image: FundusImage,
         options: Any,
+        *,
         device: Device,
         monitor: Monitor,
     ) -> Prediction:
+        """Return the map of `image`; see `NetworkDetector.predict_with`."""
         checkpoint = weights.checkpoint
         network = weights.made("network", load_network)
         recipe = preprocessing_from_card(checkpoint)
@@ -71,11 +66,7 @@ class Voting(Detector):
             )
         prepared = recipe.apply(image, monitor.part(0.0, 0.1))
         planes = to_network_input(prepared)
-        if len(planes) != network.architecture.planes:
-            raise CheckpointError(
-                f"{checkpoint.path}: its network takes {network.architecture.planes} planes, its "
-                f"recipe gives {len(planes)}. The file's card is wrong; train or get it again."
-            )
+        check_planes(checkpoint, planes, network.architecture.planes)
         votes = run_voting(
             network,
             planes,
@@ -93,52 +84,5 @@ class Voting(Detector):
                 for lesion, values in zip(checkpoint.card.lesions, votes.probability, strict=True)
             },
             field_of_view=prepared.original_field_of_view,
-            checkpoint=checkpoint.card.name,
-            checkpoint_sha256=checkpoint.sha256,
             precision=votes.precision,
         )
-
-    def weights_sha256(self, options: Any) -> str | None:
-        """Return the hash of the file of weights."""
-        return resolve_checkpoint(options.checkpoint, detector=self.name).sha256
-
-    def training_spec(self) -> TrainingSpec:
-        """Return the options of the training."""
-        from napari_fundus.backends.voting.training_options import (
-            FIXED_BY_CHECKPOINT,
-            VotingTrainingOptions,
-        )
-
-        return TrainingSpec(options=VotingTrainingOptions, of_the_weights=FIXED_BY_CHECKPOINT)
-
-    def train(self, **settings: Any) -> Iterator[Any]:
-        """Train on a data set; the arguments are those of `training.train_voting`."""
-        from napari_fundus.backends.voting.training import train_voting
-
-        return train_voting(**settings)
-
-
-def load_network(checkpoint: Checkpoint) -> PatchNetwork:
-    """Return the network that `checkpoint` holds, ready for inference.
-
-    Raises
-    ------
-    CheckpointError
-        The card tells of another network than the weights are for.
-    """
-    from napari_fundus.backends.voting.network import PatchNetwork
-
-    try:
-        network = PatchNetwork.from_card(checkpoint.card.architecture)
-        network.load_state_dict(dict(checkpoint.tensors))
-    except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(
-            f"{checkpoint.path} does not hold a patch network as its card tells: {reason}"
-        ) from error
-    if len(checkpoint.card.lesions) != network.architecture.outputs:
-        raise CheckpointError(
-            f"{checkpoint.path}: its card names {len(checkpoint.card.lesions)} lesion classes, "
-            f"its network gives {network.architecture.outputs} maps."
-        )
-    return network.eval()

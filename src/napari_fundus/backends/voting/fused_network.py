@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from napari_fundus.backends.voting.network import PatchNetwork
-
 __all__ = ["FusedPatchNetwork", "fuse_conv_bn", "phase_kernels"]
+
+
+class _Network(Protocol):
+    """The parts of a `PatchNetwork` that are fused."""
+
+    architecture: Any
+    convolutions: nn.ModuleList
+    norms: nn.ModuleList
+    projections: nn.ModuleDict
+    output: nn.Conv2d
 
 
 def fuse_conv_bn(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -76,7 +83,7 @@ class FusedPatchNetwork(nn.Module):
         The trained network; it is not changed, and later changes of it do not show here.
     """
 
-    def __init__(self, network: PatchNetwork) -> None:
+    def __init__(self, network: _Network) -> None:
         super().__init__()
         self.architecture = arch = network.architecture
         self._slope = arch.slope

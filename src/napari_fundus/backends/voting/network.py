@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from napari_fundus.backends.voting.fused_network import FusedPatchNetwork
 
 __all__ = ["CONVOLUTIONS", "PatchNetwork", "PatchNetworkArchitecture", "paper_widths"]
 
@@ -203,11 +205,4 @@ class PatchNetwork(nn.Module):
 
     def for_inference(self) -> nn.Module:
         """Return the same function in fewer operations: see `FusedPatchNetwork`."""
-        from napari_fundus.backends.voting.fused_network import FusedPatchNetwork
-
         return FusedPatchNetwork(self)
-
-    @classmethod
-    def from_card(cls, architecture: dict[str, Any]) -> PatchNetwork:
-        """Build the untrained network that a checkpoint's card tells of."""
-        return cls(PatchNetworkArchitecture.model_validate(architecture))

@@ -6,12 +6,12 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor, nn
 
-from napari_fundus.backends.voting.detector import load_network
 from napari_fundus.backends.voting.network import PatchNetwork, PatchNetworkArchitecture
 from napari_fundus.backends.voting.training_options import (
     FIXED_BY_CHECKPOINT,
     VotingTrainingOptions,
 )
+from napari_fundus.backends.voting.weights import load_network
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.lesions import Lesion

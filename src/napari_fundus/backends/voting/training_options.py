@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from napari_fundus.detector import TrainingSpec
 from napari_fundus.training.patches.options import (
     Channel,
     DiscDiameter,
@@ -13,7 +14,7 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["FIXED_BY_CHECKPOINT", "VotingTrainingOptions"]
+__all__ = ["FIXED_BY_CHECKPOINT", "SPEC", "VotingTrainingOptions"]
 
 FIXED_BY_CHECKPOINT = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
 """Options that come with the weights where a training starts from some."""
@@ -75,3 +76,7 @@ class VotingTrainingOptions(PatchTrainingOptions):
         if self.decoder == "paper":
             return first + (4 * self.width,) * 8
         return (*first, *(4 * self.width,) * 6, 2 * self.width, self.width)
+
+
+SPEC = TrainingSpec(options=VotingTrainingOptions, of_the_weights=FIXED_BY_CHECKPOINT)
+"""What forms and the command line show of the training."""

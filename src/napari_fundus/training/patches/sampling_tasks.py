@@ -18,13 +18,6 @@ _LONGEST_EPOCH = 1000
 """Steps, as in the papers."""
 
 
-class _Balance(Protocol):
-    @property
-    def positive_share(self) -> float: ...
-    @property
-    def negatives(self) -> str: ...
-
-
 class _Centres(Protocol):
     @property
     def class_shares(self) -> Mapping[str, float]: ...
@@ -35,7 +28,7 @@ class _Centres(Protocol):
 class BalancedSamplingTask(PatchTask):
     """A share of the patches holds a lesion; the others may come from healthy images alone.
 
-    Options have ``positive_share`` and ``negatives``.
+    Options may have ``positive_share`` (.5 without it) and ``negatives`` (``"all"`` without it).
     """
 
     @property
@@ -45,22 +38,25 @@ class BalancedSamplingTask(PatchTask):
 
     def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> BalancedSampler:
         """Return the sampler: a fixed share of the patches holds a lesion."""
-        chosen = cast("_Balance", self.options)
+        healthy_alone = getattr(self.options, "negatives", "all") == "healthy"
         return BalancedSampler(
             store,
             self.patch,
             stride=self.stride,
-            positive_share=chosen.positive_share,
-            negative_image_indices=healthy_indices(parts)
-            if chosen.negatives == "healthy"
-            else None,
+            positive_share=self.positive_share,
+            negative_image_indices=healthy_indices(parts) if healthy_alone else None,
         )
+
+    @property
+    def positive_share(self) -> float:
+        """Share of the patches that hold a lesion, 0 to 1."""
+        share: float = getattr(self.options, "positive_share", 0.5)
+        return share
 
     def steps_per_epoch(self, settings: TrainingSettings) -> int:
         """Return how many batches hold as many lesion patches as there are, but 1000 at most."""
-        share = cast("_Balance", self.options).positive_share
         positive = cast("BalancedSampler", self.sampler).positive
-        wanted = max(settings.batch_size * share, 1)
+        wanted = max(settings.batch_size * self.positive_share, 1)
         return max(min(int(len(positive) / wanted), _LONGEST_EPOCH), 1)
 
 

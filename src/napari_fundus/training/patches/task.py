@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
+from napari_fundus.training.losses import bce_dice_loss
 from napari_fundus.training.patches.augment import Augmentation, AugmentationSettings
 from napari_fundus.training.patches.data import (
     TrainingSplit,
@@ -70,7 +71,7 @@ class PatchTaskSpec:
 class PatchTask(Task):
     """Patches in which a network marks the pixels of lesions, one map a class.
 
-    A subclass gives the plan, the sampler, the network and the loss.
+    A subclass gives the spec, the sampler and the network, and may give another loss.
 
     Parameters
     ----------
@@ -149,9 +150,23 @@ class PatchTask(Task):
     def make_sampler(self, store: PatchStore, parts: TrainingSplit) -> PatchSampler:
         """Return what draws the patches of a batch."""
 
-    @abstractmethod
     def probability(self, network: nn.Module, images: Tensor) -> Tensor:
-        """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S)."""
+        """Return maps in [0, 1], float (B, K, S, S), of input float (B, P, S, S).
+
+        By default the network returns logits.
+        """
+        return cast("Tensor", network(images)).sigmoid()
+
+    def loss(self, network: nn.Module, batch: Any) -> Tensor:
+        """Return the loss of a batch.
+
+        By default the network returns logits, and the loss is the cross-entropy plus the Dice loss
+        over the annotated classes.
+        """
+        truth, annotated = batch["masks"], batch["annotated"]
+        return bce_dice_loss(
+            network(batch["images"]), truth, annotated, unknown=batch.get("unknown")
+        )
 
     def prepare(self, settings: TrainingSettings, monitor: Monitor) -> DataSummary:
         """Read both parts, prepared, into memory."""

@@ -46,13 +46,13 @@ def test_two_cut_parts_are_one_lesion_from_half_of_the_smaller_one_on(
         assert found[0].mask.sum() == 40 + 20 - shared
 
 
-@pytest.mark.parametrize(("shared", "count"), [(6, 1), (5, 2)])
+@pytest.mark.parametrize(("width", "shared", "count"), [(13, 6, 1), (23, 10, 2)])
 def test_of_two_whole_lesions_one_goes_from_three_tenths_of_the_union_on(
-    shared: int, count: int
+    width: int, shared: int, count: int
 ) -> None:
-    """13 pixels each, 6 in common: 6 of 20. With 5 in common it is 5 of 21."""
-    first = TileObject(bar(70, 13, 0.6, height=1), 0, cut=False)
-    second = TileObject(bar(70 + 13 - shared, 13, 0.7, height=1), 1, cut=False)
+    """6 pixels of 20 are three tenths; 10 of 36 are less."""
+    first = TileObject(bar(65, width, 0.6, height=1), 0, cut=False)
+    second = TileObject(bar(65 + width - shared, width, 0.7, height=1), 1, cut=False)
     found = merge_tile_objects([first, second], TILES)
     assert len(found) == count
     assert found[0].score == 0.7

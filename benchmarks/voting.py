@@ -201,7 +201,7 @@ def _contestants(
                 TimedRun(
                     f"ours, {precision}, {where}",
                     ours(precision, mask),
-                    float(grid.touching(mask).sum()) * folded,
+                    float(grid.overlapping(mask).sum()) * folded,
                 )
             )
     return contestants

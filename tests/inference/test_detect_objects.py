@@ -182,14 +182,14 @@ def test_a_part_that_a_neighbour_saw_whole_is_dropped_even_where_it_is_surer() -
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 100), (0, 80, 100, 180)]
     assert merge_tile_objects(
-        [TileObject(cut, 0, cut=True), TileObject(whole, 1, cut=False)], tiles
+        [TileObject(cut, 0, truncated=True), TileObject(whole, 1, truncated=False)], tiles
     ) == [whole]
 
 
 def test_a_cut_part_that_no_neighbour_confirms_is_kept() -> None:
     cut = LesionObject("MA", 0.9, 10, 90, np.ones((10, 10), bool))
     assert merge_tile_objects(
-        [TileObject(cut, 0, cut=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]
+        [TileObject(cut, 0, truncated=True)], [(0, 0, 100, 100), (0, 80, 100, 180)]
     ) == [cut]
 
 
@@ -197,9 +197,9 @@ def test_of_two_views_of_one_lesion_the_surer_one_stays() -> None:
     one = LesionObject("MA", 0.6, 10, 90, np.ones((10, 10), bool))
     other = LesionObject("MA", 0.7, 11, 91, np.ones((10, 10), bool))
     tiles = [(0, 0, 100, 120), (0, 80, 100, 180)]
-    parts = [TileObject(one, 0, cut=False), TileObject(other, 1, cut=False)]
+    parts = [TileObject(one, 0, truncated=False), TileObject(other, 1, truncated=False)]
     assert merge_tile_objects(parts, tiles) == [other]
-    assert len(merge_tile_objects([parts[0], TileObject(other, 0, cut=False)], tiles)) == 2
+    assert len(merge_tile_objects([parts[0], TileObject(other, 0, truncated=False)], tiles)) == 2
 
 
 def test_neither_dark_tiles_nor_objects_outside_the_field_of_view_count() -> None:

@@ -66,12 +66,12 @@ def test_one_pass_is_what_the_network_says(unet, picture) -> None:
 def test_windows_keep_every_pixel_once_and_start_where_poolings_do(tile, halo) -> None:
     count = np.zeros((96, 160), int)
     for window in iter_tiles((96, 160), tile=tile, halo=halo, multiple=8):
-        count[window.kept] += 1
-        for kept, seen in zip(window.kept, window.seen, strict=True):
+        count[window.output_region] += 1
+        for kept, seen in zip(window.output_region, window.input_region, strict=True):
             assert seen.start % 8 == 0
             assert (seen.stop - seen.start) % 8 == 0
             assert seen.start <= max(kept.start - halo, 0)
-        assert count[window.seen][window.inner].shape == count[window.kept].shape
+        assert count[window.input_region][window.crop].shape == count[window.output_region].shape
     assert (count == 1).all()
 
 

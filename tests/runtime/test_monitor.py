@@ -170,7 +170,7 @@ def test_a_paused_job_waits_at_its_next_step_and_says_so() -> None:
     assert done.is_set()
     assert [p.paused for p in seen] == [False, True, False]
     assert seen[-1] == Progress(0.6, "tiles")
-    assert monitor.held >= 0.15
+    assert monitor.paused_seconds >= 0.15
 
 
 def test_cancelling_ends_a_pause() -> None:
@@ -180,12 +180,12 @@ def test_cancelling_ends_a_pause() -> None:
     with pytest.raises(Cancelled):
         monitor.check()
     monitor.pause()
-    assert not monitor.paused, "a cancelled job is not held back from ending"
+    assert not monitor.paused, "a cancelled job is not paused_seconds back from ending"
 
 
 def test_progress_is_told_without_waiting_where_a_job_is_paused() -> None:
     seen: list[Progress] = []
     monitor = Monitor(seen.append)
     monitor.pause()
-    monitor.tell(Progress(0.5, "elsewhere"))
+    monitor.report(Progress(0.5, "elsewhere"))
     assert seen == [Progress(0.5, "elsewhere")]

@@ -15,7 +15,7 @@ __all__ = ["preprocessing_from_card"]
 
 
 def preprocessing_from_card(
-    checkpoint: Checkpoint, told: Mapping[str, Any] | None = None
+    checkpoint: Checkpoint, recipe: Mapping[str, Any] | None = None
 ) -> Recipe:
     """Return the preprocessing.
 
@@ -23,7 +23,7 @@ def preprocessing_from_card(
     ----------
     checkpoint
         The weights.
-    told
+    recipe
         The part of the card's recipe to read it from; the whole of it if left out.
 
     Raises
@@ -32,8 +32,8 @@ def preprocessing_from_card(
         The card does not tell it.
     """
     try:
-        told = checkpoint.card.recipe if told is None else told
-        return Recipe.model_validate(told["preprocessing"])
+        recipe = checkpoint.card.recipe if recipe is None else recipe
+        return Recipe.model_validate(recipe["preprocessing"])
     except (KeyError, TypeError, ValidationError) as error:
         raise CheckpointError(
             f"{checkpoint.path}: its card tells no preprocessing that this version knows."

@@ -186,17 +186,17 @@ def _is_truncated(found: LesionObject, rect: Rect, shape: tuple[int, int]) -> bo
 
 
 def _objects(
-    told: Mapping[str, Any], rect: Rect, lesions: Sequence[str], least_score: float
+    output: Mapping[str, Any], rect: Rect, lesions: Sequence[str], least_score: float
 ) -> list[LesionObject]:
     """Return a tile's answer as objects in pixels of the whole picture."""
     top, left, bottom, right = rect
-    scores = told["scores"].float().cpu().numpy()
-    kept = np.flatnonzero(scores >= np.float32(least_score))
+    scores = output["scores"].float().cpu().numpy()
+    chosen = np.flatnonzero(scores >= np.float32(least_score))
     boxes, labels, masks = (
-        told[name].float().cpu().numpy()[kept] for name in ("boxes", "labels", "masks")
+        output[name].float().cpu().numpy()[chosen] for name in ("boxes", "labels", "masks")
     )
     objects = []
-    for box, label, mask, score in zip(boxes, labels, masks[:, 0], scores[kept], strict=True):
+    for box, label, mask, score in zip(boxes, labels, masks[:, 0], scores[chosen], strict=True):
         pasted = paste_mask(mask, box, (bottom - top, right - left))
         if pasted is not None:
             code, sure = str(lesions[int(label) - 1]), float(np.clip(score, 0, 1))

@@ -32,13 +32,13 @@ class TileObject:
         In pixels of the whole picture.
     tile
         Which tile.
-    cut
+    truncated
         Whether it touches a border of the tile beyond which the picture goes on.
     """
 
     found: LesionObject
     tile: int
-    cut: bool
+    truncated: bool
 
 
 def merge_tile_objects(parts: Sequence[TileObject], tiles: Sequence[Rect]) -> list[LesionObject]:
@@ -85,7 +85,7 @@ def _drop_covered_fragments(parts: list[TileObject]) -> list[TileObject]:
     for a, b in _adjacent_pairs([part.found for part in parts]):
         for one, other in ((a, b), (b, a)):
             cut, whole = parts[one], parts[other]
-            if cut.cut and not whole.cut and cut.tile != whole.tile:
+            if cut.truncated and not whole.truncated and cut.tile != whole.tile:
                 shared = _intersection_area(cut.found, whole.found)
                 if shared >= _MIN_OVERLAP * np.count_nonzero(cut.found.mask):
                     dropped.add(one)
@@ -115,11 +115,11 @@ def _merge_truncated(parts: list[TileObject], tiles: Sequence[Rect]) -> list[_Me
 
 
 def _is_same_lesion(a: TileObject, b: TileObject, tiles: Sequence[Rect]) -> bool:
-    if a.tile == b.tile or not (a.cut or b.cut):
+    if a.tile == b.tile or not (a.truncated or b.truncated):
         return False
     common = _intersect(tiles[a.tile], tiles[b.tile])
     if common is None:
-        return a.cut and b.cut and _touch(a.found, b.found)
+        return a.truncated and b.truncated and _touch(a.found, b.found)
     inside = [int(np.count_nonzero(_crop_to_rect(part.found, common))) for part in (a, b)]
     shared = _intersection_area(a.found, b.found)
     return shared > 0 and shared >= _MIN_OVERLAP * min(inside)

@@ -1,4 +1,4 @@
-"""Networks kept between images: built once, and lent to one detection at a time."""
+"""A cache of networks between images: built once, and used by one detection at a time."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ _lock = threading.Lock()
 
 @contextmanager
 def acquire_weights(ref: str | Path, *, detector: str, device: Device) -> Iterator[LoadedWeights]:
-    """Lend weights to a detection, with the networks that an earlier one made of the same file.
+    """Yield weights for a detection, with the networks that an earlier one made of the same file.
 
     A file is the same if its content is, so that one that was changed is read anew. Two detections
     at once never share a network, since each sets thresholds and hooks in its own: the second one
     gets another copy, of which one is kept in the end. Where a detection fails or is cancelled,
-    its networks are given up.
+    its networks are dropped.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def _pop_idle(*wanted: str | Path) -> LoadedWeights | None:
 
 
 def _release(weights: LoadedWeights) -> None:
-    """Put weights back as the last used; others of their file, and the least used, are given up."""
+    """Put weights back as the last used; others of their file, and the least used, are dropped."""
     with _lock:
         path, device = weights.checkpoint.path, weights.device
         _kept[:] = [w for w in _kept if (w.checkpoint.path, w.device) != (path, device)]

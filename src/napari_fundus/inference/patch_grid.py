@@ -18,7 +18,7 @@ class PatchGrid:
     """All positions, `stride` apart, at which a square patch touches a picture.
 
     Patches reach over the picture's border, so that a pixel at the border lies under as many as one
-    in the middle does. Coordinates are those of the picture padded by `before` at the top and left
+    in the middle does. Coordinates are those of the picture padded by `padding` at the top and left
     and up to `padded_shape`: there, patch (k, l) starts at row ``k·stride``, column ``l·stride``.
 
     Parameters
@@ -43,20 +43,20 @@ class PatchGrid:
             )
 
     @property
-    def before(self) -> int:
+    def padding(self) -> int:
         """Rows that the first patch reaches over the upper border; the same on the left."""
         return (self.patch - 1) // self.stride * self.stride
 
     @property
-    def counts(self) -> tuple[int, int]:
+    def grid_shape(self) -> tuple[int, int]:
         """Number of positions along height and width."""
-        rows, columns = (-(-(self.before + side) // self.stride) for side in self.shape)
+        rows, columns = (-(-(self.padding + side) // self.stride) for side in self.shape)
         return rows, columns
 
     @property
     def padded_shape(self) -> tuple[int, int]:
         """Height and width of the padded picture."""
-        rows, columns = ((n - 1) * self.stride + self.patch for n in self.counts)
+        rows, columns = ((n - 1) * self.stride + self.patch for n in self.grid_shape)
         return rows, columns
 
     @property
@@ -64,20 +64,20 @@ class PatchGrid:
         """Positions after which patches along a side no longer overlap."""
         return -(-self.patch // self.stride)
 
-    def votes(self) -> npt.NDArray[np.float32]:
+    def coverage(self) -> npt.NDArray[np.float32]:
         """Return how many patches cover each pixel of the picture: float32, shape (H, W).
 
         ``(patch / stride)²`` everywhere if the stride divides the patch.
         """
         per_side = []
         for side in self.shape:
-            place = (np.arange(side) + self.before) % self.stride
+            place = (np.arange(side) + self.padding) % self.stride
             # Positions at place, place + stride, … below the patch's side.
             per_side.append((self.patch - 1 - place) // self.stride + 1)
         return np.outer(*per_side).astype(np.float32)
 
-    def touching(self, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return which patches hold a pixel of `inside`: bool, shape `counts`.
+    def overlapping(self, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which patches hold a pixel of `inside`: bool, shape `grid_shape`.
 
         Parameters
         ----------
@@ -89,15 +89,15 @@ class PatchGrid:
             """Along the first axis: whether a pixel under each position is set."""
             total = np.zeros((len(mask) + 1, *mask.shape[1:]), np.int32)
             np.cumsum(mask, axis=0, out=total[1:])
-            start = np.arange(count) * self.stride - self.before
+            start = np.arange(count) * self.stride - self.padding
             low, high = np.clip(start, 0, len(mask)), np.clip(start + self.patch, 0, len(mask))
             found: npt.NDArray[np.bool_] = total[high] > total[low]
             return found
 
-        rows = any_under(inside, self.counts[0])
-        return any_under(rows.T, self.counts[1]).T
+        rows = any_under(inside, self.grid_shape[0])
+        return any_under(rows.T, self.grid_shape[1]).T
 
-    def groups(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[Index, Index]]:
+    def disjoint_groups(self, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[Index, Index]]:
         """Yield the `chosen` patches in groups within which no two overlap.
 
         Summing the results of such a group into a map needs no scatter with duplicate targets:

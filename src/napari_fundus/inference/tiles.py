@@ -35,21 +35,21 @@ class Tile:
 
     Attributes
     ----------
-    seen
+    input_region
         Rows and columns that the network sees, halo included.
-    kept
-        Those of the picture that it answers for.
+    output_region
+        Those of the picture that its output is used for.
     """
 
-    seen: tuple[slice, slice]
-    kept: tuple[slice, slice]
+    input_region: tuple[slice, slice]
+    output_region: tuple[slice, slice]
 
     @property
-    def inner(self) -> tuple[slice, slice]:
-        """Return `kept` in coordinates of `seen`."""
+    def crop(self) -> tuple[slice, slice]:
+        """Rows and columns of the output region within the input region."""
         rows, cols = (
             slice(k.start - s.start, k.stop - s.start)
-            for k, s in zip(self.kept, self.seen, strict=True)
+            for k, s in zip(self.output_region, self.input_region, strict=True)
         )
         return rows, cols
 
@@ -101,7 +101,7 @@ def iter_tiles(shape: tuple[int, int], *, tile: int, halo: int, multiple: int) -
                 (slice(start, stop), slice(max(start - margin, 0), min(stop + margin, length)))
                 for start, stop, length in zip((top, left), ends, shape, strict=True)
             )
-            yield Tile(seen=(rows[1], cols[1]), kept=(rows[0], cols[0]))
+            yield Tile(input_region=(rows[1], cols[1]), output_region=(rows[0], cols[0]))
 
 
 def run_tiles(
@@ -170,15 +170,17 @@ def run_tiles(
         windows = [
             window
             for window in iter_tiles(shape, tile=side, halo=halo, multiple=multiple)
-            if inside is None or inside[window.kept].any()
+            if inside is None or inside[window.output_region].any()
         ]
         maps = np.full((outputs, *shape), blank, np.float32)
         for number, window in enumerate(windows):
             monitor.step(number / len(windows), f"tile {number + 1} of {len(windows)}")
-            seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.seen]))[np.newaxis]
+            seen = torch.from_numpy(np.ascontiguousarray(padded[:, *window.input_region]))[
+                np.newaxis
+            ]
             batch = seen.to(device.name).contiguous(memory_format=torch.channels_last)
-            rows, cols = window.inner
-            maps[:, *window.kept] = network(batch)[0, :, rows, cols].float().cpu().numpy()
+            rows, cols = window.crop
+            maps[:, *window.output_region] = network(batch)[0, :, rows, cols].float().cpu().numpy()
         monitor.step(1.0, "tiles done")
         return maps, len(windows)
 

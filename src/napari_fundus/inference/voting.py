@@ -120,7 +120,7 @@ def run_voting(
 
     grid = PatchGrid(picture.shape[-2:], patch, stride)
     inside = np.ones(grid.shape, np.bool_) if inside is None else inside
-    chosen = grid.touching(inside)
+    chosen = grid.overlapping(inside)
     total = int(chosen.sum())
     if not total:
         raise ValueError("The field of view is empty: there is nothing to vote on.")
@@ -151,14 +151,14 @@ def run_voting(
     summed, batch = run_halving_on_out_of_memory(
         vote, batch, least=1, what="batch size", device=device
     )
-    probability = np.where(inside, summed / grid.votes(), np.float32(0))
+    probability = np.where(inside, summed / grid.coverage(), np.float32(0))
     return VotingResult(probability, total, batch, precision)
 
 
 def _batches(grid: PatchGrid, chosen: Bool, size: int) -> Iterator[Batch]:
     """Yield positions of the `chosen` patches, up to `size` at a time, group after group."""
     rows = columns = np.empty(0, np.intp)
-    for more_rows, more_columns in grid.groups(chosen):
+    for more_rows, more_columns in grid.disjoint_groups(chosen):
         rows, columns = np.append(rows, more_rows), np.append(columns, more_columns)
         while len(rows) >= size:
             yield rows[:size], columns[:size]
@@ -218,7 +218,7 @@ class _VoteAccumulator:
     def sums(self) -> Float:
         """Return the sums of the votes on the picture's pixels: float32, shape (C, H, W)."""
         height, width = self._grid.shape
-        before = self._grid.before
+        before = self._grid.padding
         sums = cast("Tensor", self._sums)[:, before : before + height, before : before + width]
         result: Float = sums.cpu().numpy()
         return result
@@ -241,7 +241,7 @@ def _padded(picture: Float, grid: PatchGrid, fill: float) -> Tensor:
     import torch
 
     padded = np.full((len(picture), *grid.padded_shape), fill, np.float32)
-    rows, columns = (slice(grid.before, grid.before + side) for side in grid.shape)
+    rows, columns = (slice(grid.padding, grid.padding + side) for side in grid.shape)
     padded[:, rows, columns] = picture
     return torch.from_numpy(padded)
 

@@ -201,15 +201,15 @@ def is_lost(device: Device, error: BaseException) -> bool:
 _release_callbacks: list[Callable[[], None]] = []
 
 
-def on_memory_release(give_up: Callable[[], None]) -> None:
-    """Let `give_up`, which must not fail, be called whenever a GPU's memory is asked back."""
-    _release_callbacks.append(give_up)
+def on_memory_release(callback: Callable[[], None]) -> None:
+    """Let `callback`, which must not fail, be called whenever a GPU's memory is asked back."""
+    _release_callbacks.append(callback)
 
 
 def release_memory(device: Device | str) -> None:
     """Give the memory that torch caches on `device`, or on any GPU for "auto", back to the system.
 
-    What is kept for later use is given up first, see :func:`on_memory_release`. It never fails: it
+    What is cached is dropped first, see :func:`on_memory_release`. It never fails: it
     is called where something else has failed already.
     """
     name = device if isinstance(device, str) else device.name
@@ -220,8 +220,8 @@ def release_memory(device: Device | str) -> None:
 
     import torch
 
-    for give_up in _release_callbacks:
-        give_up()
+    for callback in _release_callbacks:
+        callback()
     gc.collect()
     if kind != "mps":
         torch.cuda.empty_cache()

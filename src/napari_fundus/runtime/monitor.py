@@ -26,7 +26,7 @@ class Progress:
     message
         What is being done now, for people.
     paused
-        Whether nothing is being done now, until the job is told to go on.
+        Whether nothing is being done now, until the job is resumed.
     """
 
     fraction: float
@@ -39,9 +39,9 @@ class _Control:
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
-        self.going = threading.Event()
-        self.going.set()
-        self.held = 0.0
+        self.not_paused = threading.Event()
+        self.not_paused.set()
+        self.paused_seconds = 0.0
 
 
 class Monitor:
@@ -79,26 +79,26 @@ class Monitor:
     @property
     def paused(self) -> bool:
         """Whether the job was asked to wait."""
-        return not self._control.going.is_set()
+        return not self._control.not_paused.is_set()
 
     @property
-    def held(self) -> float:
+    def paused_seconds(self) -> float:
         """Seconds that the job has spent waiting to go on."""
-        return self._control.held
+        return self._control.paused_seconds
 
     def cancel(self) -> None:
         """Ask the job to stop at its next step; one that is paused stops too."""
         self._control.cancelled.set()
-        self._control.going.set()
+        self._control.not_paused.set()
 
     def pause(self) -> None:
         """Ask the job to wait at its next step."""
         if not self.cancelled:
-            self._control.going.clear()
+            self._control.not_paused.clear()
 
     def resume(self) -> None:
         """Let a job that is paused go on."""
-        self._control.going.set()
+        self._control.not_paused.set()
 
     def check(self) -> None:
         """Wait while paused, and raise `Cancelled` if the job was asked to stop."""
@@ -110,9 +110,9 @@ class Monitor:
     def step(self, fraction: float, message: str = "") -> None:
         """Report that `fraction` (0 to 1) of the job is done, after :meth:`check`."""
         self.check()
-        self.tell(Progress(min(max(fraction, 0.0), 1.0), message))
+        self.report(Progress(min(max(fraction, 0.0), 1.0), message))
 
-    def tell(self, progress: Progress) -> None:
+    def report(self, progress: Progress) -> None:
         """Pass `progress` on at once, whatever was asked of the job."""
         self._last = progress
         if self._on_progress is not None:
@@ -122,8 +122,8 @@ class Monitor:
         if self._on_progress is not None:
             self._on_progress(Progress(self._last.fraction, self._last.message, paused=True))
         start = time.perf_counter()
-        self._control.going.wait()
-        self._control.held += time.perf_counter() - start
+        self._control.not_paused.wait()
+        self._control.paused_seconds += time.perf_counter() - start
 
     def part(self, start: float, stop: float) -> Monitor:
         """Return a monitor whose 0 to 1 is `start` to `stop` of this one, controlled with it."""
@@ -131,7 +131,7 @@ class Monitor:
 
         def pass_on(progress: Progress) -> None:
             fraction = min(max(start + progress.fraction * span, 0.0), 1.0)
-            self.tell(Progress(fraction, progress.message, paused=progress.paused))
+            self.report(Progress(fraction, progress.message, paused=progress.paused))
 
         child = Monitor(pass_on)
         child._control = self._control

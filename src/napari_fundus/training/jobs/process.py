@@ -142,7 +142,7 @@ class _TrainingProcess:
                 if isinstance(message, Failure):
                     failure = message
                 elif isinstance(message, Progress):
-                    self._monitor.tell(message)
+                    self._monitor.report(message)
                 else:
                     done = done or isinstance(message, Finished | Started)
                     yield message

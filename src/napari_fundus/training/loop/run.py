@@ -66,7 +66,7 @@ class TrainingRun:
         self.history: list[dict[str, float]] = []
         self._loss_sum: Tensor | float = 0.0
         self._epoch_loss, self._reported = 0.0, 0
-        self.clock = TrainingClock(lambda: monitor.held)
+        self.clock = TrainingClock(lambda: monitor.paused_seconds)
 
     @contextmanager
     def environment(self) -> Iterator[None]:

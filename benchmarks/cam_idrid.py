@@ -65,11 +65,11 @@ def main() -> None:
         "method": arguments.method,
         "multi_resolution": arguments.multi_resolution,
     }
-    contender = Candidate.of(Cam(), options)
-    graded = _graded(arguments.grading, contender)[:: arguments.every]
-    drawn = _drawn(arguments.segmentation or arguments.grading, contender)[:: arguments.every]
+    candidate = Candidate.of(Cam(), options)
+    graded = _graded(arguments.grading, candidate)[:: arguments.every]
+    drawn = _drawn(arguments.segmentation or arguments.grading, candidate)[:: arguments.every]
     reports = [
-        _evaluate(samples, contender, protocol, arguments)
+        _evaluate(samples, candidate, protocol, arguments)
         for samples, protocol in ((graded, "classification"), (drawn, "localization"))
     ]
     classified, localized = (report.trials[0].counters[0] for report in reports)
@@ -78,29 +78,29 @@ def main() -> None:
     ):
         raise TypeError("The protocols are not those that were asked for.")
     lines = [
-        *_head(contender, arguments),
-        *_classification(reports[0], classified, contender.card),
+        *_head(candidate, arguments),
+        *_classification(reports[0], classified, candidate.card),
         *_localization(reports[1], localized),
     ]
     print("\n".join(lines))
     if arguments.output:
-        _write(arguments.output, lines, classified, localized, contender.card)
+        _write(arguments.output, lines, classified, localized, candidate.card)
 
 
-def _graded(data: Path, contender: Candidate) -> list[Sample]:
+def _graded(data: Path, candidate: Candidate) -> list[Sample]:
     """Return the graded images that the card names as held back."""
     samples = [s for s in open_dataset(data) if "dr" in s.grades]
-    seen = {s.id for s in contender.trained_on(samples)}
-    held_back = [s for s in contender.held_back(samples) if s.id not in seen]
+    seen = {s.id for s in candidate.trained_on(samples)}
+    held_back = [s for s in candidate.held_back(samples) if s.id not in seen]
     if not held_back:
-        sys.exit(f"The card of {contender.label} names no graded image of {data} as held back.")
+        sys.exit(f"The card of {candidate.label} names no graded image of {data} as held back.")
     return held_back
 
 
-def _drawn(data: Path, contender: Candidate) -> list[Sample]:
+def _drawn(data: Path, candidate: Candidate) -> list[Sample]:
     """Return the images with masks whose eyes the weights have not seen in training."""
     dataset = open_dataset(data)
-    seen = {s.id for s in contender.trained_on(dataset)}
+    seen = {s.id for s in candidate.trained_on(dataset)}
     samples = [s for s in dataset.select(annotated="MA") if s.id not in seen]
     if not samples:
         sys.exit(f"{data} has no image with masks that the weights have not seen.")
@@ -108,14 +108,14 @@ def _drawn(data: Path, contender: Candidate) -> list[Sample]:
 
 
 def _evaluate(
-    samples: Sequence[Sample], contender: Candidate, protocol: str, arguments: argparse.Namespace
+    samples: Sequence[Sample], candidate: Candidate, protocol: str, arguments: argparse.Namespace
 ) -> Report:
     def tell(progress: float) -> None:
         print(f"\r{protocol}: {progress:.0%}", end="", file=sys.stderr, flush=True)
 
     report = evaluate_dataset(
         samples,
-        [contender],
+        [candidate],
         protocols=[protocol],
         resamples=_RESAMPLES,
         cache=arguments.cache,
@@ -126,8 +126,8 @@ def _evaluate(
     return report
 
 
-def _head(contender: Candidate, arguments: argparse.Namespace) -> list[str]:
-    card = contender.card
+def _head(candidate: Candidate, arguments: argparse.Namespace) -> list[str]:
+    card = candidate.card
     if card is None:
         raise TypeError("These weights have no card.")
     return [
@@ -146,7 +146,7 @@ def _head(contender: Candidate, arguments: argparse.Namespace) -> list[str]:
 def _classification(
     report: Report, counter: ClassificationProtocol, card: ModelCard | None
 ) -> list[str]:
-    figures = report.figures(report.trials[0].contender.label, counter.name)
+    figures = report.figures(report.trials[0].candidate.label, counter.name)
     lines = [
         "## Scores of whole images",
         "",
@@ -227,7 +227,7 @@ def _reliability(name: str, scores: BinaryScores, card: ModelCard | None) -> lis
 
 
 def _localization(report: Report, counter: LocalizationProtocol) -> list[str]:
-    figures = report.figures(report.trials[0].contender.label, counter.name)
+    figures = report.figures(report.trials[0].candidate.label, counter.name)
     lines = [
         "## Where the heat map points",
         "",

@@ -86,9 +86,9 @@ def main() -> None:
     options = MultiscaleOptions(
         checkpoint=arguments.weights, **{k: v for k, v in given.items() if v is not None}
     )
-    contender = Candidate.of(Multiscale(), options.model_dump())
+    candidate = Candidate.of(Multiscale(), options.model_dump())
     dataset = open_dataset(arguments.data)
-    chosen = select_samples(dataset, [contender], split="held-back", graded=False)
+    chosen = select_samples(dataset, [candidate], split="held-back", graded=False)
     samples = [s for s in chosen.samples if Lesion.MA in s.annotated][:: arguments.every]
     device = choose_device(arguments.device, supported=Multiscale.devices)
     present = set(checkpoint_stages(load_checkpoint(options.checkpoint, detector="multiscale")))
@@ -103,7 +103,7 @@ def main() -> None:
         for title, found in _maps(work, rows):
             counts[title].add(found, truth)
     print(file=sys.stderr)
-    print(_head(options, len(samples), contender, device))
+    print(_head(options, len(samples), candidate, device))
     print("| | AUPR | F1 | precision | recall | threshold | paper's AUPR |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
@@ -131,8 +131,8 @@ def _maps(
         yield row.title, work.to_original(found)
 
 
-def _head(options: MultiscaleOptions, images: int, contender: Candidate, device: Device) -> str:
-    digest = contender.card.content_sha256[:12] if contender.card else ""
+def _head(options: MultiscaleOptions, images: int, candidate: Candidate, device: Device) -> str:
+    digest = candidate.card.content_sha256[:12] if candidate.card else ""
     return (
         f"Weights {options.checkpoint} ({digest}), refined above {options.suspect:g} at stride "
         f"{options.stride}, weighed with a trust of {options.trust:g}, {device.title}. "

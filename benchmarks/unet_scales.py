@@ -42,9 +42,9 @@ def main() -> None:
         sys.exit(f"{chosen.weights} holds one scale only.")
     recipe, classes = preprocessing_from_card(checkpoint), checkpoint.card.lesions
     network = fuse_conv_batchnorm(network)
-    contender = Candidate.of(UNet(), {"checkpoint": chosen.weights})
+    candidate = Candidate.of(UNet(), {"checkpoint": chosen.weights})
     samples = select_samples(
-        open_dataset(chosen.data), [contender], split="held-back", graded=False
+        open_dataset(chosen.data), [candidate], split="held-back", graded=False
     ).samples
     counts: defaultdict[tuple[str, float], PixelHistogram] = defaultdict(PixelHistogram)
     for number, sample in enumerate(samples, start=1):

@@ -36,8 +36,7 @@ def folder(tmp_path: Path, draw: Callable[..., Any]) -> Path:
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the pictures, which take seconds and are looked at elsewhere."""
     module = import_module("napari_fundus.evaluation.write_report")
-    monkeypatch.setattr(module, "plot_froc", lambda report: None)
-    monkeypatch.setattr(module, "plot_precision_recall", lambda report: None)
+    monkeypatch.setattr(module.Report, "plots", lambda report: {})
     monkeypatch.setattr(module, "classes_with_crops", lambda report: [])
 
 
@@ -163,7 +162,7 @@ def test_weights_that_held_the_sample_picture_back_are_measured_on_it() -> None:
     from napari_fundus.backends.voting import Voting
     from napari_fundus.datasets import open_dataset
 
-    contender = reports.Candidate.of(Voting())
-    selection = reports.select_samples(open_dataset(sample_folder()), [contender])
+    candidate = reports.Candidate.of(Voting())
+    selection = reports.select_samples(open_dataset(sample_folder()), [candidate])
     assert selection.split == "held-back"
     assert [s.id for s in selection.samples] == ["IDRiD_13"]

@@ -82,8 +82,8 @@ def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, brig
 def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
     small = Candidate.of(contrast, {"size": 3.0})
     report = evaluate_dataset(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
-    assert [t.contender.label for t in report.trials] == ["contrast #1", "contrast #2"]
-    first, second = (report.figures(t.contender.label, "aupr") for t in report.trials)
+    assert [t.candidate.label for t in report.trials] == ["contrast #1", "contrast #2"]
+    first, second = (report.figures(t.candidate.label, "aupr") for t in report.trials)
     assert first != second
 
 

@@ -144,11 +144,11 @@ def evaluate(
     steps = [_parse_choice(name, _STEPS, "--thresholds") for name in _split_commas(thresholds)]
     read_at = _parse_choice(points, {"cpm": CPM_POINTS, "roc": ROC_POINTS}, "--points")
     folder = check_report_folder(output, overwrite=overwrite)
-    contenders = _candidates(detectors, checkpoint, settings)
+    candidates = _candidates(detectors, checkpoint, settings)
     dataset = open_dataset(path)
     selection = select_samples(
         dataset,
-        contenders,
+        candidates,
         split=_split(split),
         healthy=None if healthy is None else open_dataset(healthy, "folder"),
         graded=graded,
@@ -159,7 +159,7 @@ def evaluate(
         with progress_bar(console) as monitor:
             report = measure(
                 selection.samples,
-                contenders,
+                candidates,
                 protocols=_split_commas(protocol),
                 lesions=_split_commas(lesions) if lesions else None,
                 points=read_at,
@@ -220,7 +220,7 @@ def _candidates(
             )
         values[f"{takers[0].name}.checkpoint"] = checkpoint
     unused = set(values)
-    contenders = []
+    candidates = []
     for detector, weights in wanted:
         chosen: dict[str, Any] = {}
         for name, value in values.items():
@@ -230,13 +230,13 @@ def _candidates(
                 unused.discard(name)
         if weights:
             chosen["checkpoint"] = weights
-        contenders.append(Candidate.of(detector, chosen))
+        candidates.append(Candidate.of(detector, chosen))
     if unused:
         raise OptionsError(
             f"None of the detectors has the option {', '.join(sorted(unused))}; `napari-fundus "
             "detectors NAME` lists the options of one."
         )
-    return contenders
+    return candidates
 
 
 def _source(dataset: Dataset, selection: Selection) -> Any:
@@ -263,7 +263,7 @@ def _print_report(report: Report, page: Path, console: Console) -> None:
         console.print(f"  {name}: {reason}")
     for protocol in report.protocols:
         for trial in report.trials:
-            label = trial.contender.label
+            label = trial.candidate.label
             for row, figures in report.figures(label, protocol.name).items():
                 main = next(((n, v) for n, v in figures.items() if isinstance(v, Interval)), None)
                 if main is not None:

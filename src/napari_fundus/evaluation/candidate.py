@@ -40,7 +40,7 @@ class Candidate:
     def of(
         cls, detector: Detector, options: DetectorOptions | Mapping[str, Any] | None = None
     ) -> Candidate:
-        """Return a contender, after checking its options and weights.
+        """Return a candidate, after checking its options and weights.
 
         Raises
         ------
@@ -88,22 +88,22 @@ def _named(names: Sequence[str], samples: Sequence[Sample], card: ModelCard) -> 
     return {s.id for s in samples if s.id.rpartition("/")[2] in last}
 
 
-def with_unique_labels(contenders: Sequence[Candidate]) -> list[Candidate]:
-    """Return the contenders with labels that differ: the weights' name, then a number.
+def with_unique_labels(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates with labels that differ: the weights' name, then a number.
 
     Raises
     ------
     OptionsError
         There is none.
     """
-    if not contenders:
+    if not candidates:
         raise OptionsError("Name at least one detector to evaluate.")
-    labels = [c.label for c in contenders]
+    labels = [c.label for c in candidates]
     result = [
         replace(c, label=f"{c.label} ({c.card.name})")
         if labels.count(c.label) > 1 and c.card is not None
         else c
-        for c in contenders
+        for c in candidates
     ]
     labels = [c.label for c in result]
     return [

@@ -95,8 +95,8 @@ def _heading(trial: CandidateResult, lesion: str, kind: CropKind, crops: Sequenc
     total = trial.crops.total(lesion, kind)
     what, _, how = _WHAT[kind].partition(": ")
     if not total:
-        return f"{trial.contender.label}, {what}: none"
-    return f"{trial.contender.label}, {what}: {len(crops)} of {total:,} ({how})"
+        return f"{trial.candidate.label}, {what}: none"
+    return f"{trial.candidate.label}, {what}: {len(crops)} of {total:,} ({how})"
 
 
 def _block_height(crops: Sequence[Crop]) -> float:

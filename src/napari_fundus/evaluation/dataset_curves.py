@@ -48,7 +48,7 @@ class DatasetCurves:
             _named(report.source.title or report.source.name, report.source.split),
             report.images,
             {
-                trial.contender.label: {
+                trial.candidate.label: {
                     (curve.kind, code): curve
                     for counter in trial.counters
                     for code, curve in counter.curves().items()

@@ -113,21 +113,21 @@ class MapCache:
             kept = read_probability_tiff(path)
         except (FundusError, OSError):
             return None
-        told = kept.provenance
+        provenance = kept.provenance
         same = (
-            told.image_sha256 == image.sha256
-            and told.detector == self.detector.name
-            and told.detector_version == self.detector.version
-            and self._run_options(told.options)
+            provenance.image_sha256 == image.sha256
+            and provenance.detector == self.detector.name
+            and provenance.detector_version == self.detector.version
+            and self._run_options(provenance.options)
             == self._run_options(self.options.model_dump(mode="json"))
         )
         if not same:
             return None
         # Thresholds that the detector itself gave for a class stay, as when it is run.
-        before = told.options["threshold"]
+        before = provenance.options["threshold"]
         thresholds = {
             code: self.options.threshold if value == before else value
             for code, value in kept.thresholds.items()
         }
-        now = told.model_copy(update={"options": self.options.model_dump(mode="json")})
+        now = provenance.model_copy(update={"options": self.options.model_dump(mode="json")})
         return replace(kept, provenance=now, thresholds=thresholds, min_area=self.options.min_area)

@@ -80,8 +80,8 @@ def _detectors(report: Report) -> Iterator[str]:
     yield _row("detector", "version", "weights", "options", "seconds an image", "on")
     yield _rule(6)
     for trial in report.trials:
-        contender = trial.contender
-        options = contender.options.model_dump(mode="json")
+        candidate = trial.candidate
+        options = candidate.options.model_dump(mode="json")
         shown = ", ".join(
             f"{name} {value}"
             for name, value in options.items()
@@ -89,8 +89,8 @@ def _detectors(report: Report) -> Iterator[str]:
         )
         median, largest = trial.seconds
         yield _row(
-            contender.label,
-            contender.detector.version,
+            candidate.label,
+            candidate.detector.version,
             _weights(trial),
             shown,
             f"{median:.1f} (at most {largest:.1f})",
@@ -103,12 +103,12 @@ def _detectors(report: Report) -> Iterator[str]:
 
 
 def _weights(trial: CandidateResult) -> str:
-    contender = trial.contender
-    if contender.card is None:
+    candidate = trial.candidate
+    if candidate.card is None:
         return "none"
-    card = contender.card
+    card = candidate.card
     return (
-        f"{card.name}, SHA-256 `{(contender.weights_sha256 or '')[:16]}…`, trained on "
+        f"{card.name}, SHA-256 `{(candidate.weights_sha256 or '')[:16]}…`, trained on "
         f"{len(card.split.train)} images, {len(card.split.validation)} held back"
     )
 
@@ -119,7 +119,7 @@ def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     yield protocol.method
     rows: dict[str, list[tuple[str, dict[str, MetricValue]]]] = {}
     for trial in report.trials:
-        label = trial.contender.label
+        label = trial.candidate.label
         for row, figures in report.figures(label, protocol.name).items():
             rows.setdefault(row, []).append((label, dict(figures)))
     if not rows:
@@ -142,7 +142,7 @@ def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     if known := [f"{row}: {describe(row).plural}" for row in rows if describe(row).plural != row]:
         yield f"{'; '.join(known)}."
     remarks = [
-        f"- {t.contender.label}: {r}." for t in report.trials for r in _remarks_of(t, protocol)
+        f"- {t.candidate.label}: {r}." for t in report.trials for r in _remarks_of(t, protocol)
     ]
     if remarks:
         yield ""

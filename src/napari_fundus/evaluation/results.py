@@ -89,7 +89,7 @@ class CandidateResult:
 
     Attributes
     ----------
-    contender
+    candidate
         What is measured.
     counters
         One a protocol.
@@ -101,7 +101,7 @@ class CandidateResult:
         One record an image.
     """
 
-    contender: Candidate
+    candidate: Candidate
     counters: Sequence[EvaluationProtocol]
     crops: CropCollector
     seen: frozenset[str] = frozenset()
@@ -164,7 +164,7 @@ class Report:
             if seen:
                 shown = ", ".join(seen[:8]) + (" …" if len(seen) > 8 else "")
                 found.append(
-                    f"{trial.contender.label} was TRAINED on {len(seen)} of the {self.images} "
+                    f"{trial.candidate.label} was TRAINED on {len(seen)} of the {self.images} "
                     f"images (or on the same eyes): {shown}. Its figures tell how well it "
                     "remembers them, not how well it finds lesions in others."
                 )
@@ -182,7 +182,7 @@ class Report:
         """
         key = (label, protocol)
         if key not in self._figures:
-            trial = next(t for t in self.trials if t.contender.label == label)
+            trial = next(t for t in self.trials if t.candidate.label == label)
             counter = trial.counter(protocol)
             self._figures[key] = counter.figures() if counter is not None else {}
         return self._figures[key]
@@ -199,7 +199,7 @@ class Report:
         plots: dict[str, Callable[[], Figure]] = {}
         for protocol in sorted(self.protocols, key=lambda counter: counter.plot_order):
             counters = {
-                trial.contender.label: own
+                trial.candidate.label: own
                 for trial in self.trials
                 if (own := trial.counter(protocol.name)) is not None
             }
@@ -230,18 +230,18 @@ class Report:
         return plain
 
     def _trial_as_json(self, trial: CandidateResult) -> dict[str, Any]:
-        contender = trial.contender
-        card = contender.card
+        candidate = trial.candidate
+        card = candidate.card
         return {
-            "label": contender.label,
-            "detector": contender.detector.name,
-            "version": contender.detector.version,
-            "options": contender.options.model_dump(mode="json"),
+            "label": candidate.label,
+            "detector": candidate.detector.name,
+            "version": candidate.detector.version,
+            "options": candidate.options.model_dump(mode="json"),
             "checkpoint": None
             if card is None
             else {
                 "name": card.name,
-                "sha256": contender.weights_sha256,
+                "sha256": candidate.weights_sha256,
                 "data": card.data,
                 "trained_on": len(card.split.train),
                 "held_back": len(card.split.validation),
@@ -253,7 +253,7 @@ class Report:
             "figures": {
                 counter.name: {
                     row: {name: metric_to_json(value) for name, value in figures.items()}
-                    for row, figures in self.figures(contender.label, counter.name).items()
+                    for row, figures in self.figures(candidate.label, counter.name).items()
                 }
                 for counter in trial.counters
             },

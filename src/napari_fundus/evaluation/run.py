@@ -103,13 +103,13 @@ def evaluate_dataset(
     >>> report.figures("tophat", "overlap")["MA"]["lesions"]
     125
     """
-    contenders = with_unique_labels(
+    candidates = with_unique_labels(
         [d if isinstance(d, Candidate) else Candidate.of(d) for d in detectors]
     )
     counters = [get_protocol(p) if isinstance(p, str) else p for p in protocols]
     if not counters:
         raise OptionsError(f"Name at least one protocol: {', '.join(find_protocols().items)}.")
-    wanted = _classes(samples, contenders, lesions)
+    wanted = _classes(samples, candidates, lesions)
     settings = EvaluationSettings(wanted, tuple(points), tuple(steps), resamples, seed, dilated_at)
     chosen = [s for s in samples if any(c.counts(s, wanted) for c in counters)]
     if not chosen:
@@ -120,27 +120,27 @@ def evaluate_dataset(
     universe = list({s.id: s for s in [*(known or ()), *samples]}.values())
     trials = [
         CandidateResult(
-            contender,
+            candidate,
             [counter(settings) for counter in counters],
             CropCollector(per_image=max(3, -(-32 // len(chosen)))),
-            frozenset(s.id for s in contender.trained_on(universe)),
+            frozenset(s.id for s in candidate.trained_on(universe)),
         )
-        for contender in contenders
+        for candidate in candidates
     ]
-    runs = [_cache_of(trial.contender, cache, device) for trial in trials]
+    runs = [_cache_of(trial.candidate, cache, device) for trial in trials]
     problems = _run(chosen, trials, runs, wanted, monitor or Monitor())
     return Report(trials, settings, source or ReportSource(), problems)
 
 
 def _classes(
-    samples: Sequence[Sample], contenders: Sequence[Candidate], lesions: Sequence[str] | None
+    samples: Sequence[Sample], candidates: Sequence[Candidate], lesions: Sequence[str] | None
 ) -> tuple[str, ...]:
     """Return the classes to evaluate, in the detectors' order."""
     annotated = {str(code) for s in samples for code in s.annotated}
     found: dict[str, None] = {}
-    for contender in contenders:
-        card = contender.card
-        found |= dict.fromkeys(map(str, contender.detector.lesions))
+    for candidate in candidates:
+        card = candidate.card
+        found |= dict.fromkeys(map(str, candidate.detector.lesions))
         found |= dict.fromkeys(card.lesions if card is not None else ())
     if lesions is None:
         wanted = tuple(code for code in found if code in annotated)
@@ -154,15 +154,15 @@ def _classes(
     return tuple(dict.fromkeys(map(str, lesions)))
 
 
-def _cache_of(contender: Candidate, cache: str | Path | None, device: str) -> MapCache:
-    detector = contender.detector
+def _cache_of(candidate: Candidate, cache: str | Path | None, device: str) -> MapCache:
+    detector = candidate.detector
     usable = device == "auto" or device.partition(":")[0] in detector.devices
     # One device is asked for all detectors: those that run on the CPU alone do so.
     asked = device if usable or "cpu" not in detector.devices else "cpu"
     name = choose_device(asked, supported=detector.devices).name
     folder = None if cache is None else Path(cache).expanduser()
-    weights = contender.weights_sha256 or detector.weights_sha256(contender.options)
-    return MapCache(detector, contender.options, name, folder, weights)
+    weights = candidate.weights_sha256 or detector.weights_sha256(candidate.options)
+    return MapCache(detector, candidate.options, name, folder, weights)
 
 
 def _run(
@@ -220,15 +220,15 @@ def _detect(
 def _record(
     sample: Sample, detections: Detections, trial: CandidateResult, *, kept: bool
 ) -> ImageRecord:
-    told = detections.provenance
+    provenance = detections.provenance
     return ImageRecord(
         sample.id,
         str(sample.image_path),
         sample.split,
         is_healthy(sample),
-        told.seconds,
-        told.device,
-        told.precision,
+        provenance.seconds,
+        provenance.device,
+        provenance.precision,
         kept,
         sample.id in trial.seen,
     )

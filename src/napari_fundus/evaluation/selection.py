@@ -38,7 +38,7 @@ class Selection:
 
 def select_samples(
     dataset: Dataset,
-    contenders: Sequence[Candidate] = (),
+    candidates: Sequence[Candidate] = (),
     *,
     split: SplitName | None = None,
     healthy: Dataset | None = None,
@@ -50,7 +50,7 @@ def select_samples(
     ----------
     dataset
         Where lesions are drawn.
-    contenders
+    candidates
         What will be measured; their cards tell what was held back in training.
     split
         ``"held-back"``: images that every card that knows this data set names as held back.
@@ -75,14 +75,14 @@ def select_samples(
         if not s.truths
     ]
     taken = {s.image_path.name for s in extra}
-    candidates = [
+    eligible = [
         s for s in dataset if not is_healthy(s) or (graded and s.image_path.name not in taken)
     ]
-    chosen = split or _default(dataset, candidates, contenders)
-    knowing = [c for c in contenders if c.held_back(candidates) or c.trained_on(candidates)]
+    chosen = split or _default(dataset, eligible, candidates)
+    knowing = [c for c in candidates if c.held_back(eligible) or c.trained_on(eligible)]
     if chosen == "held-back":
-        kept = _held_back(dataset, candidates, knowing)
-        seen = {s.id for c in contenders for s in c.trained_on([*candidates, *extra])}
+        kept = _held_back(dataset, eligible, knowing)
+        seen = {s.id for c in candidates for s in c.trained_on([*eligible, *extra])}
         samples = [s for s in [*kept, *extra] if s.id not in seen]
         named = ", ".join(dict.fromkeys(c.card.name for c in knowing if c.card is not None))
         note = (
@@ -91,9 +91,9 @@ def select_samples(
             "good"
         )
     elif chosen == "all":
-        samples, note = [*candidates, *extra], "all images"
+        samples, note = [*eligible, *extra], "all images"
     else:
-        samples = [*(s for s in candidates if s.split == chosen), *extra]
+        samples = [*(s for s in eligible if s.split == chosen), *extra]
         note = f"the data set's own {chosen} part"
     if not any(s.id not in {e.id for e in extra} for s in samples):
         raise DatasetError(
@@ -107,9 +107,9 @@ def select_samples(
 
 
 def _default(
-    dataset: Dataset, candidates: Sequence[Sample], contenders: Sequence[Candidate]
+    dataset: Dataset, eligible: Sequence[Sample], candidates: Sequence[Candidate]
 ) -> SplitName:
-    if any(c.held_back(candidates) for c in contenders):
+    if any(c.held_back(eligible) for c in candidates):
         return "held-back"
     if any(s.split == "test" and s.annotated for s in dataset):
         return "test"
@@ -117,7 +117,7 @@ def _default(
 
 
 def _held_back(
-    dataset: Dataset, candidates: Sequence[Sample], knowing: Sequence[Candidate]
+    dataset: Dataset, eligible: Sequence[Sample], knowing: Sequence[Candidate]
 ) -> list[Sample]:
     """Return the images that all cards that know the data set name as held back."""
     if not knowing:
@@ -125,11 +125,11 @@ def _held_back(
             f"No weights name images of {dataset.root} as held back in training. Choose --split "
             "test, train, valid or all."
         )
-    common = set.intersection(*({s.id for s in c.held_back(candidates)} for c in knowing))
+    common = set.intersection(*({s.id for s in c.held_back(eligible)} for c in knowing))
     if not common:
-        each = "; ".join(f"{c.label}: {len(c.held_back(candidates))}" for c in knowing)
+        each = "; ".join(f"{c.label}: {len(c.held_back(eligible))}" for c in knowing)
         raise DatasetError(
             f"No image of {dataset.root} was held back in the training of all ({each}). Evaluate "
             "them one by one, or choose another --split."
         )
-    return [s for s in candidates if s.id in common]
+    return [s for s in eligible if s.id in common]

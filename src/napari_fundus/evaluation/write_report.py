@@ -106,7 +106,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 found.setdefault(sample, {}).setdefault(code, {}).update(figures)
         for record in trial.images:
             common = {
-                "detector": trial.contender.label,
+                "detector": trial.candidate.label,
                 "image": record.sample,
                 "split": record.split or "",
                 "healthy": int(record.healthy),

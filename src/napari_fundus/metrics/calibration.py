@@ -26,12 +26,12 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-"""Bounds of a fitted temperature; images told apart without a mistake would drive it to 0."""
+"""Bounds of a fitted temperature; images classified without a mistake would drive it to 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReliabilityCurve:
-    """How often what was said came true, by how sure it was said.
+    """Share of true images in each bin of the predicted probability.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ def reliability_curve(
     strategy: Literal["uniform", "quantile"] = "uniform",
     weights: npt.NDArray[np.int64] | None = None,
 ) -> ReliabilityCurve:
-    """Compare probabilities with what came true.
+    """Compare predicted probabilities with the shares of true images.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def reliability_curve(
     truth
         bool, shape (N,). For several classes, see `top_class_confidence`.
     bins
-        Number of bins.
+        Number of bins; each is open below and closed above, the first holds 0 too.
     strategy
         ``"uniform"``: bins of equal width; ``"quantile"``: of about equally many images.
     weights
@@ -94,19 +94,19 @@ def reliability_curve(
     >>> [round(float(x), 3) for x in curve.observed], round(curve.error, 3)
     ([0.0, 0.5], 0.25)
     """
-    said, true = _checked(probability, truth)
+    predicted, true = _checked(probability, truth)
     if bins < 1:
         raise ValueError(f"There is at least one bin, not {bins}.")
     edges = np.linspace(0, 1, bins + 1)
-    if strategy == "quantile" and len(said):
-        edges = np.quantile(said, edges)
-    place = np.searchsorted(edges[1:-1], said, side="left")
-    times = np.ones(len(said)) if weights is None else weights.astype(np.float64)
+    if strategy == "quantile" and len(predicted):
+        edges = np.quantile(predicted, edges)
+    place = np.searchsorted(edges[1:-1], predicted, side="left")
+    times = np.ones(len(predicted)) if weights is None else weights.astype(np.float64)
     counts = np.bincount(place, times, bins)
     size = np.where(counts > 0, counts, np.nan)
     return ReliabilityCurve(
         edges,
-        np.bincount(place, times * said, bins) / size,
+        np.bincount(place, times * predicted, bins) / size,
         np.bincount(place, times * true, bins) / size,
         counts.astype(np.int64),
     )
@@ -135,12 +135,12 @@ def brier_score(
     Brier G. W.: Verification of forecasts expressed in terms of probability. Monthly Weather Review
     78(1), 1950, 1–3.
     """
-    said = np.asarray(probability, np.float64)
-    if said.ndim == 1:
-        said, true = _checked(said, truth)
-        squares = (said - true) ** 2
+    predicted = np.asarray(probability, np.float64)
+    if predicted.ndim == 1:
+        predicted, true = _checked(predicted, truth)
+        squares = (predicted - true) ** 2
     else:
-        squares = ((said - np.eye(said.shape[1])[np.asarray(truth)]) ** 2).sum(axis=1)
+        squares = ((predicted - np.eye(predicted.shape[1])[np.asarray(truth)]) ** 2).sum(axis=1)
     if not len(squares) or (weights is not None and not weights.any()):
         return float("nan")
     return float(np.average(squares, weights=weights))
@@ -158,8 +158,8 @@ def top_class_confidence(
     truth
         Class from 0 to K - 1, shape (N,).
     """
-    said = np.asarray(probability, np.float64)
-    return said.max(axis=1), said.argmax(axis=1) == np.asarray(truth)
+    predicted = np.asarray(probability, np.float64)
+    return predicted.max(axis=1), predicted.argmax(axis=1) == np.asarray(truth)
 
 
 def to_logits(probability: npt.ArrayLike) -> Floats:
@@ -304,9 +304,9 @@ def _loss(logits: Floats, truth: npt.NDArray[Any]) -> float:
 def _checked(
     probability: npt.ArrayLike, truth: npt.ArrayLike
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    said, true = np.asarray(probability, np.float64), np.asarray(truth, np.bool_)
-    if said.shape != true.shape or said.ndim != 1:
-        raise ValueError(f"{true.shape} truths are given for {said.shape} probabilities.")
-    if said.size and not (said.min() >= 0 and said.max() <= 1):
+    predicted, true = np.asarray(probability, np.float64), np.asarray(truth, np.bool_)
+    if predicted.shape != true.shape or predicted.ndim != 1:
+        raise ValueError(f"{true.shape} truths are given for {predicted.shape} probabilities.")
+    if predicted.size and not (predicted.min() >= 0 and predicted.max() <= 1):
         raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
-    return said, true
+    return predicted, true

@@ -251,11 +251,11 @@ def _sensitivity_at(curve: RocCurve, specificity: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class GradePredictions:
-    """Images with a true and a given grade.
+    """Images with a true and a predicted grade.
 
     Attributes
     ----------
-    truth, given
+    truth, predicted
         Integers from 0 to `classes` - 1, shape (N,).
     classes
         5 for the international grades of retinopathy.
@@ -264,13 +264,13 @@ class GradePredictions:
     """
 
     truth: npt.NDArray[np.int64]
-    given: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
     classes: int = 5
     groups: Sequence[Hashable] | None = None
 
     def confusion(self, weights: ImageWeights | None = None) -> ConfusionMatrix:
-        """Return how many images of each grade were given which."""
-        return ConfusionMatrix.of(self.truth, self.given, classes=self.classes, weights=weights)
+        """Return how many images of each grade were predicted as which."""
+        return ConfusionMatrix.of(self.truth, self.predicted, classes=self.classes, weights=weights)
 
     def figures(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Return ``accuracy``, ``kappa`` (quadratic) and ``macro_f1``, each with its interval."""

@@ -1,4 +1,4 @@
-"""Which class was given to images of which: accuracy, precision, recall, F1 and kappa."""
+"""Images by true and predicted class: accuracy, precision, recall, F1 and kappa."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _safe_divide(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Ratios:
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
-    """How many images of each class were given which class.
+    """How many images of each class were predicted as which class.
 
     Every ratio is NaN where it is 0/0. For two classes, class 1 is the one looked for.
 
     Attributes
     ----------
     counts
-        int64, shape (K, K): true class by row, given class by column.
+        int64, shape (K, K): true class by row, predicted class by column.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class ConfusionMatrix:
     def of(
         cls,
         truth: npt.ArrayLike,
-        given: npt.ArrayLike,
+        predicted: npt.ArrayLike,
         *,
         classes: int,
         weights: npt.NDArray[np.int64] | None = None,
@@ -51,16 +51,16 @@ class ConfusionMatrix:
 
         Parameters
         ----------
-        truth, given
+        truth, predicted
             Integers from 0 to `classes` - 1 (or bool), shape (N,).
         classes
             Number of classes: 5 for grades of retinopathy, 2 for yes or no.
         weights
             How often each image counts, shape (N,): for the bootstrap. None counts each once.
         """
-        true, found = np.asarray(truth), np.asarray(given)
+        true, found = np.asarray(truth), np.asarray(predicted)
         if true.shape != found.shape or true.ndim != 1:
-            raise ValueError(f"The truth has shape {true.shape}, what was given {found.shape}.")
+            raise ValueError(f"The truth has shape {true.shape}, the prediction {found.shape}.")
         for values in (true, found):
             if values.dtype.kind not in "biu":
                 raise ValueError(f"Classes are whole numbers, not {values.dtype}.")
@@ -77,17 +77,17 @@ class ConfusionMatrix:
 
     @property
     def accuracy(self) -> float:
-        """Share of images given their own class."""
+        """Share of images predicted as their own class."""
         return float(_safe_divide(np.trace(self.counts), self.counts.sum()))
 
     @property
     def precision(self) -> Ratios:
-        """Of the images given each class, the share that is of it; shape (K,)."""
+        """Of the images predicted as each class, the share that is of it; shape (K,)."""
         return _safe_divide(np.diag(self.counts), self.counts.sum(axis=0))
 
     @property
     def recall(self) -> Ratios:
-        """Of the images of each class, the share that was given it; shape (K,)."""
+        """Of the images of each class, the share predicted as it; shape (K,)."""
         return _safe_divide(np.diag(self.counts), self.counts.sum(axis=1))
 
     @property
@@ -99,18 +99,18 @@ class ConfusionMatrix:
 
     @property
     def macro_f1(self) -> float:
-        """Mean F1 of the classes that occur, in the truth or in what was given."""
+        """Mean F1 of the classes that occur, in the truth or in the prediction."""
         f1 = self.f1[~np.isnan(self.f1)]
         return float(f1.mean()) if len(f1) else float("nan")
 
     @property
     def sensitivity(self) -> float:
-        """Of two classes: share of the images of class 1 that were given it."""
+        """Of two classes: share of the images of class 1 that are predicted as it."""
         return float(self._require_binary().recall[1])
 
     @property
     def specificity(self) -> float:
-        """Of two classes: share of the images of class 0 that were given it."""
+        """Of two classes: share of the images of class 0 that are predicted as it."""
         return float(self._require_binary().recall[0])
 
     def kappa(self, power: int = 2) -> float:
@@ -125,7 +125,7 @@ class ConfusionMatrix:
         Returns
         -------
         float
-            NaN where all images are, and were given, one and the same class.
+            NaN where all images are of, and predicted as, the same class.
 
         References
         ----------
@@ -136,12 +136,12 @@ class ConfusionMatrix:
         distance = np.abs(np.subtract.outer(np.arange(len(self.counts)), range(len(self.counts))))
         # 0 ** 0 is 1, but the diagonal is no mistake.
         weight = np.where(distance > 0, distance.astype(np.float64) ** power, 0.0)
-        given, true = self.counts.sum(axis=0), self.counts.sum(axis=1)
-        by_chance = float((weight * np.outer(true, given)).sum()) / self.images
+        predicted, true = self.counts.sum(axis=0), self.counts.sum(axis=1)
+        by_chance = float((weight * np.outer(true, predicted)).sum()) / self.images
         seen = float((weight * self.counts).sum())
         return 1 - seen / by_chance if by_chance else float("nan")
 
     def _require_binary(self) -> ConfusionMatrix:
         if len(self.counts) != 2:
-            raise ValueError(f"Asked of 2 classes, but there are {len(self.counts)}.")
+            raise ValueError(f"This needs 2 classes, but there are {len(self.counts)}.")
         return self

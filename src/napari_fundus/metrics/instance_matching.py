@@ -148,8 +148,8 @@ def _overlap(
 
     if not truth or not found:
         return np.zeros((len(found), len(truth)))
-    told = mask.iou(_encoded(found, shape), _encoded(truth, shape), [0] * len(truth))
-    return np.asarray(told, np.float64).reshape(len(found), len(truth))
+    overlap = mask.iou(_encoded(found, shape), _encoded(truth, shape), [0] * len(truth))
+    return np.asarray(overlap, np.float64).reshape(len(found), len(truth))
 
 
 def _encoded(objects: Sequence[LesionObject], shape: tuple[int, int]) -> list[dict[str, Any]]:
@@ -193,16 +193,16 @@ class _Cluster:
     ) -> None:
         from pycocotools.cocoeval import COCOeval
 
-        self._judge = COCOeval(iouType="segm")
-        self._judge._gts[1, 1] = [
+        self._evaluator = COCOeval(iouType="segm")
+        self._evaluator._gts[1, 1] = [
             {"id": number, "area": int(area), "ignore": 0, "iscrowd": 0}
             for number, area in enumerate(areas, start=1)
         ]
-        self._judge._dts[1, 1] = [
+        self._evaluator._dts[1, 1] = [
             {"id": number, "area": int(item.mask.sum()), "score": item.score}
             for number, item in enumerate(found, start=1)
         ]
-        self._judge.ious[1, 1] = overlap
+        self._evaluator.ious[1, 1] = overlap
         self._count = len(found)
 
     def matches(
@@ -212,10 +212,10 @@ class _Cluster:
 
         The second has shape (levels,).
         """
-        self._judge.params.iouThrs = np.array(levels)
-        told = self._judge.evaluateImg(1, 1, list(area), self._count)
-        counts = np.asarray(told["gtIgnore"]) == 0
-        return told["dtMatches"] > 0, ((told["gtMatches"] > 0) & counts).sum(axis=1)
+        self._evaluator.params.iouThrs = np.array(levels)
+        result = self._evaluator.evaluateImg(1, 1, list(area), self._count)
+        counts = np.asarray(result["gtIgnore"]) == 0
+        return result["dtMatches"] > 0, ((result["gtMatches"] > 0) & counts).sum(axis=1)
 
 
 def interpolated_average_precision(hit: npt.NDArray[np.bool_], lesions: int) -> float:

@@ -80,7 +80,7 @@ class ClassificationProtocol(EvaluationProtocol):
     def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         self._grade: list[int] = []
-        self._said: list[dict[str, float]] = []
+        self._scores: list[dict[str, float]] = []
         self._groups: list[str | None] = []
         self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
@@ -94,11 +94,11 @@ class ClassificationProtocol(EvaluationProtocol):
         """Count one image; detectors that score no images leave nothing."""
         if not detections.image_score:
             return
-        said = {name: float(value) for name, value in detections.image_score.items()}
+        scores = {name: float(value) for name, value in detections.image_score.items()}
         self._grade.append(int(case.sample.grades["dr"]))
-        self._said.append(said)
+        self._scores.append(scores)
         self._groups.append(case.sample.group)
-        self._rows[case.sample.id, "image"] = {"grade": self._grade[-1], **said}
+        self._rows[case.sample.id, "image"] = {"grade": self._grade[-1], **scores}
 
     @property
     def groups(self) -> list[str | None]:
@@ -106,17 +106,17 @@ class ClassificationProtocol(EvaluationProtocol):
         return list(self._groups)
 
     def scores(self) -> dict[str, BinaryScores]:
-        """Return the scores of each yes or no that the classifier told of all images."""
+        """Return the scores of each yes or no that the classifier gives of all images."""
         grade = np.asarray(self._grade)
         return {
             name: BinaryScores(grade >= least, self._values(name), groups=self._groups)
             for name, least in _LEVELS.items()
-            if self._tells(name)
+            if self._has_score(name)
         }
 
     def grades(self) -> GradePredictions | None:
         """Return true and given grades; None for a classifier that gives none."""
-        if not all(self._tells(name) for name in _GRADES):
+        if not all(self._has_score(name) for name in _GRADES):
             return None
         probability = np.stack([self._values(name) for name in _GRADES], axis=1)
         return GradePredictions(
@@ -138,10 +138,10 @@ class ClassificationProtocol(EvaluationProtocol):
         scaled = _scaled(scores)
 
         def calibration(weights: ImageWeights) -> dict[str, float]:
-            truth, said = scores.truth, scores.score
+            truth, predicted = scores.truth, scores.score
             figures = {
-                "calibration_error": reliability_curve(said, truth, weights=weights).error,
-                "brier": brier_score(said, truth, weights=weights),
+                "calibration_error": reliability_curve(predicted, truth, weights=weights).error,
+                "brier": brier_score(predicted, truth, weights=weights),
             }
             if scaled is not None:
                 after = reliability_curve(scaled, truth, weights=weights)
@@ -193,11 +193,11 @@ class ClassificationProtocol(EvaluationProtocol):
             found["grades"] = partial(plots.plot_confusion, graded.confusion())
         return found
 
-    def _tells(self, name: str) -> bool:
-        return bool(self._said) and all(name in said for said in self._said)
+    def _has_score(self, name: str) -> bool:
+        return bool(self._scores) and all(name in scores for scores in self._scores)
 
     def _values(self, name: str) -> npt.NDArray[np.float64]:
-        return np.array([said[name] for said in self._said])
+        return np.array([scores[name] for scores in self._scores])
 
 
 def _scaled(scores: BinaryScores) -> npt.NDArray[np.float64] | None:

@@ -77,7 +77,7 @@ class InstancesProtocol(EvaluationProtocol):
         super().__init__(settings)
         self.counted = {DRAWN: MeanAveragePrecision(), DILATED: MeanAveragePrecision()}
         self.groups: list[str | None] = []
-        self.reaches: set[int] = set()
+        self.dilation_radii: set[int] = set()
         self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
         self._kept: dict[str, dict[str, Interval]] = {}
 
@@ -98,7 +98,7 @@ class InstancesProtocol(EvaluationProtocol):
                 row = self._rows.setdefault((case.sample.id, code), {})
                 row |= _image_row(result, "dilated_" if kind == DILATED else "")
         self.groups.append(case.sample.group)
-        self.reaches.add(reach)
+        self.dilation_radii.add(reach)
         self._kept.clear()
 
     def figures(self) -> MetricTable:
@@ -181,14 +181,14 @@ class InstancesProtocol(EvaluationProtocol):
             "size_bounds_px": list(SIZE_BOUNDS),
             "most_detections": MAX_DETECTIONS,
             "dilated_at_px": self.settings.dilated_at,
-            "dilated_by_px": sorted(self.reaches),
+            "dilated_by_px": sorted(self.dilation_radii),
         }
 
     def remarks(self) -> Sequence[str]:
         """Tell by how much lesions were dilated."""
-        if not self.reaches:
+        if not self.dilation_radii:
             return ()
-        low, high = min(self.reaches), max(self.reaches)
+        low, high = min(self.dilation_radii), max(self.dilation_radii)
         by = f"{low}" if low == high else f"{low} to {high}"
         return (
             f"dilated lesions are thickened by {by} px of the original images, which is 4 px where "

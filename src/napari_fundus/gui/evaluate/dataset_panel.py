@@ -82,12 +82,12 @@ def evaluate_selection(
     monitor.step(0.0, "reading the lists")
     dataset = open_dataset(folder)
     told = run.provenance
-    contender = Candidate.of(get_detector(told.detector), told.options)
+    candidate = Candidate.of(get_detector(told.detector), told.options)
     chosen: Any = split
-    selection = select_samples(dataset, [contender], split=chosen)
+    selection = select_samples(dataset, [candidate], split=chosen)
     report = evaluate_dataset(
         selection.samples,
-        [contender],
+        [candidate],
         protocols=(*DEFAULT_PROTOCOLS, *plugin_protocols()),
         resamples=_RESAMPLES,
         cache=cache,

@@ -137,7 +137,7 @@ def _read_dataset(folder: Path) -> object:
                 sample.mask(code, shape)
                 if (truth := sample.truths.get(code)) is not None:
                     truth.count(shape)
-                    truth.outside(shape)
+                    truth.count_outside(shape)
                     truth.objects(code, shape)
         except FundusError as error:
             refusals.append(error)

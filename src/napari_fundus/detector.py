@@ -87,23 +87,23 @@ class TrainingSpec:
         Model of the method's own settings.
     defaults
         Shared settings that serve the method better than their own defaults.
-    of_the_weights
+    fixed_by_checkpoint
         Fields of `options` that are those of the weights where a training starts from some, and
         cannot be set then.
     defaults_from_checkpoint
         Fields that are those of the weights unless they are set.
     schemes_unsupported_reason
         Why the weights can only be trained all together; empty where some may stay frozen.
-    needs
+    required_annotations
         What must be known of the images of a data set.
     """
 
     options: type[BaseModel]
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    of_the_weights: frozenset[str] = frozenset()
+    fixed_by_checkpoint: frozenset[str] = frozenset()
     defaults_from_checkpoint: frozenset[str] = frozenset()
     schemes_unsupported_reason: str = ""
-    needs: Literal["lesions", "grades"] = "lesions"
+    required_annotations: Literal["lesions", "grades"] = "lesions"
 
 
 @dataclass(frozen=True, eq=False)

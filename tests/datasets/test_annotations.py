@@ -34,14 +34,14 @@ def test_overlapping_shapes_are_counted_one_by_one() -> None:
     truth = ShapesTruth((Circle(20, 20, 5), Circle(23, 20, 5), Circle(500, 20, 5)))
 
     assert truth.count(SHAPE) == 2
-    assert truth.outside(SHAPE) == 1
+    assert truth.count_outside(SHAPE) == 1
 
 
 def test_points_outside_are_left_out_and_told() -> None:
     truth = PointsTruth((Point(10, 20, 3), Point(-5, 20, 3), Point(10, 96, 3)))
 
     assert truth.count(SHAPE) == 1
-    assert truth.outside(SHAPE) == 2
+    assert truth.count_outside(SHAPE) == 2
     assert truth.mask(SHAPE)[10, 20]
 
 
@@ -71,7 +71,7 @@ def test_fusion_is_true_where_the_mean_of_four_reaches_three_quarters(
     truth = MultiExpertTruth(experts)
 
     mean = sum(weights[level] for level in confidences) / 4
-    assert truth.agreement(SHAPE)[12, 12] == pytest.approx(mean)
+    assert truth.mean_confidence(SHAPE)[12, 12] == pytest.approx(mean)
     assert bool(truth.mask(SHAPE).any()) is true
     assert truth.count(SHAPE) == int(true)
 
@@ -80,7 +80,7 @@ def test_overlapping_drawings_of_one_expert_count_once_with_the_surest() -> None
     square = Rectangle(10, 10, 4, 4)
     truth = MultiExpertTruth({"01": (Marking(square, "Low"), Marking(square, "High")), "02": ()})
 
-    assert truth.agreement(SHAPE).max() == pytest.approx(0.5)
+    assert truth.mean_confidence(SHAPE).max() == pytest.approx(0.5)
     assert truth.expert_mask("01", SHAPE).sum() == 16
     assert not truth.expert_mask("02", SHAPE).any()
 
@@ -92,4 +92,4 @@ def test_agreement_map_is_true_from_189_of_252_on(tmp_path: Path, grey: int, tru
     truth = ConsensusMapTruth(tmp_path / "map.png")
 
     assert bool(truth.mask(SHAPE).all()) is true
-    assert truth.agreement(SHAPE)[0, 0] == pytest.approx(grey / 252)
+    assert truth.mean_confidence(SHAPE)[0, 0] == pytest.approx(grey / 252)

@@ -113,7 +113,7 @@ def test_truth_is_where_the_mean_of_four_reaches_three_quarters(v2: Path) -> Non
     mask = truth.mask(SHAPE)
     assert mask[20, 20]
     assert not mask[40, 70]
-    assert truth.agreement(SHAPE)[40, 70] == pytest.approx(0.625)
+    assert truth.mean_confidence(SHAPE)[40, 70] == pytest.approx(0.625)
     assert truth.count(SHAPE) == 1
 
 
@@ -330,7 +330,7 @@ def test_maps_of_v1_are_true_from_three_quarters_on(v1: Path) -> None:
         assert not data[1].mask(code, SHAPE).any()
     truth = data[0].truths["MA"]
     assert isinstance(truth, ConsensusTruth)
-    assert truth.agreement(SHAPE)[12, 12] == pytest.approx(0.5)
+    assert truth.mean_confidence(SHAPE)[12, 12] == pytest.approx(0.5)
 
 
 def test_field_of_view_of_v1_comes_with_the_image(v1: Path) -> None:

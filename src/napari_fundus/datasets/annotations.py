@@ -63,13 +63,13 @@ class ShapesTruth(Truth):
 
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
-        return len(self.shapes) - self.outside(shape)
+        return len(self.shapes) - self.count_outside(shape)
 
     def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
         """Return each shape as a lesion, whether it touches others or not."""
         return objects_of_shapes(self.shapes, lesion, shape)
 
-    def outside(self, shape: tuple[int, int]) -> int:
+    def count_outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
         return sum(item.stamp(shape) is None for item in self.shapes)
 
@@ -112,13 +112,13 @@ class PointsTruth(Truth):
 
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
-        return len(self.points) - self.outside(shape)
+        return len(self.points) - self.count_outside(shape)
 
     def objects(self, lesion: str, shape: tuple[int, int]) -> list[LesionObject]:
         """Return each point as a lesion, the disc around it."""
         return objects_of_shapes(self.shapes, lesion, shape)
 
-    def outside(self, shape: tuple[int, int]) -> int:
+    def count_outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
         height, width = shape
         return sum(
@@ -136,12 +136,14 @@ class ConsensusTruth(Truth):
         """Least mean confidence, 0 to 1."""
 
     @abstractmethod
-    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def mean_confidence(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
 
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Rasterize: bool array of the image's `shape` (height, width)."""
-        agreed: npt.NDArray[np.bool_] = self.agreement(shape) >= np.float32(self.threshold - 1e-4)
+        agreed: npt.NDArray[np.bool_] = self.mean_confidence(shape) >= np.float32(
+            self.threshold - 1e-4
+        )
         return agreed
 
     def count(self, shape: tuple[int, int]) -> int:
@@ -157,18 +159,20 @@ class ConsensusMapTruth(ConsensusTruth):
     ----------
     path
         The file.
-    full
+    full_value
         Grey value of full agreement.
     """
 
     path: Path
-    full: float = 252.0
+    full_value: float = 252.0
     threshold: float = 0.75
 
-    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def mean_confidence(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
         grey = read_grey(self.path, shape).astype(np.float32)
-        agreed: npt.NDArray[np.float32] = np.minimum(grey / np.float32(self.full), np.float32(1))
+        agreed: npt.NDArray[np.float32] = np.minimum(
+            grey / np.float32(self.full_value), np.float32(1)
+        )
         return agreed
 
 
@@ -210,7 +214,7 @@ class MultiExpertTruth(ConsensusTruth):
     experts: Mapping[str, tuple[Marking, ...]]
     threshold: float = 0.75
 
-    def agreement(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def mean_confidence(self, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
         """Return the mean confidence: float32, of the image's `shape`, values in [0, 1]."""
         total = np.zeros(shape, np.float32)
         for markings in self.experts.values():
@@ -229,7 +233,7 @@ class MultiExpertTruth(ConsensusTruth):
         """Return what one expert drew, however sure, as bool of the image's `shape`."""
         return rasterize((m.shape for m in self.experts[expert]), shape)
 
-    def outside(self, shape: tuple[int, int]) -> int:
+    def count_outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
         return sum(
             marking.shape.stamp(shape) is None

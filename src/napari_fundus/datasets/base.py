@@ -50,7 +50,7 @@ class Truth(ABC):
         """
         return objects_of_mask(self.mask(shape), lesion=lesion)
 
-    def outside(self, shape: tuple[int, int]) -> int:
+    def count_outside(self, shape: tuple[int, int]) -> int:
         """Return how many points or shapes lie wholly outside the image; they are left out."""
         return 0
 
@@ -258,7 +258,7 @@ class Dataset(Sequence[Sample]):
         """
 
     @classmethod
-    def accept(cls, folder: Path) -> Path | None:
+    def recognize_by_name(cls, folder: Path) -> Path | None:
         """Return the root as :meth:`recognize`, where a person says that it is this data set."""
         return cls.recognize(folder)
 

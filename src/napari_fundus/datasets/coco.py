@@ -53,7 +53,7 @@ class CocoDataset(Dataset):
         return _root(folder, exports=False)
 
     @classmethod
-    def accept(cls, folder: Path) -> Path | None:
+    def recognize_by_name(cls, folder: Path) -> Path | None:
         """Return the root as :meth:`recognize`, also where it holds our own exports alone."""
         return _root(folder, exports=False) or _root(folder, exports=True)
 
@@ -190,7 +190,7 @@ def _root(folder: Path, *, exports: bool) -> Path | None:
     return find_root(
         folder,
         lambda f: next(_files(f, exports=exports), None) is not None,
-        layout=r"^(images?|annotations?|(train|val|valid|test)(ing|idation|ation)?[0-9]*)$",
+        inner_folders=r"^(images?|annotations?|(train|val|valid|test)(ing|idation|ation)?[0-9]*)$",
         above=1,
     )
 

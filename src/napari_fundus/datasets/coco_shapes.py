@@ -105,9 +105,9 @@ class CocoTruth(Truth):
 
     def count(self, shape: Size) -> int:
         """Return the number of lesions within the image."""
-        return len(self.lesions) - self.outside(shape)
+        return len(self.lesions) - self.count_outside(shape)
 
-    def outside(self, shape: Size) -> int:
+    def count_outside(self, shape: Size) -> int:
         """Return how many lie wholly outside the image, or have no pixel; they are left out."""
         return sum(item.object("", shape) is None for item in self.lesions)
 

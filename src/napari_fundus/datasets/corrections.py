@@ -260,7 +260,9 @@ class Corrections(Dataset):
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root of this data set if `folder` is one, or lies inside one; else None."""
         return find_root(
-            folder, lambda f: find_path(f, CORRECTIONS_MARKER) is not None, layout=_ENTRY.pattern
+            folder,
+            lambda f: find_path(f, CORRECTIONS_MARKER) is not None,
+            inner_folders=_ENTRY.pattern,
         )
 
     @classmethod

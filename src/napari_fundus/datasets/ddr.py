@@ -56,7 +56,9 @@ class Ddr(Dataset):
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root around or inside `folder`, or None; looks at names only."""
         return find_root(
-            folder, _is_root, layout=r"^(train|valid|test|images?|.*labels?|EX|HE|MA|SE)$"
+            folder,
+            _is_root,
+            inner_folders=r"^(train|valid|test|images?|.*labels?|EX|HE|MA|SE)$",
         )
 
     @classmethod

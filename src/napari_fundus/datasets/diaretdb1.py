@@ -53,8 +53,8 @@ def _image_folder(folder: Path) -> Path | None:
 class Diaretdb1Maps(Dataset):
     """DIARETDB1 v1.1: maps of the four experts' mean confidence; true from 0.75 on.
 
-    The single drawings are not in this version; ``sample.truths[code].agreement(shape)`` gives
-    the map.
+    The single drawings are not in this version; the map is
+    ``sample.truths[code].mean_confidence(shape)``.
     """
 
     name = "diaretdb1-v1.1"
@@ -66,8 +66,8 @@ class Diaretdb1Maps(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root around or inside `folder`, or None; looks at names only."""
-        layout = r"resources|images|ddb1_|datasets|exudates|redsmalldots|hemorrhages"
-        return find_root(folder, lambda f: _image_folder(f) is not None, layout=layout)
+        pattern = r"resources|images|ddb1_|datasets|exudates|redsmalldots|hemorrhages"
+        return find_root(folder, lambda f: _image_folder(f) is not None, inner_folders=pattern)
 
     @classmethod
     def open(cls, root: Path) -> Diaretdb1Maps:
@@ -176,7 +176,7 @@ class Diaretdb1Drawings(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root around or inside `folder`, or None; looks at names only."""
-        return find_root(folder, _is_drawings, layout=r"^(images|groundtruth)$")
+        return find_root(folder, _is_drawings, inner_folders=r"^(images|groundtruth)$")
 
     @classmethod
     def open(cls, root: Path) -> Diaretdb1Drawings:
@@ -266,7 +266,7 @@ def _read_experts(
             message = f"{error} The mean is taken over the other experts."
             problems.append(Problem(where, message))
             continue
-        problems += [Problem(where, message) for message in drawings[expert].odd]
+        problems += [Problem(where, message) for message in drawings[expert].problems]
     return drawings
 
 
@@ -274,7 +274,7 @@ def _sample(image: Path, split: str | None, drawings: Mapping[str, Drawing]) -> 
     truths: dict[str, Truth] = {}
     annotated: set[str] = set(DR_LESIONS) if drawings else set()
     for code in _classes(drawings.values()):
-        experts = {name: drawing.of_class(code) for name, drawing in drawings.items()}
+        experts = {name: drawing.markings_of(code) for name, drawing in drawings.items()}
         if code in DR_LESIONS or all(experts.values()):
             truths[code] = MultiExpertTruth(experts)
             annotated.add(code)

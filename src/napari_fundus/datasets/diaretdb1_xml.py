@@ -23,14 +23,14 @@ class Drawing:
     ----------
     markings
         The data set's own name of the type (``"Hard_exudates"``) to what was drawn of it.
-    odd
+    problems
         What could not be understood, for people.
     """
 
     markings: dict[str, list[Marking]] = field(default_factory=dict)
-    odd: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def of_class(self, code: str) -> tuple[Marking, ...]:
+    def markings_of(self, code: str) -> tuple[Marking, ...]:
         """Return all markings whose type stands for a class."""
         return tuple(
             marking
@@ -53,7 +53,9 @@ def read_drawing(path: Path) -> Drawing:
         kind = (node.findtext(".//markingtype") or "").strip()
         shape = _shape(node)
         if shape is None:
-            drawing.odd.append(f"Marking {number} ({kind or 'no type'}) has no readable region.")
+            drawing.problems.append(
+                f"Marking {number} ({kind or 'no type'}) has no readable region."
+            )
             continue
         marking = Marking(shape, _confidence(node, drawing, number), _point(node))
         drawing.markings.setdefault(kind, []).append(marking)
@@ -68,7 +70,7 @@ def _confidence(node: ET.Element, drawing: Drawing, number: int) -> Confidence:
         return "Medium"
     if text != "Low":
         known = ", ".join(CONFIDENCE_WEIGHTS)
-        drawing.odd.append(
+        drawing.problems.append(
             f"Marking {number} has confidence {text!r}, not one of {known}; Low is taken."
         )
     return "Low"

@@ -158,7 +158,7 @@ def _find_named(folder: Path, name: str) -> tuple[Reader, Path]:
         raise DatasetError(
             f"No data set is called {name!r}; there are: {', '.join(readers)}.{_left_out(' ')}"
         )
-    root: Path | None = _call(reader, reader.accept, folder, Path | None)
+    root: Path | None = _call(reader, reader.recognize_by_name, folder, Path | None)
     if root is None:
         raise DatasetError(f"{folder} is not {reader.title}. Looked for: {reader.layout}.")
     return reader, root

@@ -69,7 +69,10 @@ class Eophtha(Dataset):
         if _code(folder):
             return folder
         return find_root(
-            folder, _is_root, layout=r"^(E\d+|MA|EX|healthy|Annotation_(MA|EX))$", below=3
+            folder,
+            _is_root,
+            inner_folders=r"^(E\d+|MA|EX|healthy|Annotation_(MA|EX))$",
+            below=3,
         )
 
     @classmethod

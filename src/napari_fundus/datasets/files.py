@@ -127,7 +127,7 @@ def find_root(
     folder: Path,
     is_root: Callable[[Path], bool],
     *,
-    layout: str,
+    inner_folders: str,
     above: int = 4,
     below: int = 2,
 ) -> Path | None:
@@ -139,7 +139,7 @@ def find_root(
         What the user pointed at.
     is_root
         Tells a root by the names in it.
-    layout
+    inner_folders
         Regular expression of the names of folders inside a root. A folder around `folder` counts
         only if every step down from it matches, so that a stranger's folder that happens to lie
         in a data set is not taken for a part of it.
@@ -150,7 +150,7 @@ def find_root(
         return folder
     around = folder
     for _ in range(above):
-        if not re.search(layout, around.name, re.IGNORECASE) or around.parent == around:
+        if not re.search(inner_folders, around.name, re.IGNORECASE) or around.parent == around:
             break
         around = around.parent
         if is_root(around):

@@ -36,9 +36,9 @@ class GradedDataset(Dataset):
         What it must not have.
     """
 
-    columns: ClassVar[frozenset[str]]
-    excluded: ClassVar[frozenset[str]] = frozenset()
-    layout_names: ClassVar[str]
+    required_columns: ClassVar[frozenset[str]]
+    excluded_columns: ClassVar[frozenset[str]] = frozenset()
+    inner_folders: ClassVar[str]
 
     @classmethod
     def tables(cls, folder: Path) -> list[Path]:
@@ -52,7 +52,7 @@ class GradedDataset(Dataset):
     @classmethod
     def _is_table(cls, header: Iterable[str]) -> bool:
         names = set(header)
-        return cls.columns <= names and not cls.excluded & names
+        return cls.required_columns <= names and not cls.excluded_columns & names
 
     @classmethod
     def group(cls, stem: str) -> str | None:  # noqa: ARG003
@@ -62,7 +62,7 @@ class GradedDataset(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root around or inside `folder`, or None; reads only headers."""
-        return find_root(folder, lambda f: bool(cls.tables(f)), layout=cls.layout_names)
+        return find_root(folder, lambda f: bool(cls.tables(f)), inner_folders=cls.inner_folders)
 
     @classmethod
     def open(cls, root: Path) -> GradedDataset:
@@ -132,8 +132,8 @@ class EyePacs(GradedDataset):
     reference = "kaggle.com/c/diabetic-retinopathy-detection"
     licence = "the competition's rules"
     layout = "'trainLabels.csv' with the columns image, level"
-    columns = frozenset({"image", "level"})
-    layout_names = r"train|test|images|sample"
+    required_columns = frozenset({"image", "level"})
+    inner_folders = r"train|test|images|sample"
 
     @classmethod
     def group(cls, stem: str) -> str | None:
@@ -150,9 +150,9 @@ class Aptos2019(GradedDataset):
     reference = "kaggle.com/c/aptos2019-blindness-detection"
     licence = "the competition's rules"
     layout = "'train.csv' with the columns id_code, diagnosis, and 'train_images'"
-    columns = frozenset({"id_code", "diagnosis"})
-    excluded = frozenset({"adjudicated_dme", "adjudicated_gradable"})
-    layout_names = r"(train|test|val)(id)?[ _]images|^images$"
+    required_columns = frozenset({"id_code", "diagnosis"})
+    excluded_columns = frozenset({"adjudicated_dme", "adjudicated_gradable"})
+    inner_folders = r"(train|test|val)(id)?[ _]images|^images$"
 
 
 class Messidor2(GradedDataset):
@@ -163,5 +163,5 @@ class Messidor2(GradedDataset):
     reference = "Decencière et al. 2014, doi:10.5566/ias.1155; grades: Krause et al. 2018"
     licence = "for research, see the ADCIS website"
     layout = "'messidor_data.csv' with the columns image_id, adjudicated_dr_grade, … and 'IMAGES'"
-    columns = frozenset({"adjudicated_gradable"})
-    layout_names = r"images"
+    required_columns = frozenset({"adjudicated_gradable"})
+    inner_folders = r"images"

@@ -80,7 +80,7 @@ class _ReaderState:
     problems: list[Problem] = field(default_factory=list)
     samples: dict[str, Sample] = field(default_factory=dict)
 
-    def lack(self, path: Path, message: str) -> None:
+    def add_problem(self, path: Path, message: str) -> None:
         self.problems.append(Problem(relative_to_root(path, self.root), message))
 
 
@@ -108,7 +108,7 @@ class Idrid(Dataset):
         """Return the root around or inside `folder`, or None; looks at names only."""
         if _kind(folder):
             return folder
-        return find_root(folder, _is_root, layout=_LAYOUT)
+        return find_root(folder, _is_root, inner_folders=_LAYOUT)
 
     @classmethod
     def open(cls, root: Path) -> Idrid:
@@ -118,7 +118,7 @@ class Idrid(Dataset):
         for part in find_folders(root, lambda folder: _kind(folder) is not None, depth=2):
             kind = _kind(part) or ""
             if kind in parts:
-                reading.lack(part, f"A second copy of the {kind} part; it is left out.")
+                reading.add_problem(part, f"A second copy of the {kind} part; it is left out.")
             else:
                 parts[kind] = part
         if not parts:
@@ -138,12 +138,12 @@ def _split_folders(
 ) -> dict[str, Path]:
     """Return the folders of the training and testing sets, and report which is missing."""
     if parent is None:
-        reading.lack(part / what, f"The folder is missing: {part.name} has no images.")
+        reading.add_problem(part / what, f"The folder is missing: {part.name} has no images.")
         return {}
     found = {split_from_name(sub.name) or "": sub for sub in list_subfolders(parent)}
     for split in _SPLITS:
         if split not in found:
-            reading.lack(parent / _FOLDER_OF[split], "The folder is missing.")
+            reading.add_problem(parent / _FOLDER_OF[split], "The folder is missing.")
     return {split: found[split] for split in _SPLITS if split in found}
 
 
@@ -163,7 +163,7 @@ def _read_segmentation(reading: _ReaderState, part: Path) -> None:
         if split not in images and truth is None:
             continue
         if truth is None:
-            reading.lack(
+            reading.add_problem(
                 (truths or part) / _FOLDER_OF[split],
                 "The folder of masks is missing: nothing counts as annotated in this set.",
             )
@@ -183,7 +183,7 @@ def _class_masks(reading: _ReaderState, truth: Path) -> dict[Lesion, dict[str, P
             }
     for lesion in (*DR_LESIONS, Lesion.OD):
         if lesion not in found:
-            reading.lack(
+            reading.add_problem(
                 truth,
                 f"The folder of {lesion} masks is missing: {lesion} is not annotated.",
             )
@@ -203,7 +203,9 @@ def _add_segmented(
         annotated = set(masks)
         if Lesion.OD in annotated and Lesion.OD not in truths:
             annotated.discard(Lesion.OD)
-            reading.lack(image, "No optic disc mask: every eye has a disc, so OD is not annotated.")
+            reading.add_problem(
+                image, "No optic disc mask: every eye has a disc, so OD is not annotated."
+            )
         identity = f"segmentation/{image.stem}"
         reading.samples[identity] = Sample(
             identity, image, split=split, annotated=frozenset(annotated), truths=truths
@@ -234,7 +236,7 @@ def _read_grading(reading: _ReaderState, part: Path) -> None:
         if table is None and not images:
             continue
         if table is None:
-            reading.lack(truths, f"The table of {split} grades is missing.")
+            reading.add_problem(truths, f"The table of {split} grades is missing.")
         if table is not None and split not in folders_of:
             continue
         grades, problems = read_grades(table, images, reading.root) if table else ({}, [])
@@ -260,7 +262,7 @@ def _read_localization(reading: _ReaderState, part: Path, *, own: bool) -> None:
     for code, pattern in ((Lesion.OD, "optic disc"), (Lesion.FOVEA, "fovea")):
         folder = find_subfolder(truths, pattern)
         if folder is None:
-            reading.lack(truths, f"The folder of {pattern} centres is missing.")
+            reading.add_problem(truths, f"The folder of {pattern} centres is missing.")
             continue
         for split, table in _tables_by_split(folder).items():
             if any(sample.split == split for sample in _of_kind(reading, kind)):
@@ -285,7 +287,7 @@ def _attach_centres(
             continue
         stem = name.casefold().removesuffix(".jpg")
         if x is None or y is None:
-            reading.lack(table, f"The centre of {name} is not a pair of numbers.")
+            reading.add_problem(table, f"The centre of {name} is not a pair of numbers.")
         elif stem not in by_stem:
             lost.append(f"{relative_to_root(table, reading.root)}: {name}")
         else:
@@ -293,7 +295,9 @@ def _attach_centres(
     reading.problems += missing_problems(lost, "A centre without an image.")
     scale = _scale_of(centres, by_stem)
     if scale != 1:
-        reading.lack(table, f"The images are reduced: centres are multiplied by {scale:g} to fit.")
+        reading.add_problem(
+            table, f"The images are reduced: centres are multiplied by {scale:g} to fit."
+        )
     for stem, (row_, col) in centres.items():
         sample = by_stem[stem]
         placed = (

@@ -60,7 +60,7 @@ class Roc(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the root around or inside `folder`, or None; looks at names only."""
-        return find_root(folder, _is_root, layout=_LAYOUT)
+        return find_root(folder, _is_root, inner_folders=_LAYOUT)
 
     @classmethod
     def open(cls, root: Path) -> Roc:

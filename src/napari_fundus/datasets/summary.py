@@ -154,7 +154,7 @@ def _count(sample: Sample) -> _Counted:
     for code, truth in sample.truths.items():
         try:
             counted.lesions[code] = truth.count(shape)
-            outside = truth.outside(shape)
+            outside = truth.count_outside(shape)
         except (DatasetError, ImageReadError) as error:
             counted.problems.append(Problem(sample.id, f"{code}: {error}"))
             continue

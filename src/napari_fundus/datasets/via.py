@@ -57,7 +57,7 @@ class ViaDataset(Dataset):
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the folder of exports or projects around or inside `folder`, or None."""
-        return find_root(folder, lambda f: bool(via_files(f)), layout=r"images?", above=1)
+        return find_root(folder, lambda f: bool(via_files(f)), inner_folders=r"images?", above=1)
 
     @classmethod
     def open(cls, root: Path, *, class_attribute: str | None = None) -> ViaDataset:

@@ -31,7 +31,7 @@ class Marks(Dataset):
     @classmethod
     def recognize(cls, folder):
         """Return the root: `folder`, one around it, or one inside it; None if there is none."""
-        return find_root(folder, is_marks, layout="^photographs$")
+        return find_root(folder, is_marks, inner_folders="^photographs$")
 
     @classmethod
     def open(cls, root):

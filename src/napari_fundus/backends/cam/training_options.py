@@ -152,9 +152,9 @@ class CamTrainingOptions(BaseModel):
 SPEC = TrainingSpec(
     options=CamTrainingOptions,
     defaults=TRAINING_DEFAULTS,
-    of_the_weights=FIXED_BY_CHECKPOINT,
+    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
     defaults_from_checkpoint=DEFAULTS_FROM_CHECKPOINT,
     schemes_unsupported_reason="A classifier has no way back up: all its convolutions are trained.",
-    needs="grades",
+    required_annotations="grades",
 )
 """What forms and the command line show of the training."""

@@ -156,7 +156,7 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
 SPEC = TrainingSpec(
     options=MaskRCNNTrainingOptions,
     defaults=TRAINING_DEFAULTS,
-    of_the_weights=FIXED_BY_CHECKPOINT,
+    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
     schemes_unsupported_reason="A Mask R-CNN does not tell its convolutions in order.",
 )
 """What forms and the command line show of the training."""

@@ -127,7 +127,7 @@ class UNetTrainingOptions(PatchTrainingOptions):
 SPEC = TrainingSpec(
     options=UNetTrainingOptions,
     defaults=TRAINING_DEFAULTS,
-    of_the_weights=FIXED_BY_CHECKPOINT,
+    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
     schemes_unsupported_reason="A U-Net does not tell its convolutions in order: all are trained.",
 )
 """What forms and the command line show of the training."""

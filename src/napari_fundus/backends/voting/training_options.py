@@ -78,5 +78,5 @@ class VotingTrainingOptions(PatchTrainingOptions):
         return (*first, *(4 * self.width,) * 6, 2 * self.width, self.width)
 
 
-SPEC = TrainingSpec(options=VotingTrainingOptions, of_the_weights=FIXED_BY_CHECKPOINT)
+SPEC = TrainingSpec(options=VotingTrainingOptions, fixed_by_checkpoint=FIXED_BY_CHECKPOINT)
 """What forms and the command line show of the training."""

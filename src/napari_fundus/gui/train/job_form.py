@@ -132,7 +132,7 @@ class JobForm(QWidget):
         spec = self.detector.training_spec()
         self.settings = SettingsForm(spec)
         self._column.insertWidget(self._settings_index, self.settings)
-        graded = spec is not None and spec.needs == "grades"
+        graded = spec is not None and spec.required_annotations == "grades"
         self.data_needs_label.setText(
             "Needs images with grades." if graded else "Needs images with drawn lesions."
         )

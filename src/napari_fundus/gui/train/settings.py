@@ -68,7 +68,7 @@ class SettingsForm(QWidget):
 
     def set_checkpoint(self, card: ModelCard | None) -> None:
         """Show the settings that apply to the weights to start from; None for no weights."""
-        fixed = self._form.of_the_weights
+        fixed = self._form.fixed_by_checkpoint
         self._fine_tuning = card is not None
         self.options.set_fields_visible(fixed, shown=card is None)
         titles = [self._form.options.model_fields[name].title or name for name in sorted(fixed)]
@@ -108,7 +108,7 @@ class SettingsForm(QWidget):
         changes = _changes(before, shared)
         mine = _changes(self._default_options, own)
         if self._fine_tuning:
-            mine = {n: v for n, v in mine.items() if n not in self._form.of_the_weights}
+            mine = {n: v for n, v in mine.items() if n not in self._form.fixed_by_checkpoint}
         return {**changes, **mine}
 
     def set_settings(self, settings: Mapping[str, Any]) -> None:

@@ -51,6 +51,17 @@ def test_a_result_comes_back_equal(result: Detections, tmp_path: Path, name: str
     assert_same(load_detections(tmp_path / name), changed)
 
 
+def test_a_page_may_have_any_name(result: Detections, tmp_path: Path) -> None:
+    staged = replace(result, stages={"0.5× – Kandidaten": result.probability["MA"]})
+    write_probability_tiff(staged, tmp_path / "eye.probability.tif")
+    back = load_detections(tmp_path / "eye.probability.tif")
+    assert_same(back, staged)
+    np.testing.assert_array_equal(back.stages["0.5× – Kandidaten"], result.probability["MA"])
+    with tifffile.TiffFile(tmp_path / "eye.probability.tif") as file:
+        names = [page.tags["PageName"].value for page in file.pages]
+    assert "0.5× – Kandidaten stage" in names
+
+
 def test_a_name_with_dots_is_found(result: Detections, tmp_path: Path) -> None:
     write_probability_tiff(result, tmp_path / "eye.2.probability.tif")
     assert_same(load_detections(tmp_path / "eye.2"), result)

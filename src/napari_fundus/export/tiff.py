@@ -105,7 +105,8 @@ def _write(
                 description=json.dumps(head if number == 0 else {"page": number}),
                 software=f"napari-fundus {__version__}",
                 metadata=None,
-                extratags=[(_PAGE_NAME, "s", 0, page_title(page), True)],
+                # tifffile refuses text beyond ASCII, such as the × of a stage, but not bytes.
+                extratags=[(_PAGE_NAME, "s", 0, page_title(page).encode(), True)],
             )
 
 

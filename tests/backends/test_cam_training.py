@@ -22,7 +22,8 @@ from napari_fundus.backends.cam.training_data import (
 )
 from napari_fundus.backends.cam.training_options import TRAINING_DEFAULTS, CamTrainingOptions
 from napari_fundus.checkpoints import read_card
-from napari_fundus.datasets import Aptos2019, Dataset, open_dataset
+from napari_fundus.datasets import Dataset, open_dataset
+from napari_fundus.datasets.graded import Aptos2019
 from napari_fundus.errors import Cancelled, LeakageError, OptionsError, TrainingError
 from napari_fundus.image import read_image
 from napari_fundus.runtime.monitor import Monitor

@@ -107,6 +107,11 @@ def graph() -> ModuleType:
     return module
 
 
+def test_no_two_rooms_import_each_other(graph: ModuleType) -> None:
+    """Folders within a room count as rooms of their own."""
+    assert graph.circles(graph.room_imports(PACKAGE)) == []
+
+
 @pytest.mark.parametrize("inside", ["function", "module"])
 def test_circles_are_found(graph: ModuleType, tmp_path: Path, inside: str) -> None:
     folder = tmp_path / "napari_fundus"

@@ -108,8 +108,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     torch.manual_seed(0)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that need the real data where these are not beside the checkout."""
+    """Keep a file, and all of the window, in one process; leave out tests without their data.
+
+    The window's tests share one clipboard. Those that need the real data are left out where these
+    are not beside the checkout.
+    """
+    for item in items:
+        window = "gui" in item.path.relative_to(config.rootpath).parts
+        item.add_marker(pytest.mark.xdist_group("gui" if window else item.nodeid.split("::")[0]))
     if SHARED_DATA.is_dir():
         return
     absent = [item for item in items if "shared_data" in item.keywords]

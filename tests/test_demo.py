@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,10 +21,6 @@ from napari_fundus.export import read_csv
 def made(tmp_path_factory: pytest.TempPathFactory) -> demo.DemoResult:
     """Run the demo once for all tests."""
     return demo.make_demo(tmp_path_factory.mktemp("demo"))
-
-
-def test_the_demo_takes_a_fraction_of_the_time_allowed(made: demo.DemoResult) -> None:
-    assert made.seconds < 60
 
 
 def test_every_class_of_the_detector_is_compared_with_the_experts(made: demo.DemoResult) -> None:
@@ -119,9 +114,7 @@ def test_whether_qt_can_open_a_window_is_tried_beforehand(
 
 @pytest.mark.slow
 def test_the_command_runs_the_demo(tmp_path: Path) -> None:
-    start = time.perf_counter()
     result = CliRunner().invoke(app, ["demo", "--no-show", "-o", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert time.perf_counter() - start < 90
     assert "hard exudates" in result.stdout
     assert (tmp_path / "out" / "IDRiD_13.overlay.jpg").exists()

@@ -21,6 +21,7 @@ from benchmarks.performance.stage import (
     time_stage,
 )
 from benchmarks.performance.tables import count_relabelled_pixels
+from benchmarks.waiting import Wait, render_table
 from napari_fundus.runtime.devices import CPU
 
 MACHINE = MachineLimits(arithmetic=100.0, memory=10.0, files=1.0)
@@ -140,3 +141,11 @@ def test_labels_are_compared_whatever_their_numbers() -> None:
     )
     assert count_relabelled_pixels([ours], [np.where(ours == 2, 0, ours)]) == "2 px"
     assert count_different_pixels(ours, renamed) == "4 px"
+
+
+def test_what_takes_too_long_is_marked_as_such() -> None:
+    waits = [Wait("quick", 0.2, 0.3), Wait("slow", 0.5, 1 / 3, "× a plain run")]
+    lines = render_table(waits).splitlines()
+    assert lines[2] == "| quick | 0.2 s | 0.3 s |  |"
+    assert "too long" in lines[3]
+    assert [wait.is_met for wait in waits] == [True, False]

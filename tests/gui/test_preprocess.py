@@ -29,7 +29,7 @@ def widget(viewer, qtbot) -> PreprocessWidget:
 
 
 def run(widget, qtbot):
-    with qtbot.waitSignal(widget.shown, timeout=20_000) as caught:
+    with qtbot.waitSignal(widget.shown, timeout=300_000) as caught:
         widget.run()
     return caught.args[0]
 
@@ -95,7 +95,7 @@ def test_standardized_pictures_are_shown_within_three_deviations(widget, qtbot) 
 def test_a_black_picture_is_refused_with_the_reason(widget, qtbot, viewer) -> None:
     layer = viewer.add_image(np.zeros((90, 90, 3), np.uint8), name="night", rgb=True)
     widget.layer_choice.choose(layer)
-    with qtbot.waitSignal(widget.run_bar.stopped, timeout=20_000):
+    with qtbot.waitSignal(widget.run_bar.stopped, timeout=300_000):
         widget.run()
     assert "black" in widget.run_bar.message.text()
     assert len(viewer.layers) == 2

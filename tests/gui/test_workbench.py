@@ -39,10 +39,10 @@ def viewer(make_napari_viewer):
     return viewer
 
 
-def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None:
+def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
-    heart = heartbeat(viewer)
+    turns = layer_turns(viewer)
 
     def wait(condition, seconds: int = 900) -> None:
         qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
@@ -50,7 +50,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     def open_widget(title: str):
         dock, widget = viewer.window.add_plugin_dock_widget("napari-fundus", title, tabify=True)
         del dock
-        heart.skip()
+        turns.skip()
         return widget
 
     # Open the sample: a photograph, and the experts' masks.
@@ -58,7 +58,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     photograph = viewer.layers["IDRiD_13"]
     before = photograph.data.copy()
     viewer.layers.selection.active = photograph
-    heart.skip()
+    turns.skip()
 
     # Detect.
     detect = open_widget("Detect lesions")
@@ -66,15 +66,15 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     detect.form.set_values({"stride": 64})
     shown: list = []
     detect.shown.connect(shown.append)
-    heart.skip()
-    heart.doing = "detect"
+    turns.skip()
+    turns.doing = "detect"
     detect.run()
     wait(lambda: shown)
     assert result_labels(viewer, "voting-idrid")
 
     # Correct five lesions by key and brush.
     review = open_widget("Review lesions")
-    heart.doing = "review"
+    turns.doing = "review"
     wait(lambda: review.ready and review.current is not None)
     labels = review.review.labels["MA"]
     first = list(review.queue.ids[:3])
@@ -91,7 +91,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     }
     layer = next(x for x in result_labels(viewer, "voting-idrid") if x.data is labels)
     free = np.argwhere(labels[200:-200:50, 200:-200:50] == 0)[0] * 50 + 200
-    heart.skip()
+    turns.skip()
     review.draw("MA")
     qtbot.wait(50)
     layer.brush_size = 6
@@ -101,24 +101,24 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     assert labels[tuple(free)] == drawn.id
     other = next(x for x in review.review.lesions.values() if x.present and x.verdict is None)
     row, col = (int(v) for v in other.centroid)
-    heart.skip()
+    turns.skip()
     review.select(other.id)
     qtbot.wait(50)
     review.erase()
     layer.brush_size = 100
     erased = int((labels == other.id).sum())
-    heart.skip()
+    turns.skip()
     layer.paint((row, col), 0)
     wait(lambda: int((labels == other.id).sum()) < erased, 10)
 
     # Undo one.
-    heart.skip()
+    turns.skip()
     review.undo()
     qtbot.wait(50)
     assert int((labels == other.id).sum()) == erased
 
     # Save.
-    heart.skip()
+    turns.skip()
     saved: list = []
     review.saved.connect(saved.append)
     folder = tmp_path / "corrections"
@@ -127,12 +127,12 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     sample = open_dataset(folder)[0]
     np.testing.assert_array_equal(sample.mask("MA", labels.shape), labels > 0)
     np.testing.assert_array_equal(photograph.data, before)
-    heart.skip()
+    turns.skip()
 
     # Fine-tune three short epochs with Interleaved Freezing.
     memory = resident()
     train = open_widget("Train or fine-tune")
-    heart.doing = "train"
+    turns.doing = "train"
     train.choose("voting")
     train.set_data(folder)
     train.choose_checkpoint("voting-idrid")
@@ -149,7 +149,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
         }
     )
     train.job_form.run_folder.name.setText("walk")
-    heart.skip()
+    turns.skip()
     ended: list = []
     train.finished.connect(ended.append)
     train.start()
@@ -162,11 +162,11 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     assert resident() < memory + 200
 
     # Detect with the new checkpoint.
-    heart.doing = "detect again"
+    turns.doing = "detect again"
     shown.clear()
     detect.form.set_values({"checkpoint": outcome.name, "stride": 64})
     viewer.layers.selection.active = photograph
-    heart.skip()
+    turns.skip()
     detect.run()
     wait(lambda: shown)
     assert result_labels(viewer, outcome.name)
@@ -174,9 +174,9 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
     # And once more with the same: its layers take the new result, none goes.
     first = result_labels(viewer, outcome.name)
     known = {id(layer) for layer in viewer.layers}
-    heart.doing = "detect the same again"
+    turns.doing = "detect the same again"
     shown.clear()
-    heart.skip()
+    turns.skip()
     detect.run()
     wait(lambda: shown)
     assert list(map(id, result_labels(viewer, outcome.name))) == list(map(id, first))
@@ -184,7 +184,7 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
 
     # Evaluate before and after.
     evaluate = open_widget("Evaluate against truth")
-    heart.doing = "evaluate"
+    turns.doing = "evaluate"
     truth = [x for x in viewer.layers if layer_metadata(x).kind == "truth"]
     figures = {}
     for name in ("voting-idrid", outcome.name):
@@ -198,6 +198,5 @@ def test_the_whole_loop(viewer, qtbot, heartbeat, tmp_path, monkeypatch) -> None
         assert row["lesions"] > 100
         assert 0 < row["sensitivity"] <= 1
         assert 0 < row["aupr"] < 1
-    assert heart.gone == 0
-    assert max(heart.turns)[0] == 1, sorted(heart.turns)[-5:]
-    heart.stop()
+    assert turns.removed == 0
+    assert max(turns.added)[0] == 1, sorted(turns.added)[-5:]

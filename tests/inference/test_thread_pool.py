@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 
 import pytest
 import torch
@@ -11,8 +11,12 @@ from napari_fundus.inference.thread_pool import TorchThreadPool
 
 
 def test_results_come_in_order_though_jobs_end_out_of_order() -> None:
+    done = [threading.Event() for _ in range(10)]
+
     def work(job: int) -> int:
-        time.sleep(0.02 if job % 2 == 0 else 0.0)
+        if job % 2 == 0:
+            assert done[job + 1].wait(300)
+        done[job].set()
         return -job
 
     with TorchThreadPool(3) as crew:

@@ -177,8 +177,8 @@ def split_from_name(name: str) -> str | None:
 
     Examples
     --------
-    >>> split_from_name("a. Training Set"), split_from_name("b. Testing Set"),
-    split_from_name("images") ('train', 'test', None)
+    >>> [split_from_name(name) for name in ("a. Training Set", "b. Testing Set", "images")]
+    ['train', 'test', None]
     """
     words = re.findall(r"[a-z]+", name.casefold())
     return next((s for stem, s in _SPLITS if any(word.startswith(stem) for word in words)), None)

@@ -18,7 +18,7 @@ def merge_groups(groups: Iterable[Sequence[H]]) -> dict[H, H]:
 
     Examples
     --------
-    >>> join([["a", "b"], ["c", "d"], ["b", "e"]])
+    >>> merge_groups([["a", "b"], ["c", "d"], ["b", "e"]])
     {'a': 'a', 'b': 'a', 'c': 'c', 'd': 'c', 'e': 'a'}
     """
     parent: dict[H, H] = {}

@@ -70,7 +70,7 @@ def fit_fov_circle(mask: npt.NDArray[np.bool_]) -> FovCircle:
 
     Examples
     --------
-    >>> disc = fit_fov_circle(Disc(10, 60, 50).mask((100, 120)))
+    >>> disc = fit_fov_circle(FovCircle(10, 60, 50).mask((100, 120)))
     >>> round(disc.centre_row), round(disc.centre_col), round(disc.radius)
     (10, 60, 50)
     """

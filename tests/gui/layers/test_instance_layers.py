@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from napari_fundus.gui.detect.results import ResultsPanel
 from napari_fundus.gui.layers import boxes
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.live_layers import show_labels
+from napari_fundus.results import relabel
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.instances import label_objects
@@ -82,7 +82,7 @@ def shown(qtbot):
         panel = ResultsPanel(viewer, layer_metadata(layers[0]).live, layers)
         panels.append(panel)
         qtbot.addWidget(panel)
-        qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+        qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
         return layers, panel
 
     yield make
@@ -120,7 +120,7 @@ def test_the_slider_shows_what_the_headless_path_gives(shown, qtbot) -> None:
     found = result()
     layers, panel = shown(found)
     panel.set_slider("MA", 0.7)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     expected = found.threshold({"MA": 0.7})
     for code, layer in kinds(layers, "labels").items():
         np.testing.assert_array_equal(layer.data, expected.labels[code])
@@ -134,7 +134,7 @@ def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot)
     found = result()
     layers, panel = shown(found)
     panel.set_slider("MA", 0.05)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     assert len(kinds(layers, "labels")["MA"].features) > found._counts()["MA"]
 
 
@@ -142,12 +142,12 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
     layers, panel = shown(result().threshold({"MA": 0.999, "EX": 0.5}))
     assert set(kinds(layers, "boxes")) == {"EX"}
     panel.set_slider("MA", 0.4)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     added = panel.live_layers.boxes.layers["MA"]
     expected = result().threshold({"MA": 0.4}).instances
     assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
     panel.set_slider("MA", 0.999)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     assert len(added.data) == 0
 
 
@@ -157,14 +157,14 @@ def test_what_is_exported_is_what_is_shown(shown, qtbot, tmp_path, value, min_ar
     layers, panel = shown(result())
     panel.set_slider("MA", value)
     panel.live.set_min_area(min_area)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     labels = kinds(layers, "labels")
     count = sum(len(np.unique(layer.data)) - 1 for layer in labels.values())
     assert count == sum(len(layer.features) for layer in labels.values())
     written = {}
     for form, suffix in (("csv", ".csv"), ("coco", ".json"), ("geojson", ".geojson")):
         path = tmp_path / f"lesions{suffix}"
-        with qtbot.waitSignal(panel.export(path, form).ended, timeout=20_000):
+        with qtbot.waitSignal(panel.export(path, form).ended, timeout=300_000):
             pass
         written[form] = path
     table = pd.read_csv(written["csv"])
@@ -183,7 +183,7 @@ def test_beyond_so_many_lesions_outlines_stand_for_boxes(monkeypatch, shown, qtb
     lines = kinds(layers, "boxes")["MA"]
     assert isinstance(lines, Vectors)
     panel.set_slider("MA", 0.9)
-    qtbot.waitUntil(lambda: not panel.busy, timeout=20_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     labels = kinds(layers, "labels")["MA"].data
     assert outlined(lines.data, labels.shape) == edges(labels)
 
@@ -265,31 +265,26 @@ def test_relabelling_gives_the_labels_of_the_headless_path() -> None:
     pd.testing.assert_frame_equal(table, expected.instances)
 
 
-def test_500_objects_on_12_megapixels_follow_the_slider_in_a_fraction_of_a_plain_run() -> None:
-    """Counts the time of this thread alone: others may use the machine.
-
-    On two idle cores the slider is answered within 0.15 s.
-    """
-    shape = 3000, 4000
-    found = result(shape, MA=300, EX=200)
+def test_objects_are_painted_once_whatever_the_slider_does(monkeypatch) -> None:
+    """Painting 500 objects on 12 megapixels is what takes time; ``make bench`` measures it."""
+    shape = 300, 400
+    found = result(shape, MA=30, EX=20)
     layers = {code: Labels(np.zeros(shape, np.uint16), name=code) for code in found.lesions}
-    before = apply_thresholds(found, ThresholdSettings(found.thresholds, 1), {}, renumber=True)
-    for code, now in before.items():
-        show_labels(layers[code], now, None)
-    seconds, plain = [], []
-    for value in (0.3, 0.6, 0.4):
-        start = time.thread_time()
-        again = found.threshold({"MA": value, "EX": value})
-        assert all(again.labels[code].any() for code in layers)
-        plain.append(time.thread_time() - start)
-        start = time.thread_time()
-        after = apply_thresholds(
-            found, ThresholdSettings({"MA": value, "EX": value}, 1), before, renumber=True
-        )
-        for code, now in after.items():
-            show_labels(layers[code], now, before[code])
-        seconds.append(time.thread_time() - start)
-        before = after
-    assert min(seconds) < min(plain) / 3, (seconds, plain)
+    painted: list[int] = []
+    paint = relabel.rasterize_objects
+
+    def count(objects, shape):
+        painted.append(len(objects))
+        return paint(objects, shape)
+
+    monkeypatch.setattr(relabel, "rasterize_objects", count)
+    shown: dict = {}
+    for value in (0.5, 0.3, 0.6, 0.4):
+        settings = ThresholdSettings({"MA": value, "EX": value}, 1)
+        now = apply_thresholds(found, settings, shown, renumber=True)
+        for code, labels in now.items():
+            show_labels(layers[code], labels, shown.get(code))
+        shown = now
+    assert sorted(painted) == [20, 30]
     labels, _ = label_objects(found.objects_of("MA"), lesion="MA", shape=shape, threshold=0.4)
     np.testing.assert_array_equal(layers["MA"].data, labels)

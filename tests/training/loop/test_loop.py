@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ from napari_fundus.training import (
     Step,
     train,
 )
+from napari_fundus.training.loop import clock as clock_module
 from napari_fundus.training.loop import loop as loop_module
 from napari_fundus.training.loop import state as state_module
 
@@ -274,11 +276,15 @@ def test_early_stopping_ends_the_run(toy: ModuleType, tmp_path: Path) -> None:
 
 
 def test_the_time_limit_ends_the_run_with_validated_weights(
-    toy: ModuleType, tmp_path: Path
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = run(toy, tmp_path, max_epochs=1000, steps_per_epoch=100_000, max_minutes=0.02)
+    """The clock gains a second at every look, so that the limit is reached at the same step."""
+    seconds = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
+    monkeypatch.setattr(clock_module, "time", clock)
+    events = run(toy, tmp_path, max_epochs=1000, steps_per_epoch=100_000, max_minutes=1)
     assert events[-1].reason == "time"
-    assert events[-1].seconds < 10
+    assert 60 <= events[-1].seconds < 90
     assert events[-1].best.path.exists()
 
 

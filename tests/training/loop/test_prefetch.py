@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from napari_fundus.training.loop import prefetch
 from napari_fundus.training.loop.prefetch import Prefetcher
 
 
@@ -30,14 +33,23 @@ def test_batches_come_in_order_and_each_once(threads: int) -> None:
 
 
 def test_batches_are_made_while_the_consumer_works() -> None:
-    with Prefetcher(lambda step: time.sleep(0.01)) as quick:
-        for _ in quick.steps(0, 10):
-            time.sleep(0.03)
-    with Prefetcher(lambda step: time.sleep(0.03)) as slow:
-        for _ in slow.steps(0, 10):
-            pass
-    assert quick.wait_seconds < 0.1
-    assert slow.wait_seconds > 0.2
+    made = [threading.Event() for _ in range(3)]
+    with Prefetcher(lambda step: made[step].set()) as prefetcher:
+        steps = prefetcher.steps(0, 3)
+        next(steps)
+        assert all(event.wait(300) for event in made)
+        steps.close()
+
+
+def test_the_seconds_of_waiting_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock gains a second at every look: one for each batch."""
+    seconds = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(seconds)))
+    monkeypatch.setattr(prefetch, "time", clock)
+    with Prefetcher(lambda step: step) as prefetcher:
+        assert prefetcher.wait_seconds == 0
+        assert len(list(prefetcher.steps(0, 10))) == 10
+        assert prefetcher.wait_seconds == 10
 
 
 def test_no_more_than_asked_for_is_made_ahead() -> None:

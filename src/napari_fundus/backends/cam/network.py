@@ -46,7 +46,7 @@ class OoNetwork(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> network = OoNetwork(Architecture(width=0.25)).eval()
+    >>> network = OoNetwork(ClassifierArchitecture(width=0.25)).eval()
     >>> logits, maps = network.forward_with_maps(torch.zeros(1, 3, 64, 64))
     >>> logits.shape, maps.shape
     (torch.Size([1, 1]), torch.Size([1, 1, 4, 4]))

@@ -58,7 +58,7 @@ def contrast_score(contrast: Plane, lesion: str) -> Plane:
 
     Examples
     --------
-    >>> score(np.array([0.0, 0.538, 9.0], np.float32), "MA").tolist()
+    >>> contrast_score(np.array([0.0, 0.538, 9.0], np.float32), "MA").tolist()
     [0.0, 0.5, 1.0]
     """
     knots = _CONTRASTS[lesion]

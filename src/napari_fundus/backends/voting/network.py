@@ -112,7 +112,7 @@ class PatchNetwork(nn.Module):
 
     Examples
     --------
-    >>> network = PatchNetwork(Architecture(patch=16, widths=paper_widths(4)))
+    >>> network = PatchNetwork(PatchNetworkArchitecture(patch=16, widths=paper_widths(4)))
     >>> network(torch.zeros(2, 1, 16, 16)).shape
     torch.Size([2, 1, 16, 16])
     """

@@ -23,7 +23,7 @@ test: $(READY) $(VENV)/.screen  ## run all tests, those in a real napari window 
 	OMP_NUM_THREADS=1 $(SCREEN) $(PY) -m pytest -n $(PROCESSES) --dist loadgroup
 
 test-bfloat16: $(READY)  ## run the tests in which networks compute, in bfloat16
-	NAPARI_FUNDUS_PRECISION=bfloat16 $(PY) -m pytest $(NUMERIC)
+	OMP_NUM_THREADS=1 NAPARI_FUNDUS_PRECISION=bfloat16 $(PY) -m pytest $(NUMERIC)
 
 check: $(READY)  ## linter, formatter, type checker, documentation
 	$(VENV)/bin/ruff check .

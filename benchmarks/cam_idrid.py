@@ -37,7 +37,7 @@ from napari_fundus.metrics import (
     reliability_curve,
     to_logits,
 )
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 _RESAMPLES = 1000
 _POINTS = (1.0, 2.0, 4.0)

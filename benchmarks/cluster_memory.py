@@ -19,7 +19,7 @@ from napari_fundus.batch import ClusterConfig, ImageOutcome, run_on_cluster
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 SIDE = 64
 IMAGES_PER_FOLDER = 500

@@ -27,7 +27,7 @@ from napari_fundus.inference.network_cache import LoadedWeights
 from napari_fundus.lesions import Lesion
 from napari_fundus.metrics import Interval, PixelHistogram, bootstrap_intervals
 from napari_fundus.runtime.devices import Device, choose_device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 _RESAMPLES = 1000
 

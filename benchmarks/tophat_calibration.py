@@ -22,7 +22,7 @@ from napari_fundus.backends.tophat.detector import contrasts
 from napari_fundus.backends.tophat.score import HEALTHY_DETECTIONS, LARGEST_SHARE, LEAST_SHARE
 from napari_fundus.datasets import Sample
 from napari_fundus.preprocessing import find_field_of_view
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 _EDGES = np.concatenate([np.linspace(0, 4, 4001)[:-1], np.geomspace(4, 400, 2001)])
 _KNOTS = 9

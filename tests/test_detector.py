@@ -13,7 +13,7 @@ from napari_fundus.errors import Cancelled, DetectorError, DeviceError, OptionsE
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime import devices
 from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 
 class DarkOptions(DetectorOptions):

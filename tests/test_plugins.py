@@ -178,7 +178,7 @@ def test_an_unknown_name_is_answered_with_what_there_is_and_what_is_broken(
 
 READER = """
 from napari_fundus.datasets import Dataset
-from napari_fundus.hooks import hookimpl
+from napari_fundus.plugin_hooks import hookimpl
 
 class Reader(Dataset):
     name, title, layout = {name!r}, "A reader", "a file 'theirs'"

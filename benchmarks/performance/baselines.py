@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from napari_fundus.metrics import Froc
-from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, quantize_map
+from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, quantize_map
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 
 __all__ = [

@@ -16,8 +16,8 @@ from napari_fundus.image import FundusImage, read_image
 from napari_fundus.plugins import get_detector
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import layer_metadata
-from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.native_libraries import isolate_triton_llvm
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation.agreement import Agreement

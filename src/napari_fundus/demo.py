@@ -26,7 +26,7 @@ from napari_fundus.plugins import get_detector
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import atomic_write, raise_if_exists
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.samples import SAMPLE_CREDIT, sample_folder
 
 __all__ = ["DemoResult", "display_unavailable_reason", "make_demo", "run_demo", "show_demo"]

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus._version import __version__
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
-from napari_fundus.hooks import ENTRY_POINT_GROUP, hookimpl
 from napari_fundus.image import FundusImage
+from napari_fundus.plugin_hooks import ENTRY_POINT_GROUP, hookimpl
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, clip_objects
 from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = [
     "ENTRY_POINT_GROUP",

@@ -18,7 +18,7 @@ from napari_fundus.inference.network_cache import LoadedWeights, acquire_weights
 from napari_fundus.inference.tiles import run_tiles
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import UnknownDetectorError
-from napari_fundus.hooks import PluginProblem, check_class, collect
+from napari_fundus.plugin_hooks import PluginProblem, check_class, collect
 
 __all__ = ["Discovery", "PluginProblem", "discover", "find_detectors", "get_detector"]
 
@@ -36,7 +36,7 @@ class Discovery:
 
 
 def discover(entry_points: Iterable[metadata.EntryPoint] | None = None) -> Discovery:
-    """Load the detectors of every plugin; see `napari_fundus.hooks.collect`."""
+    """Load the detectors of every plugin; see `napari_fundus.plugin_hooks.collect`."""
     found = collect("napari_fundus_detectors", _accept, entry_points=entry_points)
     return Discovery(found.items, found.sources, found.problems)
 

@@ -23,7 +23,7 @@ from napari_fundus.export import export, load_detections
 from napari_fundus.image import FundusImage
 from napari_fundus.lesions import DR_EVIDENCE, describe, parse_lesion
 from napari_fundus.plugins import find_detectors
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 ARCHITECTURE = ClassifierArchitecture(width=0.01, first_stride=2, poolings=2)
 RECIPE = resize_recipe(DEFAULT_RECIPE, 128)

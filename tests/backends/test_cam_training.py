@@ -26,7 +26,7 @@ from napari_fundus.datasets import Dataset, open_dataset
 from napari_fundus.datasets.graded import Aptos2019
 from napari_fundus.errors import Cancelled, LeakageError, OptionsError, TrainingError
 from napari_fundus.image import read_image
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import EpochEnd, Finished, TrainingSettings
 from napari_fundus.training.loop.settings import split_settings
 

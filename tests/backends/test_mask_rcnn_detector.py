@@ -17,7 +17,7 @@ from napari_fundus.export import export, load_detections
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 LESIONS = ("MA", "EX")
 TINY = MaskRCNNArchitecture(

@@ -20,7 +20,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import CheckpointError, LeakageError, OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import EpochEnd, Started, TrainingSettings
 from napari_fundus.training.loop.fabric import seeded
 from napari_fundus.training.patches.data import split_samples

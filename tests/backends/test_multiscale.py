@@ -23,7 +23,7 @@ from napari_fundus.checkpoints import read_card, read_checkpoint, save_checkpoin
 from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import Cancelled, CheckpointError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import EpochEnd, TrainingSettings
 
 SMALL = {

@@ -12,7 +12,7 @@ from napari_fundus.errors import Cancelled, NoFieldOfViewError, OptionsError
 from napari_fundus.evaluation import assess
 from napari_fundus.image import FundusImage, read_image, read_pixels
 from napari_fundus.plugins import find_detectors, get_detector
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.samples import normal_image_path, sample_folder, sample_image_path
 
 # The drawn retina's lesions are large for its size.

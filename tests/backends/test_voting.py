@@ -23,7 +23,7 @@ from napari_fundus.errors import Cancelled, CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 ARCHITECTURE = PatchNetworkArchitecture(patch=16, widths=paper_widths(4))
 RECIPE = VotingTrainingOptions().recipe().model_copy(update={"disc_diameter": 160.0, "sigma": 6.0})

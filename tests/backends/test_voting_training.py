@@ -19,7 +19,7 @@ from napari_fundus.datasets import Dataset, Sample, open_dataset
 from napari_fundus.errors import LeakageError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.preprocessing.network_input import to_network_input
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import EpochEnd, Finished, Started, TrainingSettings
 from napari_fundus.training.loop.settings import split_settings
 from napari_fundus.training.patches.data import (

@@ -20,7 +20,7 @@ from napari_fundus.batch.worker import assign_device
 from napari_fundus.errors import ClusterError, OptionsError, OutputExistsError
 from napari_fundus.export import read_csv
 from napari_fundus.runtime.devices import CPU, Device, DeviceStatus
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 pytestmark = pytest.mark.slow
 

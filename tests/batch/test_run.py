@@ -15,7 +15,7 @@ from napari_fundus.batch import BatchReport, run_batch
 from napari_fundus.errors import OptionsError, OutputExistsError
 from napari_fundus.export import read_csv, read_provenance
 from napari_fundus.results.quantification import QUADRANTS
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 Draw = Callable[..., Path]
 

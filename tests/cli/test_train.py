@@ -15,7 +15,7 @@ from napari_fundus import plugins
 from napari_fundus.backends.voting import Voting
 from napari_fundus.checkpoints import read_card
 from napari_fundus.cli import app
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.jobs.config import read_training_config
 
 SETTINGS = {

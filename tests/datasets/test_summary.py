@@ -10,7 +10,7 @@ from PIL import Image
 
 from napari_fundus.datasets import DatasetSummary, open_dataset, summarize
 from napari_fundus.errors import Cancelled
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 
 @pytest.fixture

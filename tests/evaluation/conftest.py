@@ -15,7 +15,7 @@ from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 
 class Contrast(Detector):

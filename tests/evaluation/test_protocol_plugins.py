@@ -25,7 +25,7 @@ CODE = TEMPLATE / "src" / "fundus_counts" / "__init__.py"
 BROKEN = {
     "import_error": ("import no_such_module", "ModuleNotFoundError.*no_such_module"),
     "wrong_type": (
-        "from napari_fundus.hooks import hookimpl\n"
+        "from napari_fundus.plugin_hooks import hookimpl\n"
         "@hookimpl\n"
         "def napari_fundus_protocols(): return [dict]",
         "not a subclass of .*EvaluationProtocol",

@@ -17,7 +17,7 @@ from napari_fundus.evaluation import (
     find_protocols,
 )
 from napari_fundus.metrics import Froc, Interval, PixelHistogram, lesion_counts, pixel_overlap
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 FEW = {"resamples": 20}
 

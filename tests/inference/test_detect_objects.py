@@ -27,8 +27,8 @@ from napari_fundus.inference.merge_tiles import TileObject, merge_tile_objects
 from napari_fundus.preprocessing.fov_circle import FovCircle
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_mask
-from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.preferences import Preferences
+from napari_fundus.runtime.progress import Monitor
 
 LESIONS = ("MA", "EX")
 CELLS = 28

@@ -13,7 +13,7 @@ from napari_fundus.inference.sliding_window import (
     run_sliding_window,
     suspect_patch_centres,
 )
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 
 class _Weighted(nn.Module):

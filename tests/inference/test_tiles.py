@@ -10,7 +10,7 @@ from torch import nn
 from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.errors import Cancelled, DeviceError
 from napari_fundus.inference.tiles import iter_tiles, run_tiles
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_fundus.errors import Cancelled, DeviceError
 from napari_fundus.inference.voting import run_voting
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 
 class Small(nn.Module):

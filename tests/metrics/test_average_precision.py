@@ -17,7 +17,7 @@ from napari_fundus.metrics.average_precision import (
     MeanAveragePrecision,
     interpolated_average_precision,
 )
-from napari_fundus.metrics.instance_matching import (
+from napari_fundus.metrics.coco_matching import (
     IOU_LEVELS,
     MAIN_IOU_LEVELS,
     SIZE_BOUNDS,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from napari_fundus.metrics import Froc, PixelHistogram, lesion_counts, pixel_overlap
 from napari_fundus.metrics.curves import Curve
-from napari_fundus.metrics.quantization import dequantize_map, quantize_map
+from napari_fundus.metrics.map_levels import dequantize_map, quantize_map
 
 
 def case(seed, levels):

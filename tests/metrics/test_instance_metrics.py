@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.instance_matching import count_instances, instance_metrics
+from napari_fundus.metrics.coco_matching import count_instances, instance_metrics
 from napari_fundus.results.objects import LesionObject
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import auc, precision_recall_curve
 
 from napari_fundus.metrics import PixelHistogram, aupr
-from napari_fundus.metrics.quantization import dequantize_map, quantize_map
+from napari_fundus.metrics.map_levels import dequantize_map, quantize_map
 
 
 def random_maps(count: int = 3, *, seed: int = 0):

@@ -18,7 +18,7 @@ from napari_fundus.preprocessing import (
     find_field_of_view,
     preset_descriptions,
 )
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 from napari_fundus.samples import sample_image_path
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import (
     CheckpointSaved,
     DataSummary,

@@ -10,7 +10,7 @@ from torch import distributed, nn
 from toy_task import SETTINGS, Network, ToyTask
 
 from napari_fundus.errors import Cancelled, DivergedError
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import EpochEnd, Step, train
 
 CHANGES = {

@@ -21,7 +21,7 @@ from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError
 from napari_fundus.export import DEFAULT_FORMATS
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -22,7 +22,7 @@ from napari_fundus.plugins import get_detector
 from napari_fundus.results.quantification import quantify
 from napari_fundus.runtime.devices import choose_device, release_memory
 from napari_fundus.runtime.files import atomic_write
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["BatchJob", "PrefetchedImage", "make_batch_job", "prefetch_images", "process_item"]
 

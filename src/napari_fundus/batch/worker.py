@@ -18,7 +18,7 @@ from napari_fundus.batch.records import ImageOutcome
 from napari_fundus.detector import Detector
 from napari_fundus.errors import ClusterError, FundusError
 from napari_fundus.runtime.devices import available_devices, choose_device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,7 +19,7 @@ from napari_fundus.errors import FundusError, OptionsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_fundus.runtime.monitor import Monitor
+    from napari_fundus.runtime.progress import Monitor
 
 __all__ = [
     "EXIT_FAILED_ITEMS",
@@ -131,7 +131,7 @@ def progress_bar(console: Console) -> Iterator[Monitor]:
     """Yield a monitor whose progress is shown as a bar, unless the output is no terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from napari_fundus.runtime.monitor import Monitor
+    from napari_fundus.runtime.progress import Monitor
 
     columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(

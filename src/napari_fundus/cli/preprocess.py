@@ -22,7 +22,7 @@ from napari_fundus.errors import FundusError, OptionsError, explain_validation
 if TYPE_CHECKING:
     from napari_fundus.batch import BatchItem
     from napari_fundus.preprocessing import PreprocessedImage, Recipe
-    from napari_fundus.runtime.monitor import Monitor
+    from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["preprocess"]
 

@@ -25,7 +25,7 @@ from napari_fundus.errors import Cancelled, OptionsError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from napari_fundus.runtime.monitor import Monitor
+    from napari_fundus.runtime.progress import Monitor
     from napari_fundus.training import (
         CrossValidationFinished,
         CrossValidationSummary,

@@ -22,7 +22,7 @@ from napari_fundus.datasets.idrid import Idrid
 from napari_fundus.datasets.roc import Roc
 from napari_fundus.datasets.via import ViaDataset
 from napari_fundus.errors import DatasetError, FundusError
-from napari_fundus.hooks import (
+from napari_fundus.plugin_hooks import (
     OWN_DISTRIBUTION,
     Contributions,
     check_class,
@@ -58,7 +58,7 @@ def napari_fundus_datasets() -> list[Reader]:
 def discover_datasets(
     entry_points: Iterable[metadata.EntryPoint] | None = None,
 ) -> Contributions[Reader]:
-    """Load the readers of every plugin; see `napari_fundus.hooks.collect`."""
+    """Load the readers of every plugin; see `napari_fundus.plugin_hooks.collect`."""
     return collect(
         "napari_fundus_datasets",
         _accept,

@@ -13,7 +13,7 @@ from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.masks import image_shape
 from napari_fundus.errors import Cancelled, DatasetError, ImageReadError
 from napari_fundus.lesions import Lesion, describe
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["ClassSummary", "DatasetSummary", "summarize"]
 

@@ -16,9 +16,9 @@ from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import FundusError
 from napari_fundus.export.tiff import read_probability_tiff, write_probability_tiff
 from napari_fundus.image import FundusImage
-from napari_fundus.metrics.quantization import dequantize_map, quantize_map
+from napari_fundus.metrics.map_levels import dequantize_map, quantize_map
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["MapCache", "quantize_detections"]
 

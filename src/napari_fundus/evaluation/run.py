@@ -23,7 +23,7 @@ from napari_fundus.metrics.froc_curve import CPM_POINTS
 from napari_fundus.metrics.instance_objects import PAPER_WIDTH
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.devices import choose_device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["evaluate_dataset"]
 

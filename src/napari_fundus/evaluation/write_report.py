@@ -12,7 +12,7 @@ from napari_fundus.evaluation.markdown import to_markdown
 from napari_fundus.evaluation.protocols.figure_layout import save_figure
 from napari_fundus.evaluation.results import Report
 from napari_fundus.runtime.files import atomic_write, raise_if_exists, write_json
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["check_report_folder", "write_report"]
 

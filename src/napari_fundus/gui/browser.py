@@ -46,7 +46,7 @@ from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import layer_metadata
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari

@@ -36,7 +36,7 @@ from napari_fundus.gui.layers.placement import ImageSource, image_source, transf
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import PreprocessedImage, Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari

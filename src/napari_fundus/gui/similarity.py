@@ -30,7 +30,7 @@ from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_vie
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.plugins import find_detectors
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari

@@ -20,7 +20,7 @@ from napari_fundus.inference.merge_tiles import Rect, TileObject, merge_tile_obj
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, trim_box
 from napari_fundus.runtime.devices import CPU, Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_fundus.inference.memory import run_halving_on_out_of_memory
 from napari_fundus.inference.thread_pool import batch_workers
 from napari_fundus.runtime.devices import CPU, Device, Precision, preferred_precision
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

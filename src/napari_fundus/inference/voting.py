@@ -19,7 +19,7 @@ from napari_fundus.inference.memory import (
 from napari_fundus.inference.patch_grid import PatchGrid
 from napari_fundus.inference.thread_pool import batch_workers
 from napari_fundus.runtime.devices import CPU, Device, Precision, preferred_precision
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.metrics.instance_matching import (
+from napari_fundus.metrics.coco_matching import (
     IOU_LEVELS,
     MAIN_IOU_LEVELS,
     MAX_DETECTIONS,

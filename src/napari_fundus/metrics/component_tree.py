@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
+from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, level_values, quantize_map
 from napari_fundus.results.components import find_components
 
 __all__ = ["false_component_events", "merging_threshold"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.metrics.quantization import QUANTIZATION_LEVELS, level_values, quantize_map
+from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, level_values, quantize_map
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
 from napari_fundus.preprocessing.fov_circle import FovCircle, fit_aspect, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry, bounding_box
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["PreprocessedImage", "Recipe", "preset_descriptions"]
 

@@ -10,8 +10,8 @@ from napari.layers import Layer, Shapes, Vectors
 
 import napari_fundus as nf
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.layers import boxes
-from napari_fundus.gui.layers.boxes import features_of
+from napari_fundus.gui.layers import box_layer as boxes
+from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.build import (
     add_layers,
     centre_layer,

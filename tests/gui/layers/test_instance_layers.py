@@ -13,7 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Layer, Shapes, Vectors
 
 from napari_fundus.gui.detect.results import ResultsPanel
-from napari_fundus.gui.layers import boxes
+from napari_fundus.gui.layers import box_layer as boxes
 from napari_fundus.gui.layers.build import add_layers, detection_layers
 from napari_fundus.gui.layers.live_layers import show_labels
 from napari_fundus.results import relabel

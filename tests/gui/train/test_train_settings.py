@@ -21,7 +21,7 @@ from napari_fundus.gui.train.command import training_command
 from napari_fundus.gui.train.session import RunRequest
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.plugins import get_detector
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.jobs.config import TrainingConfig
 from napari_fundus.training.jobs.worker import run_training
 from napari_fundus.training.loop import trainer as start

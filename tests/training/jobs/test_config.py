@@ -12,7 +12,7 @@ import pytest
 
 import napari_fundus
 from napari_fundus.errors import OutputExistsError, TrainingError
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import Finished, Started
 from napari_fundus.training.jobs import worker
 from napari_fundus.training.jobs.config import (

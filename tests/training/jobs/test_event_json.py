@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import Cancelled, DivergedError, TrainingError
-from napari_fundus.runtime.monitor import Progress
+from napari_fundus.runtime.progress import Progress
 from napari_fundus.training.jobs.event_json import Failure, decode_message, encode_message
 from napari_fundus.training.loop.events import (
     Best,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 from napari_fundus.training import EpochEnd, Finished, Started, Step
 from napari_fundus.training.jobs import process
 from napari_fundus.training.jobs.config import JOB_FILE, TrainingConfig, read_training_config
@@ -178,7 +178,7 @@ def test_a_paused_child_does_nothing_until_it_may_go_on(tmp_path) -> None:
 
 PARENT = """
 import os, sys
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import Step
 from napari_fundus.training.jobs.config import TrainingConfig
 from napari_fundus.training.jobs.process import run_training_in_subprocess

@@ -25,7 +25,7 @@ from napari_fundus.errors import (
     OutputExistsError,
     TrainingError,
 )
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import (
     CheckpointSaved,
     EpochEnd,

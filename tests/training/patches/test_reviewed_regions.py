@@ -14,7 +14,7 @@ from napari_fundus.backends.voting.training import VotingTask, train_voting
 from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.datasets import open_dataset, write_correction
 from napari_fundus.image import FundusImage
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.settings import split_settings
 
 COMMON = {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.errors import Cancelled, OutputExistsError, TrainingError
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import (
     CrossValidationFinished,
     CrossValidationSummary,

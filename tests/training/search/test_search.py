@@ -11,7 +11,7 @@ import pytest
 
 from napari_fundus.errors import Cancelled, DatasetError, DivergedError, OptionsError
 from napari_fundus.plugins import get_detector
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import Best, EpochEnd, Finished, TrainingEvent
 from napari_fundus.training.search import search
 from napari_fundus.training.search.ranges import SearchRange

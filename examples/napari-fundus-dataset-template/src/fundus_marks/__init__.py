@@ -8,8 +8,8 @@ lesion; images that the table does not name are not annotated.
 from napari_fundus.datasets import Dataset, Problem, Sample
 from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.datasets.files import find_root, images_by_stem, parse_number, read_table
-from napari_fundus.hooks import hookimpl
 from napari_fundus.lesions import parse_lesion
+from napari_fundus.plugin_hooks import hookimpl
 
 CLASSES = ("MA", "HE")
 

@@ -1,7 +1,7 @@
 """A complete trainable third-party detector: a network of two layers, in under 80 lines."""
 
 from fundus_tiny.detector import TinyDetector
-from napari_fundus.hooks import hookimpl
+from napari_fundus.plugin_hooks import hookimpl
 
 
 @hookimpl

@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 
 from napari_fundus.evaluation import EvaluationProtocol
-from napari_fundus.hooks import hookimpl
 from napari_fundus.metrics import Curve, bootstrap_interval
+from napari_fundus.plugin_hooks import hookimpl
 
 
 class CountError(EvaluationProtocol):

@@ -25,7 +25,7 @@ from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing import PreprocessedImage, Recipe
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from torch import Tensor

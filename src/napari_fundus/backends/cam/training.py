@@ -45,7 +45,7 @@ from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.metrics.calibration import best_temperature
 from napari_fundus.metrics.classification import BinaryScores
 from napari_fundus.metrics.confusion import ConfusionMatrix
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings

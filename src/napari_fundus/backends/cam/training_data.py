@@ -14,7 +14,7 @@ from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.folds import split_train_validation
 

@@ -20,7 +20,7 @@ from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
 from napari_fundus.results.objects import clip_objects, score_maps
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from napari_fundus.preprocessing.recipe import PreprocessedImage

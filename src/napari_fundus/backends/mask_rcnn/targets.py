@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
-from napari_fundus.training.patches.objects import crop_objects, label_planes_to_objects
+from napari_fundus.training.patches.drawn_objects import crop_objects, label_planes_to_objects
 
 __all__ = ["detection_target", "objects_from_masks", "predicted_objects"]
 

@@ -26,10 +26,10 @@ from napari_fundus.backends.mask_rcnn.training_options import (
 from napari_fundus.backends.mask_rcnn.weights import load_network
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
-from napari_fundus.metrics.instance_matching import count_instances, instance_metrics
+from napari_fundus.metrics.coco_matching import count_instances, instance_metrics
 from napari_fundus.preprocessing.network_input import normalize_pixels
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.trainer import Trainer, reject_set_options

@@ -14,7 +14,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.inference.sliding_window import run_patches
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import choose_device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["embed_points", "nearest_neighbours", "project_pca"]
 

@@ -34,7 +34,7 @@ from napari_fundus.preprocessing.network_input import (
     normalize_pixels,
 )
 from napari_fundus.runtime.devices import choose_device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.losses import triplet_loss

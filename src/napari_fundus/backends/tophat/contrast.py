@@ -18,7 +18,7 @@ from napari_fundus.backends.tophat.filters import (
     smooth,
 )
 from napari_fundus.backends.tophat.options import TopHatOptions
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = [
     "WorkingPlane",

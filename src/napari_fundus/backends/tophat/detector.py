@@ -23,7 +23,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.lesions import Lesion
 from napari_fundus.preprocessing import find_field_of_view, fit_fov_circle
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["TopHat", "contrasts"]
 

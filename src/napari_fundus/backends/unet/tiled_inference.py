@@ -13,7 +13,7 @@ from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 from napari_fundus.inference.tiles import TiledPrediction, run_tiles
 from napari_fundus.preprocessing.network_input import INPUT_FILL
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from torch import nn

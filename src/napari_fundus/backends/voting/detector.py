@@ -20,7 +20,7 @@ from napari_fundus.lesions import Lesion
 from napari_fundus.network_detector import NetworkDetector
 from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_input
 from napari_fundus.runtime.devices import Device
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["Voting"]
 

@@ -17,7 +17,13 @@ from napari_fundus.evaluation.protocols.image import ImageProtocol
 from napari_fundus.evaluation.protocols.instances import InstancesProtocol
 from napari_fundus.evaluation.protocols.localization import LocalizationProtocol
 from napari_fundus.evaluation.protocols.overlap import OverlapProtocol
-from napari_fundus.hooks import OWN_DISTRIBUTION, Contributions, check_class, collect, hookimpl
+from napari_fundus.plugin_hooks import (
+    OWN_DISTRIBUTION,
+    Contributions,
+    check_class,
+    collect,
+    hookimpl,
+)
 
 __all__ = [
     "DEFAULT_PROTOCOLS",
@@ -48,7 +54,7 @@ def napari_fundus_protocols() -> list[type[EvaluationProtocol]]:
 def discover_protocols(
     entry_points: Iterable[metadata.EntryPoint] | None = None,
 ) -> Contributions[type[EvaluationProtocol]]:
-    """Load the protocols of every plugin; see `napari_fundus.hooks.collect`."""
+    """Load the protocols of every plugin; see `napari_fundus.plugin_hooks.collect`."""
     return collect(
         "napari_fundus_protocols",
         _accept,

@@ -19,7 +19,7 @@ from napari_fundus.evaluation.protocols.figure_layout import (
 from napari_fundus.evaluation.protocols.values import PlotContext
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval
-from napari_fundus.metrics.instance_matching import size_names
+from napari_fundus.metrics.coco_matching import size_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

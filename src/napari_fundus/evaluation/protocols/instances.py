@@ -21,7 +21,7 @@ from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
 from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
-from napari_fundus.metrics.instance_matching import (
+from napari_fundus.metrics.coco_matching import (
     IOU_LEVELS,
     MAIN_IOU_LEVELS,
     MAX_DETECTIONS,

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, 
 
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["RunBar"]
 

@@ -14,7 +14,7 @@ from napari.utils.notifications import Notification, notification_manager, show_
 from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
 
 from napari_fundus.errors import Cancelled, FundusError
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 __all__ = ["ThreadJob", "show_error"]
 
@@ -46,7 +46,7 @@ class ThreadJob(QObject):
     Parameters
     ----------
     work
-        Called in the thread with a :class:`~napari_fundus.runtime.monitor.Monitor`.
+        Called in the thread with a :class:`~napari_fundus.runtime.progress.Monitor`.
     """
 
     progressed = Signal(float, str)

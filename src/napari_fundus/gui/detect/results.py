@@ -24,7 +24,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import FILE_TYPES, write_file
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
-from napari_fundus.gui.detect.fovea_row import FoveaRow
+from napari_fundus.gui.detect.landmarks_row import FoveaRow
 from napari_fundus.gui.layers.live_layers import LiveLayers
 from napari_fundus.gui.layers.napari_compat import dock_below
 from napari_fundus.lesions import DR_EVIDENCE

@@ -41,7 +41,7 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.live import LiveResult
 from napari_fundus.runtime.devices import release_memory
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari

@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.monitor import Monitor
 from napari_fundus.runtime.preferences import cache_folder
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from napari_fundus.evaluation import DatasetCurves, Report

@@ -11,7 +11,7 @@ from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.lesion_matching import TrueLesions
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 
 __all__ = ["PreparedTruth", "image_curves", "prepare_truth"]
 

@@ -24,7 +24,7 @@ from napari_fundus.gui.evaluate.curve_plot import CurvePlot
 from napari_fundus.gui.evaluate.dataset_panel import DatasetPanel
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, Legend
 from napari_fundus.gui.evaluate.layer_groups import LayerGroupCombo, list_results, list_truths
-from napari_fundus.gui.evaluate.lesion_table import (
+from napari_fundus.gui.evaluate.lesion_outcomes import (
     COLUMNS,
     FALSE_NEGATIVE,
     FALSE_POSITIVE,

@@ -14,8 +14,8 @@ from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
-from napari_fundus.gui.evaluate.lesion_table import nearest_lesion
-from napari_fundus.gui.evaluate.live_figures import class_snapshots, match_all
+from napari_fundus.gui.evaluate.lesion_outcomes import nearest_lesion
+from napari_fundus.gui.evaluate.match_live_classes import class_snapshots, match_all
 from napari_fundus.gui.evaluate.prepare_truth import PreparedTruth, image_curves, prepare_truth
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer

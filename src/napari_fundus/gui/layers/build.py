@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.gui.layers.boxes import LARGE_REGIONS, box_layer, features_of
+from napari_fundus.gui.layers.box_layer import LARGE_REGIONS, box_layer, features_of
 from napari_fundus.gui.layers.landmarks import landmark_layer
 from napari_fundus.image import FundusImage
 from napari_fundus.landmarks import Landmarks

@@ -10,9 +10,9 @@ import numpy as np
 from qtpy.QtCore import QObject
 
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
-from napari_fundus.gui.layers.bounding_box_layers import BoundingBoxLayers
-from napari_fundus.gui.layers.boxes import features_of
+from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
+from napari_fundus.gui.layers.live_box_layers import BoundingBoxLayers
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.results.live import LiveResult, ShownLesions, ThresholdSettings

@@ -11,9 +11,9 @@ from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.review.cursor import ReviewCursor
 from napari_fundus.gui.review.queue_view import QueueView, lesion_html
 from napari_fundus.gui.review.result_selector import ResultSelector
+from napari_fundus.gui.review.review_buttons import VerdictPanel
 from napari_fundus.gui.review.save_box import SaveBox
 from napari_fundus.gui.review.save_request import judged_classes
-from napari_fundus.gui.review.verdict_panel import VerdictPanel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

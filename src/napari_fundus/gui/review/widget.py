@@ -16,8 +16,8 @@ from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_vie
 from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.result_layers import find_result_layers, result_layers_from
+from napari_fundus.gui.review.review_buttons import RELABEL_KEYS
 from napari_fundus.gui.review.save_request import count_unjudged
-from napari_fundus.gui.review.verdict_panel import RELABEL_KEYS
 from napari_fundus.gui.review.view import NO_RESULT_MESSAGE, ReviewView
 from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ReviewQueue

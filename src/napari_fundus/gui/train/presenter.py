@@ -17,8 +17,8 @@ from napari_fundus.gui.train.buttons import (
 )
 from napari_fundus.gui.train.card import card_html
 from napari_fundus.gui.train.curves import TrainingCurves
+from napari_fundus.gui.train.preview_layers import ContactSheet, PreviewStrip, TrainingLayers
 from napari_fundus.gui.train.session import RunRequest, TrainingOutcome, TrainingUpdate
-from napari_fundus.gui.train.training_layers import ContactSheet, PreviewStrip, TrainingLayers
 from napari_fundus.training.loop.events import EpochEnd, Started, Step
 from napari_fundus.training.loop.state import LAST_FILE
 

@@ -19,14 +19,14 @@ from napari_fundus.datasets.corrections import CORRECTIONS_MARKER
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.gui.train.data import LayerData
-from napari_fundus.gui.train.training_layers import (
+from napari_fundus.gui.train.preview_layers import (
     ContactSheet,
     PreviewStrip,
     patch_sheet,
     preview_strip,
 )
 from napari_fundus.runtime.devices import release_memory
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.jobs.config import TrainingConfig
 from napari_fundus.training.jobs.process import run_training_in_subprocess
 from napari_fundus.training.jobs.worker import run_training

@@ -26,10 +26,10 @@ from napari_fundus.gui.train.command import training_command
 from napari_fundus.gui.train.curves import TrainingCurves
 from napari_fundus.gui.train.job_form import JobForm
 from napari_fundus.gui.train.presenter import TrainingPresenter
+from napari_fundus.gui.train.preview_layers import TrainingLayers
 from napari_fundus.gui.train.session import TrainingOutcome, TrainingSession
 from napari_fundus.gui.train.settings import SettingsForm
 from napari_fundus.gui.train.starting_weights import SchemeChoice
-from napari_fundus.gui.train.training_layers import TrainingLayers
 from napari_fundus.plugins import Discovery
 from napari_fundus.training.jobs.config import read_training_config
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from napari_fundus import errors
 from napari_fundus.errors import FundusError, TrainingError
 from napari_fundus.runtime.files import atomic_write
-from napari_fundus.runtime.monitor import Progress
+from napari_fundus.runtime.progress import Progress
 from napari_fundus.training.loop.events import (
     CheckpointSaved,
     EpochEnd,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 from napari_fundus.training.jobs.config import JOB_FILE, TrainingConfig, record_job
 from napari_fundus.training.jobs.event_json import (
     PATCHES_FILE,

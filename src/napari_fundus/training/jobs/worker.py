@@ -19,7 +19,7 @@ from typing import IO
 
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.plugins import get_detector
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 from napari_fundus.training.jobs.config import (
     JOB_FILE,
     TrainingConfig,

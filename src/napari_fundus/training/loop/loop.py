@@ -8,7 +8,7 @@ from pathlib import Path
 from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import Cancelled, TrainingError
 from napari_fundus.runtime.devices import choose_device, is_lost
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.estimate import preflight
 from napari_fundus.training.loop.events import (
     Best,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from napari_fundus.checkpoints import Checkpoint, Parent, Split
 from napari_fundus.errors import Cancelled, DivergedError, TrainingError
 from napari_fundus.runtime.devices import Device, preferred_precision
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop import state
 from napari_fundus.training.loop.clock import TrainingClock
 from napari_fundus.training.loop.distributed import DistributedContext, all_reduce_sums

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy.typing as npt
 
 from napari_fundus.checkpoints import ModelCard
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary
 from napari_fundus.training.loop.settings import TrainingSettings

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from napari_fundus.checkpoints import Checkpoint, load_checkpoint
 from napari_fundus.datasets import Dataset, open_dataset
 from napari_fundus.errors import OptionsError
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import TrainingEvent
 from napari_fundus.training.loop.loop import train
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings

@@ -16,13 +16,13 @@ from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import PIXEL_MEAN
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
-from napari_fundus.training.patches.folds import split_train_validation
-from napari_fundus.training.patches.objects import (
+from napari_fundus.training.patches.drawn_objects import (
     components_match_objects,
     objects_to_working_scale,
 )
+from napari_fundus.training.patches.folds import split_train_validation
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
 __all__ = [

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.training.patches.objects import crop_objects
+from napari_fundus.training.patches.drawn_objects import crop_objects
 from napari_fundus.training.patches.store import StoredImage
 
 __all__ = ["split_image"]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.training.patches.objects import crop_objects, objects_to_label_planes
+from napari_fundus.training.patches.drawn_objects import crop_objects, objects_to_label_planes
 
 __all__ = ["PatchBatch", "PatchStore", "StoredImage", "pack_masks"]
 

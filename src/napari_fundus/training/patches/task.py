@@ -20,7 +20,7 @@ from napari_fundus.lesions import describe
 from napari_fundus.metrics.precision_recall import count_pixels, pixel_metrics
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import denormalize_pixels, normalize_pixels
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import OutputExistsError, TrainingError
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import CheckpointSaved, Finished, TrainingEvent
 from napari_fundus.training.search.fold_summary import (
     SUMMARY_STEM,

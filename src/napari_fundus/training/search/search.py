@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fundus.errors import DivergedError, OptionsError, TrainingError
 from napari_fundus.runtime.files import atomic_write, write_json
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.events import EpochEnd, Finished, TrainingEvent
 from napari_fundus.training.search.ranges import SearchRange
 

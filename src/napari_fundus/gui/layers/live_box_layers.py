@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from napari_fundus.gui.layers.boxes import MAX_BOXES, box_layer, set_boxes
+from napari_fundus.gui.layers.box_layer import MAX_BOXES, box_layer, set_boxes
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.detections import Detections

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from napari_fundus.errors import Cancelled
-from napari_fundus.runtime.monitor import Monitor, Progress
+from napari_fundus.runtime.progress import Monitor, Progress
 
 
 def test_steps_are_reported_as_they_are_made() -> None:

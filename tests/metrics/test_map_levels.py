@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_fundus.metrics.quantization import (
+from napari_fundus.metrics.map_levels import (
     QUANTIZATION_LEVELS,
     dequantize_map,
     level_values,

@@ -214,7 +214,7 @@ def _call_hook(hook: str, module: Any, name: str) -> list[Any] | tuple[Any, ...]
         known = ", ".join(key for key in vars(PluginHooks) if key.startswith("napari_fundus_"))
         raise TypeError(
             f"{getattr(module, '__name__', name)} has no function {hook} marked with "
-            f"@napari_fundus.hooks.hookimpl, nor any other of {known}."
+            f"@napari_fundus.plugin_hooks.hookimpl, nor any other of {known}."
         )
     results = getattr(manager.hook, hook)()
     if not results:

@@ -20,10 +20,10 @@ from napari_fundus.backends.unet.training_options import UNetTrainingOptions
 from napari_fundus.datasets import Dataset, open_dataset
 from napari_fundus.preprocessing import Geometry
 from napari_fundus.results.objects import LesionObject
-from napari_fundus.runtime.monitor import Monitor
+from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training import TrainingSettings
 from napari_fundus.training.loop.fabric import seeded
-from napari_fundus.training.patches.objects import (
+from napari_fundus.training.patches.drawn_objects import (
     components_match_objects,
     crop_objects,
     label_planes_to_objects,

@@ -31,7 +31,6 @@ ROOMS = (
     "results",
     "preprocessing/geometry.py",
     "training/losses.py",
-    "training/metric_losses.py",
 )
 COPIED = ("src", "tests", "benchmarks", "scripts", "examples", "docs", "pyproject.toml")
 

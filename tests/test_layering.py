@@ -1,4 +1,4 @@
-"""The house stands: rooms import only from floors below, and only gui/ knows napari and Qt."""
+"""Rooms import only from floors below, nothing imports in circles, only gui/ uses napari and Qt."""
 
 from __future__ import annotations
 
@@ -110,6 +110,13 @@ def graph() -> ModuleType:
 def test_no_two_rooms_import_each_other(graph: ModuleType) -> None:
     """Folders within a room count as rooms of their own."""
     assert graph.circles(graph.room_imports(PACKAGE)) == []
+
+
+def test_no_two_modules_import_each_other(graph: ModuleType) -> None:
+    imports = graph.module_imports(PACKAGE)
+    root = PACKAGE.name  # its names are loaded when they are asked for
+    modules = {name: found - {root} for name, found in imports.items() if name != root}
+    assert graph.circles(modules) == []
 
 
 @pytest.mark.parametrize("inside", ["function", "module"])

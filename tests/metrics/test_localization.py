@@ -155,6 +155,8 @@ def test_values_may_be_taken_as_they_are() -> None:
     values[2:4, 2:4] = 0.6
     assert counts_of(values, mask()).regions == 1
     assert counts_of(values, mask(), normalize=False).regions == 0
+    whole = np.where(values > 0, np.float32(1), np.float32(0))
+    assert counts_of(whole, mask(), normalize=False).regions == 1
     with pytest.raises(ValueError, match="lies in"):
         counts_of(values * 2, mask(), normalize=False)
 

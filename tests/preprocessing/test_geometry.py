@@ -152,6 +152,8 @@ def test_pixels_and_points_move_by_whole_blocks(factor: int) -> None:
 def test_square_pads_evenly() -> None:
     squared = Geometry.identity(SHAPE).square()
     assert squared.box == (-20, 0, 140, 160)
+    assert Geometry.identity(SHAPE).crop((10, 30, 50, 90)).square().box == (0, 30, 60, 90)
+    assert Geometry.identity(SHAPE).crop((10, 30, 90, 70)).square().box == (10, 10, 90, 90)
     pixels = np.full((*SHAPE, 3), 7, np.uint8)
     assert squared.forward_image(pixels).shape == (160, 160, 3)
     assert squared.forward_image(pixels)[:20].max() == 0

@@ -8,7 +8,7 @@ SCREEN := xvfb-run -a -s "-screen 0 1600x1000x24"
 PROCESSES := 2
 # Where networks compute: `make test` runs all tests in float32, the default, these also in bfloat16.
 NUMERIC := tests/inference tests/backends tests/metrics tests/training/test_losses.py \
-	tests/training/test_metric_losses.py tests/training/loop/test_loop.py
+	tests/training/loop/test_loop.py
 
 .PHONY: demo test test-bfloat16 check screenshots bench mutants fuzz docs clean help
 

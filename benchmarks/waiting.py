@@ -65,7 +65,7 @@ def render_table(waits: list[Wait]) -> str:
     lines = ["| what | measured | allowed | |", "|---|---|---|---|"]
     for wait in waits:
         mark = "" if wait.is_met else "**too long**"
-        numbers = f"{wait.measured:.3g} {wait.unit} | {wait.allowed:g} {wait.unit}"
+        numbers = f"{wait.measured:.3g} {wait.unit} | {wait.allowed:.3g} {wait.unit}"
         lines.append(f"| {wait.title} | {numbers} | {mark} |")
     return "\n".join(lines)
 

@@ -125,6 +125,15 @@ def render_page(measured: PerformanceResults, picture: str) -> str:
             "",
             f"![Processor seconds against megapixels and against images]({picture})",
             "",
+            "## What a person waits for",
+            "",
+            "`make bench` ends with a table of what a person waits for, beside the time that it "
+            "may take: importing the package, `--help`, the demo, a TIFF of 12 megapixels, a "
+            "slider as a share of a plain run, and the longest turn of the window's event loop (at "
+            "most 0.2 s). It ends with an error where something takes longer. No test asks for a "
+            "time: the tests count what is done, such as the layers added in a turn, the maps that "
+            "a slider searches, or the modules that are imported.",
+            "",
         ]
     )
 

@@ -63,7 +63,7 @@ def test_layers_of_docked_functions_arrive_beside_the_detect_widget(
     shown: list = []
     detect.shown.connect(shown.append)
     detect.run()
-    qtbot.waitUntil(lambda: bool(shown), timeout=60_000)
+    qtbot.waitUntil(lambda: bool(shown), timeout=300_000)
     assert spots in viewer.layers
     ours = [layer for layer in shown[0] if isinstance(layer, Labels)]
     assert set(ours) < set(inverted.truth.choices)

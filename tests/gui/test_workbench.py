@@ -82,8 +82,7 @@ def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> No
     for key, verdict in (("A", "accepted"), ("R", "rejected"), ("2", "relabelled")):
         one = review.current.id
         qtbot.keyClick(canvas, getattr(Qt.Key, f"Key_{key}"))
-        qtbot.wait(50)
-        assert review.review.lesions[one].verdict == verdict
+        wait(lambda one=one, verdict=verdict: review.review.lesions[one].verdict == verdict)
     assert {review.review.lesions[i].verdict for i in first} == {
         "accepted",
         "rejected",
@@ -96,7 +95,7 @@ def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> No
     qtbot.wait(50)
     layer.brush_size = 6
     layer.paint(tuple(free), layer.selected_label)
-    wait(lambda: any(x.verdict == "drawn" for x in review.review.lesions.values()), 10)
+    wait(lambda: any(x.verdict == "drawn" for x in review.review.lesions.values()))
     drawn = next(x for x in review.review.lesions.values() if x.verdict == "drawn")
     assert labels[tuple(free)] == drawn.id
     other = next(x for x in review.review.lesions.values() if x.present and x.verdict is None)
@@ -109,7 +108,7 @@ def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> No
     erased = int((labels == other.id).sum())
     turns.skip()
     layer.paint((row, col), 0)
-    wait(lambda: int((labels == other.id).sum()) < erased, 10)
+    wait(lambda: int((labels == other.id).sum()) < erased)
 
     # Undo one.
     turns.skip()

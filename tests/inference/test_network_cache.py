@@ -151,7 +151,7 @@ def test_a_file_that_was_only_touched_gives_the_same_network(tmp_path: Path) -> 
 
 def test_two_detections_at_once_have_a_network_each(tmp_path: Path) -> None:
     path = write(tmp_path / "a.safetensors", 1)
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=300)
     seen: list[torch.Tensor] = []
 
     def detection() -> None:

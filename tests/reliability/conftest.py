@@ -24,7 +24,7 @@ Start = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def start() -> Iterator[Start]:
-    """Start work in a process, kill it after a delay, and return how it ended."""
+    """Start work in a process, kill it after some signs of work, and return how it ended."""
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     source = str(Path(napari_fundus.__file__).parents[1])
@@ -39,8 +39,10 @@ def start() -> Iterator[Start]:
         assert nursery.stdout is not None
         assert nursery.stdout.readline() == "ready\n"
 
-        def _start(work: str, *, delay: float | None = None, **arguments: Any) -> str:
-            request = {"work": work, "arguments": arguments, "delay": delay}
+        def _start(
+            work: str, *, signs: int | None = None, delay: float = 0.0, **arguments: Any
+        ) -> str:
+            request = {"work": work, "arguments": arguments, "signs": signs, "delay": delay}
             nursery.stdin.write(json.dumps(request, default=str) + "\n")
             nursery.stdin.flush()
             return nursery.stdout.readline().strip()

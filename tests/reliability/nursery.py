@@ -1,15 +1,15 @@
 """Starts the same work again and again in processes of their own, quickly, and kills them.
 
 Run as a script: everything is imported once, and each child is a fork of that. A line of JSON on
-standard input, ``{"work": NAME, "arguments": {…}, "delay": SECONDS}``, starts a child; it is killed
-so many seconds after its first sign of work (null: never), and a line says how it ended.
+standard input, ``{"work": NAME, "arguments": {…}, "signs": NUMBER, "delay": SECONDS}``, starts a
+child; it is killed so many seconds after that many signs of work (null: never), and a line says how
+it ended. Signs are counted, so that a kill strikes at the same place on a slow machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import sys
 import tempfile
@@ -27,7 +27,7 @@ from toy_task import SETTINGS, ToyTask
 
 from napari_fundus.batch import run_batch
 from napari_fundus.detector import Detector, Prediction
-from napari_fundus.training import Started, train
+from napari_fundus.training import Started, Step, train
 
 
 class Bright(Detector):
@@ -42,36 +42,32 @@ class Bright(Detector):
         return Prediction({"EX": (image.rgb8[..., 1] / 255).astype("float32")})
 
 
-def batch(started: Callable[[], None], *, early: bool = False, **arguments: Any) -> None:
-    """Run a batch with the detector above; work has begun with its first result, or at once."""
+def batch(sign: Callable[[], None], *, early: bool = False, **arguments: Any) -> None:
+    """Run a batch with the detector above; each result is a sign, and its start if `early`."""
     if early:
-        started()
-
-    told = early
+        sign()
 
     def tell(outcome: Any) -> None:
-        nonlocal told
-        if outcome.status == "written" and not told:
-            told = True
-            started()
+        if outcome.status == "written":
+            sign()
 
     report = run_batch(detector=Bright(), device="cpu", on_outcome=tell, **arguments)
     if report.failed:
         raise AssertionError(report.failed[0].message)
 
 
-def training(started: Callable[[], None], folder: str, **changes: Any) -> None:
-    """Train the toy, resuming what there is."""
+def training(sign: Callable[[], None], folder: str, **changes: Any) -> None:
+    """Train the toy, resuming what there is; its start and each step are signs of work."""
     settings = SETTINGS.model_copy(update=changes)
     for event in train(ToyTask(), settings, folder, device="cpu", resume=True):
-        if isinstance(event, Started):
-            started()
+        if isinstance(event, Started | Step):
+            sign()
 
 
 WORKS = {"batch": batch, "training": training}
 
 
-def fork(work: str, arguments: dict[str, Any], delay: float | None) -> str:
+def fork(work: str, arguments: dict[str, Any], signs: int | None, delay: float) -> str:
     """Return ``"killed"``, ``"done"`` or ``"failed"``."""
     seen, told = os.pipe()
     child = os.fork()
@@ -86,11 +82,16 @@ def fork(work: str, arguments: dict[str, Any], delay: float | None) -> str:
                 sys.stderr.flush()
             os._exit(status)  # whatever was raised, the child must not go on as the nursery
     os.close(told)
-    select.select([seen], [], [])  # it has begun, or ended without
-    os.close(seen)
-    if delay is not None:
+    left = signs
+    while left is None or left > 0:
+        received = len(os.read(seen, left or 4096))
+        if not received:  # it ended
+            break
+        left = None if left is None else left - received
+    if signs is not None:
         time.sleep(delay)
         os.kill(child, signal.SIGKILL)  # it is not yet waited for, so the number is still its own
+    os.close(seen)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return "killed"

@@ -60,8 +60,8 @@ def test_the_output_of_a_batch_is_valid_after_every_kill_and_complete_in_the_end
     while kills < KILLS:
         # Half of them into results that are already there, which are then replaced.
         again, early = kills % 2 == 1, rng.random() < 0.2
-        delay = rng.uniform(0.0, 0.3)
-        ended = start("batch", delay=delay, early=early, output=broken, overwrite=again, **given)
+        kill = {"signs": rng.randint(1, 6), "delay": rng.uniform(0.0, 0.03)}
+        ended = start("batch", **kill, early=early, output=broken, overwrite=again, **given)
         assert ended != "failed"
         there = finished(broken)
         assert there.items() <= expected.items()
@@ -87,8 +87,8 @@ def test_a_training_can_be_resumed_after_every_kill_and_loses_nothing(
     given = {"save_minutes": 0.0, "steps_per_epoch": 4, "early_stopping": 0}
     reached = []
     for _ in range(KILLS):
-        delay = rng.uniform(0.0, 0.8)
-        ended = start("training", delay=delay, folder=broken, max_epochs=10_000, **given)
+        kill = {"signs": rng.randint(1, 6), "delay": rng.uniform(0.0, 0.1)}
+        ended = start("training", **kill, folder=broken, max_epochs=10_000, **given)
         assert ended == "killed"
         if (broken / "last.safetensors").exists():
             numbers = read_checkpoint(broken / "last.safetensors").card.recipe["training_state"]

@@ -68,7 +68,7 @@ def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
 
     panel.save_report(tmp_path / "report")
     # Pictures are drawn, with text: seconds where nothing else runs.
-    qtbot.waitUntil(lambda: not panel.busy, timeout=120_000)
+    qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     widget.set_curves = None
     panel.open_report(tmp_path / "report")
     wait(lambda: widget.set_curves is not None)

@@ -76,7 +76,7 @@ def test_layers_arrive_one_after_the_other_beneath_the_active_one(viewer, qtbot,
     said = []
     arrivals.call_when_added(lambda: said.append(len(viewer.layers)))
     assert said == []
-    qtbot.waitUntil(lambda: said == [4])
+    qtbot.waitUntil(lambda: said == [4], timeout=300_000)
     assert counts == [2, 3, 4]
     assert list(viewer.layers)[1:] == new
     assert all(layer.visible for layer in new)

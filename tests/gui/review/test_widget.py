@@ -155,7 +155,7 @@ def test_verdict_keys_judge_and_go_on(widget, viewer, key, verdict) -> None:
 def test_number_keys_move_a_lesion_to_a_class(widget, viewer, qtbot, key, code) -> None:
     one = widget.current
     press(viewer, key)
-    qtbot.waitUntil(lambda: code in labels_of(viewer))
+    qtbot.waitUntil(lambda: code in labels_of(viewer), timeout=300_000)
     layers = labels_of(viewer)
     assert (layers[code].data == one.id).any()
     assert one.id in set(layers[code].features["index"])

@@ -86,6 +86,6 @@ def until(qtbot):
     """Run the event loop until a condition holds; trainings take their time on a busy machine."""
 
     def wait(condition) -> None:
-        qtbot.waitUntil(lambda: bool(condition()), timeout=180_000)
+        qtbot.waitUntil(lambda: bool(condition()), timeout=300_000)
 
     return wait

@@ -171,7 +171,7 @@ def test_a_paused_child_does_nothing_until_it_may_go_on(tmp_path) -> None:
     assert len(counted) == before
     assert told[-1].paused
     monitor.resume()
-    reader.join(120)
+    reader.join(300)
     assert isinstance(counted[-1], Finished)
     assert sum(isinstance(event, Step) for event in counted) == 80
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 DETECTORS = ("tophat", "unet", "voting", "multiscale", "mask_rcnn", "cam")
@@ -29,14 +30,15 @@ EVALUATIONS = {
 """Folder of the report to detectors and protocols."""
 
 VARYING = re.compile(
-    r"seconds|duration|time|date|version|created|started|finished|command|sources?$|folder|path|"
-    r"platform|machine|python|packages|device_name|torch|uuid|environment|hash_of_code"
+    r"(^|_)(root|seconds|duration|time|date|version|created|started|finished|command|sources?|folder|"
+    r"path|platform|machine|python|packages|torch|uuid|environment)(_|$)"
 )
-"""Keys of JSON whose values may differ."""
+"""Keys of JSON and columns of tables whose values may differ."""
 
 _SAVE_MAPS = """
 import sys
 import numpy as np
+import pandas as pd
 import napari_fundus as nf
 photograph, name, path = sys.argv[1:]
 found = nf.detect(photograph, detector=name)
@@ -101,17 +103,24 @@ def _difference(before: Path, after: Path) -> str:
     texts = [path.read_text(encoding="utf-8") for path in (before, after)]
     if before.suffix in {".json", ".geojson"}:
         return _json_difference(*map(json.loads, texts))
-    lines = [[_without_times(line) for line in text.splitlines()] for text in texts]
-    if before.name == "summary.csv":
-        return ""  # the seconds of the run; its figures are in the other tables
-    unlike = [f"{a!r}, {b!r}" for a, b in zip(*lines, strict=False) if a != b]
-    if len(lines[0]) != len(lines[1]):
-        unlike.append(f"{len(lines[0])} lines, {len(lines[1])} lines")
+    if before.suffix == ".csv":
+        tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in (before, after)]
+        one, other = (t.drop(columns=[c for c in t if VARYING.search(c)]) for t in tables)
+        if one.shape != other.shape or list(one) != list(other):
+            return f"{one.shape} {list(one)}, {other.shape} {list(other)}"
+        return "" if one.equals(other) else str(one.compare(other))
+    pairs = zip(*(map(_without_times, text.splitlines()) for text in texts), strict=False)
+    unlike = [f"{a!r}, {b!r}" for a, b in pairs if a != b]
     return "; ".join(unlike[:3])
 
 
 def _without_times(line: str) -> str:
-    return re.sub(r"\d+(\.\d+)? (s|ms|min)\b|\d{4}-\d\d-\d\d[^|,]*|`napari-fundus .*`", "…", line)
+    return re.sub(
+        r"\d+(\.\d+)? (s|ms|min)\b|\d+\.\d+ \(at most \d+\.\d+\)|\d{4}-\d\d-\d\d[^|,]*|"
+        r"`napari-fundus .*`|in `/.*`",
+        "…",
+        line,
+    )
 
 
 def _json_difference(one: Any, other: Any, place: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def train(call, tmp_path: Path, draw):
     return run
 
 
-def test_train_then_list_then_detect(train, call, models, tmp_path) -> None:
+def test_train_then_list_then_detect(train, call, models, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["napari-fundus", "train", "voting", "--data", "my eyes"])
     result = train(max_epochs=1)
     assert result.exit_code == 0, result.output
     assert "Training voting on cpu" in result.stderr
@@ -77,7 +79,7 @@ def test_train_then_list_then_detect(train, call, models, tmp_path) -> None:
     job = read_training_config(tmp_path / "run" / "job.json")
     assert (job.detector, job.data) == ("voting", str((tmp_path / "data").resolve()))
     assert (job.device, job.settings["width"], job.resume) == ("cpu", "2", False)
-    assert job.command.startswith("napari-fundus ")
+    assert job.command == "napari-fundus train voting --data 'my eyes'"
     best = tmp_path / "run" / "best.safetensors"
     assert f"--set checkpoint={best}" in result.stdout
     shutil.copy(best, models / "mine.safetensors")

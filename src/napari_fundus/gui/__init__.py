@@ -40,8 +40,12 @@ def add_detections(
     Examples
     --------
     >>> import napari_fundus as nf
-    >>> from napari_fundus.gui import add_detections
-    >>> add_detections(viewer, nf.detect(viewer.layers[0]), viewer.layers[0])  # doctest: +SKIP
+    >>> from napari.components import ViewerModel
+    >>> viewer = ViewerModel()
+    >>> photograph = viewer.add_image(nf.read_image(nf.sample_image_path()).pixels, name="eye")
+    >>> layers = add_detections(viewer, nf.detect(photograph, "tophat"), photograph)
+    >>> [layer.name for layer in layers if layer.visible]
+    ['eye tophat: MA', 'eye tophat: HE', 'eye tophat: EX']
     """
     from napari_fundus.gui.layers.build import add_layers, detection_layers
     from napari_fundus.gui.layers.placement import placement_of

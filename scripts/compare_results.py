@@ -105,7 +105,7 @@ def _difference(before: Path, after: Path) -> str:
         return _json_difference(*map(json.loads, texts))
     if before.suffix == ".csv":
         tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in (before, after)]
-        one, other = (t.drop(columns=[c for c in t if VARYING.search(c)]) for t in tables)
+        one, other = (t.drop(columns=[c for c in t if VARYING.search(str(c))]) for t in tables)
         if one.shape != other.shape or list(one) != list(other):
             return f"{one.shape} {list(one)}, {other.shape} {list(other)}"
         return "" if one.equals(other) else str(one.compare(other))

@@ -1,7 +1,8 @@
 """Change the numerics in one place after another, and say which changes no test notices.
 
 Run by ``make mutants`` in an environment that has cosmic-ray. The code is changed in a copy of the
-tree. What was tried is kept in the session's file, so the next run goes on from there.
+tree, made when a session begins. What was tried is kept in the session's file, so the next run goes
+on from there; remove ``mutants/session.sqlite`` to begin anew.
 """
 
 from __future__ import annotations
@@ -95,10 +96,20 @@ def _place(mutation: MutationSpec) -> tuple[object, ...]:
     return mutation.start_pos, mutation.operator_name, mutation.occurrence
 
 
+def command(python: str, module: Path) -> list[str]:
+    """Return the words that run the tests of a module."""
+    words = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    return [*words, "-m", "not slow and not shared_data and not gui", *tests_of(module)]
+
+
 def run(database: WorkDB, items: list[WorkItem], python: str, minutes: float) -> None:
-    """Try each change that was not tried yet, until the minutes are over."""
+    """Try each change that was not tried yet, until the minutes are over.
+
+    A module's tests are run once without a change: where they fail, nothing could be learned.
+    """
     end = time.monotonic() + 60 * minutes
     tried = {job for job, _ in database.results}
+    passed: set[Path] = set()
     for number, item in enumerate(items, 1):
         if item.job_id in tried:
             continue
@@ -106,8 +117,12 @@ def run(database: WorkDB, items: list[WorkItem], python: str, minutes: float) ->
             print("The minutes are over. Run the command again to go on.", flush=True)
             return
         (mutation,) = item.mutations
-        words = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        words += ["-m", "not slow and not shared_data and not gui", *tests_of(mutation.module_path)]
+        words = command(python, mutation.module_path)
+        if mutation.module_path not in passed:
+            plain = subprocess.run(words, check=False, capture_output=True, text=True)
+            if plain.returncode:
+                sys.exit(f"{plain.stdout}\nThe tests fail without any change. Mend them first.")
+            passed.add(mutation.module_path)
         result = mutate_and_test(item.mutations, shlex.join(words), timeout=600)
         database.set_result(item.job_id, result)
         said = "" if result.test_outcome is None else result.test_outcome.value
@@ -146,8 +161,10 @@ def main() -> None:
             source, copy = ROOT / name, tree / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
-    else:
-        subprocess.run(["cp", "-r", str(ROOT / "tests"), str(tree)], check=True)
+        shutil.rmtree(folder / "src", ignore_errors=True)
+        shutil.copytree(tree / "src", folder / "src")
+    # A run that was killed left its change.
+    shutil.copytree(folder / "src", tree / "src", dirs_exist_ok=True)
     os.chdir(tree)
     os.environ |= {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     with use_db(session) as database:

@@ -13,7 +13,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import FIGURES, assess
 from napari_fundus.metrics import aupr, lesion_counts, pixel_overlap
-from napari_fundus.metrics.lesion_matching import TrueLesions, match_detections
+from napari_fundus.metrics.lesion_matching import LesionCounts, TrueLesions, match_detections
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.samples import sample_folder
 
@@ -127,3 +127,8 @@ def test_the_bundled_sample_s_lesions_are_all_there():
     (sample,) = open_dataset(sample_folder())
     truth = TrueLesions.of("MA", sample.mask("MA", (2848, 4288)))
     assert len(truth.table) == 125
+
+
+def test_counts_of_images_add_up() -> None:
+    both = LesionCounts(3, 3, 5, 1) + LesionCounts(7, 1, 5, 3)
+    assert both == LesionCounts(10, 4, 10, 4)

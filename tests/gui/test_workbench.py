@@ -113,8 +113,7 @@ def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> No
     # Undo one.
     turns.skip()
     review.undo()
-    qtbot.wait(50)
-    assert int((labels == other.id).sum()) == erased
+    wait(lambda: int((labels == other.id).sum()) == erased)
 
     # Save.
     turns.skip()

@@ -53,6 +53,13 @@ class Glow(Detector):
         return Prediction({"EX": np.clip(brightness, 0, 1)}, field_of_view=whole)
 
 
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let neither this machine's terminal nor an earlier test decide on colours and height."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("LINES", "50")
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Call the command line; `Glow` and a broken plugin are all that is installed."""

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+import rich
+from rich.console import Console
 
 from napari_fundus.samples import sample_folder
 
@@ -47,6 +49,12 @@ def test_one_detector_is_told_with_all_its_fields(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert text in flat(run("detectors", "glow").stdout)
+
+
+def test_tables_are_as_wide_as_the_terminal_is_now(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rich, "_console", Console(width=30))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "integer from 1 to 100000 px" in flat(run("detectors", "glow").stdout)
 
 
 def test_one_detector_as_json(run) -> None:

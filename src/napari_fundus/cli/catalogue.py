@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import DebugOption, handle_errors, progress_bar, stderr_console
+from napari_fundus.cli.common import (
+    DebugOption,
+    handle_errors,
+    progress_bar,
+    stderr_console,
+    stdout_console,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -33,7 +39,6 @@ def list_detectors(
 ) -> None:
     """List the installed detectors, plugins that do not work with the reason, or one's options."""
     del debug
-    from rich import print as show
 
     from napari_fundus.plugins import find_detectors, get_detector
 
@@ -44,10 +49,10 @@ def list_detectors(
             typer.echo(json.dumps(_describe(detector, found.sources.get(name, "")), indent=2))
             return
         _print_facts(detector)
-        show(fields_table(detector.Options))
+        stdout_console().print(fields_table(detector.Options))
         if (spec := detector.training_spec()) is not None:
             typer.echo("Settings of a training, beside those that all trainings share:")
-            show(fields_table(spec.options))
+            stdout_console().print(fields_table(spec.options))
         return
     if as_json:
         content = {
@@ -67,7 +72,7 @@ def list_detectors(
             _plain(detector.summary),
             _plain(found.sources.get(key, "")),
         )
-    show(table)
+    stdout_console().print(table)
     for problem in found.problems:
         typer.echo(str(problem))
     typer.echo("`napari-fundus detectors NAME` lists the options of one.")
@@ -103,7 +108,6 @@ def list_datasets(
 
 
 def _list_readers(*, as_json: bool) -> None:
-    from rich import print as show
 
     from napari_fundus.datasets import find_datasets
 
@@ -120,7 +124,7 @@ def _list_readers(*, as_json: bool) -> None:
     table = _table("name", "what it is", "what a folder of it holds", "from")
     for row in rows:
         table.add_row(*(_plain(row[key]) for key in ("name", "title", "layout", "source")))
-    show(table)
+    stdout_console().print(table)
     for problem in found.problems:
         typer.echo(str(problem))
 

@@ -32,6 +32,7 @@ __all__ = [
     "parse_settings",
     "progress_bar",
     "stderr_console",
+    "stdout_console",
 ]
 
 EXIT_FAILED_ITEMS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -54,6 +55,16 @@ def stderr_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def stdout_console() -> Console:
+    """Return the console for tables, as wide as the terminal is now.
+
+    Rich's global one keeps for good the width that it was made with.
+    """
+    from rich.console import Console
+
+    return Console()
 
 
 def handle_errors(command: Callable[P, None]) -> Callable[P, None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import DebugOption, handle_errors
+from napari_fundus.cli.common import DebugOption, handle_errors, stdout_console
 
 if TYPE_CHECKING:
     from napari_fundus.checkpoints import CheckpointInfo
@@ -30,7 +30,6 @@ def list_models(
     --set checkpoint=PATH.
     """
     del debug
-    from rich import print as show
     from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
@@ -57,7 +56,7 @@ def list_models(
                 escape(info.problem) if info.problem else _figures(card.metrics if card else {}),
                 escape(card.data) if card else "",
             )
-        show(table)
+        stdout_console().print(table)
     else:
         typer.echo("There are no weights yet.")
     typer.echo(f"Your own go into {models_folder()}; `napari-fundus train` makes some.")

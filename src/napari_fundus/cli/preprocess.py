@@ -16,6 +16,7 @@ from napari_fundus.cli.common import (
     parse_settings,
     progress_bar,
     stderr_console,
+    stdout_console,
 )
 from napari_fundus.errors import FundusError, OptionsError, explain_validation
 
@@ -30,13 +31,12 @@ __all__ = ["preprocess"]
 def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if not wanted:
         return
-    from rich import print as show
 
     from napari_fundus.preprocessing import Recipe, preset_descriptions
 
     for name, text in preset_descriptions().items():
         typer.echo(f"{name}: {text}")
-    show(fields_table(Recipe))
+    stdout_console().print(fields_table(Recipe))
     raise typer.Exit
 
 

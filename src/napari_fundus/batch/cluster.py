@@ -33,6 +33,9 @@ __all__ = ["ClusterConfig", "ClusterReport", "run_on_cluster"]
 _POLL_SECONDS = 0.5
 """Seconds after which a wait for results looks whether it shall go on."""
 
+_POLLS_WITHOUT_WORKER = 60
+"""Such waits without any worker, after which another one is started."""
+
 _MAX_REPORTED_FAILURES = 100
 """Failures that the report names; the table of images has them all."""
 
@@ -261,6 +264,7 @@ class _ClusterRun:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[ImageOutcome] = field(default_factory=list)
     listed_count: int = 0
+    polls_without_worker: int = 0
     listing_done: bool = False
 
     def process(self, items: Iterator[BatchItem]) -> ClusterReport:
@@ -326,7 +330,19 @@ class _ClusterRun:
             distributed.wait(
                 list(self.in_flight), timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED"
             )
+        self._replace_lost_workers()
         return [future for future in self.in_flight if future.done()]
+
+    def _replace_lost_workers(self) -> None:
+        """Start another worker where none has been left for a while, as Dask at times does not."""
+        local = getattr(self.client, "cluster", None)
+        if local is None or self.client.scheduler_info()["workers"]:
+            self.polls_without_worker = 0
+            return
+        self.polls_without_worker += 1
+        if self.polls_without_worker >= _POLLS_WITHOUT_WORKER:
+            self.polls_without_worker = 0
+            local.scale(len(local.worker_spec) + 1)
 
     def _handle_future(self, future: Any, chunk: _Chunk) -> None:
         """Record what a chunk has given; queue again what may succeed at another attempt."""

@@ -164,6 +164,25 @@ def test_failures_are_tried_again_told_and_resumed(draw: Draw, tmp_path: Path, d
     assert (out / "fine1.csv").is_file()
 
 
+def test_a_worker_that_dask_does_not_start_again_is_replaced(
+    draw: Draw, tmp_path: Path, detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask forgets a worker that dies while its nanny still waits to hear that it has started."""
+
+    async def forget(nanny: object, exitcode: int) -> None:
+        exits.append(exitcode)
+
+    exits: list[int] = []
+    monkeypatch.setattr("distributed.Nanny._on_worker_exit", forget)
+    monkeypatch.setattr("napari_fundus.batch.cluster._POLLS_WITHOUT_WORKER", 2)
+    source = draw("deadly.png", "fine.png")
+    one = ClusterConfig(workers=1, images_per_task=1, retries=0)
+    report = run_on_cluster([source], tmp_path / "out", detector, cluster=one, formats=["csv"])
+    assert [outcome.path.name for outcome in report.failures] == ["deadly.png"]
+    assert (report.written, report.skipped) == (1, 0)
+    assert 9 in exits
+
+
 def test_cancelling_and_a_table_of_others(draw: Draw, tmp_path: Path, detector) -> None:
     source, out = draw(*(f"eye{n}.png" for n in range(30))), tmp_path / "out"
     monitor = Monitor()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.errors import NoFieldOfViewError
+from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.plugins import Discovery, PluginProblem
 
 
@@ -120,12 +123,32 @@ def no_disc() -> Exception:
     return NoFieldOfViewError("'x' shows no disc. Choose a fundus photograph.")
 
 
+@pytest.fixture(autouse=True)
+def step_runners(monkeypatch) -> WeakSet[StepRunner]:
+    """What has put layers into a viewer step by step since the test began."""
+    runners: WeakSet[StepRunner] = WeakSet()
+    start = StepRunner.start
+
+    def noted(runner: StepRunner, *args: Any, **settings: Any) -> None:
+        runners.add(runner)
+        start(runner, *args, **settings)
+
+    monkeypatch.setattr(StepRunner, "start", noted)
+    return runners
+
+
 @pytest.fixture
-def wait(qtbot) -> Callable[[Callable[[], Any]], None]:
-    """Run the event loop until a condition holds; fail after five minutes."""
+def wait(qtbot, step_runners) -> Callable[[Callable[[], Any]], None]:
+    """Run the event loop until a condition holds and all layers are there; fail after 15 minutes."""
+
+    def busy(runner: StepRunner) -> bool:
+        with suppress(RuntimeError):  # its widget is deleted
+            return runner.busy
+        return False
 
     def until(condition: Callable[[], Any]) -> None:
-        qtbot.waitUntil(lambda: bool(condition()), timeout=300_000)
+        qtbot.waitUntil(lambda: bool(condition()), timeout=900_000)
+        qtbot.waitUntil(lambda: not any(map(busy, step_runners)), timeout=900_000)
 
     return until
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from PIL import Image as Picture
+from qtpy.QtCore import QTimer
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.errors import ImageReadError
@@ -185,10 +186,13 @@ def test_of_quick_clicks_the_last_one_wins(browser, viewer, wait, qtbot, shown):
 
 
 def test_a_click_while_layers_still_come_leaves_none_of_them(browser, viewer, wait, shown):
+    def click(event) -> None:
+        if event.value.name == "eye1":
+            assert shown == ["eye0"], "only the first of its layers is there"
+            QTimer.singleShot(0, lambda: browser.go(3))
+
+    viewer.layers.events.inserted.connect(click)
     browser.go(1)
-    wait(lambda: any(layer.name == "eye1" for layer in viewer.layers))
-    assert shown == ["eye0"], "only the first of its layers is there"
-    browser.go(3)
     wait(lambda: shown[-1] == "eye3")
     assert [layer.name for layer in viewer.layers] == ["eye3"]
 

@@ -39,13 +39,10 @@ def viewer(make_napari_viewer):
     return viewer
 
 
-def test_the_whole_loop(viewer, qtbot, layer_turns, tmp_path, monkeypatch) -> None:
+def test_the_whole_loop(viewer, qtbot, wait, layer_turns, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NAPARI_FUNDUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("NAPARI_FUNDUS_REVIEWS", str(tmp_path / "reviews"))
     turns = layer_turns(viewer)
-
-    def wait(condition, seconds: int = 900) -> None:
-        qtbot.waitUntil(lambda: bool(condition()), timeout=1000 * seconds)
 
     def open_widget(title: str):
         dock, widget = viewer.window.add_plugin_dock_widget("napari-fundus", title, tabify=True)

@@ -334,7 +334,10 @@ class _ClusterRun:
         return [future for future in self.in_flight if future.done()]
 
     def _replace_lost_workers(self) -> None:
-        """Start another worker where none has been left for a while, as Dask at times does not."""
+        """Start another worker where none has been left for a while.
+
+        Dask does not restart one that dies before its nanny has heard that it started.
+        """
         local = getattr(self.client, "cluster", None)
         if local is None or self.client.scheduler_info()["workers"]:
             self.polls_without_worker = 0

@@ -79,13 +79,3 @@ def make(qtbot):
     for widget in made:
         if widget.session is not None:
             widget.session.cancel_silently()
-
-
-@pytest.fixture
-def until(qtbot):
-    """Run the event loop until a condition holds; trainings take their time on a busy machine."""
-
-    def wait(condition) -> None:
-        qtbot.waitUntil(lambda: bool(condition()), timeout=300_000)
-
-    return wait

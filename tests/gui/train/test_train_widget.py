@@ -45,7 +45,7 @@ def listen(widget):
 
 
 def test_nothing_of_a_training_is_held_when_the_device_s_memory_is_given_back(
-    make, data, small, tmp_path, until, monkeypatch
+    make, data, small, tmp_path, wait, monkeypatch
 ):
     """Torch gives back what no tensor holds: so it counts which tensors live at that moment."""
     known: dict[str, list[weakref.ref]] = {"network": [], "optimizer": [], "batch": []}
@@ -78,14 +78,14 @@ def test_nothing_of_a_training_is_held_when_the_device_s_memory_is_given_back(
     widget = ready(make(), data, small, tmp_path / "runs")
     ends = listen(widget)
     widget.start()
-    until(lambda: ends)
+    wait(lambda: ends)
     assert ends[0].problem == ""
     assert all(len(refs) > 1 for refs in known.values()), "each kind was seen"
     assert alive == [set()]
 
 
 def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
-    make, data, small, tmp_path, until, monkeypatch, qtbot
+    make, data, small, tmp_path, wait, monkeypatch, qtbot
 ):
     released = []
     monkeypatch.setattr(sessions, "release_memory", released.append)
@@ -95,7 +95,7 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     ends = listen(widget)
     widget.start()
     assert not widget.controls.start_button.isEnabled()
-    until(lambda: ends)
+    wait(lambda: ends)
     (outcome,) = ends
     assert outcome.problem == ""
     assert outcome.finished.epochs == 2
@@ -126,13 +126,13 @@ def test_a_training_shows_how_it_goes_and_its_weights_serve_at_once(
     assert read_training_config(tmp_path / "runs" / name).settings["momentum"] == 0.5
 
 
-def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, until):
+def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small, tmp_path, wait):
     widget = ready(make(in_subprocess=True), data, small, tmp_path / "runs", max_epochs=300)
     ends = listen(widget)
     widget.start()
-    until(lambda: widget.curves.metric_history)
+    wait(lambda: widget.curves.metric_history)
     widget.stop()
-    until(lambda: ends)
+    wait(lambda: ends)
     assert ends[0].finished is None
     assert ends[0].name
     load_checkpoint(ends[0].name, detector="voting")
@@ -149,28 +149,31 @@ def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small,
     again.settings_form.budget.editors["max_epochs"].set_value(made + 1)
     ends = listen(again)
     again.start()
-    until(lambda: ends)
+    wait(lambda: ends)
     assert ends[0].finished.epochs == made + 1
     assert len(again.curves.metric_history) == made + 1
     assert ends[0].problem == "", "a run replaces its own weights"
 
 
-def test_a_paused_training_says_so_and_goes_on(make, data, small, tmp_path, until):
-    widget = ready(make(), data, small, tmp_path / "runs", max_epochs=3)
+def test_a_paused_training_says_so_and_goes_on(make, data, small, tmp_path, wait):
+    widget = ready(make(), data, small, tmp_path / "runs", max_epochs=500)
     ends = listen(widget)
     widget.start()
-    until(lambda: widget.curves.losses)
+    wait(lambda: widget.curves.losses)
     widget.pause()
-    until(lambda: widget.controls.state == "paused" or ends)
+    wait(lambda: widget.controls.state == "paused" or ends)
     assert not ends
     assert widget.controls.pause_button.text() == "Go on"
+    epochs = len(widget.curves.metric_history)
     widget.pause()
-    until(lambda: ends)
-    assert ends[0].finished.epochs == 3
+    wait(lambda: len(widget.curves.metric_history) > epochs)
+    widget.stop()
+    wait(lambda: ends)
+    assert ends[0].finished is None
 
 
 def test_a_killed_training_is_reported_and_the_window_goes_on(
-    make, data, small, tmp_path, until, monkeypatch
+    make, data, small, tmp_path, wait, monkeypatch
 ):
     children = []
     start = subprocess.Popen
@@ -181,23 +184,23 @@ def test_a_killed_training_is_reported_and_the_window_goes_on(
     ends = listen(widget)
     widget.start()
     folder = widget.job_form.run_folder.folder()
-    until(lambda: widget.curves.metric_history and (folder / LAST_FILE).exists())
+    wait(lambda: widget.curves.metric_history and (folder / LAST_FILE).exists())
     children[0].send_signal(signal.SIGKILL)
-    until(lambda: ends)
+    wait(lambda: ends)
     assert "SIGKILL" in str(ends[0])
     assert "can be resumed" in widget.controls.message_label.text()
-    until(lambda: widget.session is None)
+    wait(lambda: widget.session is None)
     assert widget.controls.start_button.isEnabled()
     assert widget.job_form.run_folder.resume(), "going on is what is offered next"
 
 
-def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, until):
+def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, wait):
     widget = ready(make(), data, small, tmp_path / "runs")
     ends = listen(widget)
     widget.preview_patches()
-    until(lambda: ends and widget.session is None)
+    wait(lambda: ends and widget.session is None)
     assert ends == ["checked"]
-    until(lambda: len(widget._viewer.layers) == 2)
+    wait(lambda: len(widget._viewer.layers) == 2)
     image, masks = widget._viewer.layers
     assert image.name == "Training patches"
     assert set(np.unique(masks.data)) == {0, 1}
@@ -207,12 +210,12 @@ def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, 
     widget.settings_form.options.editors["positive_share"].set_value(0.2)
     before = image.data.copy()
     widget.preview_patches()
-    until(lambda: len(ends) == 2 and widget.session is None)
+    wait(lambda: len(ends) == 2 and widget.session is None)
     assert list(widget._viewer.layers) == [image, masks]
     assert not np.array_equal(image.data, before)
 
 
-def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_path, until):
+def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_path, wait):
     retina = draw(160, 200)
     viewer = ViewerModel()
     viewer.add_image(retina.pixels, name="eye", rgb=True)
@@ -222,12 +225,12 @@ def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_p
     assert [lesion for _, lesion in widget.job_form.data_choice.checked_labels()] == ["MA"]
     ends = listen(widget)
     widget.check()
-    until(lambda: ends and widget.session is None)
+    wait(lambda: ends and widget.session is None)
     assert ends == ["checked"]
     assert "upper half" in widget.report.text()
     assert not list((tmp_path / "runs").iterdir()), "a check leaves nothing"
     widget.start()
-    until(lambda: len(ends) == 2)
+    wait(lambda: len(ends) == 2)
     assert ends[1].finished.epochs == 2
     assert read_training_config(ends[1].folder).data == str((ends[1].folder / "data").resolve())
 
@@ -284,17 +287,17 @@ def test_the_command_copied_is_that_of_the_form(make, data, small, tmp_path, qap
 
 
 def test_a_closed_widget_stops_its_training_which_can_be_resumed(
-    make, data, small, tmp_path, until
+    make, data, small, tmp_path, wait
 ):
     widget = ready(make(), data, small, tmp_path / "runs", max_epochs=500)
     widget.start()
     running = widget.session
     assert isinstance(running, TrainingSession)
     folder = running.request.folder
-    until(lambda: widget.curves.metric_history)
+    wait(lambda: widget.curves.metric_history)
     widget.shutdown()
     assert running.monitor.cancelled
-    until(lambda: not running._job._worker.is_running)
+    wait(lambda: not running._job._worker.is_running)
     assert (folder / LAST_FILE).exists()
 
 

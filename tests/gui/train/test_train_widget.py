@@ -286,9 +286,7 @@ def test_the_command_copied_is_that_of_the_form(make, data, small, tmp_path, qap
     assert "--set width=2" in line
 
 
-def test_a_closed_widget_stops_its_training_which_can_be_resumed(
-    make, data, small, tmp_path, wait
-):
+def test_a_closed_widget_stops_its_training_which_can_be_resumed(make, data, small, tmp_path, wait):
     widget = ready(make(), data, small, tmp_path / "runs", max_epochs=500)
     widget.start()
     running = widget.session

@@ -139,7 +139,7 @@ def step_runners(monkeypatch) -> WeakSet[StepRunner]:
 
 @pytest.fixture
 def wait(qtbot, step_runners) -> Callable[[Callable[[], Any]], None]:
-    """Run the event loop until a condition holds and all layers are there; fail after 15 minutes."""
+    """Run the event loop until a condition holds and all layers are there."""
 
     def busy(runner: StepRunner) -> bool:
         with suppress(RuntimeError):  # its widget is deleted

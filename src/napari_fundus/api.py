@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from napari_fundus.evaluation.assessment import Assessment
     from napari_fundus.training.loop.events import Best, TrainingEvent
 
-__all__ = ["as_detections", "as_image", "as_masks", "compare", "detect", "evaluate", "train"]
-
 
 def as_image(source: Any) -> FundusImage:
     """Return `source` as an image.

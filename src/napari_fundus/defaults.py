@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_DETECTOR"]
-
 DEFAULT_DETECTOR = "unet"
 """The detector of the demo, the window, the commands and ``detect``: the one with the best figures
 on images that it has not seen."""

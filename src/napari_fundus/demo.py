@@ -29,8 +29,6 @@ from napari_fundus.runtime.files import atomic_write, raise_if_exists
 from napari_fundus.runtime.progress import Monitor
 from napari_fundus.samples import SAMPLE_CREDIT, sample_folder
 
-__all__ = ["DemoResult", "display_unavailable_reason", "make_demo", "run_demo", "show_demo"]
-
 FORMATS = ("csv", "coco", "geojson", "labels", "overlay")
 """What the demo writes."""
 

@@ -25,18 +25,6 @@ from napari_fundus.errors import (
     UnsupportedImageError,
 )
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "MIN_SIDE",
-    "PILLOW_ERRORS",
-    "FundusImage",
-    "check_size",
-    "read_image",
-    "read_pixels",
-]
-
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".webp"}
 )

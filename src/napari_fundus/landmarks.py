@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Fovea", "LandmarkSource", "Landmarks", "OpticDisc", "disc_of_map", "disc_of_mask"]
-
 LandmarkSource = Literal["annotated", "detected", "estimated"]
 """A person or a data set gave it; a detector's map shows it; it was inferred from other things."""
 

@@ -9,8 +9,6 @@ from typing import Literal
 
 from napari_fundus.runtime.preferences import preferred_colour
 
-__all__ = ["DR_EVIDENCE", "DR_LESIONS", "Lesion", "LesionInfo", "describe", "parse_lesion"]
-
 
 class Lesion(StrEnum):
     """Codes of what is annotated or detected in a fundus photograph.

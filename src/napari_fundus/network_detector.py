@@ -23,8 +23,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["NetworkDetector", "PixelDetector"]
-
 
 class NetworkDetector(Detector):
     """A detector with weights: a subclass names its training, and predicts with loaded weights.

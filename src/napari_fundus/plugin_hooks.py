@@ -11,17 +11,6 @@ from typing import Any, Generic, TypeVar
 
 import pluggy
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "OWN_DISTRIBUTION",
-    "Contributions",
-    "PluginHooks",
-    "PluginProblem",
-    "check_class",
-    "collect",
-    "hookimpl",
-]
-
 ENTRY_POINT_GROUP = "napari_fundus"
 """Entry-point group, and pluggy project name, under which plugins are found."""
 

@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = [
-    "NORMAL_CREDIT",
-    "SAMPLE_CREDIT",
-    "normal_image_path",
-    "sample_folder",
-    "sample_image_path",
-]
-
 _DATA = Path(__file__).parent / "data"
 
 SAMPLE_CREDIT = (

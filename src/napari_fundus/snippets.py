@@ -13,8 +13,6 @@ from napari_fundus.errors import FundusError
 from napari_fundus.plugins import get_detector
 from napari_fundus.results.detections import Detections
 
-__all__ = ["as_command", "as_python", "changed_options"]
-
 
 def changed_options(model: type[DetectorOptions], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options, as JSON has them, that differ from the model's defaults."""

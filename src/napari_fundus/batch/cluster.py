@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.batch.worker import BatchWorkerPlugin, ChunkResult
 
-__all__ = ["ClusterConfig", "ClusterReport", "run_on_cluster"]
-
 _POLL_SECONDS = 0.5
 """Seconds after which a wait for results looks whether it shall go on."""
 

@@ -15,8 +15,6 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
 
-__all__ = ["SUMMARY_NAME", "BatchItem", "find_items", "hashed_output_stem", "rename_colliding"]
-
 SUMMARY_NAME = "summary.csv"
 """Name of the table of all images, in the output folder."""
 

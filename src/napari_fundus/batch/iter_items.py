@@ -21,8 +21,6 @@ from napari_fundus.export import is_export, safe_stem
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["iter_items"]
-
 
 def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[BatchItem]:
     """Yield the images of files, folders and data sets, each once.

@@ -18,8 +18,6 @@ from napari_fundus.runtime.files import atomic_write
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES_NAME", "LESIONS_NAME", "ParquetTables", "read_lesion_rows"]
-
 IMAGES_NAME, LESIONS_NAME = "images.parquet", "lesions.parquet"
 """Names of the tables in the output folder."""
 

@@ -24,8 +24,6 @@ from napari_fundus.runtime.devices import choose_device, release_memory
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["BatchJob", "PrefetchedImage", "make_batch_job", "prefetch_images", "process_item"]
-
 _LOG_SUFFIX = ".error.log"
 
 

@@ -14,17 +14,6 @@ from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
 from napari_fundus.runtime.files import atomic_write, read_json
 
-__all__ = [
-    "BatchReport",
-    "ImageOutcome",
-    "ProvenanceRecord",
-    "check_summary",
-    "escape_surrogates",
-    "read_record",
-    "source_stamp",
-    "write_summary",
-]
-
 _FIRST_COLUMNS = ("path", "status", "place")
 _LAST_COLUMNS = ("seconds", "message")
 _FIELD = "field_of_view"

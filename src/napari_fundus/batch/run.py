@@ -15,8 +15,6 @@ from napari_fundus.errors import Cancelled, OptionsError
 from napari_fundus.export import DEFAULT_FORMATS
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["run_batch"]
-
 
 def run_batch(
     sources: Iterable[str | Path],

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from distributed import Worker
 
-__all__ = ["BatchWorkerPlugin", "ChunkResult", "assign_device", "process_chunk"]
-
 
 @dataclass(frozen=True, eq=False)
 class ChunkResult:

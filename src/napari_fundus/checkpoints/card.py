@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["FORMAT_VERSION", "ModelCard", "Parent", "Split"]
-
 FORMAT_VERSION = 1
 """Version of the card's layout; a reader refuses cards of a later one."""
 

@@ -23,8 +23,6 @@ from napari_fundus.runtime.files import atomic_write
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MAX_HEADER_BYTES", "Checkpoint", "read_card", "read_checkpoint", "save_checkpoint"]
-
 MAX_HEADER_BYTES = 16 << 20
 """Largest header that is read: a guard against files that claim a header of gigabytes."""
 

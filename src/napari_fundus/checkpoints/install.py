@@ -11,8 +11,6 @@ from napari_fundus.checkpoints.zoo import CHECKPOINT_SUFFIX, bundled_folder, mod
 from napari_fundus.errors import CheckpointError, OutputExistsError
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["check_checkpoint_name", "install_checkpoint"]
-
 
 def check_checkpoint_name(name: str, *, run: str | Path | None = None) -> None:
     """Raise if weights cannot be installed under `name`.

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Storage", "dequantize_weights", "quantize_weights"]
-
 Storage = Literal["float32", "float16", "int8"]
 
 _HALF_MAX = 65504.0

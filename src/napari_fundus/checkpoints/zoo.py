@@ -15,18 +15,6 @@ from napari_fundus.checkpoints.file import Checkpoint, read_card, read_checkpoin
 from napari_fundus.errors import CheckpointError
 from napari_fundus.runtime.preferences import cache_folder
 
-__all__ = [
-    "CheckpointInfo",
-    "Download",
-    "ResolvedCheckpoint",
-    "bundled_folder",
-    "list_checkpoints",
-    "load_checkpoint",
-    "models_folder",
-    "register_download",
-    "resolve_checkpoint",
-]
-
 CHECKPOINT_SUFFIX = ".safetensors"
 Origin = Literal["bundled", "user", "download"]
 

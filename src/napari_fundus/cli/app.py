@@ -18,8 +18,6 @@ from napari_fundus.cli.preprocess import preprocess
 from napari_fundus.cli.search import search
 from napari_fundus.cli.train import train
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     name="napari-fundus",
     help="Find diabetic-retinopathy lesions in fundus photographs. Research software, not a "

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.detector import Detector
 
-__all__ = ["fields_table", "list_datasets", "list_detectors"]
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

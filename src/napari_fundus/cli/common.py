@@ -21,20 +21,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.runtime.progress import Monitor
 
-__all__ = [
-    "EXIT_FAILED_ITEMS",
-    "EXIT_INTERRUPTED",
-    "EXIT_USAGE",
-    "DebugOption",
-    "DeviceOption",
-    "cancel_on_interrupt",
-    "handle_errors",
-    "parse_settings",
-    "progress_bar",
-    "stderr_console",
-    "stdout_console",
-]
-
 EXIT_FAILED_ITEMS, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 """Exit statuses: some items failed; what was asked for cannot be done; stopped by Ctrl-C."""
 

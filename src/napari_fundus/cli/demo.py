@@ -17,8 +17,6 @@ from napari_fundus.cli.common import (
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import FundusError
 
-__all__ = ["demo"]
-
 
 @handle_errors
 def demo(

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.batch import BatchReport, ClusterReport, ImageOutcome
 
-__all__ = ["detect"]
-
 
 @handle_errors
 def detect(

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from napari_fundus.datasets import Dataset
     from napari_fundus.evaluation import Candidate, Report, Selection
 
-__all__ = ["evaluate"]
-
 _STEPS = {"33": 33, "11": 11, "exact": 0}
 
 

@@ -12,8 +12,6 @@ from napari_fundus.cli.common import DebugOption, handle_errors, stdout_console
 if TYPE_CHECKING:
     from napari_fundus.checkpoints import CheckpointInfo
 
-__all__ = ["list_models"]
-
 _SHOWN = ("aupr", "cpm", "dice", "auc", "map")
 """Metrics that the table shows, where a card has them; JSON shows all."""
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from napari_fundus.preprocessing import PreprocessedImage, Recipe
     from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["preprocess"]
-
 
 def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if not wanted:

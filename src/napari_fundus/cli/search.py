@@ -24,8 +24,6 @@ from napari_fundus.errors import Cancelled, OptionsError
 if TYPE_CHECKING:
     from napari_fundus.training import TrainingEvent
 
-__all__ = ["search"]
-
 
 @handle_errors
 def search(

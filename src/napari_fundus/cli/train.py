@@ -34,8 +34,6 @@ if TYPE_CHECKING:
         TrainingEvent,
     )
 
-__all__ = ["train"]
-
 _SAME_IN_ALL_FOLDS = {"detector", "data", "healthy", "checkpoint", "settings"}
 """Fields of the config by which a cross-validation to resume is recognized."""
 

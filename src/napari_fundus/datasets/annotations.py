@@ -17,18 +17,6 @@ from napari_fundus.datasets.shapes import Circle, Shape, objects_of_shapes, rast
 from napari_fundus.results.components import find_components
 from napari_fundus.results.objects import LesionObject
 
-__all__ = [
-    "CONFIDENCE_WEIGHTS",
-    "ConsensusMapTruth",
-    "ConsensusTruth",
-    "Marking",
-    "MaskTruth",
-    "MultiExpertTruth",
-    "Point",
-    "PointsTruth",
-    "ShapesTruth",
-]
-
 Confidence = Literal["High", "Medium", "Low"]
 
 CONFIDENCE_WEIGHTS: Mapping[str, float] = {"High": 1.0, "Medium": 0.75, "Low": 0.25}

@@ -19,8 +19,6 @@ from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
 from napari_fundus.lesions import Lesion
 from napari_fundus.results.objects import LesionObject, objects_of_mask
 
-__all__ = ["Dataset", "Problem", "Sample", "Truth"]
-
 
 class Truth(ABC):
     """What the experts drew of one class in one image, whatever its form.

@@ -23,8 +23,6 @@ from napari_fundus.datasets.json_files import read_annotations, read_head_and_ta
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["CocoDataset"]
-
 _DEPTH = 3
 _FOUND_BY_US = b"Lesions found by napari-fundus"
 """What our own exports say of themselves: a detector's findings are nobody's truth."""

@@ -16,8 +16,6 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.results.objects import LesionObject, trim_box
 from napari_fundus.results.rle import decode_rle
 
-__all__ = ["CocoLesion", "CocoTruth", "Size", "parse_lesion_shape"]
-
 _CORNER = 0.5
 """COCO counts from the corner of the first pixel, our shapes from its centre."""
 

@@ -16,8 +16,6 @@ from napari_fundus.errors import DatasetError, ImageReadError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["CorrectedImage", "FileName", "copy_image", "write_labels", "write_region"]
-
 FileName = Annotated[str, Field(pattern=r"^[^./\\:\x00][^/\\:\x00]*$", max_length=255)]
 """A file beside the record: a name alone, so that no record leads out of its folder."""
 

@@ -50,17 +50,6 @@ from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.image import FundusImage
 from napari_fundus.runtime.files import write_json
 
-__all__ = [
-    "CORRECTIONS_MARKER",
-    "SCHEMA_VERSION",
-    "Correction",
-    "Corrections",
-    "LesionVerdict",
-    "ReviewedClass",
-    "read_correction",
-    "write_correction",
-]
-
 CORRECTIONS_MARKER = "napari-fundus-corrections.json"
 """File that tells a folder of corrections."""
 

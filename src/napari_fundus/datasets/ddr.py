@@ -18,8 +18,6 @@ from napari_fundus.datasets.files import (
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 
-__all__ = ["Ddr"]
-
 
 def _labels(split: Path) -> Path | None:
     return find_subfolder(split, r"^(segmentation[ _]?)?labels?$")

@@ -21,8 +21,6 @@ from napari_fundus.datasets.grades import image_stem
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 
-__all__ = ["Diaretdb1Drawings", "Diaretdb1Maps"]
-
 _REFERENCE = "Kauppi et al., BMVC 2007, doi:10.5244/C.21.15"
 _LICENCE = "free for research, not to be passed on"
 _MAPS_OF: Mapping[Lesion, str] = {

@@ -12,8 +12,6 @@ from napari_fundus.datasets.files import parse_number, read_xml
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Shape
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["Drawing", "read_drawing", "resolve_angle_sign"]
-
 
 @dataclass
 class Drawing:

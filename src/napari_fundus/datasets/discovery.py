@@ -30,8 +30,6 @@ from napari_fundus.plugin_hooks import (
     hookimpl,
 )
 
-__all__ = ["dataset_classes", "discover_datasets", "find_datasets", "open_dataset", "recognized"]
-
 Reader = type[Dataset]
 
 

@@ -22,8 +22,6 @@ from napari_fundus.datasets.groups import find_duplicate_files, merge_groups
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 
-__all__ = ["Eophtha"]
-
 _CODES = (Lesion.EX, Lesion.MA)
 _DEPTH = 3
 

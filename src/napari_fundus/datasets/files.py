@@ -17,25 +17,6 @@ from napari_fundus.datasets.base import Problem
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 
-__all__ = [
-    "find_folders",
-    "find_path",
-    "find_root",
-    "find_subfolder",
-    "images_by_stem",
-    "iter_files",
-    "list_images",
-    "list_subfolders",
-    "missing_problems",
-    "parse_number",
-    "read_table",
-    "read_xml",
-    "relative_to_root",
-    "split_from_name",
-    "table_header",
-    "unique_ids",
-]
-
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _MAX_NAMED = 20
 _DEEPEST = 32

@@ -22,8 +22,6 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import Lesion, parse_lesion
 
-__all__ = ["FolderDataset", "samples_from_files"]
-
 _DEPTH = 6
 
 

@@ -20,8 +20,6 @@ from napari_fundus.datasets.files import (
 from napari_fundus.datasets.grades import read_grades
 from napari_fundus.errors import DatasetError
 
-__all__ = ["Aptos2019", "EyePacs", "GradedDataset", "Messidor2"]
-
 _DEPTH = 3
 
 

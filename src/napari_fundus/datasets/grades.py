@@ -14,8 +14,6 @@ from napari_fundus.datasets.files import (
 )
 from napari_fundus.image import IMAGE_SUFFIXES
 
-__all__ = ["GRADE_RANGES", "find_column", "image_stem", "read_grades"]
-
 GRADE_RANGES: Mapping[str, int] = {"dr": 4, "dme": 2, "gradable": 1}
 """Largest value of each grade; the least is 0."""
 

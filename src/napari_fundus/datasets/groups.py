@@ -8,8 +8,6 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["find_duplicate_files", "merge_groups", "read_groups"]
-
 H = TypeVar("H", bound=Hashable)
 
 

@@ -30,8 +30,6 @@ from napari_fundus.datasets.masks import image_shape
 from napari_fundus.errors import DatasetError, ImageReadError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
 
-__all__ = ["Idrid"]
-
 _LAYOUT = (
     r"original images|groundtruths?|(training|testing) set|microaneurysms|h(a)?emorrhages"
     r"|(hard|soft) exudates|optic disc|fovea"

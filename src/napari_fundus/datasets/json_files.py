@@ -8,8 +8,6 @@ from typing import Any
 from napari_fundus.errors import DatasetError
 from napari_fundus.runtime.files import read_json
 
-__all__ = ["read_annotations", "read_head_and_tail"]
-
 _SNIFF_BYTES = 1 << 16
 """Bytes at either end of a JSON file that are looked through for a format's words."""
 

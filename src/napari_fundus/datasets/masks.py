@@ -11,8 +11,6 @@ import numpy.typing as npt
 from napari_fundus.errors import DatasetError, ImageBrokenError
 from napari_fundus.image import PILLOW_ERRORS, check_size, read_pixels
 
-__all__ = ["image_shape", "read_grey", "read_mask"]
-
 _LOSSY = frozenset({"JPEG", "WEBP", "MPO"})
 _EXIF_ORIENTATION = 274
 

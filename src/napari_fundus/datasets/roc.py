@@ -22,8 +22,6 @@ from napari_fundus.datasets.grades import image_stem
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion, parse_lesion
 
-__all__ = ["Roc"]
-
 _XML = re.compile(r"annotations-consensus.*\.xml", re.IGNORECASE)
 _IMAGE = re.compile(r"image\d+_(train|test)\w*\.\w+", re.IGNORECASE)
 _SET = re.compile(r"^roc[ _-]*(train|test)", re.IGNORECASE)

@@ -12,18 +12,6 @@ import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject, trim_box
 
-__all__ = [
-    "Circle",
-    "Ellipse",
-    "Polygon",
-    "Polyline",
-    "Rectangle",
-    "Shape",
-    "WindowMask",
-    "objects_of_shapes",
-    "rasterize",
-]
-
 _FAR = 16_000
 """Vertices farther out than this, in px, are drawn at this distance: OpenCV's lines overflow."""
 

@@ -10,8 +10,6 @@ import numpy as np
 from napari_fundus.datasets.base import Sample
 from napari_fundus.errors import OptionsError
 
-__all__ = ["split_by_group"]
-
 
 def split_by_group(
     samples: Sequence[Sample], parts: int | Sequence[float], *, seed: int = 0

@@ -15,8 +15,6 @@ from napari_fundus.errors import Cancelled, DatasetError, ImageReadError
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["ClassSummary", "DatasetSummary", "summarize"]
-
 _THREADS = 2
 _ORDER = {code: number for number, code in enumerate(Lesion)}
 

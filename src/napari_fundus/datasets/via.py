@@ -25,8 +25,6 @@ from napari_fundus.datasets.via_files import read_via, via_files
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
-__all__ = ["ViaDataset", "parse_region"]
-
 _UNNAMED = "lesion"
 _DEPTH = 3
 

@@ -11,8 +11,6 @@ from napari_fundus.datasets.files import iter_files, read_table, table_header
 from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
 from napari_fundus.errors import DatasetError
 
-__all__ = ["ViaRegion", "read_via", "via_files"]
-
 _SHAPE_COLUMN = "region_shape_attributes"
 _CLASS_COLUMN = "region_attributes"
 _NAME_COLUMNS = ("filename", "#filename")

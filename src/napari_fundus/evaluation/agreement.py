@@ -18,8 +18,6 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import Assessment, assess
 from napari_fundus.results.detections import Detections
 
-__all__ = ["BOTH", "ONLY_A", "ONLY_B", "Agreement", "ClassAgreement", "compare", "match_lesions"]
-
 BOTH, ONLY_A, ONLY_B = "both", "only A", "only B"
 
 Index = npt.NDArray[np.int64]

@@ -17,8 +17,6 @@ from napari_fundus.metrics.precision_recall import PixelHistogram
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import empty_instances
 
-__all__ = ["FIGURES", "Assessment", "assess", "image_aupr"]
-
 FIGURES: tuple[str, ...] = (
     "lesion", "lesions", "found", "missed", "detections", "false_positives",
     "sensitivity", "precision", "f1",

@@ -11,8 +11,6 @@ from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
 from napari_fundus.errors import OptionsError
 
-__all__ = ["Candidate", "with_unique_labels"]
-
 
 @dataclass(frozen=True, eq=False)
 class Candidate:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["classes_with_crops", "plot_crops"]
-
 TRUTH_COLOUR, DETECTION_COLOUR = "#ffe119", "#6fd3ff"
 """Yellow and light blue differ for people with any colour vision; the truth is dashed too."""
 

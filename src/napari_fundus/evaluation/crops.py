@@ -18,8 +18,6 @@ from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.metrics.lesion_matching import ClassMatch
 from napari_fundus.results.detections import Detections
 
-__all__ = ["Crop", "CropCollector", "CropKind"]
-
 CropKind = Literal["hit", "miss", "false"]
 Box = tuple[int, int, int, int]
 

@@ -14,8 +14,6 @@ from napari_fundus.evaluation.results import Report
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.runtime.files import read_json
 
-__all__ = ["DatasetCurves", "read_curves"]
-
 _KINDS = {"aupr": "pr"}
 """Kind of the curves of a protocol, where it is not the protocol's name."""
 

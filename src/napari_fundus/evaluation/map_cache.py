@@ -20,8 +20,6 @@ from napari_fundus.metrics.map_levels import dequantize_map, quantize_map
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["MapCache", "quantize_detections"]
-
 _AFTERWARDS = frozenset({"threshold", "min_area"})
 """Options that are applied to kept maps, and need no run of their own."""
 

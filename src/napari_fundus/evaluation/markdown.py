@@ -13,8 +13,6 @@ from napari_fundus.evaluation.results import CandidateResult, Report
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.bootstrap import Interval
 
-__all__ = ["to_markdown"]
-
 _FEW = 5
 """Images below which a bootstrap over images is warned of."""
 

@@ -25,8 +25,6 @@ from napari_fundus.evaluation.protocols.values import metric_to_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SCHEMA_VERSION", "CandidateResult", "ImageRecord", "Report", "ReportSource"]
-
 SCHEMA_VERSION = 1
 """Version of the layout of ``report.json``; it changes when a name in it changes its meaning."""
 

@@ -25,8 +25,6 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["evaluate_dataset"]
-
 
 def evaluate_dataset(
     samples: Sequence[Sample],

@@ -11,8 +11,6 @@ from napari_fundus.errors import DatasetError
 from napari_fundus.evaluation.candidate import Candidate
 from napari_fundus.evaluation.protocols.case import as_healthy, is_healthy
 
-__all__ = ["SPLITS", "Selection", "SplitName", "select_samples"]
-
 SplitName = Literal["held-back", "test", "valid", "train", "all"]
 SPLITS: tuple[str, ...] = get_args(SplitName)
 

@@ -14,8 +14,6 @@ from napari_fundus.evaluation.results import Report
 from napari_fundus.runtime.files import atomic_write, raise_if_exists, write_json
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["check_report_folder", "write_report"]
-
 _JSON, _MARKDOWN, _TABLE = "report.json", "report.md", "images.csv"
 _FIRST = ("detector", "image", "split", "class", "healthy", "weights_saw_it", "seconds", "device")
 

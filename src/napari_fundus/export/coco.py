@@ -14,8 +14,6 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.rle import encode_rle
 from napari_fundus.runtime.files import write_json
 
-__all__ = ["to_coco", "write_coco"]
-
 _FIRST_UNKNOWN_CATEGORY = 100
 
 

@@ -27,19 +27,6 @@ from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import raise_if_exists, replace_folder
 
-__all__ = [
-    "DEFAULT_FORMATS",
-    "FORMATS",
-    "PREPROCESSED",
-    "PROVENANCE_SUFFIX",
-    "ExportFormat",
-    "check_formats",
-    "export",
-    "is_export",
-    "load_detections",
-    "safe_stem",
-]
-
 
 @dataclass(frozen=True)
 class ExportFormat:

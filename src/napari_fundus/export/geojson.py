@@ -14,8 +14,6 @@ from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import write_json
 
-__all__ = ["to_geojson", "write_geojson"]
-
 _MEASUREMENTS = {
     "area_percent": "Area % of field of view",
     "distance_to_disc_px": "Distance to disc px",

@@ -18,15 +18,6 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.results.rle import decode_rle, encode_rle
 
-__all__ = [
-    "Page",
-    "ResultMetadata",
-    "detection_pages",
-    "page_title",
-    "result_metadata",
-    "to_detections",
-]
-
 _MOST_COVERED = 64
 """How many times the image's pixels the boxes of all objects may cover, in a file that is sound."""
 

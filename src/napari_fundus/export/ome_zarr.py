@@ -22,8 +22,6 @@ from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import atomic_folder, read_json
 
-__all__ = ["check_zarr", "is_zarr_result", "read_zarr", "write_zarr"]
-
 _CHUNK = 512
 _METADATA_KEY = "napari_fundus"
 _MAPS, _FIELD = "0", "labels/field_of_view/0"

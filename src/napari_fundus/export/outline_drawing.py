@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ImageColor
 
-__all__ = ["OutlineStyle", "Viewport", "draw_outlines", "fit_viewport", "text_colour"]
-
 Points = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 

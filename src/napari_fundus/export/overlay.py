@@ -26,8 +26,6 @@ from napari_fundus.metrics.lesion_matching import TrueLesions, match_detections
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = ["FALSE_COLOUR", "HIT_COLOUR", "MISS_COLOUR", "draw_overlay", "write_overlay"]
-
 Mask = npt.NDArray[np.bool_]
 Picture = npt.NDArray[np.uint8]
 

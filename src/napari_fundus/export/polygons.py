@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from napari_fundus.results.detections import Detections
 
-__all__ = ["instance_masks", "pixel_polygons"]
-
 Ring = list[tuple[int, int]]
 Polygon = list[Ring]
 

@@ -9,8 +9,6 @@ from napari_fundus.export.formats import PROVENANCE_SUFFIX, WRITERS
 from napari_fundus.export.tables import write_provenance
 from napari_fundus.results.detections import Detections
 
-__all__ = ["FILE_TYPES", "FileType", "write_file"]
-
 
 @dataclass(frozen=True)
 class FileType:

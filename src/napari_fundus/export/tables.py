@@ -15,15 +15,6 @@ from napari_fundus.results.instances import INSTANCE_COLUMNS
 from napari_fundus.results.quantification import LESION_COLUMNS, quantify
 from napari_fundus.runtime.files import atomic_write, read_json, write_json
 
-__all__ = [
-    "lesion_measurements",
-    "provenance_record",
-    "read_csv",
-    "read_provenance",
-    "write_csv",
-    "write_provenance",
-]
-
 
 def write_csv(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
     """Write the table of lesions: one row a lesion, `INSTANCE_COLUMNS` and `LESION_COLUMNS`.

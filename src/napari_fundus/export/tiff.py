@@ -26,13 +26,6 @@ from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = [
-    "read_labels_tiff",
-    "read_probability_tiff",
-    "write_labels_tiff",
-    "write_probability_tiff",
-]
-
 _TILE = (256, 256)
 _PAGE_NAME = 285
 _BIGTIFF_FROM = 3_500_000_000

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["BrowserWidget", "sample_layers"]
-
 
 def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerTuple]:
     """Return a sample's image, the labels of every annotated class, and its centres, as layers.

@@ -10,8 +10,6 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
-__all__ = ["PLUGIN", "SECTIONS", "sync_preferences"]
-
 PLUGIN = "napari-fundus"
 
 SECTIONS: dict[str, tuple[str, ...]] = {

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Layer
 
-__all__ = ["PreprocessWidget", "preprocessed_layers", "recipe_script"]
-
 _DEFAULT_RECIPE = "local_mean"
 
 _FIELD_CONDITIONS: dict[str, Callable[[dict[str, Any]], bool]] = {

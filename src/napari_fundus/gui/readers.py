@@ -10,8 +10,6 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.layers.build import detection_layers, image_layer
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
 
-__all__ = ["get_reader", "open_folder", "read_files"]
-
 Reader = Callable[[str | list[str]], list[Any]]
 
 

@@ -12,8 +12,6 @@ from napari_fundus.samples import (
     sample_image_path,
 )
 
-__all__ = ["idrid", "normal"]
-
 
 def _credited(layer: LayerTuple, credit: str) -> LayerTuple:
     data, meta, kind = layer

@@ -35,8 +35,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["SimilarityWidget", "embedding_colours"]
-
 _REFINER_DETECTOR = "multiscale"
 """Name of the detector whose network looks at the lesions."""
 

@@ -8,8 +8,6 @@ from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import write_file
 from napari_fundus.results.layer_metadata import detections_from_layer
 
-__all__ = ["write_coco_layer", "write_csv_layer", "write_geojson_layer", "write_tiff_layer"]
-
 
 def _write_layer(path: str, data: Any, meta: dict[str, Any], form: str) -> list[str]:
     # napari's own dialog has asked before an existing file is replaced.

@@ -11,8 +11,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["cancel_between_layers"]
-
 
 @contextmanager
 def cancel_between_layers(

@@ -11,8 +11,6 @@ from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.preprocessing import Recipe
 
-__all__ = ["preprocessing_from_card"]
-
 
 def preprocessing_from_card(
     checkpoint: Checkpoint, recipe: Mapping[str, Any] | None = None

@@ -25,8 +25,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TiledObjects", "object_tiles", "objects_to_original", "paste_mask", "run_objects"]
-
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["fuse_conv_batchnorm"]
-
 
 def fuse_conv_batchnorm(network: nn.Module) -> nn.Module:
     """Return a copy for inference in which no normalization follows a convolution directly.

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-__all__ = ["FusionMean", "blend_log_odds", "fuse", "resize_map"]
-
 FusionMean = Literal["arithmetic", "geometric"]
 """How two maps become one."""
 

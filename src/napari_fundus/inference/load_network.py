@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import nn
 
-__all__ = ["check_lesions", "check_planes", "network_of_card"]
-
 A = TypeVar("A", bound=BaseModel)
 N = TypeVar("N", bound="nn.Module")
 

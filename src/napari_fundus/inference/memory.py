@@ -14,14 +14,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = [
-    "bytes_per_pixel",
-    "fit_tile_size",
-    "layer_bytes",
-    "memory_limit",
-    "run_halving_on_out_of_memory",
-]
-
 _LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from napari_fundus.results.objects import LesionObject, trim_box
 
-__all__ = ["Rect", "TileObject", "merge_tile_objects"]
-
 Rect = tuple[int, int, int, int]
 """Row start, column start, row stop, column stop."""
 

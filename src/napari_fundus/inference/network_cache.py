@@ -13,8 +13,6 @@ from napari_fundus.checkpoints import Checkpoint, load_checkpoint, resolve_check
 from napari_fundus.errors import CheckpointError
 from napari_fundus.runtime.devices import Device, on_memory_release
 
-__all__ = ["LoadedWeights", "acquire_weights", "clear_network_cache"]
-
 _MAX_CACHED = 2
 """How many files' networks are kept: the one in use, and one that is compared with it."""
 

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["PlainUNet", "double_conv", "init_prior_bias"]
-
 
 class PlainUNet(nn.Module):
     """The U-Net of Ronneberger et al., with batch normalization and padded convolutions.

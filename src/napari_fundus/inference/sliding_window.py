@@ -16,8 +16,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["run_patches", "run_sliding_window", "suspect_patch_centres"]
-
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 PatchCentres = list[list[int]]

@@ -10,8 +10,6 @@ from typing import Self, TypeVar
 
 from napari_fundus.runtime.devices import Device
 
-__all__ = ["TorchThreadPool", "batch_workers"]
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

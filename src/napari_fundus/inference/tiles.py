@@ -23,8 +23,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Tile", "TiledPrediction", "iter_tiles", "run_tiles"]
-
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["VotingResult", "run_voting"]
-
 _CPU_BATCH_PIXELS = 65_536
 """Pixels in a batch on a CPU: enough to feed the cores, few enough for the caches."""
 

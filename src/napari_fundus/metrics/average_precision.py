@@ -20,8 +20,6 @@ from napari_fundus.metrics.coco_matching import (
 )
 from napari_fundus.results.objects import LesionObject
 
-__all__ = ["InstanceCurve", "MeanAveragePrecision"]
-
 ImageWeights = npt.NDArray[np.int64]
 
 _RECALLS = np.linspace(0, 1, 101)

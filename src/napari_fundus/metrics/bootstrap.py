@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Interval", "bootstrap_interval", "bootstrap_intervals", "resampled_weights"]
-
 
 @dataclass(frozen=True)
 class Interval:

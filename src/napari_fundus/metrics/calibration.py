@@ -11,18 +11,6 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
-__all__ = [
-    "ReliabilityCurve",
-    "Temperature",
-    "best_temperature",
-    "brier_score",
-    "cross_fit_temperature",
-    "fit_temperature",
-    "reliability_curve",
-    "to_logits",
-    "top_class_confidence",
-]
-
 Floats = npt.NDArray[np.float64]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)

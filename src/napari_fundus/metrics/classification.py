@@ -17,16 +17,6 @@ from napari_fundus.metrics.bootstrap import (
 )
 from napari_fundus.metrics.confusion import ConfusionMatrix
 
-__all__ = [
-    "PUBLISHED_SENSITIVITY",
-    "PUBLISHED_SPECIFICITY",
-    "BinaryScores",
-    "GradePredictions",
-    "RocBand",
-    "RocCurve",
-    "RocPoint",
-]
-
 PUBLISHED_SENSITIVITY = 0.936
 """Sensitivity at which the specificity for referable retinopathy is published (DIARETDB1)."""
 

@@ -14,20 +14,6 @@ import numpy.typing as npt
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.results.rle import encode_rle
 
-__all__ = [
-    "IOU_LEVELS",
-    "MAIN_IOU_LEVELS",
-    "MAX_DETECTIONS",
-    "SIZE_BOUNDS",
-    "MatchedObjects",
-    "count_instances",
-    "instance_metrics",
-    "interpolate_precision",
-    "interpolated_average_precision",
-    "match_objects",
-    "size_names",
-]
-
 MAIN_IOU_LEVELS: tuple[float, ...] = (0.35, 0.5, 0.75)
 """Intersections over union at which the Mask R-CNN paper counts a lesion as found."""
 

@@ -11,8 +11,6 @@ from scipy import sparse
 from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, level_values, quantize_map
 from napari_fundus.results.components import find_components
 
-__all__ = ["false_component_events", "merging_threshold"]
-
 # The half of the eight neighbours that lies ahead in reading order, as (row, column) steps.
 _FORWARD_NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))
 

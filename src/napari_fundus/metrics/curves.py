@@ -12,8 +12,6 @@ import numpy.typing as npt
 from napari_fundus.metrics.froc_curve import FrocCurve
 from napari_fundus.metrics.precision_recall import PrecisionRecallCurve
 
-__all__ = ["Curve", "CurveKind"]
-
 CurveKind = str
 
 Values = npt.NDArray[np.float64]

@@ -13,8 +13,6 @@ from napari_fundus.metrics.component_tree import false_component_events, merging
 from napari_fundus.metrics.froc_curve import FrocCurve
 from napari_fundus.results.components import find_components
 
-__all__ = ["Froc", "disc_pixels"]
-
 
 class Froc:
     """Counts lesions found and false positives over images, one image at a time.

@@ -9,15 +9,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "CPM_POINTS",
-    "ROC_POINTS",
-    "FrocCurve",
-    "FrocSummary",
-    "OperatingPoint",
-    "point_name",
-]
-
 CPM_POINTS: tuple[float, ...] = (1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8)
 """False positives an image at which the competition performance metric takes sensitivity."""
 

@@ -10,8 +10,6 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 from napari_fundus.results.objects import LesionObject, objects_of_mask
 
-__all__ = ["PAPER_WIDTH", "detected_objects", "dilated_lesions", "dilation_radius"]
-
 PAPER_WIDTH = 1024
 """Width of the field of view, in px, at which the Mask R-CNN paper dilates its masks."""
 

@@ -12,17 +12,6 @@ import pandas as pd
 from napari_fundus.results.components import find_components
 from napari_fundus.results.detections import Detections
 
-__all__ = [
-    "ClassMatch",
-    "LesionCounts",
-    "PixelOverlap",
-    "TrueLesions",
-    "lesion_counts",
-    "match_detections",
-    "match_with_truth",
-    "pixel_overlap",
-]
-
 Index = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 

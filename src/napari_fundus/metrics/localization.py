@@ -14,15 +14,6 @@ from napari_fundus.metrics.froc_curve import FrocCurve
 from napari_fundus.metrics.regions import SparseLesions, find_regions, normalize_heatmap
 from napari_fundus.results.components import find_components
 
-__all__ = [
-    "LOCALIZATION_THRESHOLD",
-    "LOCALIZATION_THRESHOLDS",
-    "PUBLISHED_LOCALIZATION",
-    "LocalizationCounts",
-    "PublishedLocalization",
-    "WeakLocalization",
-]
-
 LOCALIZATION_THRESHOLD = 0.65
 """Threshold of the published figures."""
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["QUANTIZATION_LEVELS", "dequantize_map", "level_values", "quantize_map"]
-
 QUANTIZATION_LEVELS = 64_000
 """Levels are 0, 1/64000, …, 1: multiples of 1/32 (the challenge's thresholds) and of 1/1000."""
 

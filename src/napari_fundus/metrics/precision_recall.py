@@ -14,8 +14,6 @@ from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, level_values, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["PixelHistogram", "PrecisionRecallCurve", "aupr", "count_pixels", "pixel_metrics"]
-
 Counts = npt.NDArray[np.int64]
 
 CHALLENGE_THRESHOLDS = 33

@@ -10,16 +10,6 @@ import numpy.typing as npt
 
 from napari_fundus.results.components import find_components
 
-__all__ = [
-    "MIN_COVERAGE",
-    "MIN_MEAN_IOU",
-    "HeatmapRegions",
-    "RegionMatch",
-    "SparseLesions",
-    "find_regions",
-    "normalize_heatmap",
-]
-
 MIN_COVERAGE = 0.5
 """Share of a true lesion that must be covered for it to be found by the strict rule."""
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing.local_mean import LocalMean, local_mean_exact
 
-__all__ = ["enhance", "enhance_exact"]
-
 Pixels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 

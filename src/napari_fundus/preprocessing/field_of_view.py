@@ -13,8 +13,6 @@ from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.fov_circle import fit_fov_circle
 from napari_fundus.preprocessing.geometry import bounding_box
 
-__all__ = ["find_field_of_view"]
-
 _COARSE_SIDE = 400
 _STEPS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12)
 """Parts of the way from the dark level to Otsu's threshold at which the disc's edge is sought."""

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from napari_fundus.errors import NoFieldOfViewError
 
-__all__ = ["FovCircle", "fit_aspect", "fit_fov_circle"]
-
 _TRIPLETS = 160
 _SAMPLES = 300
 _TOLERANCE = 0.008

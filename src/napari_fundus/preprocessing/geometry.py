@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from napari_fundus.errors import GeometryError
 from napari_fundus.preprocessing.fov_circle import FovCircle
 
-__all__ = ["Geometry", "bounding_box"]
-
 Floats = npt.NDArray[np.float64]
 
 

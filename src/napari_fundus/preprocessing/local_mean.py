@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LocalMean", "local_mean_exact"]
-
 Float = npt.NDArray[np.float32]
 T = TypeVar("T")
 

@@ -12,15 +12,6 @@ from napari_fundus.preprocessing.recipe import PreprocessedImage
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "INPUT_FILL",
-    "PIXEL_MEAN",
-    "PIXEL_STD",
-    "denormalize_pixels",
-    "normalize_pixels",
-    "to_network_input",
-]
-
 INPUT_FILL = 0.0
 """What lies outside the field of view, and outside the picture, in the network's units."""
 

@@ -17,8 +17,6 @@ from napari_fundus.preprocessing.fov_circle import FovCircle, fit_aspect, fit_fo
 from napari_fundus.preprocessing.geometry import Geometry, bounding_box
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["PreprocessedImage", "Recipe", "preset_descriptions"]
-
 
 class Recipe(BaseModel):
     """The steps from a photograph to what a method sees, in the order of the fields.

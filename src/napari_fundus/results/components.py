@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ConnectedComponents", "find_components"]
-
 Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 

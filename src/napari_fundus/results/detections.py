@@ -20,8 +20,6 @@ from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.instances import empty_instances, label_map, label_objects
 from napari_fundus.results.objects import LesionObject
 
-__all__ = ["Detections", "Provenance"]
-
 Map = npt.NDArray[np.float32]
 
 

@@ -13,8 +13,6 @@ from napari_fundus.errors import FundusError
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
 
-__all__ = ["apply_edited_labels", "same_components"]
-
 
 def apply_edited_labels(
     detections: Detections, edited: Mapping[str, npt.NDArray[Any]]

@@ -12,16 +12,6 @@ import pandas as pd
 from napari_fundus.results.components import ConnectedComponents, find_components
 from napari_fundus.results.objects import LesionObject, RasterizedObjects, rasterize_objects
 
-__all__ = [
-    "INSTANCE_COLUMNS",
-    "empty_instances",
-    "label_map",
-    "label_objects",
-    "map_components",
-    "passes_thresholds",
-    "rasterized_table",
-]
-
 INSTANCE_COLUMNS: dict[str, str] = {
     "id": "int64",
     "lesion": "object",

@@ -19,16 +19,6 @@ from napari_fundus.results.edits import apply_edited_labels, same_components
 if TYPE_CHECKING:
     from napari_fundus.results.live import LiveResult
 
-__all__ = [
-    "METADATA_KEY",
-    "METADATA_VERSION",
-    "LayerMetadata",
-    "as_array",
-    "detections_from_layer",
-    "layer_metadata",
-    "lesion_in_name",
-]
-
 METADATA_KEY = "napari_fundus"
 """Key in ``layer.metadata`` of the `LayerMetadata`."""
 

@@ -19,14 +19,6 @@ from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.outlines import outline_vectors
 from napari_fundus.results.relabel import Components, class_components, labelled_components
 
-__all__ = [
-    "ClassSnapshot",
-    "LiveResult",
-    "ShownLesions",
-    "ThresholdSettings",
-    "apply_thresholds",
-]
-
 
 @dataclass(frozen=True)
 class ThresholdSettings:

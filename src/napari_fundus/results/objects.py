@@ -12,17 +12,6 @@ import numpy.typing as npt
 
 from napari_fundus.preprocessing.geometry import bounding_box
 
-__all__ = [
-    "LesionObject",
-    "RasterizedObjects",
-    "clip_objects",
-    "objects_of_labels",
-    "objects_of_mask",
-    "rasterize_objects",
-    "score_maps",
-    "trim_box",
-]
-
 _DILATION = np.ones((5, 5), np.uint8)
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["outline_vectors"]
-
 
 def outline_vectors(
     pixels: npt.NDArray[np.int64], ids: npt.NDArray[Any], shape: tuple[int, ...]

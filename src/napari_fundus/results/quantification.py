@@ -15,17 +15,6 @@ from napari_fundus.landmarks import Landmarks, OpticDisc
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
 
-__all__ = [
-    "LESION_COLUMNS",
-    "NEAR_FOVEA_DD",
-    "QUADRANTS",
-    "SUMMARY_COLUMNS",
-    "Quantification",
-    "format_percent",
-    "is_lesion_class",
-    "quantify",
-]
-
 NEAR_FOVEA_DD = 1.0
 """What counts as near the fovea, in disc diameters: hard exudates within one disc diameter of it
 are the usual sign, in photographs, by which macular oedema is suspected."""

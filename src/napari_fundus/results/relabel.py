@@ -14,14 +14,6 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.instances import map_components, passes_thresholds, rasterized_table
 from napari_fundus.results.objects import LesionObject, rasterize_objects
 
-__all__ = [
-    "Components",
-    "class_components",
-    "components_from_objects",
-    "label_image",
-    "labelled_components",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Components:

@@ -8,8 +8,6 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decode_rle", "decompress_rle_counts", "encode_rle"]
-
 _FIRST, _LAST = 48, 48 + 63
 """Characters of compressed run lengths: each holds six bits above 48."""
 

@@ -28,15 +28,6 @@ from napari_fundus.review.serialization import (
 )
 from napari_fundus.runtime.files import atomic_write
 
-__all__ = [
-    "SavedReview",
-    "autosave_path",
-    "delete_autosave",
-    "read_autosave",
-    "reviews_folder",
-    "write_autosave",
-]
-
 _VERSION = 1
 
 _READ_ERRORS = (

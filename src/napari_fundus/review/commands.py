@@ -13,8 +13,6 @@ import pandas as pd
 
 from napari_fundus.review.lesion import ReviewedLesion
 
-__all__ = ["Command", "CommandStack", "LesionChange", "PixelChange", "RowChange", "replace_rows"]
-
 
 @dataclass(frozen=True, eq=False)
 class PixelChange:

@@ -18,8 +18,6 @@ from napari_fundus.review.serialization import (
     unpack_table,
 )
 
-__all__ = ["pack_commands", "trim_history", "unpack_commands"]
-
 _COMMANDS = 200
 _PIXELS = 2_000_000
 """Most that is kept: a file is written every few seconds, and a stroke may paint a whole image."""

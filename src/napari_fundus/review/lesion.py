@@ -11,16 +11,6 @@ import pandas as pd
 
 from napari_fundus.datasets.corrections import Verdict
 
-__all__ = [
-    "BoundingBox",
-    "ReviewedLesion",
-    "lesions_from_labels",
-    "measure_pixels",
-    "new_row",
-    "pixels_in_box",
-    "table_measurements",
-]
-
 BoundingBox = tuple[int, int, int, int]
 """First row, first column, one past the last row and column."""
 

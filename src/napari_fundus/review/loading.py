@@ -18,8 +18,6 @@ from napari_fundus.review.lesion import (
     table_measurements,
 )
 
-__all__ = ["ClassLabels", "LoadedReview", "load_lesions", "measurement_table"]
-
 _SPARE_IDS = 8192
 """Ids for lesions yet to be drawn: where 16 bits would not hold them, labels get 32."""
 

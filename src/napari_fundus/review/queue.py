@@ -8,8 +8,6 @@ from typing import Any
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.review.lesion import ReviewedLesion
 
-__all__ = ["ORDERS", "ReviewQueue", "sort_lesions"]
-
 ORDERS: Mapping[str, str] = {
     "highest": "highest score",
     "lowest": "lowest score",

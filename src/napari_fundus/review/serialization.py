@@ -12,8 +12,6 @@ import pandas as pd
 
 from napari_fundus.review.lesion import ReviewedLesion
 
-__all__ = ["pack_lesions", "pack_table", "unpack_lesions", "unpack_table"]
-
 
 def pack_lesions(
     lesions: Iterable[ReviewedLesion],

@@ -30,8 +30,6 @@ from napari_fundus.review.lesion import (
 )
 from napari_fundus.review.strokes import resolve_ids, stroke_command
 
-__all__ = ["Review"]
-
 LabelArray = npt.NDArray[Any]
 WritePixels = Callable[[str, npt.NDArray[np.int64], npt.NDArray[Any]], None]
 

@@ -25,8 +25,6 @@ from napari_fundus.review.lesion import (
     table_measurements,
 )
 
-__all__ = ["resolve_ids", "stroke_command"]
-
 Pixels = npt.NDArray[np.int64]
 
 

@@ -11,19 +11,6 @@ from typing import Literal
 from napari_fundus.errors import DeviceError
 from napari_fundus.runtime.preferences import preferences
 
-__all__ = [
-    "CPU",
-    "Device",
-    "DeviceStatus",
-    "Precision",
-    "available_devices",
-    "choose_device",
-    "is_lost",
-    "on_memory_release",
-    "preferred_precision",
-    "release_memory",
-]
-
 _LOG = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bfloat16"]

@@ -13,16 +13,6 @@ from typing import Any
 
 from napari_fundus.errors import OutputExistsError
 
-__all__ = [
-    "atomic_folder",
-    "atomic_write",
-    "raise_if_exists",
-    "read_json",
-    "remove_temporary_files",
-    "replace_folder",
-    "write_json",
-]
-
 _TEMPORARY = ".napari-fundus-"
 
 

@@ -15,8 +15,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-__all__ = ["isolate_triton_llvm"]
-
 
 @cache
 def isolate_triton_llvm() -> bool:

@@ -13,16 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_fundus.errors import OptionsError, explain_validation
 from napari_fundus.runtime.files import read_json, write_json
 
-__all__ = [
-    "ENV_PREFIX",
-    "Preferences",
-    "cache_folder",
-    "preferences",
-    "preferences_path",
-    "preferred_colour",
-    "save_preferences",
-]
-
 ENV_PREFIX = "NAPARI_FUNDUS_"
 """What the environment variables begin with: ``NAPARI_FUNDUS_DEVICE`` and so on."""
 

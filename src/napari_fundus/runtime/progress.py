@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from napari_fundus.errors import Cancelled
 
-__all__ = ["Monitor", "Progress"]
-
 T = TypeVar("T")
 
 

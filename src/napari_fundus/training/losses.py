@@ -12,15 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "angular_distance",
-    "bce_dice_loss",
-    "dice_coefficient",
-    "dice_loss",
-    "masked_bce_with_logits",
-    "triplet_loss",
-]
-
 _EDGE = 1e-6
 """Keeps the arc cosine's gradient finite where two directions are the same."""
 

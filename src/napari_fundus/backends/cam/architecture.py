@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GRADES", "OO_NETWORK", "ClassifierArchitecture", "Target"]
-
 GRADES = 5
 """Grades of diabetic retinopathy: none, mild, moderate, severe, proliferative."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from napari_fundus.backends.cam.training_options import CamTrainingOptions
 
-__all__ = ["augment_images"]
-
 
 def augment_images(images: Tensor, options: CamTrainingOptions) -> Tensor:
     """Return varied copies; random numbers come from torch's global generator of the CPU.

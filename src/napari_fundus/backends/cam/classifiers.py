@@ -10,8 +10,6 @@ from napari_fundus.backends.cam.architecture import OO_NETWORK, ClassifierArchit
 from napari_fundus.backends.cam.network import OoNetwork
 from napari_fundus.errors import OptionsError
 
-__all__ = ["build_network"]
-
 
 def build_network(architecture: ClassifierArchitecture, *, pretrained: bool = False) -> nn.Module:
     """Return an untrained network, or one with ImageNet weights and a new last layer.

@@ -30,8 +30,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Cam"]
-
 _TINY = 1e-12
 """A map without any value above it shows nothing."""
 

@@ -20,8 +20,6 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     from torchcam.methods.core import _CAM
 
-__all__ = ["LogOddsClassifier", "activation_map", "average_maps", "resolve_method"]
-
 _TORCHCAM = {
     "gradcam": "GradCAM",
     "gradcam++": "GradCAMpp",

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from napari_fundus.backends.cam.architecture import ClassifierArchitecture
 
-__all__ = ["OoNetwork"]
-
 _BLOCKS: tuple[tuple[tuple[int, int], ...], ...] = (
     ((32, 5), (32, 3)),
     ((64, 5), (64, 3), (64, 3)),

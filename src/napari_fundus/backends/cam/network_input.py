@@ -12,14 +12,6 @@ from napari_fundus.preprocessing import PreprocessedImage, Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = [
-    "DEFAULT_RECIPE",
-    "dequantize_for_display",
-    "normalize_input",
-    "quantize_input",
-    "resize_recipe",
-]
-
 DEFAULT_RECIPE = Recipe(
     crop="circle",
     resize="side",

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from napari_fundus.detector import DetectorOptions, checkpoint_field
 
-__all__ = ["DEFAULT_CHECKPOINT", "CamOptions", "Method"]
-
 DEFAULT_CHECKPOINT = "cam-idrid"
 """Name of the weights that ship with the package."""
 

@@ -9,17 +9,6 @@ from torch import Tensor
 from napari_fundus.backends.cam.architecture import GRADES, Target
 from napari_fundus.errors import OptionsError
 
-__all__ = [
-    "MIN_GRADES",
-    "classification_loss",
-    "grade_probability",
-    "image_scores",
-    "log_odds",
-    "positive_grade",
-    "predicted_classes",
-    "target_classes",
-]
-
 MIN_GRADES = {"any": 1, "referable": 2}
 """Least grade of any, and of referable, diabetic retinopathy."""
 

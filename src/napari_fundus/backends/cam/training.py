@@ -52,8 +52,6 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
 from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 
-__all__ = ["CamTask", "GradingTask", "train_cam"]
-
 
 class CamTask(Task):
     """Images of which a network tells whether they are diseased.

@@ -18,8 +18,6 @@ from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.folds import split_train_validation
 
-__all__ = ["GradedImages", "epoch_order", "load_graded_images", "split_graded_samples"]
-
 _IN_MEMORY = 4 << 30
 """Bytes beyond which the images are held in a temporary file, which the system caches."""
 

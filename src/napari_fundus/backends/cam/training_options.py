@@ -12,14 +12,6 @@ from napari_fundus.detector import TrainingSpec
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 
-__all__ = [
-    "DEFAULTS_FROM_CHECKPOINT",
-    "FIXED_BY_CHECKPOINT",
-    "SPEC",
-    "TRAINING_DEFAULTS",
-    "CamTrainingOptions",
-]
-
 FIXED_BY_CHECKPOINT = frozenset({"network", "target", "width", "enhance", "standardize"})
 """Options that come with the weights where a training starts from some.
 

@@ -16,8 +16,6 @@ from napari_fundus.preprocessing import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_architecture", "load_network", "load_recipe", "load_temperature"]
-
 
 def load_architecture(checkpoint: Checkpoint) -> ClassifierArchitecture:
     """Return the definition of the network.

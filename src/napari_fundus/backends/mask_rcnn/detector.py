@@ -25,8 +25,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from napari_fundus.preprocessing.recipe import PreprocessedImage
 
-__all__ = ["MaskRCNN"]
-
 
 class MaskRCNN(NetworkDetector):
     """A Mask R-CNN tells lesions apart: each has a box, a mask, a class and a score of its own."""

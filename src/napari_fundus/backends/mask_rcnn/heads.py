@@ -14,14 +14,6 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
-__all__ = [
-    "Float32BoxPredictor",
-    "Float32RPNHead",
-    "LesionRPN",
-    "LesionRoIHeads",
-    "mask_targets",
-]
-
 _COVERED = 0.5
 """A box covered so far by what is ignored is neither a lesion nor background."""
 

@@ -17,8 +17,6 @@ from napari_fundus.training.patches.data import split_samples
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["InitialUNet"]
-
 
 @dataclass(frozen=True, eq=False)
 class InitialUNet:

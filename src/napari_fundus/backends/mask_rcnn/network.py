@@ -24,8 +24,6 @@ from napari_fundus.backends.mask_rcnn.heads import (
 from napari_fundus.backends.mask_rcnn.resnet_fpn import load_coco_weights, resnet_fpn
 from napari_fundus.backends.mask_rcnn.unet_pyramid import PyramidRoIAlign, UNetPyramid
 
-__all__ = ["MASK_SIDE", "MULTIPLE", "MaskRCNNArchitecture", "build_network"]
-
 MASK_SIDE = 28
 """Masks come as so many cells squared, spread evenly over their box.
 

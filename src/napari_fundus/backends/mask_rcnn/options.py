@@ -8,8 +8,6 @@ from pydantic import Field, model_validator
 
 from napari_fundus.detector import DetectorOptions, checkpoint_field
 
-__all__ = ["DEFAULT_CHECKPOINT", "MaskRCNNOptions"]
-
 DEFAULT_CHECKPOINT = "mask-rcnn-idrid"
 """Name of the weights that ship with the package."""
 

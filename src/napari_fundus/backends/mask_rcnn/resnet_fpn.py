@@ -17,8 +17,6 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from napari_fundus.errors import CheckpointError
 
-__all__ = ["load_coco_weights", "load_pretrained", "resnet_fpn"]
-
 _OF_CLASSES = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.mask_fcn_logits.")
 _FIRST = "backbone.body.conv1.weight"
 

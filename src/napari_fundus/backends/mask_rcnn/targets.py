@@ -15,8 +15,6 @@ from napari_fundus.inference.detect_objects import paste_mask
 from napari_fundus.results.objects import LesionObject, objects_of_labels, objects_of_mask
 from napari_fundus.training.patches.drawn_objects import crop_objects, label_planes_to_objects
 
-__all__ = ["detection_target", "objects_from_masks", "predicted_objects"]
-
 _LEAST_AREA = 4
 _LEAST_CUT_AREA = 12
 """A patch's border leaves slivers of lesions; smaller ones tell nothing of what they are."""

@@ -39,8 +39,6 @@ from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import LesionCentredTask
 from napari_fundus.training.patches.task import PatchTaskSpec
 
-__all__ = ["MaskRCNNTask", "train_mask_rcnn"]
-
 _MARGIN = 2
 """Pixels by which lesions may come nearer to each other when patches are warped."""
 

@@ -20,14 +20,6 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = [
-    "FIXED_BY_CHECKPOINT",
-    "FIXED_BY_UNET",
-    "SPEC",
-    "TRAINING_DEFAULTS",
-    "MaskRCNNTrainingOptions",
-]
-
 FIXED_BY_UNET = frozenset({"filters", "disc_diameter", "channel"})
 """Options that come with the U-Net that a light network begins with."""
 

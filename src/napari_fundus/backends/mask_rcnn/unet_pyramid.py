@@ -13,8 +13,6 @@ from torchvision.ops import roi_align
 
 from napari_fundus.inference.plain_unet import PlainUNet
 
-__all__ = ["PyramidRoIAlign", "UNetPyramid"]
-
 
 class UNetPyramid(nn.Module):
     """Features of a plain U-Net with stem 2, of all levels on the way up, brought to one width.

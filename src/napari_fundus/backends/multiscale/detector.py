@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from napari_fundus.backends.multiscale.refiner import RefinerArchitecture
     from napari_fundus.preprocessing.recipe import PreprocessedImage
 
-__all__ = ["Multiscale", "StagePipeline", "stage_titles"]
-
 Float = npt.NDArray[np.float32]
 
 _REFINER: dict[str, Stage] = {"triplet": "refine", "cls": "classify"}

@@ -16,8 +16,6 @@ from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_inp
 from napari_fundus.runtime.devices import choose_device
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["embed_points", "nearest_neighbours", "project_pca"]
-
 Float = npt.NDArray[np.float32]
 
 

@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["FRRN", "FRRNArchitecture"]
-
 _DOWN = ((2, 96, 3), (4, 192, 4), (8, 384, 2), (16, 384, 2))
 _UP = ((8, 192, 2), (4, 192, 2), (2, 96, 2))
 """Scale, channels and number of units of each stage of FRRN-A."""

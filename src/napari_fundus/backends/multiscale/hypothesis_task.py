@@ -19,8 +19,6 @@ from napari_fundus.training.losses import bce_dice_loss
 from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask, check_patch_size
 from napari_fundus.training.patches.task import PatchTaskSpec
 
-__all__ = ["HypothesisTask"]
-
 
 class HypothesisTask(StageTask, BalancedSamplingTask):
     """Patches in which a network of one scale marks the microaneurysms; see `PatchTask`."""

@@ -9,8 +9,6 @@ from pydantic import Field
 from napari_fundus.detector import DetectorOptions, checkpoint_field
 from napari_fundus.inference.fuse_maps import FusionMean
 
-__all__ = ["DEFAULT_CHECKPOINT", "MultiscaleOptions"]
-
 DEFAULT_CHECKPOINT = "multiscale-idrid"
 """Name of the weights that ship with the package."""
 

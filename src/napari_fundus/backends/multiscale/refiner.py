@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Refiner", "RefinerArchitecture"]
-
 _BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet18": (2, 2, 2, 2), "light": (1, 1, 1, 1)}
 _LIGHT_CHANNELS = (16, 32, 64, 128)
 

@@ -44,8 +44,6 @@ from napari_fundus.training.patches.sampling_tasks import healthy_indices
 from napari_fundus.training.patches.store import PatchStore, StoredImage
 from napari_fundus.training.patches.task import PatchTask, PatchTaskSpec
 
-__all__ = ["RefinerTask"]
-
 _SUSPECT = 0.05
 """What the coarse hypothesis finds above this may be mined: the refiner is asked about more."""
 _MIN_LESION_DISTANCE = 1 / 440

@@ -19,8 +19,6 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.task import PatchTask
 
-__all__ = ["StageTask", "merge_stage_card", "merge_stage_tensors"]
-
 
 class StageTask(PatchTask):
     """The training of one stage, whose file holds it beside those of the file it starts from."""

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from napari_fundus.backends.multiscale.frrn import FRRN
     from napari_fundus.backends.multiscale.refiner import Refiner
 
-__all__ = [
-    "HYPOTHESES",
-    "REFINERS",
-    "Stage",
-    "checkpoint_stages",
-    "load_hypothesis",
-    "load_refiner",
-    "prefix_tensors",
-    "stage_architecture",
-    "stage_checkpoint",
-    "stage_recipe",
-]
-
 A = TypeVar("A", bound=BaseModel)
 N = TypeVar("N", bound="nn.Module")
 

@@ -18,8 +18,6 @@ from napari_fundus.errors import OptionsError
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.trainer import Trainer
 
-__all__ = ["train_multiscale"]
-
 
 class _StageTrainer(Trainer[MultiscaleTrainingOptions]):
     """Trains one stage; the checkpoint is the file of those before, which may have this one too."""

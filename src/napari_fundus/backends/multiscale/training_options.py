@@ -17,8 +17,6 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["SPEC", "TRAINING_DEFAULTS", "MultiscaleTrainingOptions"]
-
 _COMMON: dict[str, Any] = {
     "optimizer": "adamw",
     "weight_decay": 1e-4,

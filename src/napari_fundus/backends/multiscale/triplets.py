@@ -13,8 +13,6 @@ from napari_fundus.training.patches.hard_negatives import HardNegativePool
 from napari_fundus.training.patches.samplers import PackedPositions, PatchSampler
 from napari_fundus.training.patches.store import PatchStore
 
-__all__ = ["TripletSampler"]
-
 Ints = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 

@@ -20,13 +20,6 @@ from napari_fundus.backends.tophat.filters import (
 from napari_fundus.backends.tophat.options import TopHatOptions
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = [
-    "WorkingPlane",
-    "exudate_contrast",
-    "haemorrhage_contrast",
-    "microaneurysm_contrast",
-]
-
 # In diameters of the disc: neighbourhood of the noise, and smoothing of the two kinds of spots.
 _NOISE_SIGMA = 0.05
 _DOT_SIGMA = 0.0013

@@ -25,8 +25,6 @@ from napari_fundus.preprocessing import find_field_of_view, fit_fov_circle
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["TopHat", "contrasts"]
-
 _LARGEST_SCALE = 4.0
 """Small images are enlarged at most so much: more shows no more, and only takes time."""
 

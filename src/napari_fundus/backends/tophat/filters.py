@@ -11,16 +11,6 @@ import numpy.typing as npt
 
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = [
-    "LocalContrast",
-    "ellipse",
-    "fill_outside",
-    "local_contrast",
-    "opening",
-    "rotating_line_opening",
-    "smooth",
-]
-
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 

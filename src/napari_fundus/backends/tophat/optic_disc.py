@@ -16,8 +16,6 @@ from napari_fundus.backends.tophat.filters import (
     smooth,
 )
 
-__all__ = ["find_optic_disc"]
-
 _SIDE = 240
 """Diameter, in pixels, at which the search is made: the optic disc is then about 36 px wide."""
 

@@ -8,8 +8,6 @@ from pydantic import Field
 
 from napari_fundus.detector import DetectorOptions
 
-__all__ = ["TopHatOptions"]
-
 
 class TopHatOptions(DetectorOptions):
     """Options of the top-hat detector.

@@ -6,8 +6,6 @@ import numpy as np
 
 from napari_fundus.backends.tophat.filters import Plane
 
-__all__ = ["HEALTHY_DETECTIONS", "LARGEST_SHARE", "LEAST_SHARE", "contrast_score"]
-
 HEALTHY_DETECTIONS = 8
 """Median number of detections of each class in a healthy image at a score of 0.5."""
 

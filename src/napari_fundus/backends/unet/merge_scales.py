@@ -12,8 +12,6 @@ from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["COARSE", "FINE", "merge_scales"]
-
 FINE, COARSE = "fine", "coarse"
 """Names of the two networks in the file; those of its tensors begin with them."""
 

@@ -14,8 +14,6 @@ from napari_fundus.backends.unet.two_scales import TwoScaleUNet
 from napari_fundus.errors import OptionsError
 from napari_fundus.inference.plain_unet import PlainUNet, init_prior_bias
 
-__all__ = ["UNetArchitecture", "build_network"]
-
 
 class UNetArchitecture(BaseModel):
     """What a network is built from; it stands in the model card.

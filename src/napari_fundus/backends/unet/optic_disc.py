@@ -9,8 +9,6 @@ import numpy.typing as npt
 from napari_fundus.landmarks import disc_of_map
 from napari_fundus.lesions import Lesion
 
-__all__ = ["BRIGHT_LESIONS", "apply_optic_disc"]
-
 BRIGHT_LESIONS: tuple[str, ...] = (Lesion.EX, Lesion.SE)
 """Classes that the bright disc is taken for."""
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.backends.unet.network import UNetArchitecture
 
-__all__ = ["Logits", "predict_logits"]
-
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 

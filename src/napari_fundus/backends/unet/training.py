@@ -23,8 +23,6 @@ from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import LesionCentredTask, check_patch_size
 from napari_fundus.training.patches.task import PatchTaskSpec
 
-__all__ = ["UNetTask", "train_unet"]
-
 
 class UNetTask(LesionCentredTask):
     """Patches in which a U-Net marks the pixels of each class; see `PatchTask`."""

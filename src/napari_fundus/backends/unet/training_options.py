@@ -19,8 +19,6 @@ from napari_fundus.training.patches.options import (
     Zoom,
 )
 
-__all__ = ["FIXED_BY_CHECKPOINT", "SPEC", "TRAINING_DEFAULTS", "UNetTrainingOptions"]
-
 FIXED_BY_CHECKPOINT = frozenset(
     {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
 )

@@ -11,8 +11,6 @@ from torch.nn import functional
 
 from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 
-__all__ = ["TwoScaleUNet"]
-
 
 class TwoScaleUNet(nn.Module):
     """A mean of the logits of two networks, one of which sees twice as far and half as fine.

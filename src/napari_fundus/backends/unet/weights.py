@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.backends.unet.network import UNetArchitecture
 
-__all__ = ["load_network"]
-
 
 def load_network(checkpoint: Checkpoint) -> tuple[nn.Module, UNetArchitecture]:
     """Return the network that `checkpoint` holds, ready for inference, and what it is built from.

@@ -22,8 +22,6 @@ from napari_fundus.preprocessing.network_input import INPUT_FILL, to_network_inp
 from napari_fundus.runtime.devices import Device
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["Voting"]
-
 
 class Voting(NetworkDetector):
     """A patch network slides over the picture; each pixel takes the mean of its patches' votes."""

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-__all__ = ["FusedPatchNetwork", "fuse_conv_bn", "phase_kernels"]
-
 
 class _Network(Protocol):
     """The parts of a `PatchNetwork` that are fused."""

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from napari_fundus.backends.voting.fused_network import FusedPatchNetwork
 
-__all__ = ["CONVOLUTIONS", "PatchNetwork", "PatchNetworkArchitecture", "paper_widths"]
-
 CONVOLUTIONS = 14
 """3×3 convolutions of the network; the freezing schemes count these."""
 

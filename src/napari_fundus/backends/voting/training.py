@@ -21,8 +21,6 @@ from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.sampling_tasks import BalancedSamplingTask
 from napari_fundus.training.patches.task import PatchTaskSpec
 
-__all__ = ["VotingTask", "train_voting"]
-
 
 class VotingTask(BalancedSamplingTask):
     """Patches in which a small network marks the microaneurysms; see `PatchTask`."""

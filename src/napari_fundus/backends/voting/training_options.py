@@ -14,8 +14,6 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-__all__ = ["FIXED_BY_CHECKPOINT", "SPEC", "VotingTrainingOptions"]
-
 FIXED_BY_CHECKPOINT = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
 """Options that come with the weights where a training starts from some."""
 

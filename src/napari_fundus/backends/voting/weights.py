@@ -10,8 +10,6 @@ from napari_fundus.inference.load_network import check_lesions, network_of_card
 if TYPE_CHECKING:
     from napari_fundus.backends.voting.network import PatchNetwork
 
-__all__ = ["load_network"]
-
 
 def load_network(checkpoint: Checkpoint) -> PatchNetwork:
     """Return the network that `checkpoint` holds, ready for inference.

@@ -29,8 +29,6 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["AuprProtocol"]
-
 
 class AuprProtocol(EvaluationProtocol):
     """Area below the precision-recall curve of all pixels."""

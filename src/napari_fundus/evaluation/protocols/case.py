@@ -19,8 +19,6 @@ from napari_fundus.preprocessing import find_field_of_view
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.objects import LesionObject, clip_objects
 
-__all__ = ["Case", "as_healthy", "is_healthy"]
-
 Mask = npt.NDArray[np.bool_]
 
 

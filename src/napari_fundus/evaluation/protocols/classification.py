@@ -38,8 +38,6 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ClassificationProtocol"]
-
 ImageWeights = npt.NDArray[np.int64]
 
 _LEVELS = {"referable DR": 2, "any DR": 1}

@@ -29,8 +29,6 @@ from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION, MatchRule
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["plot_confusion", "plot_localization", "plot_reliability", "plot_roc"]
-
 _BLUE, _RED = COLOURS[:2]
 _RULES: tuple[tuple[MatchRule, str, Any, str], ...] = (
     ("strict", _BLUE, "-", "half of a lesion covered"),

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_curves", "plot_froc", "plot_precision_recall"]
-
 Points = Mapping[str, Mapping[str, tuple[float, float]]]
 """Label of a detector to class to the point at the detector's own threshold."""
 

@@ -25,14 +25,6 @@ from napari_fundus.plugin_hooks import (
     hookimpl,
 )
 
-__all__ = [
-    "DEFAULT_PROTOCOLS",
-    "discover_protocols",
-    "find_protocols",
-    "get_protocol",
-    "plugin_protocols",
-]
-
 DEFAULT_PROTOCOLS = ("aupr", "froc", "overlap")
 """Names of the protocols of a report for which none is named."""
 

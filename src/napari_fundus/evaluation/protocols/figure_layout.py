@@ -16,22 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "FAINT",
-    "GRID",
-    "INK",
-    "label_with_metric",
-    "legend_below",
-    "line_style",
-    "make_figure",
-    "make_panels",
-    "mark_point",
-    "plot_panels",
-    "save_figure",
-]
-
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Of Okabe and Ito: distinct for people with any colour vision; lines differ in dashes too."""
 

@@ -30,8 +30,6 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FrocProtocol"]
-
 ImageWeights = npt.NDArray[np.int64]
 
 

@@ -22,8 +22,6 @@ from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.classification import BinaryScores
 from napari_fundus.results.detections import Detections
 
-__all__ = ["ImageProtocol"]
-
 ImageWeights = npt.NDArray[np.int64]
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["count_lesions", "plot_instances", "plot_recall_by_size"]
-
 Counted = Mapping[str, MeanAveragePrecision]
 """Label of a detector to its counts of lesions as drawn."""
 

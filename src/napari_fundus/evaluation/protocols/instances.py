@@ -40,8 +40,6 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ALL", "InstancesProtocol"]
-
 ALL = "all"
 """Row of the mean over the classes of lesions; the optic disc is none."""
 

@@ -27,8 +27,6 @@ from napari_fundus.results.detections import Detections
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ANY", "LocalizationProtocol"]
-
 ANY = "any"
 """Row of all classes of retinopathy together."""
 

@@ -21,8 +21,6 @@ from napari_fundus.metrics.bootstrap import bootstrap_intervals
 from napari_fundus.metrics.lesion_matching import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
 
-__all__ = ["OverlapProtocol"]
-
 ImageWeights = npt.NDArray[np.int64]
 
 

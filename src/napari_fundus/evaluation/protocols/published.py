@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from napari_fundus.metrics.classification import PUBLISHED_SENSITIVITY, PUBLISHED_SPECIFICITY
 from napari_fundus.metrics.localization import PUBLISHED_LOCALIZATION
 
-__all__ = ["PUBLISHED", "PublishedMetric", "PublishedPoint", "published_for", "published_points"]
-
 
 @dataclass(frozen=True)
 class PublishedMetric:

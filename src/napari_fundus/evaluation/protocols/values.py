@@ -10,15 +10,6 @@ from napari_fundus.metrics.bootstrap import Interval
 from napari_fundus.metrics.froc_curve import CPM_POINTS
 from napari_fundus.metrics.instance_objects import PAPER_WIDTH
 
-__all__ = [
-    "EvaluationSettings",
-    "ImageRows",
-    "MetricTable",
-    "MetricValue",
-    "PlotContext",
-    "metric_to_json",
-]
-
 MetricValue = Interval | float | int | None
 """A metric with its interval, a number, or None where it is undefined."""
 

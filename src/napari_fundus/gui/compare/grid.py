@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["PairGrid"]
-
 
 class PairGrid:
     """Shows A on the left and B on the right, and puts everything back as it was.

@@ -9,8 +9,6 @@ import pandas as pd
 from napari_fundus.evaluation.agreement import Agreement
 from napari_fundus.gui.layers.go_to import Column
 
-__all__ = ["COLUMNS", "summary_html"]
-
 COLUMNS: tuple[Column, ...] = (
     ("Where", "where", str),
     ("Class", "lesion", str),

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Labels, Layer
 
-__all__ = ["CompareWidget"]
-
 _IDLE_MS = 300
 """Time without slider events after which two results are compared anew."""
 

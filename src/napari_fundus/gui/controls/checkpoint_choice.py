@@ -9,8 +9,6 @@ from superqt.utils import signals_blocked
 
 from napari_fundus.checkpoints import CheckpointInfo, list_checkpoints
 
-__all__ = ["CheckpointCombo", "usable_checkpoints"]
-
 
 def usable_checkpoints(detector: str) -> list[CheckpointInfo]:
     """Return the weights of a detector that have no problem, the user's own last."""

@@ -6,8 +6,6 @@ from __future__ import annotations
 from qtpy.QtWidgets import QWidget
 from superqt.collapsible import QCollapsible
 
-__all__ = ["collapsible_box"]
-
 _UNBOUNDED = (1 << 24) - 1
 """Qt's own greatest height of a widget."""
 

@@ -11,8 +11,6 @@ from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.runtime.preferences import preferences
 
-__all__ = ["DeviceChoice"]
-
 _status: DeviceStatus | None = None
 
 

@@ -15,8 +15,6 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_fundus.gui.controls.checkpoint_choice import CheckpointCombo
 from napari_fundus.gui.controls.number_spin_box import NumberSpinBox
 
-__all__ = ["CheckpointEdit", "JsonEdit", "NumberEdit", "OptionalEdit", "PathEdit", "show_value"]
-
 _WIDTH_WITH_UNIT = 112
 """Least width of a spin box in pixels: napari's theme leaves no room for a unit."""
 

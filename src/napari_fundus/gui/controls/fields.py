@@ -8,8 +8,6 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-__all__ = ["field_bounds", "field_extra", "field_title", "field_tooltip"]
-
 
 def field_title(name: str, field: FieldInfo) -> str:
     """Return a field's title, or its name in words."""

@@ -35,8 +35,6 @@ from napari_fundus.gui.controls.fields import (
     field_tooltip,
 )
 
-__all__ = ["ModelForm"]
-
 _UNBOUNDED = 2**64
 
 _THEME_STRETCH = 1.2

@@ -14,8 +14,6 @@ from napari_fundus.results.layer_metadata import layer_metadata
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["LayerChoice", "is_photograph"]
-
 
 def is_photograph(layer: Any) -> bool:
     """Whether `layer` is an image that a detector may be run on: not one of our own maps."""

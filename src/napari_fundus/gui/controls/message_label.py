@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QLabel
 
-__all__ = ["MessageLabel"]
-
 
 class MessageLabel(QLabel):
     """A label with word wrap that is hidden while it has no text."""

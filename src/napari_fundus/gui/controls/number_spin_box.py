@@ -8,8 +8,6 @@ import sys
 
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
-__all__ = ["NumberSpinBox"]
-
 _ALL_DECIMALS = sys.float_info.max_10_exp + sys.float_info.dig
 """Qt's own maximum: with fewer decimals Qt rounds what is set or typed."""
 

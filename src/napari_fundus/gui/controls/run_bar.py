@@ -13,8 +13,6 @@ from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["RunBar"]
-
 
 class RunBar(QWidget):
     """Buttons that start and cancel one job at a time, with its progress and a message.

@@ -10,8 +10,6 @@ from qtpy.QtCore import QAbstractListModel, QModelIndex, QSortFilterProxyModel, 
 from napari_fundus.datasets.base import Dataset, Sample
 from napari_fundus.lesions import describe
 
-__all__ = ["SampleFilter", "SampleListModel", "describe_annotation"]
-
 _NO_FILTER = None
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-__all__ = ["scrollable_layout"]
-
 _WIDTH = 345
 """Minimum width in pixels at which napari's theme cuts off no control."""
 

@@ -12,8 +12,6 @@ from napari_fundus.gui.controls.number_spin_box import NumberSpinBox
 from napari_fundus.lesions import describe
 from napari_fundus.results.quantification import format_percent, is_lesion_class
 
-__all__ = ["AreaRow", "ClassRow"]
-
 _STEPS = 1000
 _AREAS = np.unique(np.rint(np.geomspace(1, 20_000, 80)).astype(int))
 _SPIN_WIDTH = 84

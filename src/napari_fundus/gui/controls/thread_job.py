@@ -16,8 +16,6 @@ from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, Signal
 from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.runtime.progress import Monitor, Progress
 
-__all__ = ["ThreadJob", "show_error"]
-
 _INTERVAL = 0.05
 _EXIT_TIMEOUT_MS = 20_000
 """How long Python waits for threads at its end: nothing can stop an import of torch."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer, Points
 
-__all__ = ["FoveaRow"]
-
 
 class FoveaRow(QWidget):
     """Tells of the landmarks and of what lies near the fovea, and lets a person mark the fovea.

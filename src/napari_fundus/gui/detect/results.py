@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ResultsPanel"]
-
 _TABLE_HEIGHT = 230
 """Pixels."""
 

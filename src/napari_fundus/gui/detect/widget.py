@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Layer
 
-__all__ = ["DetectWidget"]
-
 
 class DetectWidget(QWidget):
     """Finds lesions in an image layer and shows them as layers over it.

@@ -14,8 +14,6 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_fundus.metrics.curves import Curve, CurveKind
 
-__all__ = ["COLOURS", "CurvePlot"]
-
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of Okabe and Ito, told apart with any colour vision; lines differ in dashes too."""
 

@@ -29,8 +29,6 @@ from napari_fundus.runtime.progress import Monitor
 if TYPE_CHECKING:
     from napari_fundus.evaluation import DatasetCurves, Report
 
-__all__ = ["DatasetPanel", "evaluate_selection"]
-
 _RESAMPLES = 1000
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["AGREEMENT_CATEGORIES", "ERROR_CATEGORIES", "CategoryPixels", "ErrorMapLayers", "Legend"]
-
 FlatIndices = npt.NDArray[np.int64]
 CategoryPixels = tuple[FlatIndices, FlatIndices, FlatIndices]
 """Flat indices of the pixels of each kind."""

@@ -25,14 +25,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = [
-    "LayerGroup",
-    "LayerGroupCombo",
-    "lesion_layers",
-    "list_results",
-    "list_truths",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class LayerGroup:

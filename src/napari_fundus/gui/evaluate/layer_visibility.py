@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["LayerVisibility"]
-
 
 class LayerVisibility:
     """Lets either some layers be seen, or those that they cover.

@@ -8,15 +8,6 @@ import pandas as pd
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.layers.go_to import Column
 
-__all__ = [
-    "COLUMNS",
-    "FALSE_NEGATIVE",
-    "FALSE_POSITIVE",
-    "TRUE_POSITIVE",
-    "lesion_table",
-    "nearest_lesion",
-]
-
 FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE = "missed", "false positive", "found"
 
 COLUMNS: tuple[Column, ...] = (

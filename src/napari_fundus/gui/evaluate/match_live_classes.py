@@ -11,8 +11,6 @@ from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match
 from napari_fundus.results.layer_metadata import as_array
 from napari_fundus.results.live import ClassSnapshot
 
-__all__ = ["class_snapshots", "match_all"]
-
 
 def class_snapshots(result: LayerGroup, codes: Iterable[str]) -> dict[str, ClassSnapshot]:
     """Return what a thread needs of each class; quick, for the main thread.

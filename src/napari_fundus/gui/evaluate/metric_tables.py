@@ -21,8 +21,6 @@ from qtpy.QtWidgets import (
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.lesions import describe
 
-__all__ = ["MetricTables"]
-
 _ROW = 22
 
 

@@ -13,8 +13,6 @@ from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
 from napari_fundus.runtime.progress import Monitor
 
-__all__ = ["PreparedTruth", "image_curves", "prepare_truth"]
-
 _FROC_MIN_THRESHOLD = 0.02
 """Where an image's FROC curve ends: a network's map is nowhere 0, and below there is only haze."""
 

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.evaluation import DatasetCurves
 
-__all__ = ["EvaluateView"]
-
 _KINDS: tuple[CurveKind, CurveKind] = ("froc", "pr")
 
 _OUTCOME_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (

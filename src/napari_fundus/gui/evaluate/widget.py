@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.evaluation import DatasetCurves
 
-__all__ = ["EvaluateWidget"]
-
 _THROTTLE_MS = 5
 """Changes within this time are answered together."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["LayerAddQueue", "add_layer_in_steps"]
-
 
 def add_layer_in_steps(viewer: ViewerModel, layer: Layer) -> Iterator[None]:
     """Add a layer in steps: for :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.

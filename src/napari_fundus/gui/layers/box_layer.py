@@ -16,15 +16,6 @@ from napari_fundus.results.outlines import outline_vectors
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-__all__ = [
-    "LARGE_REGIONS",
-    "MAX_BOXES",
-    "box_data",
-    "box_layer",
-    "features_of",
-    "set_boxes",
-]
-
 MAX_BOXES = 300
 """Boxes of a class that napari's shapes can show anew within 0.2 s; outlines take a tenth."""
 

@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.utils.colormaps import Colormap, CyclicLabelColormap
 
-__all__ = [
-    "LayerTuple",
-    "add_layers",
-    "centre_layer",
-    "detection_layers",
-    "image_layer",
-    "label_colormap",
-    "labels_of",
-    "make_layer",
-    "saved_label_layers",
-    "truth_layers",
-]
-
 LayerTuple = tuple[Any, dict[str, Any], str]
 """Data, keyword arguments and type of a layer, as napari's readers return them."""
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 
 from qtpy.QtCore import QObject, QTimer
 
-__all__ = ["StepRunner", "single_shot_timer"]
-
 _PAUSE_MS = 15
 """Between two pieces; without it Qt may do two of them before it looks at the mouse."""
 

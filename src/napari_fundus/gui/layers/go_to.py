@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["Column", "LesionTable", "go_to"]
-
 _MIN_CONTEXT_PX = 160.0
 """Least side, in pixels of the picture, of what is seen around a lesion."""
 

@@ -16,14 +16,6 @@ from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, la
 if TYPE_CHECKING:
     from napari.layers import Layer, Points
 
-__all__ = [
-    "POINT_STYLE_KEYS",
-    "landmark_layer",
-    "read_landmarks",
-    "store_landmarks",
-    "stored_landmarks",
-]
-
 _DISC, _FOVEA = describe(Lesion.OD).name, describe(Lesion.FOVEA).name
 
 POINT_STYLE_KEYS = ("size", "symbol", "face_color", "border_color", "border_width")

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-__all__ = ["BoundingBoxLayers"]
-
 
 class BoundingBoxLayers:
     """Keeps a layer of boxes for each class of which any lesion is shown.

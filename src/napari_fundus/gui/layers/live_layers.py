@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
-__all__ = ["LiveLayers", "show_labels"]
-
 _THROTTLE_MS = 10
 """Changes of settings within this time are answered together."""
 

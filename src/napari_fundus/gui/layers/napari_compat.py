@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-__all__ = [
-    "SideBySide",
-    "canvas_size",
-    "dock_below",
-    "get_camera",
-    "keep_active_layer",
-    "on_widget_removed",
-    "stroke_pixels",
-    "unwrap_viewer",
-]
-
 
 class _RemovalFilter(QObject):
     def __init__(self, widget: QWidget, action: Callable[[], None]) -> None:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
 
-__all__ = ["ImageSource", "image_source", "placement_of", "transformed_placement"]
-
 
 def placement_of(layer: Layer) -> dict[str, Any]:
     """Return the keyword arguments that put a new 2-D layer exactly over `layer`.

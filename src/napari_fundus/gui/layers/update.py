@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["LayerUpdate", "find_reusable_layer", "update_layer"]
-
 
 class LayerUpdate:
     """Shows the layers of a new result, in those of the same method's last one where they fit.

@@ -12,8 +12,6 @@ from napari_fundus.gui.controls.thread_job import ThreadJob
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.review.autosave import SavedReview, delete_autosave, write_autosave
 
-__all__ = ["AutosaveTimer"]
-
 _IDLE_MS = 1500
 """Time without a command after which is saved."""
 

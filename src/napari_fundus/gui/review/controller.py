@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Shapes
 
-__all__ = ["ReviewController"]
-
 _STALE_MS = 400
 """Time after which labels that a slider moves are read again."""
 

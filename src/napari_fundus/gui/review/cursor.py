@@ -18,8 +18,6 @@ from napari_fundus.review.session import Review
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["ReviewCursor"]
-
 
 class ReviewCursor(QObject):
     """What a reviewer does, once a result lies ready: judge, go on, draw, undo.

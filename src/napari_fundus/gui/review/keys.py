@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ReviewKeys"]
-
 
 class ReviewKeys:
     """Binds keys to the active layer, since napari asks it before the viewer.

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.review.session import Review
 
-__all__ = ["LabelLayers"]
-
 _BRUSH_SHARE = 400
 """The brush is as wide as this part of the image's longer side."""
 

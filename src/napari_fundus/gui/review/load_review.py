@@ -17,8 +17,6 @@ from napari_fundus.review.autosave import SavedReview, autosave_path, read_autos
 from napari_fundus.review.loading import LoadedReview
 from napari_fundus.review.session import Review
 
-__all__ = ["ReviewInput", "load_review_input", "restore_review"]
-
 
 @dataclass(frozen=True, eq=False)
 class ReviewInput:

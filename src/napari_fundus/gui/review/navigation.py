@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Shapes
 
-__all__ = ["Navigator"]
-
 _VIEW_MARGIN = 8.0
 """Side of the view, in sides of the lesion."""
 

@@ -25,8 +25,6 @@ from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ORDERS, ReviewQueue
 from napari_fundus.review.session import Review
 
-__all__ = ["QueueModel", "QueueView", "lesion_html"]
-
 _HEADS = ("", "class", "id", "score", "px")
 _MARKS = {
     None: "",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer, Shapes
 
-__all__ = ["add_region_layer", "polygons_mask", "shapes_to_polygons"]
-
 _SHIFT = 4
 """Bits of a pixel's fraction that OpenCV rounds vertices to."""
 

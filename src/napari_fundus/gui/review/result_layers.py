@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-__all__ = ["class_labels", "find_result_layers", "result_layers_from", "show_only_result"]
-
 
 def class_labels(found: LayerGroup) -> dict[str, ClassLabels]:
     """Return what the labels layers of a result show; quick, for the main thread."""

@@ -18,8 +18,6 @@ from qtpy.QtWidgets import (
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.review.autosave import SavedReview
 
-__all__ = ["ResultSelector"]
-
 
 class ResultSelector(QWidget):
     """Two lists of the viewer's results, and a banner that offers an unfinished review."""

@@ -8,8 +8,6 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLay
 
 from napari_fundus.lesions import DR_LESIONS, describe
 
-__all__ = ["RELABEL_KEYS", "VerdictPanel"]
-
 RELABEL_KEYS = {str(number): str(code) for number, code in enumerate(DR_LESIONS, start=1)}
 """Key to the class that it relabels a lesion to."""
 

@@ -29,8 +29,6 @@ from napari_fundus.results.layer_metadata import METADATA_KEY
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["SaveBox", "default_folder"]
-
 
 def default_folder() -> Path:
     """Return where corrections go unless another folder is chosen."""

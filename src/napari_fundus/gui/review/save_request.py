@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from napari_fundus.gui.evaluate.layer_groups import LayerGroup
     from napari_fundus.review.session import Review
 
-__all__ = ["SaveRequest", "count_unjudged", "judged_classes", "save_corrections"]
-
 
 @dataclass(frozen=True, eq=False)
 class SaveRequest:

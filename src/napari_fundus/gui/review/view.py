@@ -18,8 +18,6 @@ from napari_fundus.gui.review.save_request import judged_classes
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["NO_RESULT_MESSAGE", "ReviewView"]
-
 NO_RESULT_MESSAGE = "Detect lesions first: their labels are reviewed here."
 
 

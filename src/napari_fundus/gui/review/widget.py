@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import napari
     from napari.layers import Image, Labels
 
-__all__ = ["ReviewWidget"]
-
 
 class ReviewWidget(QWidget):
     """Goes through the lesions of a result, and saves the corrections as a data set.

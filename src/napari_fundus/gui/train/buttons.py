@@ -16,8 +16,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ControlState", "RemainingTimeEstimator", "TrainingControls", "format_duration"]
-
 ControlState = Literal["idle", "checking", "training", "pausing", "paused", "stopping"]
 
 

@@ -7,8 +7,6 @@ import html
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.lesions import describe
 
-__all__ = ["card_html"]
-
 
 def card_html(card: ModelCard) -> str:
     """Return what weights are, what they learned from and what they reached, as rich text."""

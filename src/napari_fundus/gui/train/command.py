@@ -11,8 +11,6 @@ from napari_fundus.errors import FundusError
 if TYPE_CHECKING:
     from napari_fundus.gui.train.session import RunRequest
 
-__all__ = ["training_command"]
-
 
 def training_command(request: RunRequest) -> str:
     """Return the line to be given to a shell.

@@ -11,8 +11,6 @@ from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from napari_fundus.training.loop.events import EpochEnd, Step
 
-__all__ = ["TrainingCurves"]
-
 _HEIGHT = 150
 _LOSS, _METRIC, _BEST = "#4fc3f7", "#ffb74d", "#ffffff"
 

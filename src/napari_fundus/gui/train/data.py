@@ -33,8 +33,6 @@ from napari_fundus.results.layer_metadata import as_array, layer_metadata, lesio
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["DataChoice", "FolderEdit", "LayerData"]
-
 FOLDER, LAYERS = "folder", "layers"
 
 

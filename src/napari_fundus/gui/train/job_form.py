@@ -32,8 +32,6 @@ from napari_fundus.training.jobs.config import TrainingConfig
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-__all__ = ["JobForm"]
-
 
 class JobForm(QWidget):
     """Form of all that is chosen before a training starts.

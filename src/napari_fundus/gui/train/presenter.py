@@ -25,8 +25,6 @@ from napari_fundus.training.loop.state import LAST_FILE
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QLabel
 
-__all__ = ["TrainingPresenter"]
-
 _REASONS = {
     "epochs": "All epochs are done",
     "early stopping": "Stopped early: nothing has improved for long",

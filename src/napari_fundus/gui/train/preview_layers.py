@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["ContactSheet", "PreviewStrip", "TrainingLayers", "patch_sheet", "preview_strip"]
-
 _GAP = 4
 _TALLEST = 160
 """Side in pixels from which patches of the sheet are made smaller."""

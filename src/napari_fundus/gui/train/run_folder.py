@@ -12,8 +12,6 @@ from napari_fundus.checkpoints import models_folder
 from napari_fundus.gui.train.data import FolderEdit
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
-__all__ = ["RunFolderForm", "runs_folder"]
-
 
 def runs_folder() -> Path:
     """Return the folder that runs go to unless another is chosen."""

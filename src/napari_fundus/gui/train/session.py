@@ -33,8 +33,6 @@ from napari_fundus.training.jobs.worker import run_training
 from napari_fundus.training.loop.events import Finished, Patches, Preview, TrainingEvent
 from napari_fundus.training.loop.state import BEST_FILE, check_output
 
-__all__ = ["RunRequest", "TrainingOutcome", "TrainingSession", "TrainingUpdate"]
-
 TrainingUpdate = TrainingEvent | ContactSheet | PreviewStrip
 """Events, with pictures made ready to be shown."""
 

@@ -17,8 +17,6 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 
-__all__ = ["SettingsForm"]
-
 _BUDGET = ("max_minutes", "max_epochs")
 _SEPARATE_CONTROLS = ("scheme",)
 """Settings with a control of their own."""

@@ -23,8 +23,6 @@ from napari_fundus.errors import CheckpointError
 from napari_fundus.gui.controls.checkpoint_choice import usable_checkpoints
 from napari_fundus.gui.controls.thread_job import show_error
 
-__all__ = ["SchemeChoice", "StartCheckpointCombo"]
-
 _FILE = "…file"
 
 

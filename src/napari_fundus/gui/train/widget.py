@@ -36,8 +36,6 @@ from napari_fundus.training.jobs.config import read_training_config
 if TYPE_CHECKING:
     import napari
 
-__all__ = ["TrainWidget"]
-
 _PATCHES = 36
 
 

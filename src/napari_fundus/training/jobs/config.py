@@ -15,8 +15,6 @@ from napari_fundus.runtime.files import atomic_write, write_json
 from napari_fundus.training.loop.events import Started, TrainingEvent
 from napari_fundus.training.loop.state import check_output
 
-__all__ = ["JOB_FILE", "TrainingConfig", "read_training_config", "record_job"]
-
 JOB_FILE = "job.json"
 """Name of the job file in the folder of a run."""
 

@@ -30,8 +30,6 @@ from napari_fundus.training.loop.events import (
     TrainingEvent,
 )
 
-__all__ = ["PATCHES_FILE", "Failure", "Message", "decode_message", "encode_message"]
-
 PATCHES_FILE = "patches.npz"
 """Where the patches lie, in the folder of the run."""
 

@@ -25,8 +25,6 @@ from napari_fundus.training.jobs.event_json import (
 from napari_fundus.training.loop.events import Finished, Started, TrainingEvent
 from napari_fundus.training.loop.state import LAST_FILE
 
-__all__ = ["LOG_FILE", "run_training_in_subprocess"]
-
 LOG_FILE = "training.log"
 """What the process printed, in the folder of the run."""
 

@@ -30,8 +30,6 @@ from napari_fundus.training.jobs.event_json import Failure, Message, encode_mess
 from napari_fundus.training.loop.events import Started, TrainingEvent
 from napari_fundus.training.loop.fabric import is_secondary_rank
 
-__all__ = ["COMMANDS", "main", "run_training", "serve"]
-
 COMMANDS = ("pause", "resume", "stop")
 """What a line on standard input may say; its end says stop."""
 

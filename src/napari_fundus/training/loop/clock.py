@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["TrainingClock"]
-
 
 class TrainingClock:
     """Measures the time of a run without its pauses, from its creation on.

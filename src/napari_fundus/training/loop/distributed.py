@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
     from torch import Tensor, nn
 
-__all__ = ["DistributedContext", "all_reduce_sums"]
-
 _LONGEST_PAUSE = timedelta(days=30)
 """How long the others wait for a first process that a person has paused."""
 

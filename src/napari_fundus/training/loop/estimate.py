@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from napari_fundus.training.loop.run import TrainingRun
 
-__all__ = ["preflight"]
-
 
 @dataclass(frozen=True)
 class TrialTiming:

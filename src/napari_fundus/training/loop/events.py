@@ -12,19 +12,6 @@ import numpy.typing as npt
 
 from napari_fundus.training.loop.preflight import Preflight
 
-__all__ = [
-    "Best",
-    "CheckpointSaved",
-    "EpochEnd",
-    "Finished",
-    "Patches",
-    "Preview",
-    "Started",
-    "Step",
-    "StopReason",
-    "TrainingEvent",
-]
-
 StopReason = Literal["epochs", "early stopping", "time", "nothing to train"]
 """What ends a run."""
 

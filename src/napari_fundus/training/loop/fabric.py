@@ -13,8 +13,6 @@ from napari_fundus.runtime.devices import Device, Precision
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-__all__ = ["deterministic_algorithms", "is_secondary_rank", "make_fabric", "seeded"]
-
 
 def make_fabric(device: Device, precision: Precision, count: int) -> Fabric:
     """Return a launched Fabric.

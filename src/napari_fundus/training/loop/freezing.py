@@ -11,15 +11,6 @@ from napari_fundus.errors import TrainingError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = [
-    "FineTuningScheme",
-    "FreezableNetwork",
-    "freeze",
-    "frozen_convolutions",
-    "set_training_mode",
-    "trainable_share",
-]
-
 
 @runtime_checkable
 class FreezableNetwork(Protocol):

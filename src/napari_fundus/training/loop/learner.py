@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-__all__ = ["Learner", "load_weights", "make_optimizer"]
-
 
 class Learner:
     """A network on its device, with all that changes in a step.

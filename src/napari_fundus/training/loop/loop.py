@@ -27,8 +27,6 @@ from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE, check_output
 from napari_fundus.training.loop.task import Task
 
-__all__ = ["train"]
-
 
 def train(
     task: Task,

@@ -11,8 +11,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from napari_fundus.runtime.devices import Device
 
-__all__ = ["Prefetcher", "pin_batch"]
-
 T = TypeVar("T")
 
 

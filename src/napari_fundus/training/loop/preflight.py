@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import LeakageError, TrainingError
 
-__all__ = ["DataSummary", "Preflight", "SampleSummary", "SplitSummary", "check_data", "find_leaks"]
-
 
 @dataclass(frozen=True)
 class SampleSummary:

@@ -30,8 +30,6 @@ from napari_fundus.training.loop.task import Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TrainingRun"]
-
 _EPOCH_START, _VALIDATION = 1 << 40, 1 << 41
 """Steps that no epoch has, to seed what happens before and after its steps."""
 

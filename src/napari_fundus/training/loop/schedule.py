@@ -7,8 +7,6 @@ from typing import Any
 
 from napari_fundus.training.loop.settings import TrainingSettings
 
-__all__ = ["Schedule"]
-
 
 class Schedule:
     """Learning rate, plateau and early stopping.

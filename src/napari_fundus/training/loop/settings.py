@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus.errors import OptionsError, explain_validation
 
-__all__ = ["TrainingSettings", "split_settings"]
-
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 

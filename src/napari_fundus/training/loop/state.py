@@ -16,20 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-__all__ = [
-    "BEST_FILE",
-    "LAST_FILE",
-    "check_disk_space",
-    "check_output",
-    "check_unchanged",
-    "load_optimizer",
-    "optimizer_tensors",
-    "read_state",
-    "save",
-    "select_prefix",
-    "write_state",
-]
-
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 """File names in the folder of a run."""
 

@@ -17,8 +17,6 @@ from napari_fundus.training.loop.settings import TrainingSettings
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["Task"]
-
 
 class Task(ABC):
     """Data, network, loss and figures of one method.

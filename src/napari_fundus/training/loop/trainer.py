@@ -17,8 +17,6 @@ from napari_fundus.training.loop.loop import train
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 from napari_fundus.training.loop.task import Task
 
-__all__ = ["Trainer", "reject_set_options"]
-
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 _HELP = """Train {what}; wrong arguments raise before the first event.

@@ -10,8 +10,6 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-__all__ = ["Augmentation", "AugmentationSettings", "GainOffset", "QuarterTurn"]
-
 
 class AugmentationSettings(BaseModel):
     """What is varied at random, and how much."""

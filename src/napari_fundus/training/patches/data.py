@@ -25,15 +25,6 @@ from napari_fundus.training.patches.drawn_objects import (
 from napari_fundus.training.patches.folds import split_train_validation
 from napari_fundus.training.patches.store import PatchStore, StoredImage, pack_masks
 
-__all__ = [
-    "TrainingSplit",
-    "ValidationTiles",
-    "annotated_classes",
-    "load_patch_store",
-    "sample_validation_tiles",
-    "split_samples",
-]
-
 
 @dataclass(frozen=True)
 class TrainingSplit:

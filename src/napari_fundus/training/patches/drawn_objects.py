@@ -11,14 +11,6 @@ import numpy.typing as npt
 from napari_fundus.preprocessing import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_labels, trim_box
 
-__all__ = [
-    "components_match_objects",
-    "crop_objects",
-    "label_planes_to_objects",
-    "objects_to_label_planes",
-    "objects_to_working_scale",
-]
-
 
 def objects_to_working_scale(
     objects: Sequence[LesionObject], geometry: Geometry, known: npt.NDArray[np.bool_]

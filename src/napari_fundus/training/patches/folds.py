@@ -9,8 +9,6 @@ from napari_fundus.datasets.splits import split_by_group
 from napari_fundus.errors import TrainingError
 from napari_fundus.training.loop.settings import TrainingSettings
 
-__all__ = ["iterate_folds", "split_holdout", "split_train_validation"]
-
 
 def split_holdout(
     samples: Sequence[Sample], share: float, *, seed: int = 0

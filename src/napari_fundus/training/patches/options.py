@@ -10,19 +10,6 @@ from napari_fundus.preprocessing import Recipe
 
 # Fields that methods share are types, so that one of another default gives that alone:
 # `contrast: Contrast = 0.2`.
-__all__ = [
-    "AreaPower",
-    "Brightness",
-    "Channel",
-    "ClassShares",
-    "Colour",
-    "Contrast",
-    "DiscDiameter",
-    "DrawnTiles",
-    "LesionWeight",
-    "PatchTrainingOptions",
-    "Zoom",
-]
 
 DiscDiameter = Annotated[
     float,

@@ -12,8 +12,6 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.training.patches.lesion_pixel_sampler import LesionPixelSampler
 from napari_fundus.training.patches.store import PatchBatch, PatchStore, StoredImage
 
-__all__ = ["BalancedSampler", "LesionCentredSampler", "PackedPositions", "PatchSampler"]
-
 Positions = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 

@@ -12,8 +12,6 @@ from napari_fundus.training.patches.samplers import BalancedSampler, LesionCentr
 from napari_fundus.training.patches.store import PatchStore
 from napari_fundus.training.patches.task import PatchTask
 
-__all__ = ["BalancedSamplingTask", "LesionCentredTask", "check_patch_size", "healthy_indices"]
-
 _LONGEST_EPOCH = 1000
 """Steps, as in the papers."""
 

@@ -12,8 +12,6 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.training.patches.drawn_objects import crop_objects
 from napari_fundus.training.patches.store import StoredImage
 
-__all__ = ["split_image"]
-
 
 def split_image(
     image: StoredImage, lesions: tuple[str, ...], *, least: int

@@ -12,8 +12,6 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.training.patches.drawn_objects import crop_objects, objects_to_label_planes
 
-__all__ = ["PatchBatch", "PatchStore", "StoredImage", "pack_masks"]
-
 
 @dataclass(frozen=True, eq=False)
 class StoredImage:

@@ -38,8 +38,6 @@ from napari_fundus.training.patches.samplers import PatchSampler
 from napari_fundus.training.patches.split_image import split_image
 from napari_fundus.training.patches.store import PatchBatch, PatchStore
 
-__all__ = ["PatchTask", "PatchTaskSpec"]
-
 _TILE_PIXELS = 1 << 18
 """Pixels of a validation batch."""
 _PREVIEW_SIDE = 256

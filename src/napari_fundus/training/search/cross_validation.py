@@ -18,8 +18,6 @@ from napari_fundus.training.search.fold_summary import (
     fold_result,
 )
 
-__all__ = ["CrossValidationFinished", "FoldStarted", "TrainFold", "cross_validate"]
-
 
 class TrainFold(Protocol):
     """Begins the training of one fold; all arguments but the first are those of ``train``."""

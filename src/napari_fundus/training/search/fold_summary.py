@@ -15,14 +15,6 @@ from napari_fundus.errors import TrainingError
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.training.loop.events import Finished
 
-__all__ = [
-    "SUMMARY_STEM",
-    "CrossValidationSummary",
-    "FoldResult",
-    "MetricStatistics",
-    "fold_result",
-]
-
 SUMMARY_STEM = "cross-validation"
 """Name of the summary's files, ``.json`` and ``.md``, in the folder of the run."""
 

@@ -12,8 +12,6 @@ from napari_fundus.errors import OptionsError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["SearchRange"]
-
 
 @dataclass(frozen=True)
 class SearchRange:

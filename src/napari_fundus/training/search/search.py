@@ -21,8 +21,6 @@ from napari_fundus.training.search.ranges import SearchRange
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["SearchResult", "search"]
-
 _PLOTS = {
     "history": "plot_optimization_history",
     "curves": "plot_intermediate_values",

@@ -98,6 +98,28 @@ def test_a_click_goes_to_the_lesion_and_shows_those_alike(viewer, widget, wait) 
     assert len(widget.thumbnails) == count
 
 
+def test_it_compares_the_lesions_of_the_thresholds_and_edits_of_now(viewer, widget, wait) -> None:
+    labels = widget.labels_layer()
+    live, code = layer_metadata(labels).live, layer_metadata(labels).lesion
+    few = len(compare(widget, wait).data)
+    live.set_threshold(code, 0.4)
+    assert "changed since" in widget.run_bar.message.text()
+    points = compare(widget, wait)
+    expected = live.detections().instances
+    expected = expected[expected["lesion"] == code]
+    assert len(points.data) == len(expected) > few
+    np.testing.assert_allclose(points.data, expected[["centroid_row", "centroid_col"]])
+    live.attach(code, labels)
+    free = np.argwhere(np.asarray(labels.data) == 0)[:1]
+    pixels = np.ravel_multi_index(tuple(free.T), labels.data.shape)
+    live.add_stroke(code, pixels, labels.data.reshape(-1)[pixels])
+    labels.data[:] = 0
+    labels.data[40:43, 60:63] = 1
+    assert "changed since" in widget.run_bar.message.text()
+    points = compare(widget, wait)
+    np.testing.assert_allclose(points.data, [[41, 61]])
+
+
 def test_a_second_run_replaces_the_layer(viewer, widget, wait) -> None:
     first = compare(widget, wait)
     second = compare(widget, wait)
@@ -117,10 +139,17 @@ def test_what_is_missing_is_said(viewer, widget, wait) -> None:
     assert not widget.run_bar.running
 
 
-def test_a_layer_without_lesions_is_told(viewer, widget) -> None:
+@pytest.mark.parametrize("live", [True, False])
+def test_a_layer_without_lesions_is_told(viewer, widget, wait, live) -> None:
     labels = widget.labels_layer()
-    labels.features = labels.features.iloc[:0]
+    known = layer_metadata(labels)
+    if live:
+        known.live.set_threshold(known.lesion, 1.0)
+    else:
+        labels.metadata[METADATA_KEY] = replace(known, live=None)
+        labels.features = labels.features.iloc[:0]
     widget.run()
+    wait(lambda: not widget.run_bar.running)
     assert "no lesion" in widget.run_bar.message.text()
 
 

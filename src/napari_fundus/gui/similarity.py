@@ -3,6 +3,7 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,11 @@ from napari_fundus.backends.multiscale import (
     nearest_neighbours,
     project_pca,
 )
+from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.scroll_area import scrollable_layout
+from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
@@ -34,6 +37,8 @@ from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari
+
+    from napari_fundus.results.live import LiveResult
 
 _REFINER_DETECTOR = "multiscale"
 """Name of the detector whose network looks at the lesions."""
@@ -103,6 +108,7 @@ class SimilarityWidget(QWidget):
         viewer = self._viewer = unwrap_viewer(viewer)
         self._checkpoint = checkpoint
         self._found: _EmbeddedLesions | None = None
+        self._live: LiveResult | None = None
         self.points: Points | None = None
         layout = scrollable_layout(self)
         about = QLabel(
@@ -185,15 +191,14 @@ class SimilarityWidget(QWidget):
         if image is None or image not in self._viewer.layers:
             self.run_bar.show_message("The photograph with these lesions is not open.")
             return
-        table = pd.DataFrame(labels.features)
-        if "centroid_row" not in table or not len(table):
-            self.run_bar.show_message("This layer has no lesion to compare.")
-            return
-        table = table[np.isfinite(table["centroid_row"])].reset_index(drop=True)
+        lesions = _lesion_table(labels)
         source = image_source(image, self._viewer.dims.point)
         device, weights = self.device_choice.device(), self._checkpoint
 
         def work(monitor: Monitor) -> _EmbeddedLesions:
+            table = lesions()
+            if not len(table):
+                raise FundusError("This layer has no lesion to compare.")
             photograph = source.load()
             places = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
             embeddings, probability = embed_points(
@@ -209,7 +214,21 @@ class SimilarityWidget(QWidget):
             plane = project_pca(embeddings)
             return _EmbeddedLesions(source, looked_at, embeddings, plane, photograph.rgb8)
 
+        self._follow(layer_metadata(labels).live)
         self.run_bar.start(work)
+
+    def _follow(self, live: LiveResult | None) -> None:
+        """Say when the lesions of `live` are no longer those that were compared."""
+        if self._live is not None:
+            self._live.settings_changed.disconnect(self._on_changed)
+            self._live.edited_changed.disconnect(self._on_changed)
+        self._live = live
+        if live is not None:
+            live.settings_changed.connect(self._on_changed)
+            live.edited_changed.connect(self._on_changed)
+
+    def _on_changed(self) -> None:
+        self.run_bar.show_message("The lesions have changed since: compare them again.")
 
     def _show(self, found: _EmbeddedLesions) -> None:
         self._found = found
@@ -289,10 +308,26 @@ class SimilarityWidget(QWidget):
 
     def forget(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
+        self._follow(None)
         self.run_bar.cancel_silently()
         self.device_choice.cancel_silently()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.disconnect(self._list)
+
+
+def _lesion_table(labels: Labels) -> Callable[[], pd.DataFrame]:
+    """Return a function, for a thread, that gives the lesions a layer shows now, one row each.
+
+    They are those of its live result, edits included; of labels without one, those of its features.
+    """
+    known, features = layer_metadata(labels), pd.DataFrame(labels.features)
+    if known.live is not None:
+        snapshot, code = known.live.snapshot(), known.lesion
+        return lambda: features_of(snapshot().instances, code)
+    if "centroid_row" not in features:
+        return pd.DataFrame
+    table = features[np.isfinite(features["centroid_row"])].reset_index(drop=True)
+    return lambda: table
 
 
 def _short(value: Any) -> str:

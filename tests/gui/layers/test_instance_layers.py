@@ -21,10 +21,10 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.instances import label_objects
 from napari_fundus.results.layer_metadata import METADATA_KEY, detections_from_layer, layer_metadata
-from napari_fundus.results.live import ThresholdSettings, apply_thresholds
 from napari_fundus.results.objects import LesionObject, score_maps
 from napari_fundus.results.outlines import outline_vectors
 from napari_fundus.results.relabel import label_image
+from napari_fundus.results.shown_lesions import ThresholdSettings, apply_thresholds
 
 pytestmark = pytest.mark.gui
 

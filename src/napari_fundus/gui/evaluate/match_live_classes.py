@@ -9,7 +9,7 @@ import numpy as np
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_with_truth
 from napari_fundus.results.layer_metadata import as_array
-from napari_fundus.results.live import ClassSnapshot
+from napari_fundus.results.shown_lesions import ClassSnapshot
 
 
 def class_snapshots(result: LayerGroup, codes: Iterable[str]) -> dict[str, ClassSnapshot]:

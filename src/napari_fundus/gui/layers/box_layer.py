@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
-from napari_fundus.results.live import ShownLesions
 from napari_fundus.results.outlines import outline_vectors
+from napari_fundus.results.shown_lesions import ShownLesions
 
 if TYPE_CHECKING:
     from napari.layers import Layer

@@ -13,7 +13,7 @@ from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
-from napari_fundus.results.live import ShownLesions
+from napari_fundus.results.shown_lesions import ShownLesions
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -15,8 +15,9 @@ from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.live_box_layers import BoundingBoxLayers
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.results.layer_metadata import layer_metadata
-from napari_fundus.results.live import LiveResult, ShownLesions, ThresholdSettings
+from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
+from napari_fundus.results.shown_lesions import ShownLesions, ThresholdSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

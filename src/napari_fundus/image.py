@@ -84,7 +84,7 @@ class FundusImage:
     given_field_of_view
         bool, shape (H, W): the disc as the data set or the user gives it, if they do.
     metadata
-        What the file told of itself (format, bit depth, whether it was grey or rotated).
+        What the file says of itself (format, bit depth, whether it was grey or rotated).
     """
 
     pixels: npt.NDArray[Any]

@@ -52,7 +52,7 @@ def scene(qtbot, retina, wait):
     qtbot.addWidget(widget)
     wait(lambda: widget.agreement is not None and not widget.busy)
     yield viewer, widget, results, layers
-    widget.forget()
+    widget.shutdown()
 
 
 def test_the_two_results_there_are_compared_at_once(scene, retina):
@@ -108,7 +108,7 @@ def test_it_follows_sliders_and_brushes(qtbot, scene, wait):
     before = len(widget.table)
     labels.data_setitem((np.array([120]), np.array([10])), 999)
     wait(lambda: len(widget.table) == before + 1)
-    panel.forget()
+    panel.shutdown()
 
 
 def test_side_by_side_shows_one_result_in_each_half_and_puts_all_back(scene, wait):
@@ -165,7 +165,7 @@ def test_one_result_is_not_compared_with_itself(qtbot, retina):
     assert widget.table.empty
     with pytest.raises(OptionsError, match="result"):
         widget.choose(layers[0], viewer.add_labels(np.zeros((5, 5), int)))
-    widget.forget()
+    widget.shutdown()
 
 
 def test_choosing_turns_a_and_b_round(scene, wait):

@@ -58,7 +58,7 @@ def widget(viewer, weights, qtbot):
     widget = SimilarityWidget(viewer, checkpoint=weights)
     qtbot.addWidget(widget)
     yield widget
-    widget.forget()
+    widget.shutdown()
 
 
 def compare(widget, wait):

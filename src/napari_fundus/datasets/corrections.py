@@ -189,7 +189,8 @@ def write_correction(
     area = None if region is None or np.all(region) else np.asarray(region, np.bool_)
     area_file = None if area is None else write_region(place, area)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    told = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
+    if isinstance(provenance, BaseModel):
+        provenance = provenance.model_dump(mode="json")
     given = list(verdicts)
     for code in codes:
         name = f"{code}-{secrets.token_hex(4)}.tif"
@@ -198,7 +199,7 @@ def write_correction(
             lesions=write_labels(place / name, labels.get(code), area, image.shape),
             region=area_file,
             time=now,
-            provenance=None if told is None else dict(told),
+            provenance=None if provenance is None else dict(provenance),
             verdicts=tuple(v for v in given if code in (v.lesion, v.detected)),
         )
     record = Correction(image=picture, classes=known)

@@ -134,10 +134,10 @@ def _packed(found: LesionObject) -> RleObject:
     )
 
 
-def _unpacked(told: Sequence[RleObject], shape: tuple[int, int]) -> Iterator[LesionObject]:
-    if sum(math.prod(one.size) for one in told) > _MOST_COVERED * math.prod(shape):
+def _unpacked(objects: Sequence[RleObject], shape: tuple[int, int]) -> Iterator[LesionObject]:
+    if sum(math.prod(one.size) for one in objects) > _MOST_COVERED * math.prod(shape):
         raise ValueError("its objects would fill the memory")
-    for one in told:
+    for one in objects:
         (height, width), (row, col) = one.size, (one.row, one.col)
         if not (0 <= row <= shape[0] - height and 0 <= col <= shape[1] - width):
             raise ValueError(f"{height}×{width} px at {row}, {col} are not in the image")

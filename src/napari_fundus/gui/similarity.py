@@ -156,7 +156,7 @@ class SimilarityWidget(QWidget):
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._list)
         self._list()
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
 
     def _list(self, event: Any = None) -> None:
         """Offer the lesions of results, the newest first."""
@@ -306,7 +306,7 @@ class SimilarityWidget(QWidget):
         label.setToolTip(", ".join(f"{name} {_short(value)}" for name, value in known.items()))
         return label
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self._follow(None)
         self.run_bar.cancel_silently()

@@ -38,7 +38,7 @@ def pack_commands(
 
     Returns
     -------
-    told
+    packed
         What :func:`unpack_commands` takes.
     arrays
         int64: ``"history pixels"``, shape (3, N), flat indices with values before and after;
@@ -53,10 +53,10 @@ def pack_commands(
         lesions.append(lesion)
         return len(lesions) - 1
 
-    told = []
+    packed = []
     for command in commands:
         parts += [np.stack([c.pixels, c.before, c.after]).astype(np.int64) for c in command.pixels]
-        told.append(
+        packed.append(
             {
                 "title": command.title,
                 "focus": command.focus,
@@ -74,17 +74,17 @@ def pack_commands(
         )
     known, away = pack_lesions(lesions)
     arrays = {"history pixels": np.concatenate(parts, axis=1), "history away": away}
-    return {"commands": told, "lesions": known}, arrays
+    return {"commands": packed, "lesions": known}, arrays
 
 
 def unpack_commands(
-    told: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.int64]]
+    packed: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[Command]:
     """Return the commands that :func:`pack_commands` was given."""
-    lesions = unpack_lesions(told["lesions"], arrays["history away"])
+    lesions = unpack_lesions(packed["lesions"], arrays["history away"])
     pixels = arrays["history pixels"]
     commands, start = [], 0
-    for one in told["commands"]:
+    for one in packed["commands"]:
         changes = []
         for code, kind, count in one["pixels"]:
             places, before, after = pixels[:, start : start + count]

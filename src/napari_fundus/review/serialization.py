@@ -17,20 +17,20 @@ def pack_lesions(
     lesions: Iterable[ReviewedLesion],
 ) -> tuple[list[dict[str, Any]], npt.NDArray[np.int64]]:
     """Return lesions as JSON values, and the pixels of those that are in no labels, joined."""
-    told, parts = [], [np.zeros(0, np.int64)]
+    records, parts = [], [np.zeros(0, np.int64)]
     for lesion in lesions:
-        told.append(_told(lesion))
+        records.append(_to_record(lesion))
         if lesion.pixels is not None:
             parts.append(lesion.pixels)
-    return told, np.concatenate(parts)
+    return records, np.concatenate(parts)
 
 
 def unpack_lesions(
-    told: Iterable[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
+    records: Iterable[Mapping[str, Any]], pixels: npt.NDArray[np.int64]
 ) -> list[ReviewedLesion]:
     """Return the lesions that :func:`pack_lesions` was given."""
     lesions, start = [], 0
-    for values in told:
+    for values in records:
         known = dict(values)
         count, row = known.pop("away"), known.pop("row")
         known["centroid"], known["box"] = tuple(known["centroid"]), tuple(known["box"])
@@ -42,7 +42,7 @@ def unpack_lesions(
     return lesions
 
 
-def _told(lesion: ReviewedLesion) -> dict[str, Any]:
+def _to_record(lesion: ReviewedLesion) -> dict[str, Any]:
     return {
         "id": lesion.id,
         "lesion": lesion.lesion,

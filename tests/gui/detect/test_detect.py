@@ -37,7 +37,7 @@ def widget(viewer, discovery, qtbot, monkeypatch):
     for module in ("napari_fundus.gui.controls.run_bar", "napari_fundus.gui.detect.widget"):
         monkeypatch.setattr(f"{module}.show_error", told.append)
     yield widget
-    widget.forget()
+    widget.shutdown()
 
 
 def detect(widget, wait):

@@ -64,7 +64,7 @@ def make(qtbot, wait):
 
     yield build
     for panel in panels:
-        panel.forget()
+        panel.shutdown()
 
 
 def landmark_layers(viewer):

@@ -56,7 +56,7 @@ def make(qtbot):
 
     yield build
     for panel in panels:
-        panel.forget()
+        panel.shutdown()
 
 
 def labels(layers):
@@ -157,11 +157,11 @@ def test_two_panels_on_one_result_show_the_same(make, wait, qtbot):
     panel.set_slider("HE", 0.1 + 0.7)
     wait(lambda: not panel.busy and not other.busy)
     assert other.rows["HE"].spin.value() == 0.1 + 0.7
-    panel.forget()
+    panel.shutdown()
     other.set_slider("HE", 0.85)
     wait(lambda: not other.busy)
     assert_shows(layers, other, result().threshold({"HE": 0.85}))
-    other.forget()
+    other.shutdown()
 
 
 def test_boxes_follow_the_sliders(make, wait):

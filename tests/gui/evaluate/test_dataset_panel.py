@@ -42,7 +42,7 @@ def widget(qtbot, retina, wait, tmp_path, monkeypatch):
     qtbot.addWidget(widget)
     wait(lambda: widget.curves and not widget.busy)
     yield widget
-    widget.forget()
+    widget.shutdown()
 
 
 def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(

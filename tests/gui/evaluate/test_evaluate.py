@@ -57,7 +57,7 @@ def scene(qtbot, retina, found, wait):
     qtbot.addWidget(widget)
     wait(lambda: widget.figures is not None and not widget.busy)
     yield viewer, widget, layers, truth
-    widget.forget()
+    widget.shutdown()
 
 
 def expected_colours(found, masks):
@@ -92,7 +92,7 @@ def test_what_lies_beneath_the_colours_is_hidden_as_long_as_they_are_seen(scene)
     colours.visible = True
     assert not any(layer.visible for layer in beneath)
     later = viewer.add_labels(np.zeros(colours.data.shape, int), name="MA of mine")
-    widget.forget()
+    widget.shutdown()
     assert all(layer.visible for layer in (*beneath, later))
     assert not any(layer is colours for layer in viewer.layers)
 
@@ -158,8 +158,8 @@ def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wa
     wait(lambda: widget.figures.thresholds["MA"] == 0.7 and not widget.busy)
     assert panel.rows["MA"].spin.value() == 0.7
     assert panel.live.settings.thresholds == {**found.thresholds, "HE": 0.8, "MA": 0.7}
-    panel.forget()
-    widget.forget()
+    panel.shutdown()
+    widget.shutdown()
 
 
 def test_without_a_results_panel_the_labels_follow_all_the_same(scene, found, wait):
@@ -248,7 +248,7 @@ def test_the_list_leads_to_the_right_place_of_a_scaled_picture(qtbot, retina, fo
     widget.go_to(0)
     np.testing.assert_allclose(get_camera(viewer).center[-2:], (10 + 21.5 / 2, 20 + 101.5 / 2))
     np.testing.assert_allclose(widget.layers[0].scale, (0.5, 0.5))
-    widget.forget()
+    widget.shutdown()
 
 
 def test_a_click_in_the_picture_chooses_the_row(scene, retina):
@@ -313,7 +313,7 @@ def test_labels_without_maps_are_judged_as_they_are(qtbot, retina, found, wait):
         assert widget.figures.figures[name].tolist() == plain.figures[name].tolist()
     assert widget.figures.figures["aupr"].isna().all()
     assert not widget.view.slider.isEnabled()
-    widget.forget()
+    widget.shutdown()
 
 
 def test_only_classes_of_both_are_judged(qtbot, retina, found, wait):
@@ -324,7 +324,7 @@ def test_only_classes_of_both_are_judged(qtbot, retina, found, wait):
     qtbot.addWidget(widget)
     wait(lambda: widget.figures is not None and not widget.busy)
     assert widget.figures.figures["lesion"].tolist() == ["MA"]
-    widget.forget()
+    widget.shutdown()
 
 
 def test_drawn_labels_named_after_a_class_are_a_truth(retina):
@@ -358,7 +358,7 @@ def test_without_result_or_truth_it_says_what_to_do(qtbot, retina, found):
     widget.view.truth_box.refresh()
     assert "different images" in widget.view.message.text()
     assert widget.figures is None
-    widget.forget()
+    widget.shutdown()
 
 
 def test_a_result_that_is_removed_takes_its_colours_along(scene, wait):

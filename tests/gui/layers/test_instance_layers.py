@@ -87,7 +87,7 @@ def shown(qtbot):
 
     yield make
     for panel in panels:
-        panel.forget()
+        panel.shutdown()
 
 
 def test_each_class_has_a_layer_of_objects_with_features_and_one_of_boxes() -> None:

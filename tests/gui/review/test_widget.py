@@ -80,7 +80,7 @@ def open_review(qtbot, wait, tmp_path):
     yield make
     for widget in widgets:
         if not getattr(widget, "gone", False):
-            widget.forget()
+            widget.shutdown()
 
 
 @pytest.fixture
@@ -339,7 +339,7 @@ def test_the_sliders_let_go_of_labels_under_review(
     wait(lambda: not panel.busy)
     for code, array in arrays.items():
         np.testing.assert_array_equal(labels_of(viewer)[code].data, array)
-    panel.forget()
+    panel.shutdown()
 
 
 def correct_some(widget: ReviewWidget, viewer: ViewerModel) -> None:
@@ -516,7 +516,7 @@ def test_what_is_saved_as_corrections_is_unfinished_no_more(widget, tmp_path, wa
 def test_closing_the_widget_keeps_what_is_unfinished(widget, tmp_path, wait) -> None:
     widget.accept()
     widget.gone = True
-    widget.forget()
+    widget.shutdown()
     wait(lambda: list((tmp_path / "reviews").glob("*.npz")))
 
 

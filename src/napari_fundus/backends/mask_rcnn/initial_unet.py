@@ -56,14 +56,14 @@ class InitialUNet:
         """
         checkpoint = load_checkpoint(ref, detector="unet")
         card = checkpoint.card
-        told = card.architecture
-        filters = tuple(told.get("filters", ()))
-        if (told.get("kind"), told.get("stem"), len(filters)) != ("plain", 2, 5):
+        architecture = card.architecture
+        filters = tuple(architecture.get("filters", ()))
+        if (architecture.get("kind"), architecture.get("stem"), len(filters)) != ("plain", 2, 5):
             raise CheckpointError(
                 f"{checkpoint.path}: a light Mask R-CNN begins with one plain U-Net of stem 2 and "
                 "five levels; this is another network."
             )
-        own = "fine." if told.get("coarse") else ""
+        own = "fine." if architecture.get("coarse") else ""
         tensors = {
             name.removeprefix(own): values
             for name, values in checkpoint.tensors.items()

@@ -72,23 +72,23 @@ def merge_stage_card(stage: Stage, card: ModelCard, known: Checkpoint | None) ->
             }
         )
     before = known.card
-    told: dict[str, Any] = dict(before.recipe.get("stages", {}))
+    stages: dict[str, Any] = dict(before.recipe.get("stages", {}))
     # The loop keeps its settings beside the stages; they are those of the stage trained last.
     last = before.recipe.get("options", {}).get("stage", "")
     training = {"training": before.recipe.get("training", {}), "command": before.command}
-    if last in told:
-        told[last] = {**told[last], **training}
-    told[stage] = dict(card.recipe)
+    if last in stages:
+        stages[last] = {**stages[last], **training}
+    stages[stage] = dict(card.recipe)
     networks = {**before.architecture, stage: card.architecture}
-    figures = {
+    metrics = {
         name if name.split("_")[0] in networks else f"{last}_{name}": value
         for name, value in before.metrics.items()
     }
     return card.model_copy(
         update={
             "architecture": networks,
-            "recipe": {**card.recipe, "stages": told},
-            "metrics": {n: v for n, v in figures.items() if not n.startswith(f"{stage}_")},
+            "recipe": {**card.recipe, "stages": stages},
+            "metrics": {n: v for n, v in metrics.items() if not n.startswith(f"{stage}_")},
             "parent": Parent(name=before.name, sha256=known.sha256),
         }
     )

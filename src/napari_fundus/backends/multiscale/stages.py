@@ -59,15 +59,15 @@ def stage_recipe(checkpoint: Checkpoint, stage: Stage) -> Recipe:
     Raises
     ------
     CheckpointError
-        The card does not tell it.
+        The card does not hold it.
     """
     stages = checkpoint.card.recipe.get("stages")
-    told = stages.get(stage) if isinstance(stages, dict) else None
-    return preprocessing_from_card(checkpoint, told or {})
+    recipe = stages.get(stage) if isinstance(stages, dict) else None
+    return preprocessing_from_card(checkpoint, recipe or {})
 
 
 def stage_architecture(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
-    """Return what the card tells of a stage's network.
+    """Return the architecture of a stage's network, as on the card.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def stage_architecture(checkpoint: Checkpoint, stage: Stage) -> dict[str, Any]:
             f"train it: napari-fundus train multiscale --set stage={stage} --checkpoint "
             f"{checkpoint.path}."
         )
-    told: dict[str, Any] = checkpoint.card.architecture[stage]
-    return told
+    architecture: dict[str, Any] = checkpoint.card.architecture[stage]
+    return architecture
 
 
 def load_hypothesis(checkpoint: Checkpoint, stage: Stage) -> FRRN:

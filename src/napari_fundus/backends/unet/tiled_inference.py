@@ -111,20 +111,25 @@ def predict_logits(
     monitor = monitor or Monitor()
 
     def run(
-        part: nn.Module, of: UNetArchitecture, picture: Float, field: Bool, side: int, told: Monitor
+        part: nn.Module,
+        architecture: UNetArchitecture,
+        planes: Float,
+        field: Bool,
+        side: int,
+        monitor: Monitor,
     ) -> TiledPrediction:
         return run_tiles(
             part,
-            picture,
-            outputs=of.outputs,
+            planes,
+            outputs=architecture.outputs,
             tile=side,
-            halo=of.reach,
-            multiple=of.multiple,
+            halo=architecture.reach,
+            multiple=architecture.multiple,
             inside=field,
             fill=INPUT_FILL,
             blank=_EMPTY_LOGIT,
             device=device,
-            monitor=told,
+            monitor=monitor,
         )
 
     if architecture.coarse is None:

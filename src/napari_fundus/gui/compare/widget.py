@@ -66,7 +66,7 @@ class CompareWidget(QWidget):
         """What was found; None before the first comparison."""
         self._later = single_shot_timer(self, _IDLE_MS, self._compare)
         self._build()
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
         self._begin()
 
     def _build(self) -> None:
@@ -313,7 +313,7 @@ class CompareWidget(QWidget):
         self._error_map.rest()
         self.body.setVisible(False)
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop all work and listen no more: the widget was closed."""
         for box in (self.a_box, self.b_box, self.truth_box):
             box.disconnect_viewer()

@@ -98,7 +98,7 @@ class FoveaRow(QWidget):
         shape
             Height and width of the image.
         """
-        self.forget()
+        self.shutdown()
         self._shape = shape
         job = ThreadJob(lambda _: _measured(result()), self)
         job.returned.connect(self._show)
@@ -110,7 +110,7 @@ class FoveaRow(QWidget):
     def _ended(self) -> None:
         self._job = None
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Drop the measurement that is on its way."""
         if self._job is not None:
             self._job.cancel_silently()
@@ -118,7 +118,7 @@ class FoveaRow(QWidget):
 
     def stop_watching(self) -> None:
         """Stop watching the landmarks, too: their layer is about to show those of another run."""
-        self.forget()
+        self.shutdown()
         if self._layer is not None:
             self._layer.events.data.disconnect(self._on_data)
             self._layer = None

@@ -213,7 +213,7 @@ class ResultsPanel(QWidget):
         mine = set(map(id, self._layers))
         return any(id(layer) in mine for layer in layers)
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop all work and disconnect from the layers: they may show the result of another run."""
         self.live_layers.close()
         self.fovea_row.stop_watching()

@@ -79,7 +79,7 @@ class DetectWidget(QWidget):
         self._step_runner = StepRunner(self)
         self._build()
         self._choose_detector()
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
 
     def _build(self) -> None:
         layout = scrollable_layout(self)
@@ -245,7 +245,7 @@ class DetectWidget(QWidget):
         )
         if self.results is not None and self.results.uses_layers(update.outdated):
             # Its sliders would write what was found before over what is found now.
-            self.results.forget()
+            self.results.shutdown()
             self.results.setEnabled(False)
 
         def finish() -> None:
@@ -262,7 +262,7 @@ class DetectWidget(QWidget):
 
     def _set_results(self, live: LiveResult, layers: list[Layer], source: ImageSource) -> None:
         if self.results is not None:
-            self.results.forget()
+            self.results.shutdown()
             self._layout.removeWidget(self.results)
             self.results.deleteLater()
         self.results = ResultsPanel(
@@ -272,13 +272,13 @@ class DetectWidget(QWidget):
         self.options_box.collapse(animate=False)
         self.run_bar.show_message("")
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.cancel_silently()
         self._step_runner.stop()
         self.device_choice.cancel_silently()
         if self.results is not None:
-            self.results.forget()
+            self.results.shutdown()
         self.layer_choice.disconnect_viewer()
 
 

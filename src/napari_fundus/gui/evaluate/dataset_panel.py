@@ -79,8 +79,8 @@ def evaluate_selection(
 
     monitor.step(0.0, "reading the lists")
     dataset = open_dataset(folder)
-    told = run.provenance
-    candidate = Candidate.of(get_detector(told.detector), told.options)
+    provenance = run.provenance
+    candidate = Candidate.of(get_detector(provenance.detector), provenance.options)
     chosen: Any = split
     selection = select_samples(dataset, [candidate], split=chosen)
     report = evaluate_dataset(
@@ -257,7 +257,7 @@ class DatasetPanel(QWidget):
     def _ended(self) -> None:
         self._reading = None
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop all work: the widget was closed."""
         self.run_bar.cancel_silently()
         if self._reading is not None:

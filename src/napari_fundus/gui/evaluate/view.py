@@ -288,8 +288,8 @@ class EvaluateView(QWidget):
             place = None if curve is None or threshold is None else curve.at(threshold)
             plot.mark(*(place or (None, None)))
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop listening and working: the widget was closed."""
         self.result_box.disconnect_viewer()
         self.truth_box.disconnect_viewer()
-        self.dataset_panel.forget()
+        self.dataset_panel.shutdown()

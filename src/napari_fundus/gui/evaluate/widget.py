@@ -88,7 +88,7 @@ class EvaluateWidget(QWidget):
         view.threshold_moved.connect(lambda value: self.set_threshold(value))
         view.lesion_activated.connect(self._go)
         view.dataset_panel.loaded.connect(self._on_set)
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
         self._begin()
 
     @property
@@ -366,11 +366,11 @@ class EvaluateWidget(QWidget):
         self._error_map.rest()
         self.view.reset()
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop all work and listen no more: the widget was closed."""
         self._drop()
         self._error_map.clear()
-        self.view.forget()
+        self.view.shutdown()
 
 
 def _incompatibility(result: LayerGroup | None, truth: LayerGroup | None) -> str:

@@ -259,10 +259,10 @@ class ReviewController(QObject):
         self.unfinished = None
         self.cursor.end()
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """End everything: the widget was closed."""
         if self._reading is not None:
             self._reading.cancel_silently()
             self._reading = None
         self.close()
-        self.cursor.forget()
+        self.cursor.shutdown()

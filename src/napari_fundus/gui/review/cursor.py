@@ -71,10 +71,10 @@ class ReviewCursor(QObject):
         self._label_layers = self.review = None
         self._navigator.clear()
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """End everything: the widget was closed."""
         self.end()
-        self._navigator.forget()
+        self._navigator.shutdown()
 
     def judge(self, what: str, *arguments: Any) -> None:
         """Accept, reject or relabel the lesion under review, and go on to the next open one."""

@@ -102,7 +102,7 @@ class Navigator:
             self._viewer.layers.remove(self._mark)
         self._mark = None
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop listening to the viewer."""
         self.clear()
         if self._on_press in self._viewer.mouse_drag_callbacks:

@@ -195,8 +195,8 @@ class QueueView(QWidget):
         self.progress.setValue(total - left)
         self.progress.setUpdatesEnabled(True)
         order = ("left", "accepted", "rejected", "relabelled", "edited", "drawn")
-        told = [f"{counts.get(n, 0)} {n}" for n in order if n in order[:3] or counts.get(n)]
-        self.counts.setText(" · ".join(told) if review is not None else "")
+        parts = [f"{counts.get(n, 0)} {n}" for n in order if n in order[:3] or counts.get(n)]
+        self.counts.setText(" · ".join(parts) if review is not None else "")
         if queue is not None and len(queue):
             self.table.selectRow(queue.position)
             self.table.scrollTo(self.model.index(queue.position, 0))

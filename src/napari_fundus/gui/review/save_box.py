@@ -190,7 +190,7 @@ class SaveBox(QWidget):
         places = [n for n, layer in enumerate(self._shapes) if layer is chosen]
         self.region.setCurrentIndex(places[0] + 1 if places else 0)
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Stop listening to the viewer."""
         events = self._viewer.layers.events
         for emitter in (events.inserted, events.removed):

@@ -79,8 +79,8 @@ class SaveRequest:
                     "reviewed, or choose the whole field of view."
                 )
         labels = {c: review.labels[c].copy() for c in reviewed if c in review.labels}
-        told = found.provenance or None
-        return cls(image, labels, list(reviewed), outlines, told, review.verdicts())
+        provenance = found.provenance or None
+        return cls(image, labels, list(reviewed), outlines, provenance, review.verdicts())
 
 
 def save_corrections(order: SaveRequest, folder: Path) -> Path:

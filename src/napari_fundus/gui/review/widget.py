@@ -91,7 +91,7 @@ class ReviewWidget(QWidget):
         self._listing_timer = single_shot_timer(self, 200, self._list_results)
         for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
             emitter.connect(self._schedule_listing)
-        on_widget_removed(self, self.forget)
+        on_widget_removed(self, self.shutdown)
         self._show_state()
         self._list_results()
 
@@ -307,11 +307,11 @@ class ReviewWidget(QWidget):
         super().hideEvent(event)
         self._keys.release()
 
-    def forget(self) -> None:
+    def shutdown(self) -> None:
         """Save what is unfinished and stop listening: the widget was closed."""
         for emitter in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             emitter.disconnect(self._schedule_listing)
         self._listing_timer.stop()
         self._keys.release()
-        self.save_box.forget()
-        self.controller.forget()
+        self.save_box.shutdown()
+        self.controller.shutdown()

@@ -146,7 +146,7 @@ def _head(candidate: Candidate, arguments: argparse.Namespace) -> list[str]:
 def _classification(
     report: Report, counter: ClassificationProtocol, card: ModelCard | None
 ) -> list[str]:
-    figures = report.figures(report.trials[0].candidate.label, counter.name)
+    metrics = report.metrics(report.trials[0].candidate.label, counter.name)
     lines = [
         "## Scores of whole images",
         "",
@@ -154,14 +154,14 @@ def _classification(
         "trained on. The best epoch was chosen on these same images, so the figures are a little "
         "too good.",
         "",
-        "| | " + " | ".join(figures) + " |",
-        "|---" * (len(figures) + 1) + "|",
+        "| | " + " | ".join(metrics) + " |",
+        "|---" * (len(metrics) + 1) + "|",
     ]
-    names = list(dict.fromkeys(name for row in figures.values() for name in row))
+    names = list(dict.fromkeys(name for row in metrics.values() for name in row))
     hidden = ("calibration_error", "calibration_error_scaled", "brier")
     for name in (n for n in names if n not in hidden):
         heading = counter.headings.get(name, name)
-        cells = [str(row.get(name, "–")) for row in figures.values()]
+        cells = [str(row.get(name, "–")) for row in metrics.values()]
         lines.append(f"| {heading} | {' | '.join(cells)} |")
     lines += [
         "",
@@ -227,7 +227,7 @@ def _reliability(name: str, scores: BinaryScores, card: ModelCard | None) -> lis
 
 
 def _localization(report: Report, counter: LocalizationProtocol) -> list[str]:
-    figures = report.figures(report.trials[0].candidate.label, counter.name)
+    metrics = report.metrics(report.trials[0].candidate.label, counter.name)
     lines = [
         "## Where the heat map points",
         "",
@@ -238,7 +238,7 @@ def _localization(report: Report, counter: LocalizationProtocol) -> list[str]:
         "images, strict | loose | published (another data set, DIARETDB1): strict, FPI |",
         "|---" * 10 + "|",
     ]
-    for code, row in figures.items():
+    for code, row in metrics.items():
         published = PUBLISHED_LOCALIZATION.get(code)
         beside = "–" if published is None else f"{published.sensitivity:.0%}, {published.fpi:g}"
         names = ("strict", "loose", "fpi", "astray", "with it", "images strict", "images loose")
@@ -252,7 +252,7 @@ def _localization(report: Report, counter: LocalizationProtocol) -> list[str]:
         "| class | rule | " + " | ".join(f"{point:g}" for point in _POINTS) + " | curve ends at |",
         "|---" * (len(_POINTS) + 3) + "|",
     ]
-    for code in figures:
+    for code in metrics:
         for rule in ("strict", "loose"):
             curve = counter.counted.curve(code, rule=rule)
             read = [curve.at(point) for point in _POINTS]

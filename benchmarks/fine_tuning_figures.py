@@ -37,7 +37,7 @@ class TestMetrics(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     resamples: dict[str, list[float]]
     remarks: list[str]
 
@@ -100,7 +100,7 @@ def measure(
         pixels.add(found, truth)
         froc.add(found, truth)
 
-    def figures(drawn: ImageWeights | None = None) -> dict[str, float]:
+    def metrics(drawn: ImageWeights | None = None) -> dict[str, float]:
         curve = pixels.curve(weights=drawn)
         half = int(np.argmin(np.abs(curve.thresholds - 0.5)))
         return {
@@ -111,10 +111,10 @@ def measure(
         }
 
     drawn = resampled_weights(len(samples), resamples=RESAMPLES, seed=fold)
-    rows = [figures(counts) for counts in drawn]
+    rows = [metrics(counts) for counts in drawn]
     resamples = {name: [row[name] for row in rows] for name in METRICS}
     return TestMetrics(
-        figures=figures(), resamples=resamples, remarks=list(froc.curve().summary().remarks)
+        metrics=metrics(), resamples=resamples, remarks=list(froc.curve().summary().remarks)
     )
 
 
@@ -123,7 +123,7 @@ def interval(outcomes: Sequence[RunResult], metric: str) -> tuple[float, float, 
 
     Images are drawn within each fold; all runs on a fold see the same draws.
     """
-    mean = float(np.mean([outcome.measured.figures[metric] for outcome in outcomes]))
+    mean = float(np.mean([outcome.measured.metrics[metric] for outcome in outcomes]))
     return mean, *np.percentile(_resampled(outcomes, metric), [2.5, 97.5]).tolist()
 
 

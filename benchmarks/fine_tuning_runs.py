@@ -171,8 +171,8 @@ class ExperimentStore:
             return RunResult.model_validate_json(path.read_bytes())
         found = make()
         write_json(path, found.model_dump(mode="json"), indent=0)
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in found.measured.figures.items())
-        _say(f"{scheme}, fold {fold}, seed {seed}: {figures}, {found.seconds:.0f} s")
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in found.measured.metrics.items())
+        _say(f"{scheme}, fold {fold}, seed {seed}: {metrics}, {found.seconds:.0f} s")
         return found
 
 

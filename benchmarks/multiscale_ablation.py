@@ -153,7 +153,7 @@ def _line(
         else int(np.nanargmax(whole.f1))
     )
 
-    def figures(weights: npt.NDArray[np.int64]) -> Mapping[str, float]:
+    def metrics(weights: npt.NDArray[np.int64]) -> Mapping[str, float]:
         curve = counts.curve(weights=weights)
         return {
             "aupr": curve.aupr,
@@ -162,7 +162,7 @@ def _line(
             "recall": float(curve.recall[place]),
         }
 
-    found = bootstrap_intervals(figures, len(counts), resamples=_RESAMPLES, groups=groups)
+    found = bootstrap_intervals(metrics, len(counts), resamples=_RESAMPLES, groups=groups)
     cells = " | ".join(_cell(found[name]) for name in ("aupr", "f1", "precision", "recall"))
     published = "–" if row.published is None else f"{row.published:.4f}".removeprefix("0")
     return f"| {row.title} | {cells} | {whole.thresholds[place]:.3f} | {published} |"

@@ -74,13 +74,13 @@ def main() -> None:
     print("|---" * 7 + "|")
     for (code, threshold), point in sorted(points.items(), key=_order):
         lesions = reduce(add, point.lesions)
-        figures = (
+        metrics = (
             reduce(add, point.pixels).dice,
             lesions.sensitivity,
             lesions.precision,
             lesions.f1,
         )
-        told = " | ".join(f"{figure:.3f}".lstrip("0") for figure in figures)
+        told = " | ".join(f"{figure:.3f}".lstrip("0") for figure in metrics)
         print(f"| {code} | {threshold:g} | {told} | {np.median(point.in_healthy):g} |")
 
 

@@ -29,13 +29,13 @@ class Layer:
 
 
 def test_a_truth_is_masks_by_class_or_layers_that_show_them(result, retina):
-    plain = assess(result, retina.masks).figures
+    plain = assess(result, retina.masks).metrics
     layers = [Layer(mask * 7, kind="truth", lesion=code) for code, mask in retina.masks.items()]
     layers.append(Layer(retina.pixels))
     shown = Layer(result.labels["MA"], kind="labels", lesion="MA", live=LiveResult(result))
-    np.testing.assert_array_equal(nf.evaluate(result, retina.masks).figures, plain)
-    np.testing.assert_array_equal(nf.evaluate(shown, layers).figures, plain)
-    one = nf.evaluate(result, layers[0]).figures
+    np.testing.assert_array_equal(nf.evaluate(result, retina.masks).metrics, plain)
+    np.testing.assert_array_equal(nf.evaluate(shown, layers).metrics, plain)
+    one = nf.evaluate(result, layers[0]).metrics
     assert one["lesion"].tolist() == ["MA"]
 
 

@@ -189,7 +189,7 @@ def report() -> bytes:
         "positives": 9,
         "summary": 0.45,
     }
-    figures = {"at 1/8 FPI": {"estimate": 0.2}, "at 1 FPI": 0.5, "CPM": {"estimate": 0.4}}
+    metrics = {"at 1/8 FPI": {"estimate": 0.2}, "at 1 FPI": 0.5, "CPM": {"estimate": 0.4}}
     content = {
         "schema": "napari-fundus evaluation",
         "data": {"title": "IDRiD", "name": "idrid", "split": "test", "images": 3},
@@ -198,7 +198,7 @@ def report() -> bytes:
             {
                 "label": "drawn",
                 "curves": {"froc": {"MA": curve}, "aupr": {"EX": curve}},
-                "figures": {"froc": {"HE": {**figures, "images": 3, "lesions": 9}}},
+                "figures": {"froc": {"HE": {**metrics, "images": 3, "lesions": 9}}},
             }
         ],
     }

@@ -112,7 +112,7 @@ def _instance_table(subject: BenchmarkImage) -> BenchmarkStage:
     maps = _maps(subject)
 
     def ours() -> npt.NDArray[np.float64]:
-        return _figures(subject.found.threshold(THRESHOLD).instances)
+        return _metrics(subject.found.threshold(THRESHOLD).instances)
 
     def skimage() -> npt.NDArray[np.float64]:
         from skimage.measure import label, regionprops_table
@@ -165,11 +165,11 @@ def _instance_table(subject: BenchmarkImage) -> BenchmarkStage:
         ),
         largest_difference,
         LeastWork(moved=sum(values.nbytes for values in maps.values())),
-        before=lambda: _figures(_threshold_before(subject)[1]),
+        before=lambda: _metrics(_threshold_before(subject)[1]),
     )
 
 
-def _figures(table: pd.DataFrame) -> npt.NDArray[np.float64]:
+def _metrics(table: pd.DataFrame) -> npt.NDArray[np.float64]:
     names = ["score", "mean_probability", "area_px", "centroid_row", "centroid_col"]
     boxes = [name for name in table if str(name).startswith("bbox")]
     return _sorted(table[names + boxes].to_numpy(np.float64))

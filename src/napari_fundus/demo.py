@@ -46,7 +46,7 @@ class DemoResult:
     detections
         What the detector found.
     comparison
-        One row a class; see `napari_fundus.evaluation.Assessment.figures`.
+        One row a class; see `napari_fundus.evaluation.Assessment.metrics`.
     files
         What was written, by kind.
     seconds
@@ -105,7 +105,7 @@ def make_demo(
     _write_picture(Recipe.preset(recipe).apply(image).pixels, prepared_path, overwrite=overwrite)
     detections = get_detector(detector).detect(image, device=device, monitor=monitor.part(0.2, 0.8))
     monitor.step(0.8, "comparing with the experts")
-    comparison = assess(detections, masks).figures
+    comparison = assess(detections, masks).metrics
     monitor.step(0.9, "writing")
     files = export(
         detections, output, formats=FORMATS, image=image, truth=masks, overwrite=overwrite

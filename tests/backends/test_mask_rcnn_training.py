@@ -258,7 +258,7 @@ def test_the_truth_itself_has_full_precision_and_unannotated_classes_do_not_coun
                 )
             return answers
 
-    def figures(known: bool) -> dict[str, float]:
+    def metrics(known: bool) -> dict[str, float]:
         sums: dict[str, float] = {}
         network = Knowing()
         for step in range(task.validation_steps(settings)):
@@ -269,11 +269,11 @@ def test_the_truth_itself_has_full_precision_and_unannotated_classes_do_not_coun
                 sums[name] = sums.get(name, 0.0) + float(value)
         return task.metrics(sums)
 
-    both = figures(known=True)
+    both = metrics(known=True)
     assert both["ap35_MA"] > 0.9
     assert both["ap35_HE"] == 0
     assert 0 < both["ap35"] < both["ap35_MA"]
-    assert figures(known=False)["ap35"] == pytest.approx(both["ap35_MA"])
+    assert metrics(known=False)["ap35"] == pytest.approx(both["ap35_MA"])
 
 
 def test_a_class_weighs_by_the_root_of_its_lesions(folder) -> None:

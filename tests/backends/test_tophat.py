@@ -116,7 +116,7 @@ def test_finds_lesions_on_the_sample_image_and_none_in_its_optic_disc() -> None:
         for code in ("MA", "HE", "EX", "OD")
     }
     result = TopHat().detect(read_image(sample_image_path()))
-    table = assess(result, masks).figures.set_index("lesion")
+    table = assess(result, masks).metrics.set_index("lesion")
     assert table.loc["EX", "aupr"] > 0.5
     assert table.loc["MA", "found"] > 15
     assert table.loc["MA", "precision"] > 0.4

@@ -101,8 +101,8 @@ def test_points_are_counted_by_their_radius(found) -> None:
     points = PointsTruth((Point(12, 9.5, 3), Point(12, 8, 3), Point(500, 500, 4)))
     counter = FrocProtocol(EvaluationSettings(("MA",), resamples=10))
     counter.add(found, case_of(points))
-    figures = counter.figures()["MA"]
-    assert figures["lesions"] == 2  # the third lies outside of the image
+    metrics = counter.metrics()["MA"]
+    assert metrics["lesions"] == 2  # the third lies outside of the image
     assert counter.froc_curves()["MA"].sensitivity.max() == 0.5
 
 
@@ -160,4 +160,4 @@ def test_a_point_counts_up_to_the_edge_of_the_outermost_pixels(found, row, col, 
     points = PointsTruth((Point(12, 9.5, 3), Point(row, col, 3)))
     counter = FrocProtocol(EvaluationSettings(("MA",), resamples=10))
     counter.add(found, case_of(points))
-    assert counter.figures()["MA"]["lesions"] == points.count(SHAPE) == 1 + inside
+    assert counter.metrics()["MA"]["lesions"] == points.count(SHAPE) == 1 + inside

@@ -62,32 +62,32 @@ def graded(tmp_path) -> list[Sample]:
 
 def test_scores_are_measured_against_grades(graded) -> None:
     report = evaluate_dataset(graded, [Brightness()], protocols=["classification"], **FEW)
-    figures = report.figures("brightness", "classification")
+    metrics = report.metrics("brightness", "classification")
     said = [Brightness().detect(s.image()).image_score["referable DR"] for s in graded]
     scores = BinaryScores([s.grades["dr"] >= 2 for s in graded], said)
-    assert set(figures) == {"referable DR", "grade"}
-    referable = figures["referable DR"]
+    assert set(metrics) == {"referable DR", "grade"}
+    referable = metrics["referable DR"]
     assert (referable["images"], referable["positive"]) == (12, 6)
     assert referable["auc"].estimate == pytest.approx(scores.roc().auc)
     assert referable["sensitivity"].estimate == pytest.approx(5 / 6)
     assert referable["specificity"].estimate == 1
     assert referable["calibration_error_scaled"].estimate < referable["calibration_error"].estimate
-    assert figures["grade"]["kappa"].estimate == pytest.approx(5 / 6)
+    assert metrics["grade"]["kappa"].estimate == pytest.approx(5 / 6)
 
 
 def test_heat_maps_are_measured_against_masks(graded) -> None:
     report = evaluate_dataset(graded, [Brightness()], protocols=["localization"], **FEW)
-    figures = report.figures("brightness", "localization")
+    metrics = report.metrics("brightness", "localization")
     by_hand = WeakLocalization(["EX"])
     for sample in graded:
         heat = Brightness().detect(sample.image()).heatmap[DR_EVIDENCE]
         by_hand.add(heat, {"EX": sample.mask("EX", heat.shape)})
     counts = by_hand.counts("EX")
-    assert figures["EX"]["lesions"] == counts.lesions == 6
-    assert figures["EX"]["strict"].estimate == counts.sensitivity("strict") == 5 / 6
-    assert figures["EX"]["fpi"].estimate == pytest.approx(counts.fpi)
-    assert figures["any"]["lesions"] == 6  # all four classes together
-    assert np.isnan(figures["SE"]["strict"].estimate)
+    assert metrics["EX"]["lesions"] == counts.lesions == 6
+    assert metrics["EX"]["strict"].estimate == counts.sensitivity("strict") == 5 / 6
+    assert metrics["EX"]["fpi"].estimate == pytest.approx(counts.fpi)
+    assert metrics["any"]["lesions"] == 6  # all four classes together
+    assert np.isnan(metrics["SE"]["strict"].estimate)
     rows = report.trials[0].counters[0].image_rows()
     assert sum(row["pointed_at_strict"] for (_, code), row in rows.items() if code == "EX") == 5
 
@@ -100,16 +100,16 @@ def test_images_without_grade_or_masks_do_not_count(graded) -> None:
     report = evaluate_dataset(
         [*graded, *bare], [Brightness()], protocols=["classification", "localization"], **FEW
     )
-    assert report.figures("brightness", "classification")["referable DR"]["images"] == 13
-    assert report.figures("brightness", "localization")["EX"]["images"] == 13
+    assert report.metrics("brightness", "classification")["referable DR"]["images"] == 13
+    assert report.metrics("brightness", "localization")["EX"]["images"] == 13
 
 
 def test_detectors_that_classify_nothing_leave_nothing(dataset, contrast) -> None:
     protocols = ["classification", "localization", "froc"]
     samples = [replace(s, grades={"dr": 2}) for s in dataset]
     report = evaluate_dataset(samples, [contrast], protocols=protocols, **FEW)
-    assert report.figures("contrast", "classification") == {}
-    assert report.figures("contrast", "localization") == {}
+    assert report.metrics("contrast", "classification") == {}
+    assert report.metrics("contrast", "localization") == {}
 
 
 def test_report_shows_tables_pictures_and_what_is_published(graded, tmp_path) -> None:

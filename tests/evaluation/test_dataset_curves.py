@@ -44,7 +44,7 @@ def test_each_class_has_the_curves_of_those_that_find_it(folder) -> None:
 
 def test_the_summary_is_that_of_the_report(report, folder) -> None:
     curve = read_curves(folder).curves["contrast"]["froc", "MA"]
-    assert curve.summary == pytest.approx(report.figures("contrast", "froc")["MA"]["CPM"].estimate)
+    assert curve.summary == pytest.approx(report.metrics("contrast", "froc")["MA"]["CPM"].estimate)
     assert curve.images == report.images
 
 

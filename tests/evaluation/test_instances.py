@@ -56,19 +56,19 @@ def truths(draw) -> dict[str, list[LesionObject]]:
 def test_whoever_finds_the_truth_has_all(dataset, truths) -> None:
     first = [s for s in dataset if s.id == "eye0"]
     report = evaluate_dataset(first, [Drawn([*truths["MA"], *truths["EX"]])], **FEW)
-    figures = report.figures("drawn", "instances")
-    assert list(figures) == [
+    metrics = report.metrics("drawn", "instances")
+    assert list(metrics) == [
         "MA", "EX", "all", "MA, dilated", "EX, dilated", "all, dilated",
     ]  # fmt: skip
     for row in ("MA", "EX", "all"):
-        told = figures[row]
+        told = metrics[row]
         named = [f"mAP{n}" for n in (35, 50, 75)] + [f"COCO AP{n}" for n in (35, 50, 75)]
         assert [told[name].estimate for name in named] == pytest.approx([1] * 6)
         assert told["COCO AP50:95"].estimate == pytest.approx(1)
-    assert (figures["MA"]["lesions"], figures["EX"]["lesions"]) == (3, 4)
-    assert figures["all"]["lesions"] == 7
+    assert (metrics["MA"]["lesions"], metrics["EX"]["lesions"]) == (3, 4)
+    assert metrics["all"]["lesions"] == 7
     # The masks are as drawn: against thickened lesions of this size they are too small.
-    assert figures["all, dilated"]["mAP75"].estimate == 0
+    assert metrics["all, dilated"]["mAP75"].estimate == 0
 
 
 def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None:
@@ -84,18 +84,18 @@ def test_figures_are_those_of_the_counter_fed_by_hand(dataset, contrast) -> None
             [item for c in known for item in detected_objects(found, c)],
             image.shape,
         )
-    figures = report.figures("contrast", "instances")
-    assert figures["EX"]["images"] == 2  # not annotated in the third
-    assert "HE" not in figures
+    metrics = report.metrics("contrast", "instances")
+    assert metrics["EX"]["images"] == 2  # not annotated in the third
+    assert "HE" not in metrics
     for row, code in (("MA", "MA"), ("EX", "EX"), ("all", None)):
-        assert figures[row]["mAP50"].estimate == pytest.approx(
+        assert metrics[row]["mAP50"].estimate == pytest.approx(
             counted.mean_ap_over_images(0.5, code)
         )
-        assert figures[row]["COCO AP50"].estimate == pytest.approx(
+        assert metrics[row]["COCO AP50"].estimate == pytest.approx(
             counted.average_precision(code)[1]
         )
-    assert figures["EX"]["detections"] == counted.detections("EX") > 0
-    assert figures["EX"]["found"].estimate == counted.recall(0.5, "EX")
+    assert metrics["EX"]["detections"] == counted.detections("EX") > 0
+    assert metrics["EX"]["found"].estimate == counted.recall(0.5, "EX")
 
 
 def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
@@ -105,17 +105,17 @@ def test_the_optic_disc_is_no_lesion_and_not_in_the_mean() -> None:
     for counted in counter.counted.values():
         counted.add(truth, [*truth["MA"], *truth["OD"]], SHAPE)
     counter.groups.append(None)
-    figures = counter.figures()
-    assert list(figures)[:4] == ["MA", "EX", "OD", "all"]
-    assert figures["OD"]["mAP50"].estimate == 1
-    assert figures["all"]["mAP50"].estimate == figures["all"]["COCO AP50"].estimate == 0.5
-    assert figures["all"]["COCO AP50:95"].estimate == 0.5
+    metrics = counter.metrics()
+    assert list(metrics)[:4] == ["MA", "EX", "OD", "all"]
+    assert metrics["OD"]["mAP50"].estimate == 1
+    assert metrics["all"]["mAP50"].estimate == metrics["all"]["COCO AP50"].estimate == 0.5
+    assert metrics["all"]["COCO AP50:95"].estimate == 0.5
 
 
 def test_healthy_images_are_left_out(dataset, healthy, contrast) -> None:
     samples = [*dataset, *map(as_healthy, healthy)]
-    alone = evaluate_dataset(dataset, [contrast], **FEW).figures("contrast", "instances")
-    with_them = evaluate_dataset(samples, [contrast], **FEW).figures("contrast", "instances")
+    alone = evaluate_dataset(dataset, [contrast], **FEW).metrics("contrast", "instances")
+    with_them = evaluate_dataset(samples, [contrast], **FEW).metrics("contrast", "instances")
     assert json.dumps(alone, default=vars) == json.dumps(with_them, default=vars)
 
 
@@ -127,7 +127,7 @@ def test_lesions_are_dilated_at_the_width_asked_for(dataset, truths) -> None:
     thick = Drawn(objects_of_mask(masks, lesion="EX", dilations=2))
     across = int(np.ptp(np.flatnonzero(Case(first[0], first[0].image(), []).field_of_view.any(0))))
     report = evaluate_dataset(first, [thick], lesions=["EX"], dilated_at=across + 1, **FEW)
-    assert report.figures("drawn", "instances")["EX, dilated"]["mAP75"].estimate == 1
+    assert report.metrics("drawn", "instances")["EX, dilated"]["mAP75"].estimate == 1
     content = report.to_json()
     assert content["protocols"]["instances"]["parameters"]["dilated_by_px"] == [4]
     assert "by 4 px" in content["detectors"][0]["remarks"]["instances"][0]
@@ -146,9 +146,9 @@ def test_only_the_part_that_experts_looked_at_counts(tmp_path, draw) -> None:
     outside = [item for item in whole if item.col >= 100]
     assert 0 < len(outside) < len(whole)
     report = evaluate_dataset([sample], [Drawn(whole)], **FEW)
-    figures = report.figures("drawn", "instances")["EX"]
-    assert figures["lesions"] == figures["detections"] == len(whole) - len(outside)
-    assert figures["mAP75"].estimate == pytest.approx(1)
+    metrics = report.metrics("drawn", "instances")["EX"]
+    assert metrics["lesions"] == metrics["detections"] == len(whole) - len(outside)
+    assert metrics["mAP75"].estimate == pytest.approx(1)
 
 
 def test_report_names_both_truths_and_the_published_figures(
@@ -161,8 +161,8 @@ def test_report_names_both_truths_and_the_published_figures(
     assert "| MA, dilated | contrast |" in text
     assert "| all, dilated | mAP35 | .456 | Mask R-CNN | e-ophtha, MA and EX |" in text
     content = json.loads((tmp_path / "r" / "report.json").read_text())
-    figures = content["detectors"][0]["figures"]["instances"]
-    assert figures["MA"]["mAP50"].keys() == {"estimate", "low", "high", "level", "resamples"}
+    metrics = content["detectors"][0]["figures"]["instances"]
+    assert metrics["MA"]["mAP50"].keys() == {"estimate", "low", "high", "level", "resamples"}
     table = (tmp_path / "r" / "images.csv").read_text().splitlines()
     assert {"ap50", "dilated_ap50", "hits35"} <= set(table[0].split(","))
 

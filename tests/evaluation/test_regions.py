@@ -34,18 +34,18 @@ def sample(tmp_path, draw, region):
 def test_figures_are_those_of_the_region_alone(sample, region, contrast) -> None:
     names = ["aupr", "froc", "overlap", "image"]
     report = evaluate_dataset([sample], [contrast], protocols=names, lesions=["MA"], resamples=5)
-    figures = {name: report.figures("contrast", name)["MA"] for name in names}
+    metrics = {name: report.metrics("contrast", name)["MA"] for name in names}
     image = sample.image()
     found, truth = contrast.detect(image), sample.mask("MA", SHAPE)
     labels = np.where(region, found.labels["MA"], 0)
     pixels = PixelHistogram()
     pixels.add(found.probability["MA"][region], truth[region])
     overlap, lesions = pixel_overlap(labels, truth, region), lesion_counts(labels, truth)
-    assert figures["aupr"]["AUPR, 33 thresholds"].estimate == pytest.approx(pixels.curve().aupr)
-    assert figures["overlap"]["accuracy"].estimate == pytest.approx(overlap.accuracy)
-    assert figures["overlap"]["dice"].estimate == pytest.approx(overlap.dice)
-    assert figures["overlap"]["fpi"].estimate == lesions.false_positives
-    assert figures["froc"]["lesions"] == lesions.lesions
+    assert metrics["aupr"]["AUPR, 33 thresholds"].estimate == pytest.approx(pixels.curve().aupr)
+    assert metrics["overlap"]["accuracy"].estimate == pytest.approx(overlap.accuracy)
+    assert metrics["overlap"]["dice"].estimate == pytest.approx(overlap.dice)
+    assert metrics["overlap"]["fpi"].estimate == lesions.false_positives
+    assert metrics["froc"]["lesions"] == lesions.lesions
 
 
 def test_what_is_found_outside_is_neither_right_nor_wrong(sample, region, contrast) -> None:

@@ -34,34 +34,34 @@ def test_figures_are_those_of_the_counters_fed_by_hand(dataset, contrast) -> Non
         overlap = now[0] if overlap is None else overlap + now[0]
         lesions = now[1] if lesions is None else lesions + now[1]
     names = ("aupr", "froc", "overlap", "image")
-    figures = {name: report.figures("contrast", name)["MA"] for name in names}
-    assert figures["froc"]["CPM"].estimate == pytest.approx(froc.curve().cpm)
-    assert figures["aupr"]["AUPR, 33 thresholds"].estimate == pytest.approx(pixels.curve().aupr)
-    assert figures["overlap"]["dice"].estimate == pytest.approx(overlap.dice)
-    assert figures["overlap"]["accuracy"].estimate == pytest.approx(overlap.accuracy)
-    assert figures["overlap"]["lesion sensitivity"].estimate == lesions.sensitivity
-    assert figures["overlap"]["fpi"].estimate == pytest.approx(lesions.false_positives / 3)
-    assert figures["image"]["images"] == 3
+    metrics = {name: report.metrics("contrast", name)["MA"] for name in names}
+    assert metrics["froc"]["CPM"].estimate == pytest.approx(froc.curve().cpm)
+    assert metrics["aupr"]["AUPR, 33 thresholds"].estimate == pytest.approx(pixels.curve().aupr)
+    assert metrics["overlap"]["dice"].estimate == pytest.approx(overlap.dice)
+    assert metrics["overlap"]["accuracy"].estimate == pytest.approx(overlap.accuracy)
+    assert metrics["overlap"]["lesion sensitivity"].estimate == lesions.sensitivity
+    assert metrics["overlap"]["fpi"].estimate == pytest.approx(lesions.false_positives / 3)
+    assert metrics["image"]["images"] == 3
 
 
 def test_only_annotated_classes_count(dataset, contrast) -> None:
     report = evaluate_dataset(dataset, [contrast], protocols=["aupr", "froc", "image"], **FEW)
     for name in ("aupr", "froc", "image"):
-        figures = report.figures("contrast", name)
-        assert figures["MA"]["images"] == 3
-        assert figures["EX"]["images"] == 2  # not annotated in the third
-        assert "HE" not in figures  # annotated, but not looked for
+        metrics = report.metrics("contrast", name)
+        assert metrics["MA"]["images"] == 3
+        assert metrics["EX"]["images"] == 2  # not annotated in the third
+        assert "HE" not in metrics  # annotated, but not looked for
 
 
 def test_healthy_images_count_in_fpi_and_not_in_aupr(dataset, healthy, contrast) -> None:
     samples = [*dataset, *map(as_healthy, healthy)]
     report = evaluate_dataset(samples, [contrast], protocols=["aupr", "froc", "image"], **FEW)
-    froc = report.figures("contrast", "froc")["MA"]
+    froc = report.metrics("contrast", "froc")["MA"]
     assert (froc["images"], froc["healthy"], froc["with it"]) == (5, 2, 3)
-    assert report.figures("contrast", "aupr")["MA"]["images"] == 3
-    assert report.figures("contrast", "image")["MA"]["with it"] == 3
+    assert report.metrics("contrast", "aupr")["MA"]["images"] == 3
+    assert report.metrics("contrast", "image")["MA"]["with it"] == 3
     alone = evaluate_dataset(dataset, [contrast], protocols=["froc"], **FEW)
-    assert alone.figures("contrast", "froc")["MA"]["lesions"] == froc["lesions"]
+    assert alone.metrics("contrast", "froc")["MA"]["lesions"] == froc["lesions"]
 
 
 def test_detectors_do_not_run_over_images_that_no_protocol_counts(
@@ -74,16 +74,16 @@ def test_detectors_do_not_run_over_images_that_no_protocol_counts(
 
 def test_detectors_stand_side_by_side_on_the_same_images(dataset, contrast, bright) -> None:
     report = evaluate_dataset(dataset, [contrast, bright], protocols=["aupr"], **FEW)
-    both = [report.figures(name, "aupr")["EX"]["images"] for name in ("contrast", "bright")]
+    both = [report.metrics(name, "aupr")["EX"]["images"] for name in ("contrast", "bright")]
     assert both == [2, 2]
-    assert "MA" not in report.figures("bright", "aupr")
+    assert "MA" not in report.metrics("bright", "aupr")
 
 
 def test_the_same_detector_twice_gets_two_labels(dataset, contrast) -> None:
     small = Candidate.of(contrast, {"size": 3.0})
     report = evaluate_dataset(dataset, [contrast, small], protocols=["aupr"], lesions=["MA"], **FEW)
     assert [t.candidate.label for t in report.trials] == ["contrast #1", "contrast #2"]
-    first, second = (report.figures(t.candidate.label, "aupr") for t in report.trials)
+    first, second = (report.metrics(t.candidate.label, "aupr") for t in report.trials)
     assert first != second
 
 
@@ -127,7 +127,7 @@ def test_a_bad_image_is_left_out_for_all_and_named(dataset, contrast, bright) ->
     report = evaluate_dataset(dataset, [contrast, bright], protocols=["aupr"], **FEW)
     assert list(report.problems) == ["eye1"]
     assert [trial.images[1].sample for trial in report.trials] == ["eye2", "eye2"]
-    assert report.figures("contrast", "aupr")["MA"]["images"] == 2
+    assert report.metrics("contrast", "aupr")["MA"]["images"] == 2
     assert "left out" in report.warnings[0]
 
 
@@ -162,18 +162,18 @@ def test_a_protocol_of_ones_own_is_a_few_lines(dataset, contrast) -> None:
         def add(self, detections, case) -> None:
             self.values.append(float(detections.probability["MA"].max()))
 
-        def figures(self):
+        def metrics(self):
             return {"all": {"mean": float(np.mean(self.values))}}
 
     report = evaluate_dataset(dataset, [contrast], protocols=["aupr", Brightest], **FEW)
-    assert 0 < report.figures("contrast", "brightest")["all"]["mean"] <= 1
+    assert 0 < report.metrics("contrast", "brightest")["all"]["mean"] <= 1
     assert report.to_json()["protocols"]["brightest"]["method"].startswith("The mean")
 
 
 def test_images_of_one_eye_are_drawn_together(dataset, contrast) -> None:
     eyes = [replace(s, group="one") for s in dataset]
     together = evaluate_dataset(eyes, [contrast], protocols=["froc"], lesions=["MA"], **FEW)
-    interval = together.figures("contrast", "froc")["MA"]["CPM"]
+    interval = together.metrics("contrast", "froc")["MA"]["CPM"]
     assert interval.low == interval.estimate == interval.high
 
 
@@ -193,7 +193,7 @@ def test_each_protocol_draws_the_images_of_one_eye_together(dataset, contrast, n
         report = evaluate_dataset(chosen, [contrast], protocols=[name], **FEW)
         intervals = [
             metric
-            for row in report.figures("contrast", name).values()
+            for row in report.metrics("contrast", name).values()
             for metric in row.values()
             if isinstance(metric, Interval) and metric.resamples
         ]

@@ -70,7 +70,7 @@ def test_json_holds_figures_and_provenance(report, written) -> None:
     assert first["options"] == {"threshold": 0.5, "min_area": 1, "size": 6.0}
     area = first["figures"]["aupr"]["MA"]["AUPR, 33 thresholds"]
     assert area["low"] <= area["estimate"] <= area["high"]
-    assert area == vars(report.figures("contrast", "aupr")["MA"]["AUPR, 33 thresholds"])
+    assert area == vars(report.metrics("contrast", "aupr")["MA"]["AUPR, 33 thresholds"])
     assert first["images"][0]["device"] == "cpu"
     assert any(item["measured_on"].startswith("IDRiD") for item in content["published"])
 
@@ -103,7 +103,7 @@ def test_the_table_has_a_row_for_each_detector_image_and_class(report, written) 
     assert rows.loc[("healthy/well0", "MA"), "healthy"] == 1
     assert np.isnan(rows.loc[("healthy/well0", "MA"), "dice"])
     assert ("eye2", "EX") not in rows.index
-    total = report.figures("contrast", "overlap")["MA"]
+    total = report.metrics("contrast", "overlap")["MA"]
     found = rows.xs("MA", level="class")
     assert found["lesions"].sum() == total["lesions"]
 
@@ -132,8 +132,8 @@ def test_a_class_without_any_lesion_has_a_report_but_no_figure(dataset, contrast
     report = evaluate_dataset(
         clean, [contrast], protocols=["aupr", "froc", "overlap"], resamples=10
     )
-    figures = report.to_json()["detectors"][0]["figures"]
-    json.dumps(figures, allow_nan=False)
-    assert figures["aupr"]["MA"]["AUPR, exact"]["estimate"] is None
-    assert figures["froc"]["MA"]["CPM"]["estimate"] is None
+    metrics = report.to_json()["detectors"][0]["figures"]
+    json.dumps(metrics, allow_nan=False)
+    assert metrics["aupr"]["MA"]["AUPR, exact"]["estimate"] is None
+    assert metrics["froc"]["MA"]["CPM"]["estimate"] is None
     assert "| MA | contrast | 3 | 0 | 0 | 0 | – |" in to_markdown(report)

@@ -61,8 +61,8 @@ def test_the_two_results_there_are_compared_at_once(scene, retina):
     assert widget.agreement.titles == ("one", "two")
     np.testing.assert_array_equal(widget.table["where"], plain.lesions["where"])
     for name in ("A", "B"):
-        assert widget.agreement.against_truth[name].figures.equals(
-            plain.against_truth[name].figures
+        assert widget.agreement.against_truth[name].metrics.equals(
+            plain.against_truth[name].metrics
         )
 
 

@@ -172,15 +172,15 @@ def test_the_whole_loop(viewer, qtbot, wait, layer_turns, tmp_path, monkeypatch)
     evaluate = open_widget("Evaluate against truth")
     turns.doing = "evaluate"
     truth = [x for x in viewer.layers if layer_metadata(x).kind == "truth"]
-    figures = {}
+    metrics = {}
     for name in ("voting-idrid", outcome.name):
         updated: list = []
         evaluate.updated.connect(lambda updated=updated: updated.append(True))
         evaluate.choose(result_labels(viewer, name), truth)
         wait(lambda updated=updated: updated and not evaluate.busy)
-        figures[name] = evaluate.figures
-    for found in figures.values():
-        row = found.figures.set_index("lesion").loc["MA"]
+        metrics[name] = evaluate.assessment
+    for found in metrics.values():
+        row = found.metrics.set_index("lesion").loc["MA"]
         assert row["lesions"] > 100
         assert 0 < row["sensitivity"] <= 1
         assert 0 < row["aupr"] < 1

@@ -104,10 +104,10 @@ def test_undefined_figures_are_nan() -> None:
 
 def test_figures_of_two_classes_have_intervals_around_them() -> None:
     truth, score = scored(3)
-    figures = BinaryScores(truth, score).figures(0.5, resamples=200)
-    assert figures["auc"].estimate == pytest.approx(metrics.roc_auc_score(truth, score))
-    assert figures["f1"].estimate == pytest.approx(metrics.f1_score(truth, score >= 0.5))
-    for figure in figures.values():
+    metrics = BinaryScores(truth, score).metrics(0.5, resamples=200)
+    assert metrics["auc"].estimate == pytest.approx(metrics.roc_auc_score(truth, score))
+    assert metrics["f1"].estimate == pytest.approx(metrics.f1_score(truth, score >= 0.5))
+    for figure in metrics.values():
         assert figure.low <= figure.estimate <= figure.high
         assert figure.low < figure.high
         assert figure.resamples == 200
@@ -117,14 +117,14 @@ def test_figures_of_grades() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 50)
     given = np.clip(truth + rng.integers(-1, 2, 50), 0, 4)
-    figures = GradePredictions(truth, given).figures(resamples=100)
-    assert figures["kappa"].estimate == pytest.approx(
+    metrics = GradePredictions(truth, given).metrics(resamples=100)
+    assert metrics["kappa"].estimate == pytest.approx(
         metrics.cohen_kappa_score(truth, given, weights="quadratic")
     )
-    assert figures["macro_f1"].estimate == pytest.approx(
+    assert metrics["macro_f1"].estimate == pytest.approx(
         metrics.f1_score(truth, given, average="macro")
     )
-    assert figures["accuracy"].low < figures["accuracy"].estimate < figures["accuracy"].high
+    assert metrics["accuracy"].low < metrics["accuracy"].estimate < metrics["accuracy"].high
 
 
 def test_band_encloses_the_curve_of_all_images() -> None:
@@ -151,9 +151,9 @@ def test_interval_widens_where_images_repeat_an_eye() -> None:
     truth, score = scored(7, 60)
     thrice = np.tile(truth, 3), np.tile(score, 3)
     eyes = list(range(60)) * 3
-    naive = BinaryScores(*thrice).figures(resamples=300)["auc"]
-    honest = BinaryScores(*thrice, groups=eyes).figures(resamples=300)["auc"]
-    single = BinaryScores(truth, score).figures(resamples=300)["auc"]
+    naive = BinaryScores(*thrice).metrics(resamples=300)["auc"]
+    honest = BinaryScores(*thrice, groups=eyes).metrics(resamples=300)["auc"]
+    single = BinaryScores(truth, score).metrics(resamples=300)["auc"]
     assert naive.high - naive.low < 0.75 * (honest.high - honest.low)
     assert (honest.low, honest.high) == pytest.approx((single.low, single.high))
 

@@ -37,9 +37,9 @@ def test_average_precision_of_a_worked_example() -> None:
         square(60, 60, score=0.7),
         square(1, 50, score=0.5),
     ]
-    figures = instance_metrics(counted(found, truth))
-    assert figures["ap35"] == pytest.approx((1 + 2 / 3) / 3)
-    assert figures["ap50"] == pytest.approx((1 + 2 / 3) / 3)
+    metrics = instance_metrics(counted(found, truth))
+    assert metrics["ap35"] == pytest.approx((1 + 2 / 3) / 3)
+    assert metrics["ap50"] == pytest.approx((1 + 2 / 3) / 3)
 
 
 def test_an_overlap_between_the_two_limits_counts_for_the_lower_alone() -> None:

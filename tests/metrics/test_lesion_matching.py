@@ -89,8 +89,8 @@ def test_figures_of_an_image_are_those_of_the_protocols():
     probability, mask = random_case(3)
     found = result({"MA": probability, "EX": probability[::-1].copy()}, threshold=0.7, min_area=2)
     told = assess(found, {"MA": mask, "EX": np.zeros_like(mask), "SE": mask})
-    assert tuple(told.figures) == FIGURES
-    assert told.figures["lesion"].tolist() == ["MA", "EX"]
+    assert tuple(told.metrics) == FIGURES
+    assert told.metrics["lesion"].tolist() == ["MA", "EX"]
     row, pixels = told.row("MA"), pixel_overlap(found.labels["MA"], mask)
     counts = lesion_counts(found.labels["MA"], mask)
     assert (row["found"], row["false_positives"]) == (counts.found, counts.false_positives)

@@ -77,7 +77,7 @@ def test_table_has_a_row_for_each_class_that_was_found_and_annotated() -> None:
     truth[1:3, 1:3] = truth[4, 1] = True
     result = detections({"MA": probability, "HE": probability, "EX": probability})
     masks = {"EX": np.zeros((8, 8), bool), "MA": truth, "SE": truth}
-    table = assess(result, masks).figures.set_index("lesion")
+    table = assess(result, masks).metrics.set_index("lesion")
     assert list(table.index) == ["MA", "EX"]
     row = table.loc["MA"]
     assert (row["lesions"], row["found"], row["false_positives"]) == (2, 1, 1)

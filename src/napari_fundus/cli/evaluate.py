@@ -262,8 +262,8 @@ def _print_report(report: Report, page: Path, console: Console) -> None:
     for protocol in report.protocols:
         for trial in report.trials:
             label = trial.candidate.label
-            for row, figures in report.figures(label, protocol.name).items():
-                main = next(((n, v) for n, v in figures.items() if isinstance(v, Interval)), None)
+            for row, metrics in report.metrics(label, protocol.name).items():
+                main = next(((n, v) for n, v in metrics.items() if isinstance(v, Interval)), None)
                 if main is not None:
                     line = f"{protocol.name:8} {row:4} {label}: {main[0]} {main[1]}"
                     console.print(line)

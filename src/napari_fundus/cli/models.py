@@ -51,7 +51,7 @@ def list_models(
                 " ".join(card.lesions) if card else "",
                 info.origin,
                 f"{info.size / 1e6:.1f}",
-                escape(info.problem) if info.problem else _figures(card.metrics if card else {}),
+                escape(info.problem) if info.problem else _metrics(card.metrics if card else {}),
                 escape(card.data) if card else "",
             )
         stdout_console().print(table)
@@ -60,7 +60,7 @@ def list_models(
     typer.echo(f"Your own go into {models_folder()}; `napari-fundus train` makes some.")
 
 
-def _figures(metrics: dict[str, float]) -> str:
+def _metrics(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if name in metrics)
 
 

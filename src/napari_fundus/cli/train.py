@@ -213,8 +213,8 @@ def _print_event(
         if event.epoch or event.step:
             console.print(f"Going on in epoch {event.epoch + 1} after step {event.step}.")
     elif isinstance(event, EpochEnd):
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
-        console.print(f"epoch {event.epoch + 1}: {figures}{' (best)' if event.improved else ''}")
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
+        console.print(f"epoch {event.epoch + 1}: {metrics}{' (best)' if event.improved else ''}")
     elif isinstance(event, FoldStarted):
         console.print(f"Fold {event.fold} of {event.folds}")
     elif isinstance(event, Finished | CrossValidationFinished):
@@ -242,7 +242,7 @@ def _print_result(finished: Finished, detector: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(card.model_dump_json(indent=2))
         return
-    figures = ", ".join(f"{key} {value:.4f}" for key, value in card.metrics.items())
+    metrics = ", ".join(f"{key} {value:.4f}" for key, value in card.metrics.items())
     licence = f" ({card.data_licence})" if card.data_licence else ""
     lines = [
         f"Ended by {finished.reason} after {finished.epochs} epochs, {finished.steps:,} steps and "
@@ -252,7 +252,7 @@ def _print_result(finished: Finished, detector: str, *, as_json: bool) -> None:
         f"data     {card.data}{licence}",
         f"split    {len(card.split.train)} images trained on, {len(card.split.validation)} held "
         "back",
-        f"figures  {figures}",
+        f"figures  {metrics}",
         f"file     {path} ({path.stat().st_size / 1e6:.2f} MB)",
         f"Use it:  napari-fundus detect IMAGE -d {detector} --set checkpoint={path} -o FOLDER",
     ]

@@ -22,7 +22,7 @@ FIGURES: tuple[str, ...] = (
     "sensitivity", "precision", "f1",
     "pixel_sensitivity", "pixel_precision", "dice", "iou", "aupr",
 )  # fmt: skip
-"""Columns of `Assessment.figures`: counts and ratios of lesions, then ratios of pixels."""
+"""Columns of `Assessment.metrics`: counts and ratios of lesions, then ratios of pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Assessment:
     title: str
     thresholds: Mapping[str, float]
     min_area: int
-    figures: pd.DataFrame
+    metrics: pd.DataFrame
     lesions: pd.DataFrame
     false_positives: pd.DataFrame
 
@@ -97,9 +97,9 @@ class Assessment:
         OptionsError
             The class was not evaluated.
         """
-        mine = self.figures[self.figures["lesion"] == lesion]
+        mine = self.metrics[self.metrics["lesion"] == lesion]
         if mine.empty:
-            known = ", ".join(self.figures["lesion"])
+            known = ", ".join(self.metrics["lesion"])
             raise OptionsError(f"{lesion} was not evaluated; there are {known}.")
         return {str(name): value for name, value in mine.to_dict("records")[0].items()}
 
@@ -116,11 +116,11 @@ class Assessment:
 
     def _shown(self) -> pd.DataFrame:
         ratios = {
-            name: self.figures[name].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+            name: self.metrics[name].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
             for name in FIGURES
-            if self.figures[name].dtype.kind == "f"
+            if self.metrics[name].dtype.kind == "f"
         }
-        return self.figures.assign(**ratios).rename(columns=lambda name: name.replace("_", " "))
+        return self.metrics.assign(**ratios).rename(columns=lambda name: name.replace("_", " "))
 
 
 def assess(detections: Detections, masks: Mapping[str, npt.NDArray[Any]]) -> Assessment:

@@ -121,15 +121,15 @@ def _of_trial(trial: Mapping[str, Any]) -> dict[tuple[CurveKind, str], Curve]:
         kind = _KINDS.get(protocol, protocol)
         for code, content in by_class.items():
             found[kind, code] = Curve.from_json(kind, code, content)
-    for code, figures in trial["figures"].get("froc", {}).items():
-        if ("froc", code) not in found and (curve := _of_table(code, figures)) is not None:
+    for code, metrics in trial["figures"].get("froc", {}).items():
+        if ("froc", code) not in found and (curve := _of_table(code, metrics)) is not None:
             found["froc", code] = curve
     return found
 
 
-def _of_table(code: str, figures: Mapping[str, Any]) -> Curve | None:
+def _of_table(code: str, metrics: Mapping[str, Any]) -> Curve | None:
     points = []
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if not (name.startswith("at ") and name.endswith(" FPI")):
             continue
         above, _, below = name.removeprefix("at ").removesuffix(" FPI").partition("/")
@@ -139,14 +139,14 @@ def _of_table(code: str, figures: Mapping[str, Any]) -> Curve | None:
     if not points:
         return None
     fpi, sensitivity = np.array(sorted(points)).T
-    mean = figures.get("CPM") or figures.get("mean sensitivity") or {}
+    mean = metrics.get("CPM") or metrics.get("mean sensitivity") or {}
     return Curve(
         "froc",
         code,
         fpi,
         sensitivity,
         np.full(len(fpi), np.nan),
-        int(figures["images"]),
-        int(figures["lesions"]),
+        int(metrics["images"]),
+        int(metrics["lesions"]),
         float(mean.get("estimate") or np.nan) if isinstance(mean, Mapping) else float(mean),
     )

@@ -118,21 +118,21 @@ def _protocol(report: Report, protocol: EvaluationProtocol) -> Iterator[str]:
     rows: dict[str, list[tuple[str, dict[str, MetricValue]]]] = {}
     for trial in report.trials:
         label = trial.candidate.label
-        for row, figures in report.figures(label, protocol.name).items():
-            rows.setdefault(row, []).append((label, dict(figures)))
+        for row, metrics in report.metrics(label, protocol.name).items():
+            rows.setdefault(row, []).append((label, dict(metrics)))
     if not rows:
         yield ""
         yield "None of the detectors has anything that this protocol counts."
         return
-    names = list(dict.fromkeys(n for of in rows.values() for _, figures in of for n in figures))
+    names = list(dict.fromkeys(n for of in rows.values() for _, metrics in of for n in metrics))
     yield ""
     yield _row("class", "detector", *(protocol.headings.get(name, name) for name in names))
     yield _rule(len(names) + 2)
     order = [code for code in report.settings.lesions if code in rows]
     for row in [*order, *(r for r in rows if r not in order)]:
-        for label, figures in rows[row]:
+        for label, metrics in rows[row]:
             cells = (
-                _cell(figures.get(name), with_interval=protocol.shows_interval(name))
+                _cell(metrics.get(name), with_interval=protocol.shows_interval(name))
                 for name in names
             )
             yield _row(row, label, *cells)

@@ -141,7 +141,7 @@ class Report:
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def __post_init__(self) -> None:
-        self._figures: dict[tuple[str, str], MetricTable] = {}
+        self._metrics: dict[tuple[str, str], MetricTable] = {}
 
     @property
     def protocols(self) -> tuple[EvaluationProtocol, ...]:
@@ -173,17 +173,17 @@ class Report:
             )
         return found
 
-    def figures(self, label: str, protocol: str) -> MetricTable:
+    def metrics(self, label: str, protocol: str) -> MetricTable:
         """Return the figures of a detector by a protocol: class to name to figure.
 
         The bootstrap runs when they are first asked for.
         """
         key = (label, protocol)
-        if key not in self._figures:
+        if key not in self._metrics:
             trial = next(t for t in self.trials if t.candidate.label == label)
             counter = trial.counter(protocol)
-            self._figures[key] = counter.figures() if counter is not None else {}
-        return self._figures[key]
+            self._metrics[key] = counter.metrics() if counter is not None else {}
+        return self._metrics[key]
 
     def plots(self) -> dict[str, Callable[[], Figure]]:
         """Return the plots of all protocols: name of the file, without suffix, to its drawing."""
@@ -201,7 +201,7 @@ class Report:
                 for trial in self.trials
                 if (own := trial.counter(protocol.name)) is not None
             }
-            metrics = {label: self.figures(label, protocol.name) for label in counters}
+            metrics = {label: self.metrics(label, protocol.name) for label in counters}
             title = f"{images}{f' of {where}' if where else ''}"
             context = PlotContext(self.settings, title, metrics, lesions)
             plots |= type(protocol).plots(counters, context)
@@ -250,8 +250,8 @@ class Report:
             "images": [vars(image) for image in trial.images],
             "figures": {
                 counter.name: {
-                    row: {name: metric_to_json(value) for name, value in figures.items()}
-                    for row, figures in self.figures(candidate.label, counter.name).items()
+                    row: {name: metric_to_json(value) for name, value in metrics.items()}
+                    for row, metrics in self.metrics(candidate.label, counter.name).items()
                 }
                 for counter in trial.counters
             },

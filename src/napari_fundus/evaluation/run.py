@@ -98,7 +98,7 @@ def evaluate_dataset(
     >>> samples = open_dataset(sample_folder())
     >>> chosen = {"protocols": ["overlap"], "lesions": ["MA"], "resamples": 10}
     >>> report = evaluate_dataset(samples, [TopHat()], **chosen)
-    >>> report.figures("tophat", "overlap")["MA"]["lesions"]
+    >>> report.metrics("tophat", "overlap")["MA"]["lesions"]
     125
     """
     candidates = with_unique_labels(

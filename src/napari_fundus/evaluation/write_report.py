@@ -100,8 +100,8 @@ def _rows(report: Report) -> list[dict[str, Any]]:
     for trial in report.trials:
         found: dict[str, dict[str, dict[str, Any]]] = {}
         for counter in trial.counters:
-            for (sample, code), figures in counter.image_rows().items():
-                found.setdefault(sample, {}).setdefault(code, {}).update(figures)
+            for (sample, code), metrics in counter.image_rows().items():
+                found.setdefault(sample, {}).setdefault(code, {}).update(metrics)
         for record in trial.images:
             common = {
                 "detector": trial.candidate.label,
@@ -114,8 +114,8 @@ def _rows(report: Report) -> list[dict[str, Any]]:
             }
             classes = found.get(record.sample) or {"": {}}
             rows += [
-                {**common, "class": code, **{n: _number(v) for n, v in figures.items()}}
-                for code, figures in classes.items()
+                {**common, "class": code, **{n: _number(v) for n, v in metrics.items()}}
+                for code, metrics in classes.items()
             ]
     return rows
 

@@ -168,7 +168,7 @@ class BinaryScores:
             statistic, len(self), resamples=resamples, seed=seed, groups=self.groups
         )
 
-    def figures(
+    def metrics(
         self,
         threshold: float = 0.5,
         *,
@@ -197,7 +197,7 @@ class BinaryScores:
             ``sensitivity_at_specificity``.
         """
 
-        def figures(weights: ImageWeights) -> dict[str, float]:
+        def metrics(weights: ImageWeights) -> dict[str, float]:
             curve, table = self.roc(weights), self.confusion(threshold, weights)
             return {
                 "auc": curve.auc,
@@ -212,7 +212,7 @@ class BinaryScores:
             }
 
         return bootstrap_intervals(
-            figures, len(self), resamples=resamples, seed=seed, groups=self.groups
+            metrics, len(self), resamples=resamples, seed=seed, groups=self.groups
         )
 
     def band(self, *, level: float = 0.95, resamples: int = 1000, seed: int = 0) -> RocBand:
@@ -262,13 +262,13 @@ class GradePredictions:
         """Return how many images of each grade were predicted as which."""
         return ConfusionMatrix.of(self.truth, self.predicted, classes=self.classes, weights=weights)
 
-    def figures(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    def metrics(self, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
         """Return ``accuracy``, ``kappa`` (quadratic) and ``macro_f1``, each with its interval."""
 
-        def figures(weights: ImageWeights) -> dict[str, float]:
+        def metrics(weights: ImageWeights) -> dict[str, float]:
             table = self.confusion(weights)
             return {"accuracy": table.accuracy, "kappa": table.kappa(), "macro_f1": table.macro_f1}
 
         return bootstrap_intervals(
-            figures, len(self.truth), resamples=resamples, seed=seed, groups=self.groups
+            metrics, len(self.truth), resamples=resamples, seed=seed, groups=self.groups
         )

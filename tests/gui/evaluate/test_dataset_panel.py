@@ -58,12 +58,12 @@ def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     assert len(list((tmp_path / "cache" / "maps" / "tophat").glob("*.tif"))) == 2
     widget.select("EX")
     curve = widget.set_curves.curves["tophat"]["pr", "EX"]
-    threshold = widget.figures.thresholds["EX"]
+    threshold = widget.assessment.thresholds["EX"]
     assert widget.view.plots["pr"].marked == pytest.approx(curve.at(threshold))
 
     place = len(curve.x) // 2
     widget.view.plots["pr"].pick(curve.x[place], curve.y[place])
-    wait(lambda: widget.figures.thresholds["EX"] == curve.thresholds[place] and not widget.busy)
+    wait(lambda: widget.assessment.thresholds["EX"] == curve.thresholds[place] and not widget.busy)
     assert widget.view.plots["pr"].marked == pytest.approx((curve.x[place], curve.y[place]))
 
     panel.save_report(tmp_path / "report")

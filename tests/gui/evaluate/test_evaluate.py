@@ -55,7 +55,7 @@ def scene(qtbot, retina, found, wait):
     layers = add_detections(viewer, found, photograph)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    wait(lambda: widget.figures is not None and not widget.busy)
+    wait(lambda: widget.assessment is not None and not widget.busy)
     yield viewer, widget, layers, truth
     widget.shutdown()
 
@@ -77,7 +77,7 @@ def expected_colours(found, masks):
 def test_the_only_result_and_truth_are_evaluated_at_once(scene, found, retina):
     _, widget, _, _ = scene
     plain = assess(found, retina.masks)
-    np.testing.assert_array_equal(widget.figures.figures, plain.figures)
+    np.testing.assert_array_equal(widget.assessment.metrics, plain.metrics)
     (layer,) = widget.layers
     np.testing.assert_array_equal(layer.data, expected_colours(found, retina.masks))
 
@@ -111,7 +111,7 @@ def test_another_result_is_coloured_in_the_same_layer(scene, found, retina, wait
     widget.choose(second, truth)
     assert not colours.visible
     assert not colours.data.any()
-    wait(lambda: widget.figures is not None and not widget.busy)
+    wait(lambda: widget.assessment is not None and not widget.busy)
     assert len(widget.layers) == 1
     assert widget.layers[0] is colours
     assert colours.visible
@@ -126,7 +126,7 @@ def test_a_layer_that_comes_to_show_another_result_is_judged_anew(scene, found, 
     for layer, one in zip(layers, detection_layers(other), strict=True):
         update_layer(layer, one)
         layer.metadata = one[1]["metadata"]
-    wait(lambda: widget.figures is not None and widget.figures.thresholds["EX"] == 0.7)
+    wait(lambda: widget.assessment is not None and widget.assessment.thresholds["EX"] == 0.7)
     np.testing.assert_array_equal(widget.layers[0].data, expected_colours(other, retina.masks))
 
 
@@ -136,9 +136,9 @@ def test_colours_and_figures_follow_the_threshold(scene, found, retina, wait):
     widget.set_threshold(0.75)
     wait(lambda: not widget.busy)
     now = found.threshold({"EX": 0.75})
-    np.testing.assert_array_equal(widget.figures.figures, assess(now, retina.masks).figures)
+    np.testing.assert_array_equal(widget.assessment.metrics, assess(now, retina.masks).metrics)
     np.testing.assert_array_equal(widget.layers[0].data, expected_colours(now, retina.masks))
-    assert widget.figures.thresholds["EX"] == 0.75
+    assert widget.assessment.thresholds["EX"] == 0.75
 
 
 def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wait):
@@ -149,13 +149,13 @@ def test_the_results_panel_s_slider_is_followed_and_led(qtbot, retina, found, wa
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(panel)
     qtbot.addWidget(widget)
-    wait(lambda: widget.figures is not None and not widget.busy)
+    wait(lambda: widget.assessment is not None and not widget.busy)
     panel.rows["HE"].slider.setValue(800)
-    wait(lambda: widget.figures.thresholds["HE"] == 0.8 and not widget.busy)
+    wait(lambda: widget.assessment.thresholds["HE"] == 0.8 and not widget.busy)
     now = found.threshold({"HE": 0.8})
     np.testing.assert_array_equal(widget.layers[0].data, expected_colours(now, retina.masks))
     widget.set_threshold(0.7, "MA")
-    wait(lambda: widget.figures.thresholds["MA"] == 0.7 and not widget.busy)
+    wait(lambda: widget.assessment.thresholds["MA"] == 0.7 and not widget.busy)
     assert panel.rows["MA"].spin.value() == 0.7
     assert panel.live.settings.thresholds == {**found.thresholds, "HE": 0.8, "MA": 0.7}
     panel.shutdown()
@@ -177,7 +177,7 @@ def test_what_was_painted_counts_and_its_slider_rests(scene, found, retina, wait
     false = np.nonzero((found.labels["HE"] > 0) & ~retina.masks["HE"])
     labels.data_setitem(missing, 1)
     labels.data_setitem(false, 0)
-    wait(lambda: widget.figures.row("HE")["dice"] == 1 and not widget.busy)
+    wait(lambda: widget.assessment.row("HE")["dice"] == 1 and not widget.busy)
     widget.select("HE")
     assert not widget.view.slider.isEnabled()
 
@@ -185,11 +185,13 @@ def test_what_was_painted_counts_and_its_slider_rests(scene, found, retina, wait
 def test_a_changed_truth_is_read_again(scene, wait):
     _, widget, _, truth = scene
     (layer,) = [x for x in truth if x.name == "eye: EX (experts)"]
-    before = widget.figures.row("EX")
+    before = widget.assessment.row("EX")
     layer.data_setitem(np.nonzero(np.ones_like(layer.data[20:24, 100:104])), 0)
     layer.data_setitem((np.arange(20, 24), np.arange(100, 104)), 50)
-    wait(lambda: widget.figures.row("EX")["lesions"] == before["lesions"] + 1 and not widget.busy)
-    assert widget.figures.row("EX")["false_positives"] == before["false_positives"] - 1
+    wait(
+        lambda: widget.assessment.row("EX")["lesions"] == before["lesions"] + 1 and not widget.busy
+    )
+    assert widget.assessment.row("EX")["false_positives"] == before["false_positives"] - 1
 
 
 def test_each_class_may_have_a_layer_of_its_own(scene, found, retina, wait):
@@ -212,7 +214,7 @@ def test_colours_chosen_anew_while_layers_come_leave_nothing_out(scene, wait):
     for layer in layers:
         layer.events.visible.connect(lambda event: seen.append(event.source.visible))
     told = []
-    widget.updated.connect(lambda: told.append(widget.figures))
+    widget.updated.connect(lambda: told.append(widget.assessment))
     widget.view.colours.setCurrentIndex(1)
     assert widget.busy
     widget.view.colours.setCurrentIndex(0)
@@ -243,7 +245,7 @@ def test_the_list_leads_to_the_right_place_of_a_scaled_picture(qtbot, retina, fo
     add_layers(viewer, truth_layers(retina.masks, name="eye"))
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    wait(lambda: widget.figures is not None and not widget.busy)
+    wait(lambda: widget.assessment is not None and not widget.busy)
     widget.view.listed.setCurrentText("false positives")
     widget.go_to(0)
     np.testing.assert_allclose(get_camera(viewer).center[-2:], (10 + 21.5 / 2, 20 + 101.5 / 2))
@@ -275,7 +277,7 @@ def test_curves_of_the_image_are_drawn_with_the_operating_point(scene, retina, w
     _, widget, _, _ = scene
     assert {("froc", "EX"), ("pr", "MA")} <= widget.curves.keys()
     widget.select("EX")
-    row = widget.figures.row("EX")
+    row = widget.assessment.row("EX")
     assert widget.view.plots["froc"].marked == pytest.approx(
         (row["false_positives"], row["sensitivity"])
     )
@@ -291,8 +293,8 @@ def test_a_point_of_a_curve_sets_the_threshold(scene, wait):
     place = len(curve.x) // 2
     widget.view.plots["pr"].pick(curve.x[place], curve.y[place])
     wait(lambda: not widget.busy)
-    assert widget.figures.thresholds["EX"] == curve.thresholds[place]
-    row = widget.figures.row("EX")
+    assert widget.assessment.thresholds["EX"] == curve.thresholds[place]
+    row = widget.assessment.row("EX")
     assert row["pixel_sensitivity"] == pytest.approx(curve.x[place])
     assert row["pixel_precision"] == pytest.approx(curve.y[place])
 
@@ -307,11 +309,11 @@ def test_labels_without_maps_are_judged_as_they_are(qtbot, retina, found, wait):
             layer.metadata[METADATA_KEY] = replace(layer_metadata(layer), live=None)
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    wait(lambda: widget.figures is not None and not widget.busy)
+    wait(lambda: widget.assessment is not None and not widget.busy)
     plain = assess(found, retina.masks)
     for name in ("found", "false_positives", "dice"):
-        assert widget.figures.figures[name].tolist() == plain.figures[name].tolist()
-    assert widget.figures.figures["aupr"].isna().all()
+        assert widget.assessment.metrics[name].tolist() == plain.metrics[name].tolist()
+    assert widget.assessment.metrics["aupr"].isna().all()
     assert not widget.view.slider.isEnabled()
     widget.shutdown()
 
@@ -322,8 +324,8 @@ def test_only_classes_of_both_are_judged(qtbot, retina, found, wait):
     add_layers(viewer, truth_layers({"MA": retina.masks["MA"], "SE": retina.masks["MA"]}))
     widget = EvaluateWidget(viewer)
     qtbot.addWidget(widget)
-    wait(lambda: widget.figures is not None and not widget.busy)
-    assert widget.figures.figures["lesion"].tolist() == ["MA"]
+    wait(lambda: widget.assessment is not None and not widget.busy)
+    assert widget.assessment.metrics["lesion"].tolist() == ["MA"]
     widget.shutdown()
 
 
@@ -357,7 +359,7 @@ def test_without_result_or_truth_it_says_what_to_do(qtbot, retina, found):
     add_layers(viewer, truth_layers(small))
     widget.view.truth_box.refresh()
     assert "different images" in widget.view.message.text()
-    assert widget.figures is None
+    assert widget.assessment is None
     widget.shutdown()
 
 
@@ -365,7 +367,7 @@ def test_a_result_that_is_removed_takes_its_colours_along(scene, wait):
     viewer, widget, layers, _ = scene
     for layer in layers:
         viewer.layers.remove(layer)
-    wait(lambda: widget.figures is None)
+    wait(lambda: widget.assessment is None)
     assert not widget.layers
     assert not any(layer.name.startswith("outcome") for layer in viewer.layers)
 

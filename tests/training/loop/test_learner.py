@@ -103,8 +103,8 @@ def test_averaged_weights_are_validated_and_kept(toy: ModuleType, tmp_path: Path
         device="cpu",
         initial=load_checkpoint(tmp_path / "a" / "best.safetensors"),
     )
-    figures = [e.metrics["dice"] for e in [*events, *measured] if isinstance(e, EpochEnd)]
-    assert figures[0] == figures[1]
+    metrics = [e.metrics["dice"] for e in [*events, *measured] if isinstance(e, EpochEnd)]
+    assert metrics[0] == metrics[1]
 
 
 def test_the_card_names_the_epoch_that_its_weights_are_of(toy: ModuleType, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class CountError(EvaluationProtocol):
                 self._errors[code].append(abs(counts.detections - counts.lesions))
                 self._groups[code].append(case.sample.group)
 
-    def figures(self):
+    def metrics(self):
         """Return the mean error of each class."""
         return {code: self._row(code) for code in self.settings.lesions if code in self._errors}
 

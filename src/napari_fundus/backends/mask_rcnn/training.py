@@ -206,9 +206,9 @@ class MaskRCNNTask(LesionCentredTask):
         weights: dict[str, float] = {}
         for code in self.lesions:
             own = {n.removeprefix(f"{code}_"): v for n, v in sums.items() if n.startswith(code)}
-            figures = instance_metrics(own)
-            if all(np.isfinite(value) for value in figures.values()):
-                by_class[code] = figures
+            metrics = instance_metrics(own)
+            if all(np.isfinite(value) for value in metrics.values()):
+                by_class[code] = metrics
                 weights[code] = own["lesions"] ** 0.5
         names = list(next(iter(by_class.values()), {}))
         mean = {

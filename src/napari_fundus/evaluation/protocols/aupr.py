@@ -83,11 +83,11 @@ class AuprProtocol(EvaluationProtocol):
         """Return (recall, precision) at the detector's threshold, by class."""
         return {code: (found.recall, found.precision) for code, found in self._operating.items()}
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return the areas with intervals."""
-        return {c: self._figures(c) for c in self.settings.lesions if c in self._pixels}
+        return {c: self._metrics(c) for c in self.settings.lesions if c in self._pixels}
 
-    def _figures(self, code: str) -> dict[str, MetricValue]:
+    def _metrics(self, code: str) -> dict[str, MetricValue]:
         pixels, groups = self._pixels[code], self._groups[code]
         areas: dict[str, MetricValue] = {}
         for steps in self.settings.steps:

@@ -87,7 +87,7 @@ class EvaluationProtocol(ABC):
         """
 
     @abstractmethod
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return all metrics of the images added; empty where none was counted."""
 
     def shows_interval(self, name: str) -> bool:

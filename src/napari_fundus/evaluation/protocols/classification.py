@@ -121,36 +121,36 @@ class ClassificationProtocol(EvaluationProtocol):
             np.asarray(self._grade), probability.argmax(axis=1), groups=self._groups
         )
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return a row for each yes or no, and one for the grades."""
         found: dict[str, Mapping[str, MetricValue]] = {
-            name: self._figures(scores) for name, scores in self.scores().items()
+            name: self._metrics(scores) for name, scores in self.scores().items()
         }
         graded = self.grades()
         if graded is not None:
-            more = graded.figures(resamples=self.settings.resamples, seed=self.settings.seed)
+            more = graded.metrics(resamples=self.settings.resamples, seed=self.settings.seed)
             found["grade"] = {"images": len(graded.truth), **more}
         return found
 
-    def _figures(self, scores: BinaryScores) -> dict[str, MetricValue]:
+    def _metrics(self, scores: BinaryScores) -> dict[str, MetricValue]:
         scaled = _scaled(scores)
 
         def calibration(weights: ImageWeights) -> dict[str, float]:
             truth, predicted = scores.truth, scores.score
-            figures = {
+            metrics = {
                 "calibration_error": reliability_curve(predicted, truth, weights=weights).error,
                 "brier": brier_score(predicted, truth, weights=weights),
             }
             if scaled is not None:
                 after = reliability_curve(scaled, truth, weights=weights)
-                figures["calibration_error_scaled"] = after.error
-            return figures
+                metrics["calibration_error_scaled"] = after.error
+            return metrics
 
         again = {"resamples": self.settings.resamples, "seed": self.settings.seed}
         return {
             "images": len(scores),
             "positive": int(scores.truth.sum()),
-            **scores.figures(_THRESHOLD, **again),
+            **scores.metrics(_THRESHOLD, **again),
             **bootstrap_intervals(calibration, len(scores), groups=scores.groups, **again),
         }
 

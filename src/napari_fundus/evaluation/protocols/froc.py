@@ -93,11 +93,11 @@ class FrocProtocol(EvaluationProtocol):
             for code, counts in self._operating.items()
         }
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return CPM and the sensitivities of all points, with intervals."""
-        return {code: self._figures(code) for code in self._in_order(self._froc)}
+        return {code: self._metrics(code) for code in self._in_order(self._froc)}
 
-    def _figures(self, code: str) -> dict[str, MetricValue]:
+    def _metrics(self, code: str) -> dict[str, MetricValue]:
         froc, points = self._froc[code], self.settings.points
 
         def read(weights: ImageWeights) -> dict[str, float]:

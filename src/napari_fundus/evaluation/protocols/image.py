@@ -60,11 +60,11 @@ class ImageProtocol(EvaluationProtocol):
             self._groups[code].append(case.sample.group)
             self._rows[case.sample.id, code] = {"highest_probability": highest}
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return sensitivity, specificity and AUC with intervals."""
-        return {c: self._figures(c) for c in self.settings.lesions if c in self._seen}
+        return {c: self._metrics(c) for c in self.settings.lesions if c in self._seen}
 
-    def _figures(self, code: str) -> dict[str, MetricValue]:
+    def _metrics(self, code: str) -> dict[str, MetricValue]:
         truth, called, score = (np.asarray(part) for part in zip(*self._seen[code], strict=True))
         ranked, at_threshold = BinaryScores(truth, score), BinaryScores(truth, called)
 

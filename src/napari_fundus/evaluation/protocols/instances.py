@@ -99,10 +99,10 @@ class InstancesProtocol(EvaluationProtocol):
         self.dilation_radii.add(reach)
         self._kept.clear()
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return average precisions and recalls of each class and of all, with intervals."""
         return {
-            f"{row}{kind}": self._figures(row, kind)
+            f"{row}{kind}": self._metrics(row, kind)
             for kind in self.counted
             for row in self._row_names()
         }
@@ -117,7 +117,7 @@ class InstancesProtocol(EvaluationProtocol):
         known = self.counted[DRAWN].lesions
         return [code for code in known if describe(code).kind != "structure"]
 
-    def _figures(self, row: str, kind: str) -> dict[str, MetricValue]:
+    def _metrics(self, row: str, kind: str) -> dict[str, MetricValue]:
         counted = self.counted[kind]
         codes = self._classes() if row == ALL else [row]
         every_level = counted.average_precision(codes, levels=IOU_LEVELS[1:])

@@ -90,15 +90,15 @@ class LocalizationProtocol(EvaluationProtocol):
                 "regions_astray": counts.astray,
             }
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return the shares of lesions and images found, and false regions, with intervals."""
         return {
-            code: self._figures(code)
+            code: self._metrics(code)
             for code in self.counted.lesions
             if len(self.counted) and self.counted.counts(code).images
         }
 
-    def _figures(self, code: str) -> dict[str, MetricValue]:
+    def _metrics(self, code: str) -> dict[str, MetricValue]:
         def read(weights: ImageWeights) -> dict[str, float]:
             counts = self.counted.counts(code, weights)
             return {

@@ -84,11 +84,11 @@ class OverlapProtocol(EvaluationProtocol):
                 "iou": pixels.iou,
             }
 
-    def figures(self) -> MetricTable:
+    def metrics(self) -> MetricTable:
         """Return the ratios with intervals."""
-        return {c: self._figures(c) for c in self.settings.lesions if c in self._rows_of}
+        return {c: self._metrics(c) for c in self.settings.lesions if c in self._rows_of}
 
-    def _figures(self, code: str) -> dict[str, MetricValue]:
+    def _metrics(self, code: str) -> dict[str, MetricValue]:
         table = np.asarray(self._rows_of[code], np.int64)
 
         def read(weights: ImageWeights) -> dict[str, float]:

@@ -47,8 +47,8 @@ def summary_html(agreement: Agreement) -> str:
                 _number(row["dice"], "{:.3f}"),
                 _number(row["aupr"], "{:.3f}"),
             ]
-            for name, figures in agreement.against_truth.items()
-            for row in figures.figures.to_dict("records")
+            for name, assessment in agreement.against_truth.items()
+            for row in assessment.metrics.to_dict("records")
         ]
         order = [row[0] for row in rows]
         judged.sort(key=lambda row: order.index(row[0]))

@@ -25,7 +25,7 @@ _KEPT = [
 
 
 def lesion_table(
-    figures: Assessment, *, lesion: str | None = None, outcomes: frozenset[str] | None = None
+    assessment: Assessment, *, lesion: str | None = None, outcomes: frozenset[str] | None = None
 ) -> pd.DataFrame:
     """Return one row a lesion: those missed, the largest first; made up, the surest first; found.
 
@@ -38,12 +38,12 @@ def lesion_table(
     outcomes
         Which of `FALSE_NEGATIVE`, `FALSE_POSITIVE` and `TRUE_POSITIVE`; None for all.
     """
-    true = figures.lesions
+    true = assessment.lesions
     true = true.assign(
         outcome=np.where(true["found"].astype(bool), TRUE_POSITIVE, FALSE_NEGATIVE),
         covered=true["covered_px"] / np.maximum(true["area_px"], 1),
     )
-    false = figures.false_positives
+    false = assessment.false_positives
     false = false.assign(outcome=FALSE_POSITIVE, covered=np.nan, peak=false["score"])
     parts = [
         true[true["outcome"] == FALSE_NEGATIVE].sort_values("area_px", ascending=False),

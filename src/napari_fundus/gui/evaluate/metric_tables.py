@@ -91,9 +91,9 @@ class MetricTables(QWidget):
         column.addStretch(1)
         self.show_metrics(None)
 
-    def show_metrics(self, figures: Assessment | None) -> None:
+    def show_metrics(self, assessment: Assessment | None) -> None:
         """Show all classes; None empties the tables."""
-        rows = [] if figures is None else figures.figures.to_dict("records")
+        rows = [] if assessment is None else assessment.metrics.to_dict("records")
         for table, columns in self._tables:
             table.setRowCount(len(rows))
             for number, row in enumerate(rows):

@@ -71,7 +71,7 @@ class EvaluateView(QWidget):
     def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
         super().__init__(parent)
         self._row: ClassRow | None = None
-        self._figures: Assessment | None = None
+        self._assessment: Assessment | None = None
         self._set = False
         column = scrollable_layout(parent)
         self.result_box = LayerGroupCombo(viewer, list_results)
@@ -113,9 +113,9 @@ class EvaluateView(QWidget):
         self.reset()
 
     def _figures_tab(self) -> QWidget:
-        self.figures = MetricTables()
-        self.figures.class_chosen.connect(self.lesion_chosen)
-        return self.figures
+        self.metric_tables = MetricTables()
+        self.metric_tables.class_chosen.connect(self.lesion_chosen)
+        return self.metric_tables
 
     def _list_tab(self) -> QWidget:
         tab = QWidget()
@@ -169,9 +169,9 @@ class EvaluateView(QWidget):
 
     def reset(self) -> None:
         """Show nothing of a result."""
-        self._figures = None
+        self._assessment = None
         self.body.setVisible(False)
-        self.figures.show_metrics(None)
+        self.metric_tables.show_metrics(None)
         self.dataset_panel.set_result(None)
 
     def set_classes(self, codes: Sequence[str]) -> None:
@@ -216,13 +216,13 @@ class EvaluateView(QWidget):
         """The slider of the chosen class."""
         return self._row
 
-    def show_class(self, figures: Assessment, *, threshold: float | None) -> None:
+    def show_class(self, assessment: Assessment, *, threshold: float | None) -> None:
         """Show the chosen class's counts, slider and list; no threshold locks the slider."""
         code = self.lesion
         if code is None:
             return
-        self._figures = figures
-        row = figures.row(code)
+        self._assessment = assessment
+        row = assessment.row(code)
         self.legend.set_counts((row["found"], row["false_positives"], row["missed"]))
         if self._row is not None:
             self._row.set_count(int(row["detections"]))
@@ -230,13 +230,15 @@ class EvaluateView(QWidget):
             if threshold is not None and not self._row.slider.isSliderDown():
                 with signals_blocked(self._row):
                     self._row.spin.setValue(threshold)
-        self.figures.mark(code)
+        self.metric_tables.mark(code)
         self._show_list()
 
     def _show_list(self) -> None:
-        if self._figures is not None:
+        if self._assessment is not None:
             self.list.set_data_frame(
-                lesion_table(self._figures, lesion=self.lesion, outcomes=self.listed.currentData())
+                lesion_table(
+                    self._assessment, lesion=self.lesion, outcomes=self.listed.currentData()
+                )
             )
 
     def _on_of_what(self, _: int) -> None:

@@ -71,7 +71,7 @@ class EvaluateWidget(QWidget):
         self._error_map = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
         self._step_runner = StepRunner(self)
         self._clicked: list[Labels] = []
-        self.figures: Assessment | None = None
+        self.assessment: Assessment | None = None
         """Figures of all classes at the present thresholds; None before the first are there."""
         self.curves: dict[tuple[CurveKind, str], Curve] = {}
         """Curves of the image, by kind (``"froc"``, ``"pr"``) and class."""
@@ -219,19 +219,19 @@ class EvaluateWidget(QWidget):
 
         def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
             judged = match_all(snapshots, prepared.truths)
-            figures = Assessment.of(
+            assessment = Assessment.of(
                 list(judged.values()),
                 title=title,
                 thresholds=thresholds,
                 min_area=area,
                 aupr=prepared.aupr,
             )
-            return judged, figures
+            return judged, assessment
 
         self._work("judge", work, self._on_judged)
 
     def _on_judged(self, result: tuple[Mapping[str, ClassMatch], Assessment]) -> None:
-        self._matches, self.figures = result
+        self._matches, self.assessment = result
         self._draw()
         if self._stale:
             self._stale = False
@@ -245,8 +245,8 @@ class EvaluateWidget(QWidget):
 
     def _tell(self) -> None:
         """Show the figures of what is drawn."""
-        if self.figures is not None:
-            self.view.figures.show_metrics(self.figures)
+        if self.assessment is not None:
+            self.view.metric_tables.show_metrics(self.assessment)
             self._show_class(curves=False)
             self.updated.emit()
 
@@ -274,12 +274,12 @@ class EvaluateWidget(QWidget):
     def _show_class(self, *, curves: bool = True) -> None:
         """Show slider, list and operating point of the chosen class; `curves` draws these anew."""
         code, live = self.lesion, self._live
-        if code is None or self._result is None or self.figures is None:
+        if code is None or self._result is None or self.assessment is None:
             return
-        row = self.figures.row(code)
+        row = self.assessment.row(code)
         threshold = None if live is None else live.settings.thresholds.get(code)
         movable = live is not None and live.has_threshold(code)
-        self.view.show_class(self.figures, threshold=threshold if movable else None)
+        self.view.show_class(self.assessment, threshold=threshold if movable else None)
         label = "" if live is None else live.original.provenance.detector
         if curves:
             self.view.show_curves(self.curves, self.set_curves, label)
@@ -362,7 +362,7 @@ class EvaluateWidget(QWidget):
             self._live_layers.close()
             self._live_layers.deleteLater()
             self._live_layers = None
-        self._prepared, self._matches, self.figures, self.curves = None, {}, None, {}
+        self._prepared, self._matches, self.assessment, self.curves = None, {}, None, {}
         self._error_map.rest()
         self.view.reset()
 

@@ -11,7 +11,7 @@ from napari_fundus.lesions import describe
 def card_html(card: ModelCard) -> str:
     """Return what weights are, what they learned from and what they reached, as rich text."""
     training = card.recipe.get("training", {})
-    figures = ", ".join(
+    metrics = ", ".join(
         f"{name} {value:.4g}" for name, value in card.metrics.items() if name != "epoch"
     )
     epoch = card.metrics.get("epoch")
@@ -26,7 +26,7 @@ def card_html(card: ModelCard) -> str:
         ("Started from", card.parent.name if card.parent is not None else "nothing"),
         ("Scheme", str(training.get("scheme", "")) if card.parent is not None else ""),
         ("Best epoch", "" if epoch is None else f"{int(epoch) + 1}"),
-        ("Figures", figures),
+        ("Figures", metrics),
         ("Made", card.created.replace("T", " ").removesuffix("+00:00")),
         ("Notes", card.notes),
     )

@@ -57,8 +57,8 @@ class TrainingCurves(QWidget):
         """Show the epochs from before the run was resumed."""
         self.metric_history = list(enumerate(history))
         self.best = best
-        for figures in history[-1:]:
-            self._offer_metrics(figures)
+        for metrics in history[-1:]:
+            self._offer_metrics(metrics)
         self._draw_metric()
 
     def add_steps(self, steps: Iterable[Step]) -> None:
@@ -87,7 +87,7 @@ class TrainingCurves(QWidget):
     def _draw_metric(self) -> None:
         name = self.metric_combo.currentText()
         points = [
-            (epoch + 1, figures[name]) for epoch, figures in self.metric_history if name in figures
+            (epoch + 1, metrics[name]) for epoch, metrics in self.metric_history if name in metrics
         ]
         # Infinities and gaps would stretch the axes without end.
         points = [(epoch, value) for epoch, value in points if np.isfinite(value)]

@@ -294,9 +294,9 @@ class PatchTask(Task):
         by_class: dict[str, dict[str, float]] = {}
         for code in self.lesions:
             own = {n.removeprefix(f"{code}_"): v for n, v in sums.items() if n.startswith(code)}
-            figures = pixel_metrics(own)
-            if np.isfinite(figures["average_precision"]):
-                by_class[code] = figures
+            metrics = pixel_metrics(own)
+            if np.isfinite(metrics["average_precision"]):
+                by_class[code] = metrics
         names = list(next(iter(by_class.values()), {}))
         mean = {n: float(np.mean([f[n] for f in by_class.values()])) for n in names}
         if len(self.lesions) == 1:

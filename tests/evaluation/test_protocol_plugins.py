@@ -31,7 +31,7 @@ BROKEN = {
         "not a subclass of .*EvaluationProtocol",
     ),
     "no_title": (CODE.read_text().replace('"Number of lesions"', '""'), "states no title"),
-    "no_figures": (CODE.read_text().replace("def figures", "def other"), "does not define figures"),
+    "no_metrics": (CODE.read_text().replace("def metrics", "def other"), "does not define metrics"),
     "taken": (CODE.read_text().replace('"count_error"', '"froc"'), "'froc' is taken"),
 }
 

@@ -104,10 +104,10 @@ def test_undefined_figures_are_nan() -> None:
 
 def test_figures_of_two_classes_have_intervals_around_them() -> None:
     truth, score = scored(3)
-    metrics = BinaryScores(truth, score).metrics(0.5, resamples=200)
-    assert metrics["auc"].estimate == pytest.approx(metrics.roc_auc_score(truth, score))
-    assert metrics["f1"].estimate == pytest.approx(metrics.f1_score(truth, score >= 0.5))
-    for figure in metrics.values():
+    measured = BinaryScores(truth, score).metrics(0.5, resamples=200)
+    assert measured["auc"].estimate == pytest.approx(metrics.roc_auc_score(truth, score))
+    assert measured["f1"].estimate == pytest.approx(metrics.f1_score(truth, score >= 0.5))
+    for figure in measured.values():
         assert figure.low <= figure.estimate <= figure.high
         assert figure.low < figure.high
         assert figure.resamples == 200
@@ -117,14 +117,14 @@ def test_figures_of_grades() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 5, 50)
     given = np.clip(truth + rng.integers(-1, 2, 50), 0, 4)
-    metrics = GradePredictions(truth, given).metrics(resamples=100)
-    assert metrics["kappa"].estimate == pytest.approx(
+    measured = GradePredictions(truth, given).metrics(resamples=100)
+    assert measured["kappa"].estimate == pytest.approx(
         metrics.cohen_kappa_score(truth, given, weights="quadratic")
     )
-    assert metrics["macro_f1"].estimate == pytest.approx(
+    assert measured["macro_f1"].estimate == pytest.approx(
         metrics.f1_score(truth, given, average="macro")
     )
-    assert metrics["accuracy"].low < metrics["accuracy"].estimate < metrics["accuracy"].high
+    assert measured["accuracy"].low < measured["accuracy"].estimate < measured["accuracy"].high
 
 
 def test_band_encloses_the_curve_of_all_images() -> None:

@@ -99,7 +99,8 @@ def _place(mutation: MutationSpec) -> tuple[object, ...]:
 def command(python: str, module: Path) -> list[str]:
     """Return the words that run the tests of a module."""
     words = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    return [*words, "-m", "not slow and not shared_data and not gui", *tests_of(module)]
+    tests = [*tests_of(module), str(module)]  # with the examples in its docstrings
+    return [*words, "-m", "not slow and not shared_data and not gui", *tests]
 
 
 def run(database: WorkDB, items: list[WorkItem], python: str, minutes: float) -> None:
@@ -109,7 +110,7 @@ def run(database: WorkDB, items: list[WorkItem], python: str, minutes: float) ->
     """
     end = time.monotonic() + 60 * minutes
     tried = {job for job, _ in database.results}
-    passed: set[Path] = set()
+    seconds: dict[Path, float] = {}
     for number, item in enumerate(items, 1):
         if item.job_id in tried:
             continue
@@ -118,12 +119,15 @@ def run(database: WorkDB, items: list[WorkItem], python: str, minutes: float) ->
             return
         (mutation,) = item.mutations
         words = command(python, mutation.module_path)
-        if mutation.module_path not in passed:
+        if mutation.module_path not in seconds:
+            start = time.monotonic()
             plain = subprocess.run(words, check=False, capture_output=True, text=True)
             if plain.returncode:
                 sys.exit(f"{plain.stdout}\nThe tests fail without any change. Mend them first.")
-            passed.add(mutation.module_path)
-        result = mutate_and_test(item.mutations, shlex.join(words), timeout=600)
+            seconds[mutation.module_path] = time.monotonic() - start
+        # A change may let a loop run for ever.
+        timeout = 60 + 5 * seconds[mutation.module_path]
+        result = mutate_and_test(item.mutations, shlex.join(words), timeout=timeout)
         database.set_result(item.job_id, result)
         said = "" if result.test_outcome is None else result.test_outcome.value
         path = mutation.module_path.relative_to(SOURCE)

@@ -1,4 +1,4 @@
-"""The contract that every detector fulfils, built-in or a stranger's."""
+"""The contract that every detector fulfils, built-in or third-party."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class DeviceSupport:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """What a training of a detector may be told beside the settings that all trainings share.
+    """What a training of a detector takes beside the settings that all trainings share.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Prediction:
     precision
         Arithmetic used, as torch names it.
     objects
-        Lesions that the method itself tells apart, in original pixels, also those below the
+        Lesions that the method itself separates, in original pixels, also those below the
         threshold; each class of theirs has a map too, such as
         `napari_fundus.results.objects.score_maps` makes. None where lesions are read from the maps.
     """
@@ -173,7 +173,7 @@ class Detector(ABC):
     Options
         The options' model.
     search_ranges
-        Settings of the training that a search varies unless told otherwise, as
+        Settings of the training that a search varies unless asked otherwise, as
         `napari_fundus.training.search.ranges.SearchRange` reads them.
     """
 
@@ -326,7 +326,7 @@ class Detector(ABC):
         return type(self).train is not Detector.train
 
     def training_spec(self) -> TrainingSpec | None:
-        """Return what :meth:`train` may be told, for forms; None where the method does not say."""
+        """Return what :meth:`train` takes, for forms; None where the method does not say."""
         return None
 
     def train(self, **settings: Any) -> Iterator[Any]:

@@ -180,7 +180,7 @@ class FundusImage:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex SHA-256 of shape, dtype and pixels: tells two images apart whatever their names."""
+        """Hex SHA-256 of shape, dtype and pixels: identifies an image whatever its name."""
         digest = hashlib.sha256(f"{self.pixels.shape}{self.pixels.dtype}".encode())
         digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()

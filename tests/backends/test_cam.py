@@ -278,7 +278,7 @@ def test_without_weights_it_tells_how_to_get_some(image, monkeypatch, tmp_path) 
     [
         ({"architecture": {"depth": 5}}, "does not hold a classifier"),
         ({"architecture": {"width": 1.0}}, "does not hold a classifier"),
-        ({"recipe": {}}, "tells no preprocessing"),
+        ({"recipe": {}}, "holds no preprocessing"),
         ({"recipe": {"preprocessing": {"crop": "disc"}}}, "squares of one size"),
         (
             {"recipe": {"preprocessing": RECIPE.model_dump(mode="json"), "temperature": 0}},

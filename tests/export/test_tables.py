@@ -71,7 +71,7 @@ def test_provenance_is_in_every_json(write, result: Detections, tmp_path: Path) 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"provenance": {"detector": 1}}'])
 def test_a_file_without_provenance_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(content)
-    with pytest.raises(FundusError, match="tells no provenance"):
+    with pytest.raises(FundusError, match="holds no provenance"):
         read_provenance(tmp_path / "x.json")
 
 
@@ -149,5 +149,5 @@ def test_cells_too_many_do_not_move_the_others(result: Detections, tmp_path: Pat
 def test_provenance_that_is_nothing_but_nesting_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "eye.json"
     path.write_text('{"provenance":' * 50_000)
-    with pytest.raises(FundusError, match="tells no provenance"):
+    with pytest.raises(FundusError, match="holds no provenance"):
         read_provenance(path)

@@ -1,1 +1,1 @@
-"""One room a method: a detector that registers itself through the same hook as a stranger's."""
+"""One package a method: each registers its detector through the same hook as third parties do."""

@@ -32,7 +32,7 @@ class BatchItem:
     error
         Why it cannot be worked on; empty if it can.
     sample
-        The image as its data set tells of it, where it is part of one.
+        The image's sample in its data set, where it is part of one.
     """
 
     path: Path

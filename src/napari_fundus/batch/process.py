@@ -219,7 +219,7 @@ def _detect_and_write(
 
 
 def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:
-    """Return what the item's data set tells of disc and fovea."""
+    """Return disc and fovea as the item's data set gives them."""
     if item.sample is None:
         return Landmarks()
     try:

@@ -69,7 +69,7 @@ class BatchReport:
     outcomes
         One an image, in the order they were worked on.
     output
-        The folder written to; its ``summary.csv`` tells the same.
+        The folder written to; its ``summary.csv`` holds the same.
     interrupted
         Whether the run was stopped before its end.
     """
@@ -178,7 +178,7 @@ def check_summary(path: Path, *, overwrite: bool) -> None:
 def write_summary(path: Path, outcomes: Sequence[ImageOutcome], lesions: Iterable[str]) -> None:
     """Write the table of all images, one row each.
 
-    Images of earlier runs into the same folder keep their rows: the table tells of the whole
+    Images of earlier runs into the same folder keep their rows: the table covers the whole
     folder, also after a run that was stopped or that concerned a few images.
     """
     rows = _earlier_rows(path)

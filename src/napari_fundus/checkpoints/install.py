@@ -77,7 +77,7 @@ def install_checkpoint(path: str | Path, name: str, *, run: str | Path | None = 
 
 
 def _run_note_path(path: Path) -> Path:
-    """Return the file beside weights that tells which run they are of."""
+    """Return the file beside weights that names the run they are of."""
     return path.with_suffix(".run")
 
 

@@ -12,7 +12,7 @@ Storage = Literal["float32", "float16", "int8"]
 
 _HALF_MAX = 65504.0
 _SCALE = "::scale"
-"""Ends the name of the tensor that tells how much one step of an 8-bit tensor is."""
+"""Ends the name of the tensor that holds how much one step of an 8-bit tensor is."""
 
 
 def quantize_weights(

@@ -189,7 +189,7 @@ _Stamp = tuple[int, ...]
 def resolve_checkpoint(ref: str | Path, *, detector: str | None = None) -> ResolvedCheckpoint:
     """Return file and hash of weights, verified; quickly, where the file was read before.
 
-    A file is taken for the one that was read as long as the system tells the same inode, size and
+    A file is taken for the one that was read as long as the system reports the same inode, size and
     times of change. One that was changed just now, or at a time to come, is always read.
 
     Parameters

@@ -130,7 +130,7 @@ def evaluate(
 
     Each detector sees each image once: its maps are kept, so that the same command goes on after
     it was stopped, and other thresholds and protocols cost no further run. Images that the weights
-    were trained on are told of loudly.
+    were trained on are warned of loudly.
     """
     del debug
     from napari_fundus.datasets import open_dataset

@@ -185,7 +185,7 @@ class Sample:
         return None if self.region_path is None else read_mask(self.region_path, shape)
 
     def landmarks(self, shape: tuple[int, int]) -> Landmarks:
-        """Return the optic disc and the fovea, as far as the data set tells them.
+        """Return the optic disc and the fovea, as far as the data set gives them.
 
         Centres as given come before those of masks; the disc's diameter is that of its mask.
 

@@ -108,7 +108,7 @@ class _Reader:
             self._by_name[path.name.casefold()].append(path)
 
     def read(self, file: Path) -> None:
-        """Take all that one file tells; what cannot be understood in it is named."""
+        """Read one file; what cannot be understood in it is listed."""
         content = _load(file)
         where = relative_to_root(file, self.root)
         if _FOUND_BY_US in read_head_and_tail(file):

@@ -31,7 +31,7 @@ class CocoLesion:
     Attributes
     ----------
     size
-        Height and width of the image that it was drawn in; None where that is not told.
+        Height and width of the image that it was drawn in; None where that is unknown.
     shapes
         Those that together are the lesion.
     runs
@@ -120,7 +120,7 @@ def parse_lesion_shape(
     annotation
         As it stands in the list of annotations.
     size
-        Height and width of its image, where the list of images tells them.
+        Height and width of its image, where the list of images gives them.
 
     Raises
     ------

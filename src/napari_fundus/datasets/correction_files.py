@@ -88,7 +88,7 @@ def _write_png(path: Path, pixels: npt.NDArray[Any]) -> None:
 
 
 def write_region(place: Path, region: npt.NDArray[np.bool_]) -> str:
-    """Write the mask into `place` under a name that tells its content, and return that."""
+    """Write the mask into `place` under a name derived from its content, and return that."""
     name = f"region-{hashlib.sha256(np.packbits(region).tobytes()).hexdigest()[:8]}.png"
     if not (place / name).is_file():
         with atomic_write(place / name) as temporary:

@@ -3,7 +3,7 @@
 A folder of corrections holds a marker and a folder for each image::
 
     corrections/
-      napari-fundus-corrections.json     tells what the folder is
+      napari-fundus-corrections.json     marks the folder
       IDRiD_13-3f2a9c1e4b5d/             name, and start of the SHA-256 of the pixels
         correction.json                  see `Correction`; names the files below
         image.jpg                        copy of the file, or the pixels as PNG
@@ -51,7 +51,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.runtime.files import write_json
 
 CORRECTIONS_MARKER = "napari-fundus-corrections.json"
-"""File that tells a folder of corrections."""
+"""File that marks a folder of corrections."""
 
 SCHEMA_VERSION = 1
 """Of ``correction.json``; files of later versions are refused."""

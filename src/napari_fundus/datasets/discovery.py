@@ -122,7 +122,7 @@ def _call(reader: Reader, function: Callable[[Path], Any], folder: Path, returns
 def open_dataset(
     path: str | Path, name: str | None = None, *, class_attribute: str | None = None
 ) -> Dataset:
-    """Open a data set, told by its content, whatever its folder is called.
+    """Open a data set, recognized by its content, whatever its folder is called.
 
     Parameters
     ----------

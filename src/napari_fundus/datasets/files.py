@@ -122,7 +122,7 @@ def find_root(
         Tells a root by the names in it.
     inner_folders
         Regular expression of the names of folders inside a root. A folder around `folder` counts
-        only if every step down from it matches, so that a stranger's folder that happens to lie
+        only if every step down from it matches, so that an unrelated folder that happens to lie
         in a data set is not taken for a part of it.
     above, below
         How many levels are searched.

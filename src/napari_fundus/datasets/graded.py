@@ -54,7 +54,7 @@ class GradedDataset(Dataset):
 
     @classmethod
     def group(cls, stem: str) -> str | None:  # noqa: ARG003
-        """Return the group of an image, where its name tells."""
+        """Return the group of an image, where its name shows it."""
         return None
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Files of annotations in JSON: told apart by a glance at their ends, and read whole."""
+"""Files of annotations in JSON: distinguished by their first and last bytes, and read whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST = 256 << 20
 def read_head_and_tail(path: Path) -> bytes:
     """Return the first and the last 64 KiB of a JSON object; nothing of what is none.
 
-    Files of annotations may be long: their format is told without reading them.
+    Files of annotations may be long: their format is recognized without reading them whole.
     """
     if path.suffix.casefold() != ".json":
         return b""

@@ -20,7 +20,7 @@ _KINDS = {"aupr": "pr"}
 
 @dataclass(frozen=True, eq=False)
 class DatasetCurves:
-    """What a report tells of a set, to be drawn.
+    """What a report holds on a data set, to be drawn.
 
     Attributes
     ----------

@@ -96,7 +96,7 @@ class MapCache:
         }
 
     def _run_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        # The hash of the weights tells more than their name does.
+        # The hash of the weights identifies them, their name does not.
         left_out = _AFTERWARDS | ({"checkpoint"} if self.weights else set())
         return {name: value for name, value in options.items() if name not in left_out}
 

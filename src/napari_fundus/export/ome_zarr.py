@@ -46,7 +46,7 @@ def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = Fa
     The maps are the channels of array ``0``, float32, shape (C, H, W), in compressed chunks of 512
     × 512 px; a channel is one file, so that an archive does not drown in files. The field of view
     is the label image ``field_of_view``. Names of the channels stand in the attribute
-    ``ome``, with the scale (1 px: a photograph tells no micrometres); provenance, thresholds and
+    ``ome``, with the scale (1 px: a photograph has none in micrometres); provenance, thresholds and
     objects in ``napari_fundus``.
 
     Raises
@@ -91,7 +91,7 @@ def write_zarr(detections: Detections, path: str | Path, *, overwrite: bool = Fa
 
 
 def is_zarr_result(path: str | Path) -> bool:
-    """Whether a folder is a store that :func:`write_zarr` wrote, as far as its head tells."""
+    """Whether a folder is a store that :func:`write_zarr` wrote, judged by its head."""
     path = Path(path)
     if path.suffix.casefold() != ".zarr":
         return False
@@ -206,7 +206,7 @@ def _check_shard(file: Path, count: int, size: int) -> None:
 
 
 def _multiscale(name: str, *, channels: bool) -> dict[str, Any]:
-    """Return one level, in pixels of the photograph, as OME-Zarr tells it."""
+    """Return one level, in pixels of the photograph, as OME-Zarr describes it."""
     axes = [{"name": axis, "type": "space"} for axis in "yx"]
     return {
         "name": name,

@@ -44,7 +44,7 @@ _JPEG_QUALITY = 92
 
 @dataclass(frozen=True)
 class _Group:
-    """Lesions outlined in one way, and the line of the legend that tells of them."""
+    """Lesions outlined in one way, and the line of the legend that describes them."""
 
     mask: Mask
     line: OutlineStyle

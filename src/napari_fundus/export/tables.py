@@ -122,4 +122,4 @@ def read_provenance(path: str | Path) -> Provenance:
         found = content["provenance"]
         return Provenance.model_validate(found[0] if isinstance(found, list) else found)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, ValidationError) as error:
-        raise FundusError(f"{path} tells no provenance: {type(error).__name__}: {error}") from error
+        raise FundusError(f"{path} holds no provenance: {type(error).__name__}: {error}") from error

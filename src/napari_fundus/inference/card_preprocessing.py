@@ -1,4 +1,4 @@
-"""The preprocessing that weights were trained with, as their card tells it."""
+"""The preprocessing that weights were trained with, as their card describes it."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def preprocessing_from_card(
         return Recipe.model_validate(recipe["preprocessing"])
     except (KeyError, TypeError, ValidationError) as error:
         raise CheckpointError(
-            f"{checkpoint.path}: its card tells no preprocessing that this version knows."
+            f"{checkpoint.path}: its card holds no preprocessing that this version knows."
         ) from error

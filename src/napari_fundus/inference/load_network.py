@@ -56,7 +56,7 @@ def network_of_card(
     except (ValidationError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:400]
         raise CheckpointError(
-            f"{checkpoint.path} does not hold {what} as its card tells: {reason}"
+            f"{checkpoint.path} does not hold {what} as its card describes: {reason}"
         ) from error
     return network.eval(), definition
 

@@ -124,7 +124,7 @@ def _is_same_lesion(a: TileObject, b: TileObject, tiles: Sequence[Rect]) -> bool
 
 
 def _suppress_duplicates(wholes: list[_MergedObject]) -> list[LesionObject]:
-    """Leave out what another tile tells too, and is surer of."""
+    """Leave out objects that another tile finds too, with a higher score."""
     ordered = sorted(wholes, key=lambda one: (-one.found.score, one.found.row, one.found.col))
     rivals: dict[int, list[int]] = {}
     for a, b in _adjacent_pairs([one.found for one in ordered]):

@@ -69,7 +69,7 @@ class MeanAveragePrecision:
     Parameters
     ----------
     bounds
-        Equivalent diameters in px between the sizes whose recall is told apart.
+        Equivalent diameters in px between the sizes whose recall is distinguished.
     most
         Detections of a class that count in one image, the surest first.
 

@@ -249,7 +249,7 @@ def cross_fit_temperature(
 ) -> Floats:
     """Return probabilities scaled by temperatures fitted on other images.
 
-    Where no further images are at hand, this tells what temperature scaling is worth without
+    Where no further images are at hand, this estimates what temperature scaling is worth without
     measuring it on the images that it was fitted on.
 
     Parameters

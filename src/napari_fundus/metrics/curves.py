@@ -20,7 +20,7 @@ _GRID = 400
 """Points that differ by less than this part of an axis look the same."""
 
 _LEAST_FPI = 1 / 64
-"""False positives an image below which the logarithmic axis tells nothing apart."""
+"""False positives an image below which the logarithmic axis distinguishes nothing."""
 
 _DIGITS = range(2, 9)
 
@@ -62,7 +62,7 @@ class Curve:
         above = curve.thresholds
         thresholds = np.full(len(above), np.inf)
         if len(above) > 1:
-            # The highest peak is not told; what lies just above the second is as good.
+            # The highest peak is unknown; what lies just above the second is as good.
             high = np.concatenate([[min(above[1] + 1e-6, 1.0)], above[1:-1]])
             thresholds[1:] = _shortest_decimal(above[1:], high)
         whole = cls(
@@ -98,7 +98,7 @@ class Curve:
         return whole.thinned()
 
     def thinned(self, grid: int = _GRID) -> Curve:
-        """Return the curve without the points that could not be told apart in a drawing."""
+        """Return the curve without the points that could not be distinguished in a drawing."""
         if len(self.x) <= grid:
             return self
         across = self.x

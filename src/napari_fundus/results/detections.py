@@ -77,7 +77,7 @@ class Detections:
     given_landmarks
         Optic disc and fovea, as a data set or a person gives them.
     objects
-        Lesions that the method itself told apart, also those below the thresholds. Where a class
+        Lesions that the method itself separated, also those below the thresholds. Where a class
         has any, its labels and rows come from them and not from its map: the score of a row is the
         object's, and where two overlap the surer one has the pixels (see
         `napari_fundus.results.instances.label_objects`). Its map is the largest score of any object

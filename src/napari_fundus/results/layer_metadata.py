@@ -91,7 +91,7 @@ def layer_metadata(layer: Any) -> LayerMetadata:
 
 
 def lesion_in_name(name: str) -> str | None:
-    """Return the class that the name of a layer tells: all of it, its end, or one of its words.
+    """Return the class in the name of a layer: all of it, its end, or one of its words.
 
     Examples
     --------

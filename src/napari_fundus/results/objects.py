@@ -26,7 +26,7 @@ class LesionObject:
     score
         How sure the method is, in [0, 1]; 1 for a lesion that a person drew.
     row, col
-        First row and column of the box, in pixels of the image that the objects are told of.
+        First row and column of the box, in pixels of the image that the objects are in.
     mask
         bool, shape (h, w): the box; at least one pixel is set.
     """

@@ -46,7 +46,7 @@ SUMMARY_COLUMNS: dict[str, str] = {
 
 _CLEARLY_ASIDE = 0.125
 """Distance of the disc from the middle of the field of view, in the field's widths, from which on
-it tells where the nose is. In pictures centred on the macula it is about 0.25."""
+it shows where the nose is. In pictures centred on the macula it is about 0.25."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,7 +162,7 @@ def new_row(table: pd.DataFrame, lesion: ReviewedLesion) -> pd.DataFrame:
 
 
 def table_measurements(lesion: ReviewedLesion) -> dict[str, Any]:
-    """Return what the table tells of a lesion's size and place."""
+    """Return a lesion's size and position from the table."""
     return {
         "area_px": lesion.area,
         "equivalent_diameter_px": float(np.sqrt(4 * lesion.area / np.pi)),

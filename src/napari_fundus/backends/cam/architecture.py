@@ -13,7 +13,7 @@ OO_NETWORK = "o_O"
 """Name of the network whose maps come in the forward pass."""
 
 Target = Literal["referable", "any", "grades", "ordinal"]
-"""What is told apart: grade ≥ 2, grade ≥ 1, the five grades, or the four steps between them."""
+"""What is distinguished: grade ≥ 2, grade ≥ 1, the five grades, or the four steps between them."""
 
 
 class ClassifierArchitecture(BaseModel):

@@ -19,7 +19,7 @@ def positive_grade(target: Target) -> int:
 
 
 def target_classes(target: Target, grades: Tensor) -> Tensor:
-    """Return what is told apart: 0 and 1, or the grades themselves; int64, shape (N,)."""
+    """Return what is distinguished: 0 and 1, or the grades themselves; int64, shape (N,)."""
     return (grades >= MIN_GRADES[target]).long() if target in MIN_GRADES else grades.long()
 
 
@@ -37,7 +37,7 @@ def classification_loss(
     grades
         0 to 4, shape (N,).
     weights
-        Of each class that is told apart: the mean is a weighted one; None: all alike.
+        Of each class that is distinguished: the mean is a weighted one; None: all alike.
     """
     classes = target_classes(target, grades)
     if target == "grades":

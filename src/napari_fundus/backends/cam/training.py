@@ -54,7 +54,7 @@ from napari_fundus.training.loop.trainer import Trainer, reject_set_options
 
 
 class CamTask(Task):
-    """Images of which a network tells whether they are diseased.
+    """Images that a network classifies as diseased or not.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ class CamTask(Task):
 
 
 class GradingTask(CamTask):
-    """Images of which a network tells the grade: the best epoch is told by quadratic kappa."""
+    """Images that a network grades: the best epoch is chosen by quadratic kappa."""
 
     best_metric: ClassVar[str] = "kappa"
 
@@ -311,7 +311,7 @@ def _facts(images: GradedImages) -> SplitSummary:
 
 
 def _task(data: Dataset, healthy: Dataset | None, **chosen: Any) -> CamTask:
-    """Return the task for what is told apart."""
+    """Return the task for what is distinguished."""
     initial = chosen["initial"]
     options: CamTrainingOptions = chosen["options"]
     target = options.target if initial is None else load_architecture(initial).target

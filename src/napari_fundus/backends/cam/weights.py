@@ -23,13 +23,13 @@ def load_architecture(checkpoint: Checkpoint) -> ClassifierArchitecture:
     Raises
     ------
     CheckpointError
-        The card tells none that this version knows.
+        The card holds none that this version knows.
     """
     try:
         return ClassifierArchitecture.model_validate(checkpoint.card.architecture)
     except ValidationError as error:
         raise CheckpointError(
-            f"{checkpoint.path}: its card tells of no classifier that this version knows."
+            f"{checkpoint.path}: its card describes no classifier that this version knows."
         ) from error
 
 
@@ -39,7 +39,7 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     Raises
     ------
     CheckpointError
-        The card tells of another network than the weights are for.
+        The card describes another network than the weights are for.
     OptionsError
         The network is of a package that is not installed.
     """
@@ -66,7 +66,7 @@ def load_recipe(checkpoint: Checkpoint) -> Recipe:
 
 
 def load_temperature(checkpoint: Checkpoint) -> float:
-    """Return what the logits are divided by; 1 where the card tells none.
+    """Return what the logits are divided by; 1 where the card holds none.
 
     Raises
     ------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MaskRCNN(NetworkDetector):
-    """A Mask R-CNN tells lesions apart: each has a box, a mask, a class and a score of its own."""
+    """A Mask R-CNN separates lesions: each has a box, a mask, a class and a score of its own."""
 
     name: ClassVar[str] = "mask_rcnn"
     title: ClassVar[str] = "Mask R-CNN"

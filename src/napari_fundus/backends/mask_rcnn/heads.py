@@ -19,7 +19,7 @@ _COVERED = 0.5
 
 _LEAST_BACKGROUND = 8
 _MASKED_LOGIT = -1e4
-"""Logit of a class that cannot be told wrong; its exponential is 0 in half precision too."""
+"""Logit of a class that cannot be predicted wrongly; its exponential is 0 in half precision too."""
 
 
 class Float32RPNHead(RPNHead):  # type: ignore[misc]
@@ -47,8 +47,8 @@ class Float32BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]
 class LesionRPN(RegionProposalNetwork):  # type: ignore[misc]
     """torchvision's proposals; what a patch's border cut to slivers is neither wanted nor wrong.
 
-    Where a class was not looked for, background cannot be told from it. There no more background
-    is learnt from than lesions, drawn at random, so that few of them are lesions unknown.
+    Where a class was not looked for, it cannot be distinguished from background. There no more
+    background is learnt from than lesions, drawn at random, so that few are unknown lesions.
 
     Parameters
     ----------

@@ -154,7 +154,7 @@ def build_network(
     In training mode it is called with pictures and targets (see `heads`) and returns losses. In
     evaluation mode it is called with a list of float (P, H, W) and returns for each picture
     ``boxes`` (N, 4), ``labels`` int64 (N,) from 1 on, ``scores`` (N,) and ``masks``
-    (N, 1, 28, 28) in [0, 1], which lie in their boxes as `MASK_SIDE` tells.
+    (N, 1, 28, 28) in [0, 1], which lie in their boxes as `MASK_SIDE` describes.
 
     Parameters
     ----------

@@ -69,7 +69,7 @@ def load_coco_weights(network: nn.Module) -> None:
 
 
 def load_pretrained(network: nn.Module, known: Mapping[str, Tensor]) -> None:
-    """Give `network` the weights of torchvision's Mask R-CNN, but for what tells classes apart.
+    """Give `network` the weights of torchvision's Mask R-CNN, but for its classification layers.
 
     That starts anew, and so does the first layer of a network that sees other than three planes.
 
@@ -94,7 +94,7 @@ def load_pretrained(network: nn.Module, known: Mapping[str, Tensor]) -> None:
 
 
 def _load(network: nn.Module, wanted: dict[str, Tensor], fresh: set[str]) -> None:
-    # A plain dict tells of no versions: torchvision's modules then know their older names too, by
+    # A plain dict has no versions: torchvision's modules then know their older names too, by
     # which the published files call pyramid, proposals and mask head.
     try:
         result = network.load_state_dict(wanted, strict=False)

@@ -115,7 +115,7 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
     dilations: Annotated[int, Field(ge=0, le=10)] = Field(
         0,
         title="Dilations",
-        description="How often lesions are thickened with a 5×5 square before they are told apart; "
+        description="How often lesions are thickened with a 5×5 square before they are separated; "
         "2 in the paper.",
     )
     class_shares: ClassShares = Field({"MA": 0.3, "HE": 0.2, "EX": 0.15, "SE": 0.15})

@@ -1,4 +1,4 @@
-"""What a refiner sees alike: lesions as points whose distance tells how much they differ."""
+"""Embeddings of a refiner: lesions as points whose distance shows how much they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refinement network: tells of a patch whether its centre is a lesion, by what it resembles."""
+"""The refinement network: predicts whether a patch's centre is a lesion, by what it resembles."""
 
 from __future__ import annotations
 

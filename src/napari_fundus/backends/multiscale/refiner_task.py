@@ -56,7 +56,7 @@ class RefinerTask(StageTask, PatchTask):
     """Triplets of patches from which a network learns what resembles a microaneurysm.
 
     Arguments are those of `PatchTask`; the coarse hypothesis of the stages trained before, where
-    they have one, tells what is suspect.
+    they have one, shows what is suspect.
     """
 
     options: MultiscaleTrainingOptions

@@ -1,7 +1,7 @@
 """The networks in one file of weights: two hypotheses, the refiner, and the one for the ablation.
 
 Each stage is trained by itself, starting from the file of those before it, and the new file holds
-them all: tensors are named after their stage, and the card tells of each one's network and recipe.
+them all: tensors are named after their stage, and the card holds each one's network and recipe.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def load_hypothesis(checkpoint: Checkpoint, stage: Stage) -> FRRN:
     Raises
     ------
     OptionsError, CheckpointError
-        The file has no such stage, or does not hold what its card tells.
+        The file has no such stage, or does not hold what its card describes.
     """
     from napari_fundus.backends.multiscale.frrn import FRRN, FRRNArchitecture
 
@@ -104,7 +104,7 @@ def load_refiner(checkpoint: Checkpoint, stage: Stage) -> Refiner:
     Raises
     ------
     OptionsError, CheckpointError
-        The file has no such stage, or does not hold what its card tells.
+        The file has no such stage, or does not hold what its card describes.
     """
     from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitecture
 

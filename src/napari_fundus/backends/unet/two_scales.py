@@ -15,9 +15,9 @@ from napari_fundus.backends.unet.merge_scales import COARSE, FINE
 class TwoScaleUNet(nn.Module):
     """A mean of the logits of two networks, one of which sees twice as far and half as fine.
 
-    Vessels and large haemorrhages are told by what surrounds them, microaneurysms by their few
-    pixels; of one network both cannot be had at a price that a CPU pays. The mean of logits is,
-    but for a constant, the geometric mean of the odds; each class has its own weights in it.
+    Vessels and large haemorrhages are recognized by what surrounds them, microaneurysms by
+    their few pixels; one network for both would be too slow on a CPU. The mean of logits is, but
+    for a constant, the geometric mean of the odds; each class has its own weights in it.
 
     Parameters
     ----------

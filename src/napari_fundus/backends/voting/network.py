@@ -22,7 +22,7 @@ Skip = Literal["project", "concat", "output"]
 def paper_widths(width: int) -> tuple[int, ...]:
     """Return the channels of the 14 convolutions: `width` for 1–3, twice for 4–6, then four times.
 
-    The paper does not print its widths. These are what its table of trainable shares tells: a
+    The paper does not print its widths. These follow from its table of trainable shares: a
     share of the weights is a sum of products of neighbouring widths.
     """
     return (width,) * 3 + (2 * width,) * 3 + (4 * width,) * 8

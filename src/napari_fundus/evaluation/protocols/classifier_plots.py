@@ -54,7 +54,7 @@ def plot_roc(
     threshold
         Whose point is marked.
     title
-        What is told apart.
+        What is distinguished.
     auc
         With its interval, if it is known already.
     resamples, seed
@@ -108,7 +108,7 @@ def plot_confusion(
     names
         Of the classes; their numbers by default.
     title
-        What is told apart.
+        What is distinguished.
     """
     counts = confusion.counts
     labels = list(names) if names is not None else [str(k) for k in range(len(counts))]
@@ -146,14 +146,14 @@ def plot_reliability(
     curves
         What each stands for, e.g. before and after temperature scaling; at most four.
     title
-        What is told apart.
+        What is distinguished.
     """
     figure, (axes, below) = make_panels(2, 1, width=5.2, height=6.2, ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (1, 2)), label="as said")
     marks, dashes = "osD^", DASHES
     for number, (name, curve) in enumerate(curves.items()):
         colour, filled = COLOURS[number], curve.counts > 0
-        # The area of a mark tells how many images stand behind it.
+        # The area of a mark shows how many images it is made of.
         size = 16 + 170 * curve.counts[filled] / curve.counts.max()
         x, y = curve.predicted[filled], curve.observed[filled]
         axes.plot(x, y, color=colour, linewidth=1.3, linestyle=dashes[number], alpha=0.8)

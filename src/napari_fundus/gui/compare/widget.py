@@ -145,7 +145,7 @@ class CompareWidget(QWidget):
         b: Layer | Iterable[Layer],
         truth: Layer | Iterable[Layer] | None = None,
     ) -> None:
-        """Choose what is compared; `updated` tells when the table is there.
+        """Choose what is compared; `updated` is emitted when the table is there.
 
         Parameters
         ----------

@@ -44,7 +44,7 @@ _WARNING = "color: #e8a33d;"
 
 
 class ModelForm(ValuedContainerWidget[BaseModel]):
-    """A magicgui form for any pydantic model, a stranger's included.
+    """A magicgui form for any pydantic model, those of third parties included.
 
     magicgui makes the controls, with the widget types of :mod:`.edits` where it has none; a type
     that neither knows gets a line that takes JSON. Nested models get a form of their own. Fields

@@ -181,7 +181,7 @@ class FoveaRow(QWidget):
         layer.mode = "add"
 
     def _on_data(self, event: Any) -> None:
-        # napari tells of a change before it is made, too; and again while a point is dragged.
+        # napari reports a change before it is made, too; and again while a point is dragged.
         if self._own_change or str(getattr(event, "action", "")).endswith("ing"):
             return
         # Features follow the data only after this event.

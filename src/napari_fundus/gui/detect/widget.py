@@ -253,7 +253,7 @@ class DetectWidget(QWidget):
             active, layers = self._viewer.layers.selection.active, self._viewer.layers
             labels = [x for x in added if isinstance(x, Labels) and x in layers]
             if labels and (active is None or active is source.layer):
-                # The status bar tells of the active layer: here, of the lesion under the pointer.
+                # The status bar describes the active layer: here, the lesion under the pointer.
                 layers.selection.active = max(labels, key=lambda layer: len(layer.features))
             self._set_results(live, added, source)
             self.shown.emit(added)

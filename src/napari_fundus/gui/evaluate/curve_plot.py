@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from napari_fundus.metrics.curves import Curve, CurveKind
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
-"""Of Okabe and Ito, told apart with any colour vision; lines differ in dashes too."""
+"""Of Okabe and Ito, distinguished with any colour vision; lines differ in dashes too."""
 
 _DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 

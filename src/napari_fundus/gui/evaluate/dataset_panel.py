@@ -106,7 +106,7 @@ def evaluate_selection(
 
 
 class DatasetPanel(QWidget):
-    """Chooses a data set and a part of it, runs, and tells of the curves."""
+    """Chooses a data set and a part of it, evaluates it, and announces the curves."""
 
     loaded = Signal(object)
     """The curves of a set, as `DatasetCurves`."""

@@ -250,7 +250,7 @@ class LayerGroupCombo(QComboBox):
         return False
 
     def refresh(self) -> None:
-        """List the choices again; `chosen` tells if another, or other layers, now stand there."""
+        """List the choices again; `chosen` is emitted if other layers are chosen now."""
         before, known = self.choice(), _group_signature(self.choice())
         self._choices = self._find(self._viewer)
         self._watch_layers([layer for choice in self._choices for layer in choice.labels.values()])

@@ -117,7 +117,7 @@ class EvaluateWidget(QWidget):
         return self.view.lesion
 
     def choose(self, result: Layer | Iterable[Layer], truth: Layer | Iterable[Layer]) -> None:
-        """Choose what is compared with what; `updated` tells when the figures are there.
+        """Choose what is compared with what; `updated` is emitted when the metrics are there.
 
         Parameters
         ----------

@@ -89,6 +89,6 @@ def set_boxes(layer: Layer, shown: ShownLesions) -> None:
         layer.data = shown.outlines
         return
     table = shown.table.nlargest(MAX_BOXES, "score")
-    # With the kind told beside each, napari draws them once and not twice.
+    # With the kind given beside each, napari draws them once and not twice.
     layer.data = [(corners, "rectangle") for corners in box_data(table)]
     layer.features = features_of(table)

@@ -225,7 +225,7 @@ def detection_layers(
 
 
 def _display_name(lesion: str) -> str:
-    """Return a class's code, or what it is where the code tells little."""
+    """Return a class's code, or its meaning where the code says little."""
     return lesion if lesion in set(Lesion) else describe(lesion).plural
 
 

@@ -31,7 +31,7 @@ _IDLE_MS = 250
 
 
 class LiveLayers(QObject):
-    """Shows a live result in its layers, and tells it of strokes in them.
+    """Shows a live result in its layers, and reports strokes in them to it.
 
     Of several for one result, one alone computes and writes, see `LiveResult.claim`.
 
@@ -153,7 +153,7 @@ class LiveLayers(QObject):
             self._live.add_stroke(self._code_of(event), *stroke_pixels(event.source, event.value))
 
     def _on_data(self, event: Any) -> None:
-        # napari tells of undoing and redoing by this event alone.
+        # napari reports undoing and redoing by this event alone.
         if not self._own_change:
             self._live.check_edits(self._code_of(event))
 

@@ -41,7 +41,7 @@ class _RemovalFilter(QObject):
 def on_widget_removed(widget: QWidget, action: Callable[[], None]) -> None:
     """Call `action` when napari takes `widget` out of its window.
 
-    napari (0.9) tells plugins nothing of it: it takes the widget's parent away and drops it.
+    napari (0.9) does not notify plugins of it: it takes the widget's parent away and drops it.
     """
     _RemovalFilter(widget, action)
 

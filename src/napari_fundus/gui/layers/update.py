@@ -127,7 +127,7 @@ def update_layer(layer: Layer, one: LayerTuple) -> None:
     """Show other data in a layer of :func:`find_reusable_layer`; its description follows later."""
     data, meta, kind = one
     if kind == "shapes":
-        # With the kind told beside each, napari draws them once and not twice.
+        # With the kind given beside each, napari draws them once and not twice.
         data = [(corners, meta["shape_type"]) for corners in data]
     layer.data = data
     if kind == "points":

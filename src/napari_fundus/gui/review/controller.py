@@ -63,7 +63,7 @@ class ReviewController(QObject):
         super().__init__(parent)
         self._viewer, self._folder = viewer, autosave_folder
         self.cursor = ReviewCursor(viewer, lambda: self.loading, self)
-        """The review in hand."""
+        """The current review."""
         self.cursor.changed.connect(self.changed)
         self.cursor.command_done.connect(self._on_worked)
         self.found: LayerGroup | None = None
@@ -95,7 +95,7 @@ class ReviewController(QObject):
         return self.cursor.review
 
     def load(self, found: LayerGroup, other: LayerGroup | None) -> None:
-        """Read a result's labels in a thread; `loaded` tells when they are ready."""
+        """Read a result's labels in a thread; `loaded` is emitted when they are ready."""
         if self._label_layers is not None:
             self._label_layers.finish_adding()
         self.close()
@@ -182,7 +182,7 @@ class ReviewController(QObject):
         )
 
     def add_region(self) -> Shapes:
-        """Add a shapes layer over the image with the polygon tool in hand."""
+        """Add a shapes layer over the image with the polygon tool active."""
         return add_region_layer(
             self._viewer, self._label_layers.placement if self._label_layers is not None else {}
         )

@@ -1,4 +1,4 @@
-"""The review in hand: its commands, the place in the queue, and what the viewer shows of it."""
+"""The current review: its commands, the position in the queue, and what the viewer shows of it."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ReviewCursor(QObject):
         return self._label_layers.mode if self._label_layers is not None else "pan_zoom"
 
     def begin(self, review: Review, order: str, label_layers: LabelLayers) -> None:
-        """Take a review in hand."""
+        """Make a review the current one."""
         if label_layers is not self._label_layers:
             label_layers.painted.connect(self._on_painted)
             label_layers.mode_changed.connect(self.changed)
@@ -145,7 +145,7 @@ class ReviewCursor(QObject):
             self._after(self.review.redo(), back=True)
 
     def flush_strokes(self) -> None:
-        """Take note of strokes that napari has not yet told of in full."""
+        """Take note of strokes that napari has not reported in full yet."""
         if self._label_layers is not None:
             self._label_layers.flush_strokes()
 

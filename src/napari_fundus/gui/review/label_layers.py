@@ -80,7 +80,7 @@ class LabelLayers(QObject):
 
     @property
     def mode(self) -> str:
-        """The tool in hand, if one of these layers is active."""
+        """The active tool, if one of these layers is active."""
         active = self._viewer.layers.selection.active
         mine = any(layer is active for layer in self.layers.values())
         return str(active.mode) if mine and active is not None else "pan_zoom"
@@ -185,7 +185,7 @@ class LabelLayers(QObject):
             self._viewer.layers.selection.active = layer
 
     def hold(self, mode: str, code: str) -> None:
-        """Take a tool for a class; put it down if it is in hand."""
+        """Activate a tool for a class; deactivate it if it is active."""
         layer = self.layers[code]
         self._layer_queue.ensure_added(layer)
         again = self.mode == mode and self._viewer.layers.selection.active is layer
@@ -201,7 +201,7 @@ class LabelLayers(QObject):
     def _on_paint(self, code: str, event: Any) -> None:
         if self._own or not event.value:
             return
-        # napari tells of some strokes before it has changed the pixels.
+        # napari reports some strokes before it has changed the pixels.
         self._strokes.setdefault(code, []).extend(event.value)
         self._later.start(0)
 

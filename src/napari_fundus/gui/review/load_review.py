@@ -29,7 +29,7 @@ class ReviewInput:
     image
         The photograph, if it is in the viewer.
     path
-        Where an unfinished review of it is kept; None if nothing tells one image from another.
+        Where an unfinished review of it is kept; None if nothing identifies the image.
     unfinished
         The one that is there.
     problem
@@ -55,7 +55,7 @@ def load_review_input(
     source
         The photograph's layer.
     sha256
-        Of the photograph's pixels as the result tells it, where there is no layer.
+        Of the photograph's pixels as the result records it, where there is no layer.
     folder
         Of unfinished reviews; None for the user's.
     """

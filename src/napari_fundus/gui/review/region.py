@@ -52,7 +52,7 @@ def shapes_to_polygons(layer: Shapes, onto: Layer) -> list[npt.NDArray[np.float6
 
 
 def add_region_layer(viewer: ViewerModel, placement: Mapping[str, Any]) -> Shapes:
-    """Add a shapes layer with the polygon tool in hand, and return it."""
+    """Add a shapes layer with the polygon tool active, and return it."""
     from napari.layers import Shapes
 
     layer = Shapes(

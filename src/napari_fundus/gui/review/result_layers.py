@@ -66,7 +66,7 @@ def show_only_result(viewer: ViewerModel, found: LayerGroup, other: LayerGroup |
 def result_layers_from(
     viewer: ViewerModel, layers: Sequence[Labels], photograph: Image | None = None
 ) -> LayerGroup:
-    """Return given labels layers as a result; classes are told by metadata, else by name."""
+    """Return given labels layers as a result; classes come from metadata, else from the name."""
     by_class: dict[str, Labels] = {}
     for layer in layers:
         lesion = layer_metadata(layer).lesion or lesion_in_name(layer.name) or layer.name

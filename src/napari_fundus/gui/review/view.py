@@ -45,7 +45,7 @@ class ReviewView:
         column.addStretch(1)
 
     def show_state(self, cursor: ReviewCursor, *, loading: bool) -> None:
-        """Show the review in hand, or why there is none."""
+        """Show the current review, or why there is none."""
         review, queue, lesion = cursor.review, cursor.queue, cursor.current
         self.list.show_state(review, queue)
         history: tuple[str | None, str | None] = (None, None)

@@ -43,7 +43,7 @@ class Patches:
         uint8, shape (B, S, S, 3).
     masks
         uint8, shape (B, S, S): 0, or one more than the place in `classes` of the lesion's class;
-        None where whole images are told apart.
+        None where whole images are distinguished.
     classes
         Codes of the classes.
     """

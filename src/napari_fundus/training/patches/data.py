@@ -258,7 +258,7 @@ def _stored(
 
 
 def _longer_side(path: Path) -> int:
-    """Return the image's longer side from its header; 0 where that cannot be told."""
+    """Return the image's longer side from its header; 0 where that is unknown."""
     try:
         with Image.open(path) as file:
             return max(file.size)

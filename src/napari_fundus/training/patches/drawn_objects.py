@@ -109,7 +109,7 @@ def objects_to_label_planes(
 ) -> list[npt.NDArray[np.int32]]:
     """Return planes of numbers, one for each lesion, that can be turned and warped as masks are.
 
-    Overlapping lesions lie on different planes: mostly there is one. A number tells the class as
+    Overlapping lesions lie on different planes: mostly there is one. A number gives the class as
     well, see :func:`label_planes_to_objects`.
 
     Parameters

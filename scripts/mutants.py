@@ -47,12 +47,12 @@ def modules() -> list[Path]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """Return the test files that import a module, those of its own folder and name first."""
+    """Return the test files that import a module or from its package, those of its name first."""
     parts = module.relative_to(SOURCE).with_suffix("").parts
     folder, name = ".".join(("napari_fundus", *parts[:-1])), parts[-1]
     mentions = (
         f"{folder}.{name} import",
-        f"from {folder} import {name}",
+        f"from {folder} import",
         f"import {folder}.{name}",
     )
     own = Path("tests", *parts[:-1], f"test_{name}.py")

@@ -246,11 +246,12 @@ def train(
 
     Examples
     --------
-    >>> import napari_fundus as nf
-    >>> best = nf.train(  # doctest: +SKIP
-    ...     "voting", "/data/IDRiD", "my-run", checkpoint="voting-idrid", scheme="interleaved"
-    ... )
-    >>> nf.detect("eye.jpg", "voting", checkpoint=str(best.path))  # doctest: +SKIP
+    Fine-tune the weights that are installed, and use those of the best epoch::
+
+        best = nf.train(
+            "voting", "/data/IDRiD", "my-run", checkpoint="voting-idrid", scheme="interleaved"
+        )
+        nf.detect("eye.jpg", "voting", checkpoint=str(best.path))
     """
     from napari_fundus.training.jobs.config import TrainingConfig
     from napari_fundus.training.jobs.worker import run_training

@@ -2,10 +2,14 @@
 
 Examples
 --------
+>>> from tempfile import TemporaryDirectory
 >>> import napari_fundus as nf
 >>> from napari_fundus.export import export
->>> image = nf.read_image("eye.jpg")  # doctest: +SKIP
->>> export(nf.detect(image), "results", formats=("csv", "overlay"), image=image)  # doctest: +SKIP
+>>> image = nf.read_image(nf.sample_image_path())
+>>> with TemporaryDirectory() as folder:
+...     files = export(nf.detect(image, "tophat"), folder, formats=["csv", "overlay"], image=image)
+>>> sorted(files)
+['csv', 'overlay']
 """
 
 from __future__ import annotations

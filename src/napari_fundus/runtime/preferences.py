@@ -129,7 +129,7 @@ def save_preferences(**changes: Any) -> Preferences:
 
     Examples
     --------
-    >>> save_preferences(device="cpu", colour_ma="#ff0000")  # doctest: +SKIP
+    ``save_preferences(device="cpu", colour_ma="#ff0000")``
     """
     path = preferences_path()
     stored = _stored(path) if path.exists() else {}

@@ -9,7 +9,7 @@ Examples
 >>> with TemporaryDirectory() as folder:
 ...     files = export(nf.detect(image, "tophat"), folder, formats=["csv", "overlay"], image=image)
 >>> sorted(files)
-['csv', 'overlay']
+['csv', 'overlay', 'provenance']
 """
 
 from __future__ import annotations

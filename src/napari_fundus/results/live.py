@@ -1,10 +1,11 @@
-"""A result as it is looked at: thresholds, least area, edits by hand, and what is shown now."""
+"""A result as it is looked at: thresholds, least area, edits by hand, and what each class shows."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +15,13 @@ from psygnal import Signal
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import apply_edited_labels
+from napari_fundus.results.layer_metadata import as_array, layer_metadata
 from napari_fundus.results.shown_lesions import (
-    ClassSnapshot,
     ShownLesions,
     ThresholdSettings,
     apply_thresholds,
+    class_lesions,
+    drawn_lesions,
 )
 
 
@@ -261,18 +264,28 @@ class LiveResult:
         }
         return lambda: apply_edited_labels(current, drawn) if drawn else current
 
-    def class_snapshot(self, code: str) -> ClassSnapshot:
-        """Return one class as it is now, for a thread."""
+    def class_snapshot(self, code: str) -> Callable[[], ShownLesions]:
+        """Return a function that gives one class as it is at this moment, maybe in a thread."""
         if not self.has_threshold(code) and (labels := self.labels(code)) is not None:
-            return ClassSnapshot(np.array(labels))
-        threshold, shown = self._settings.thresholds[code], self._shown.get(code)
-        known = shown is not None and shown.threshold == threshold
-        return ClassSnapshot(
-            detections=self._original,
-            threshold=threshold,
-            components=shown.components if known and shown is not None else None,
-            min_area=self._settings.min_area,
+            return partial(drawn_lesions, np.array(labels), code)
+        shown = self._shown.get(code)
+        first_id = 1 if shown is None else shown.first_id
+        return partial(
+            class_lesions, self._original, code, self._settings, shown, first_id=first_id
         )
+
+
+def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
+    """Return a function that gives what a labels layer shows at this moment, maybe in a thread.
+
+    Labels count as they are where no result with maps belongs to the layer: of a result read from a
+    file, or of a class that a reviewer added.
+    """
+    known = layer_metadata(layer)
+    code = str(known.lesion)
+    if known.live is not None and code in known.live.original.lesions:
+        return known.live.class_snapshot(code)
+    return partial(drawn_lesions, np.array(as_array(layer.data)), code)
 
 
 def _restore(detections: Detections, settings: ThresholdSettings) -> LiveResult:

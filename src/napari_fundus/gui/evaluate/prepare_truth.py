@@ -1,16 +1,17 @@
-"""What an evaluation computes once for a result and a truth; threads call it."""
+"""What an evaluation of one image computes from a result and a truth; threads call it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.froc import Froc
-from napari_fundus.metrics.lesion_matching import TrueLesions
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_with_truth
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
+from napari_fundus.results.shown_lesions import ShownLesions
 from napari_fundus.runtime.progress import Monitor
 
 _FROC_MIN_THRESHOLD = 0.02
@@ -81,3 +82,14 @@ def image_curves(
         curves["froc", code] = Curve.from_froc(code, froc.curve())
         curves["pr", code] = prepared.curves[code]
     return curves
+
+
+def match_classes(
+    snapshots: Mapping[str, Callable[[], ShownLesions]], truths: Mapping[str, TrueLesions]
+) -> dict[str, ClassMatch]:
+    """Compare all classes with the truth; see `results.live.layer_snapshot` for the snapshots."""
+    shown = {code: snapshot() for code, snapshot in snapshots.items()}
+    return {
+        code: match_with_truth(truths[code], one.components.pixels, one.ids, one.table)
+        for code, one in shown.items()
+    }

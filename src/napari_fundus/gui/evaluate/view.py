@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
+from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.sliders import ClassRow
 from napari_fundus.gui.evaluate.curve_plot import CurvePlot
 from napari_fundus.gui.evaluate.dataset_panel import DatasetPanel

@@ -15,8 +15,12 @@ from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
 from napari_fundus.gui.evaluate.lesion_outcomes import nearest_lesion
-from napari_fundus.gui.evaluate.match_live_classes import class_snapshots, match_all
-from napari_fundus.gui.evaluate.prepare_truth import PreparedTruth, image_curves, prepare_truth
+from napari_fundus.gui.evaluate.prepare_truth import (
+    PreparedTruth,
+    image_curves,
+    match_classes,
+    prepare_truth,
+)
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
@@ -25,7 +29,7 @@ from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_vie
 from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.lesion_matching import ClassMatch
-from napari_fundus.results.live import LiveResult
+from napari_fundus.results.live import LiveResult, layer_snapshot
 
 if TYPE_CHECKING:
     import napari
@@ -213,12 +217,13 @@ class EvaluateWidget(QWidget):
         if "judge" in self._jobs:
             self._stale = True
             return
-        snapshots, title = class_snapshots(result, prepared.truths), result.title
+        snapshots = {code: layer_snapshot(result.labels[code]) for code in prepared.truths}
+        title = result.title
         thresholds = {} if live is None else dict(live.settings.thresholds)
         area = 1 if live is None else live.settings.min_area
 
         def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
-            judged = match_all(snapshots, prepared.truths)
+            judged = match_classes(snapshots, prepared.truths)
             assessment = Assessment.of(
                 list(judged.values()),
                 title=title,

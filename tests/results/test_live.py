@@ -22,8 +22,9 @@ from napari_fundus.results.layer_metadata import (
     LayerMetadata,
     detections_from_layer,
     layer_metadata,
+    layer_snapshot,
 )
-from napari_fundus.results.live import LiveResult, layer_snapshot
+from napari_fundus.results.live import LiveResult
 from napari_fundus.results.objects import LesionObject, score_maps
 from napari_fundus.results.relabel import label_image
 

@@ -21,12 +21,12 @@ from napari_fundus.backends.multiscale import (
     nearest_neighbours,
     project_pca,
 )
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.layers.build import add_layers
-from napari_fundus.gui.layers.connections import Connections
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.napari_compat import (
@@ -37,8 +37,12 @@ from napari_fundus.gui.layers.napari_compat import (
 from napari_fundus.gui.layers.placement import ImageSource, image_source, lies_at
 from napari_fundus.image import FundusImage
 from napari_fundus.plugins import find_detectors
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
-from napari_fundus.results.live import layer_snapshot
+from napari_fundus.results.layer_metadata import (
+    METADATA_KEY,
+    LayerMetadata,
+    layer_metadata,
+    layer_snapshot,
+)
 from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:

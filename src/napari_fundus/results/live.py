@@ -15,7 +15,6 @@ from psygnal import Signal
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import apply_edited_labels
-from napari_fundus.results.layer_metadata import as_array, layer_metadata
 from napari_fundus.results.shown_lesions import (
     ShownLesions,
     ThresholdSettings,
@@ -273,19 +272,6 @@ class LiveResult:
         return partial(
             class_lesions, self._original, code, self._settings, shown, first_id=first_id
         )
-
-
-def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
-    """Return a function that gives what a labels layer shows at this moment, maybe in a thread.
-
-    Labels count as they are where no result with maps belongs to the layer: of a result read from a
-    file, or of a class that a reviewer added.
-    """
-    known = layer_metadata(layer)
-    code = str(known.lesion)
-    if known.live is not None and code in known.live.original.lesions:
-        return known.live.class_snapshot(code)
-    return partial(drawn_lesions, np.array(as_array(layer.data)), code)
 
 
 def _restore(detections: Detections, settings: ThresholdSettings) -> LiveResult:

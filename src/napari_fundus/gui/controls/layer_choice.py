@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layouts import shrink_combo
-from napari_fundus.gui.layers.connections import Connections
 from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -79,7 +80,8 @@ def image_curves(
             continue
         froc = Froc(lowest=_FROC_MIN_THRESHOLD)
         froc.add(probability, prepared.truths[code].labels > 0)
-        curves["froc", code] = Curve.from_froc(code, froc.curve())
+        # The mean of sensitivities at so many false positives an image tells nothing of one image.
+        curves["froc", code] = replace(Curve.from_froc(code, froc.curve()), summary=math.nan)
         curves["pr", code] = prepared.curves[code]
     return curves
 
@@ -87,9 +89,19 @@ def image_curves(
 def match_classes(
     snapshots: Mapping[str, Callable[[], ShownLesions]], truths: Mapping[str, TrueLesions]
 ) -> dict[str, ClassMatch]:
-    """Compare all classes with the truth; see `results.live.layer_snapshot` for the snapshots."""
+    """Compare all classes with the truth; `snapshots` are those of `layer_snapshot`."""
     shown = {code: snapshot() for code, snapshot in snapshots.items()}
     return {
         code: match_with_truth(truths[code], one.components.pixels, one.ids, one.table)
         for code, one in shown.items()
+    }
+
+
+def operating_points(row: Mapping[str, Any]) -> dict[CurveKind, tuple[float, float]]:
+    """Return where the curves of :func:`image_curves` are by a class's metrics of the image."""
+    # Where nothing is found, precision is drawn as 1, as the curve has it.
+    precision = row["pixel_precision"] if row["detections"] else 1.0
+    return {
+        "froc": (row["false_positives"], row["sensitivity"]),
+        "pr": (row["pixel_sensitivity"], precision),
     }

@@ -38,8 +38,8 @@ def test_what_is_read_is_what_was_measured(report, folder) -> None:
 
 def test_each_class_has_the_curves_of_those_that_find_it(folder) -> None:
     curves = read_curves(folder / "report.json")
-    assert set(curves.get("froc", "MA")) == {"contrast"}
-    assert set(curves.get("pr", "EX")) == {"contrast", "bright"}
+    assert set(curves.of_class("MA")["froc"]) == {"contrast"}
+    assert set(curves.of_class("EX")["pr"]) == {"contrast", "bright"}
 
 
 def test_the_summary_is_that_of_the_report(report, folder) -> None:

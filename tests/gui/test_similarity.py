@@ -1,4 +1,4 @@
-"""The widget *Resemblance*: colours, going to a lesion, and what happens without any."""
+"""The widget *Similarity*: colours, going to a lesion, and following the result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from napari.components import ViewerModel
@@ -16,10 +17,12 @@ from napari_fundus.backends.multiscale.refiner import Refiner, RefinerArchitectu
 from napari_fundus.backends.multiscale.stages import prefix_tensors
 from napari_fundus.checkpoints import ModelCard, save_checkpoint
 from napari_fundus.gui.layers.build import add_layers, detection_layers
+from napari_fundus.gui.layers.napari_compat import stroke_pixels
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.gui.similarity import SimilarityWidget, embedding_colours
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
+from napari_fundus.results.live import LiveResult
 
 pytestmark = pytest.mark.gui
 
@@ -46,7 +49,7 @@ def weights(tmp_path: Path) -> str:
 def viewer(retina):
     viewer = ViewerModel()
     image = viewer.add_image(retina.pixels, rgb=True, name="eye", scale=(2, 3), translate=(5, 7))
-    found = nf.detect(image, "tophat", threshold=0.6)
+    found = nf.detect(image, "tophat", threshold=0.5)
     layers = add_layers(viewer, detection_layers(found, placement=placement_of(image), name="eye"))
     for layer in layers:
         layer.metadata[METADATA_KEY] = replace(layer_metadata(layer), source=image)
@@ -61,6 +64,13 @@ def widget(viewer, weights, qtbot):
     widget.shutdown()
 
 
+def exudates(widget) -> Labels:
+    """Choose the class whose lesions are of many sizes, and return its layer."""
+    (layer,) = (x for x in widget.labels_choice.choices if layer_metadata(x).lesion == "EX")
+    widget.labels_choice.choose(layer)
+    return layer
+
+
 def compare(widget, wait):
     shown: list = []
     widget.shown.connect(shown.append)
@@ -69,15 +79,20 @@ def compare(widget, wait):
     return shown[0]
 
 
+def lesions_of(labels) -> pd.DataFrame:
+    """The lesions of a class as the one live result has them."""
+    known = layer_metadata(labels)
+    table = known.live.detections().instances
+    return table[table["lesion"] == known.lesion]
+
+
 def test_points_lie_on_the_lesions_in_the_colours_of_the_plot(viewer, widget, wait) -> None:
-    labels = widget.labels_layer()
     active = viewer.layers.selection.active
     points = compare(widget, wait)
-    table = labels.features
-    table = table[np.isfinite(table["centroid_row"])]
+    table = lesions_of(widget.labels_layer())
     np.testing.assert_allclose(points.data, table[["centroid_row", "centroid_col"]])
     np.testing.assert_array_equal(points.scale, viewer.layers["eye"].scale)
-    assert list(points.features["index"]) == list(table["index"])
+    assert list(points.features["index"]) == list(table["id"])
     assert points.features["refiner"].between(0, 1).all()
     brushes = [spot.brush().color().getRgbF() for spot in widget.dots.points()]
     np.testing.assert_allclose(points.face_color, brushes, atol=0.01)
@@ -98,33 +113,68 @@ def test_a_click_goes_to_the_lesion_and_shows_those_alike(viewer, widget, wait) 
     assert len(widget.thumbnails) == count
 
 
-def test_it_compares_the_lesions_of_the_thresholds_and_edits_of_now(viewer, widget, wait) -> None:
-    labels = widget.labels_layer()
-    live, code = layer_metadata(labels).live, layer_metadata(labels).lesion
-    few = len(compare(widget, wait).data)
-    live.set_threshold(code, 0.4)
-    assert "changed since" in widget.run_bar.message.text()
-    points = compare(widget, wait)
-    expected = live.detections().instances
-    expected = expected[expected["lesion"] == code]
-    assert len(points.data) == len(expected) > few
-    np.testing.assert_allclose(points.data, expected[["centroid_row", "centroid_col"]])
-    live.attach(code, labels)
-    free = np.argwhere(np.asarray(labels.data) == 0)[:1]
-    pixels = np.ravel_multi_index(tuple(free.T), labels.data.shape)
-    live.add_stroke(code, pixels, labels.data.reshape(-1)[pixels])
-    labels.data[:] = 0
-    labels.data[40:43, 60:63] = 1
-    assert "changed since" in widget.run_bar.message.text()
-    points = compare(widget, wait)
-    np.testing.assert_allclose(points.data, [[41, 61]])
-
-
-def test_a_second_run_replaces_the_layer(viewer, widget, wait) -> None:
+def test_a_second_run_shows_its_lesions_in_the_layer_of_the_first(viewer, widget, wait) -> None:
     first = compare(widget, wait)
+    assert compare(widget, wait) is first
+    viewer.layers["eye"].scale = (1, 1)
     second = compare(widget, wait)
     assert first not in viewer.layers
     assert second in viewer.layers
+    assert len(second.data) == len(first.data)
+
+
+def test_the_points_follow_threshold_and_least_area(widget, wait) -> None:
+    labels = exudates(widget)
+    points = compare(widget, wait)
+    first = dict(zip(map(tuple, points.data), points.features["refiner"], strict=True))
+    known = layer_metadata(labels)
+    largest = int(points.features["area_px"].max())
+    known.live.set_min_area(largest)
+    wait(lambda: set(points.features["area_px"]) == {largest})
+    assert len(points.data) == len(lesions_of(labels)) < len(first)
+    known.live.set_min_area(1)
+    known.live.set_threshold(known.lesion, float(lesions_of(labels)["score"].median()))
+    wait(lambda: 0 < len(points.data) == len(lesions_of(labels)) < len(first))
+    table = lesions_of(labels)
+    np.testing.assert_allclose(points.data, table[["centroid_row", "centroid_col"]])
+    assert len(widget.dots.points()) == len(points.face_color) == len(table)
+    for centre, value in zip(map(tuple, points.data), points.features["refiner"], strict=True):
+        assert value == first.get(centre, value)
+    known.live.set_min_area(10**6)
+    wait(lambda: len(points.data) == 0)
+    assert "no lesion" in widget.run_bar.message.text()
+    known.live.set_min_area(1)
+    wait(lambda: len(points.data) == len(lesions_of(labels)) > 1)
+    assert points.features["refiner"].between(0, 1).all()
+
+
+def test_the_points_follow_the_brush_and_the_selected_lesion_stays(widget, wait) -> None:
+    labels = exudates(widget)
+    live, code = layer_metadata(labels).live, layer_metadata(labels).lesion
+    live.attach(code, labels)
+    labels.events.paint.connect(
+        lambda event: live.add_stroke(code, *stroke_pixels(labels, event.value))
+    )
+    points = compare(widget, wait)
+    count, removed, selected = len(points.data), points.data[0].copy(), points.data[-1].copy()
+    widget.go_to(count - 1)
+    labels.brush_size = 12
+    labels.paint(np.rint(removed), 0)
+    wait(lambda: live.edited == {code} and len(points.data) == len(lesions_of(labels)))
+    assert not (points.data == removed).all(axis=1).any()
+    assert (points.data == selected).all(axis=1).any()
+    assert len(widget.thumbnails) == min(6, len(points.data))
+
+
+def test_another_result_in_the_layers_is_compared(widget, wait) -> None:
+    labels = exudates(widget)
+    points = compare(widget, wait)
+    known = layer_metadata(labels)
+    largest = int(points.features["area_px"].max())
+    other = LiveResult(known.live.original.threshold({}, min_area=largest))
+    labels.metadata = {METADATA_KEY: replace(known, live=other)}
+    wait(lambda: set(points.features["area_px"]) == {largest})
+    assert len(points.data) == len(lesions_of(labels))
 
 
 def test_what_is_missing_is_said(viewer, widget, wait) -> None:
@@ -139,18 +189,11 @@ def test_what_is_missing_is_said(viewer, widget, wait) -> None:
     assert not widget.run_bar.running
 
 
-@pytest.mark.parametrize("live", [True, False])
-def test_a_layer_without_lesions_is_told(viewer, widget, wait, live) -> None:
-    labels = widget.labels_layer()
-    known = layer_metadata(labels)
-    if live:
-        known.live.set_threshold(known.lesion, 1.0)
-    else:
-        labels.metadata[METADATA_KEY] = replace(known, live=None)
-        labels.features = labels.features.iloc[:0]
-    widget.run()
-    wait(lambda: not widget.run_bar.running)
+def test_a_layer_without_lesions_is_reported(widget, wait) -> None:
+    layer_metadata(widget.labels_layer()).live.set_min_area(10**6)
+    assert len(compare(widget, wait).data) == 0
     assert "no lesion" in widget.run_bar.message.text()
+    assert widget.plot.isHidden()
 
 
 def test_colours_tell_directions_apart_and_the_middle_is_pale() -> None:

@@ -22,6 +22,7 @@ from napari_fundus.results.layer_metadata import (
     LayerMetadata,
     detections_from_layer,
     layer_metadata,
+    layer_snapshot,
 )
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.objects import LesionObject, score_maps
@@ -228,21 +229,37 @@ def test_a_class_is_given_to_a_thread_as_drawn_or_as_thresholded() -> None:
     live = LiveResult(result())
     layer = attached(live)["MA"]
     live.show(live.computation()())
-    assert live.class_snapshot("MA").components is live.shown["MA"].components
+    assert live.class_snapshot("MA")().components is live.shown["MA"].components
+    assert live.class_snapshot("EX")().table["id"].equals(live.shown["EX"].table["id"])
     live.set_threshold("MA", 0.7)
-    thresholded = live.class_snapshot("MA")
-    assert thresholded.components is None
+    snapshot = live.class_snapshot("MA")
     expected = live.detections()
-    pixels, ids, table = thresholded.lesions("MA")
-    assert len(table) == (expected.instances["lesion"] == "MA").sum()
-    np.testing.assert_array_equal(pixels[ids > 0], np.flatnonzero(expected.labels["MA"]))
+    live.set_threshold("MA", 0.95)
+    thresholded = snapshot()
+    assert len(thresholded.table) == (expected.instances["lesion"] == "MA").sum()
+    np.testing.assert_array_equal(
+        thresholded.components.pixels[thresholded.ids > 0], np.flatnonzero(expected.labels["MA"])
+    )
     layer.data[...] = 0
     layer.paint(live, "MA", [7], 1)
     drawn = live.class_snapshot("MA")
     layer.data[...] = 1
-    pixels, ids, table = drawn.lesions("MA")
-    assert pixels.tolist() == [7]
-    assert table["area_px"].tolist() == [1]
+    assert drawn().components.pixels.tolist() == [7]
+    assert drawn().table["area_px"].tolist() == [1]
+
+
+def test_a_layer_without_a_result_is_given_to_a_thread_as_it_is_drawn() -> None:
+    layer = Layer(np.zeros(SHAPE, np.uint16))
+    layer.metadata = {METADATA_KEY: LayerMetadata(kind="labels", lesion="HE")}
+    layer.data[3, 4:6] = 9
+    snapshot = layer_snapshot(layer)
+    layer.data[...] = 1
+    assert snapshot().components.pixels.tolist() == [3 * SHAPE[1] + 4, 3 * SHAPE[1] + 5]
+    assert snapshot().table["lesion"].tolist() == ["HE"]
+    live = LiveResult(result())
+    layer.metadata = {METADATA_KEY: LayerMetadata(kind="labels", lesion="HE", live=live)}
+    expected = live.detections().instances
+    assert len(layer_snapshot(layer)().table) == (expected["lesion"] == "HE").sum()
 
 
 def test_a_review_locks_classes_whatever_is_undone() -> None:

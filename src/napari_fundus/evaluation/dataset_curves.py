@@ -9,13 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from napari_fundus.errors import DatasetError
+from napari_fundus.errors import DatasetError, OptionsError
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol
+from napari_fundus.evaluation.protocols.discovery import get_protocol
 from napari_fundus.evaluation.results import Report
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.runtime.files import read_json
 
 _KINDS = {"aupr": "pr"}
 """Kind of the curves of a protocol, where it is not the protocol's name."""
+
+
+def curve_protocol(kind: CurveKind) -> type[EvaluationProtocol]:
+    """Return the protocol whose curves are of a kind; the base class where it is not installed."""
+    name = next((name for name, other in _KINDS.items() if other == kind), kind)
+    try:
+        return get_protocol(name)
+    except OptionsError:
+        return EvaluationProtocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +67,14 @@ class DatasetCurves:
             tuple(report.warnings),
         )
 
-    def get(self, kind: CurveKind, lesion: str) -> dict[str, Curve]:
-        """Return the curves of one kind and class by detector."""
-        return {
-            label: known[kind, lesion]
-            for label, known in self.curves.items()
-            if (kind, lesion) in known
-        }
+    def of_class(self, lesion: str) -> dict[CurveKind, dict[str, Curve]]:
+        """Return all curves of a class: kind to label of a detector to curve."""
+        found: dict[CurveKind, dict[str, Curve]] = {}
+        for label, curves in self.curves.items():
+            for (kind, code), curve in curves.items():
+                if code == lesion:
+                    found.setdefault(kind, {})[label] = curve
+        return found
 
 
 def read_curves(path: str | Path) -> DatasetCurves:

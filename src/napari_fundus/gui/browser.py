@@ -33,7 +33,7 @@ from napari_fundus.gui.controls.sample_list import (
     SampleListModel,
     describe_annotation,
 )
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.thread_job import JobSlot, show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import (
     LayerTuple,
@@ -90,7 +90,7 @@ class BrowserWidget(QWidget):
         super().__init__(parent)
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
-        self._job: ThreadJob | None = None
+        self._job = JobSlot(self)
         self._step_runner = StepRunner(self)
         self._shape: tuple[int, int] | None = None
         self.dataset: Dataset | None = None
@@ -180,7 +180,7 @@ class BrowserWidget(QWidget):
     def open(self, folder: str | Path) -> None:
         """Open a data set in a thread; the first sample is shown when its lists are read."""
         self.message.setText(f"Reading the lists of {folder}…")
-        self._start(lambda _: open_dataset(folder), self.show_dataset)
+        self._job.start(lambda _: open_dataset(folder), self.show_dataset, self._failed)
 
     def show_dataset(self, dataset: Dataset) -> None:
         """List the samples of `dataset`."""
@@ -249,20 +249,11 @@ class BrowserWidget(QWidget):
         sample = self.current()
         if sample is not None:
             self.message.setText(f"Reading {sample.id}…")
-            self._start(
+            self._job.start(
                 lambda monitor: sample_layers(sample, monitor),
                 lambda layers: self._show(sample, layers),
+                self._failed,
             )
-
-    def _start(self, work: Any, on_returned: Any) -> None:
-        """Run `work` in a thread instead of what ran before: the last click counts."""
-        if self._job is not None:
-            self._job.cancel_silently()
-        job = ThreadJob(work, self)
-        job.returned.connect(on_returned)
-        job.failed.connect(self._failed)
-        self._job = job
-        job.start()
 
     def _failed(self, error: Exception) -> None:
         self.message.setText(str(error))
@@ -312,8 +303,7 @@ class BrowserWidget(QWidget):
     def shutdown(self) -> None:
         """Stop reading; called when the widget is closed."""
         self._step_runner.stop()
-        if self._job is not None:
-            self._job.cancel_silently()
+        self._job.cancel_silently()
 
 
 def _fill(combo: QComboBox, items: Iterable[tuple[str, Any]]) -> None:

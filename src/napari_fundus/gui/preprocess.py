@@ -25,8 +25,8 @@ from superqt.collapsible import QCollapsible
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer

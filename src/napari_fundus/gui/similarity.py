@@ -1,9 +1,8 @@
-"""The widget *Resemblance*: lesions coloured by what they look like to the refinement network."""
+"""The widget *Similarity of lesions*: colours that are alike where the refinement network is."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import pyqtgraph as pg
 from napari.layers import Labels, Points
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from napari_fundus.backends.multiscale import (
     DEFAULT_CHECKPOINT,
@@ -22,23 +21,32 @@ from napari_fundus.backends.multiscale import (
     nearest_neighbours,
     project_pca,
 )
-from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.device_choice import DeviceChoice
+from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
-from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.build import add_layers
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
-from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.placement import ImageSource, image_source
+from napari_fundus.gui.layers.napari_compat import (
+    keep_active_layer,
+    on_widget_removed,
+    unwrap_viewer,
+)
+from napari_fundus.gui.layers.placement import ImageSource, image_source, lies_at
+from napari_fundus.image import FundusImage
 from napari_fundus.plugins import find_detectors
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
+from napari_fundus.results.layer_metadata import (
+    METADATA_KEY,
+    LayerMetadata,
+    layer_metadata,
+    layer_snapshot,
+)
 from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     import napari
-
-    from napari_fundus.results.live import LiveResult
 
 _REFINER_DETECTOR = "multiscale"
 """Name of the detector whose network looks at the lesions."""
@@ -48,14 +56,65 @@ _THUMBNAIL = 104
 _SURROUNDINGS = 1 / 40
 """Half the side of a thumbnail as a share of the picture's longer side."""
 
+_IDLE_MS = 300
+"""Time without changes of a result after which its lesions are compared again."""
+
+_CENTRE = ["centroid_row", "centroid_col"]
+_COLUMNS = ["index", "lesion", "score", "area_px"]
+
 
 @dataclass(frozen=True, eq=False)
 class _EmbeddedLesions:
     source: ImageSource
+    photograph: FundusImage
     table: pd.DataFrame
     embeddings: npt.NDArray[np.float32]
     plane: npt.NDArray[np.float32]
-    pixels: npt.NDArray[np.uint8]
+
+    @property
+    def centres(self) -> npt.NDArray[np.float64]:
+        """Row and column of each lesion."""
+        return self.table[_CENTRE].to_numpy(np.float64)
+
+    def row_at(self, centre: npt.NDArray[np.float64]) -> int | None:
+        """Return the row of the lesion with this very centre; None if there is none."""
+        rows = np.flatnonzero((self.centres == centre).all(axis=1))
+        return int(rows[0]) if len(rows) else None
+
+
+def _embed_lesions(
+    source: ImageSource,
+    lesions: pd.DataFrame,
+    before: _EmbeddedLesions | None,
+    *,
+    checkpoint: str,
+    device: str,
+    monitor: Monitor,
+) -> _EmbeddedLesions:
+    """Run the network on lesions; those with a centre of `before` have the same embedding again."""
+    table = lesions[np.isfinite(lesions[_CENTRE[0]])].rename(columns={"id": "index"})
+    table = table[[*_CENTRE, *(c for c in _COLUMNS if c in table)]].reset_index(drop=True)
+    photograph = source.load() if before is None else before.photograph
+    centres = table[_CENTRE].to_numpy(np.float64)
+    rows = [None if before is None else before.row_at(centre) for centre in centres]
+    new = np.array([row is None for row in rows], np.bool_)
+    fresh, refiner = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
+    if new.any():
+        fresh, refiner = embed_points(
+            photograph, centres[new], checkpoint=checkpoint, device=device, monitor=monitor
+        )
+    known = [row for row in rows if row is not None]
+    if before is not None and known:
+        embeddings = np.empty((len(table), before.embeddings.shape[1]), np.float32)
+        probability = np.empty(len(table), np.float32)
+        embeddings[~new] = before.embeddings[known]
+        probability[~new] = before.table["refiner"].to_numpy()[known]
+        if new.any():
+            embeddings[new], probability[new] = fresh, refiner
+    else:
+        embeddings, probability = fresh, refiner
+    table["refiner"] = probability
+    return _EmbeddedLesions(source, photograph, table, embeddings, project_pca(embeddings))
 
 
 def embedding_colours(plane: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -84,7 +143,8 @@ class SimilarityWidget(QWidget):
     """Shows which lesions the multi-scale detector's refiner takes for alike.
 
     A layer of points over the lesions and a plot have the same colours; a click on a point of the
-    plot goes to the lesion, and shows those most alike to it.
+    plot goes to the lesion, and shows those most alike to it. Once lesions were compared, points
+    and plot follow the thresholds, least area and edits of their result.
 
     Parameters
     ----------
@@ -95,7 +155,7 @@ class SimilarityWidget(QWidget):
     """
 
     shown = Signal(object)
-    """The layer of points, once it is in the viewer."""
+    """The layer of points, once it shows the present lesions."""
 
     def __init__(
         self,
@@ -106,9 +166,10 @@ class SimilarityWidget(QWidget):
     ) -> None:
         super().__init__(parent)
         viewer = self._viewer = unwrap_viewer(viewer)
-        self._checkpoint = checkpoint
+        self._checkpoint = checkpoint or DEFAULT_CHECKPOINT
+        self._labels: Labels | None = None
         self._found: _EmbeddedLesions | None = None
-        self._live: LiveResult | None = None
+        self._selected: npt.NDArray[np.float64] | None = None
         self.points: Points | None = None
         layout = scrollable_layout(self)
         about = QLabel(
@@ -117,20 +178,14 @@ class SimilarityWidget(QWidget):
         )
         about.setWordWrap(True)
         layout.addWidget(about)
-        self.labels_choice = QComboBox()
-        self.labels_choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.labels_choice.setMinimumContentsLength(12)
-        self.labels_choice.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.labels_choice = LayerChoice(viewer, _shows_lesions, follow_selection=False)
+        self.labels_choice.choose(max(self.labels_choice.choices, key=_count, default=None))
         self.device_choice = DeviceChoice()
         if (refining := find_detectors().detectors.get(_REFINER_DETECTOR)) is not None:
             self.device_choice.set_detector(refining)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Lesions", self.labels_choice)
-        form.addRow("Device", self.device_choice)
-        layout.addLayout(form)
+        layout.addLayout(
+            form_layout(("Lesions", self.labels_choice.native), ("Device", self.device_choice))
+        )
         self.run_bar = RunBar("Compare lesions")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._show)
@@ -152,38 +207,22 @@ class SimilarityWidget(QWidget):
         layout.addLayout(self.gallery)
         self.thumbnails: list[QLabel] = []
         layout.addStretch(1)
-        self._layers: list[Labels] = []
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._list)
-        self._list()
+        self._idle_timer = single_shot_timer(self, _IDLE_MS, self._compare_again)
+        self._connections = Connections()
+        self.labels_choice.changed.connect(self._show_choice)
+        self._show_choice()
         on_widget_removed(self, self.shutdown)
 
-    def _list(self, event: Any = None) -> None:
-        """Offer the lesions of results, the newest first."""
-        chosen = self.labels_layer()
-        self._layers = [
-            layer
-            for layer in reversed(self._viewer.layers)
-            if isinstance(layer, Labels) and layer_metadata(layer).kind == "labels"
-        ]
-        self.labels_choice.clear()
-        self.labels_choice.addItems([layer.name for layer in self._layers])
-        # At first the class of which most was found: with one lesion there is nothing to compare.
-        counts = [len(layer.features) for layer in self._layers]
-        if chosen is None and counts:
-            self.labels_choice.setCurrentIndex(counts.index(max(counts)))
-        for index, layer in enumerate(self._layers):
-            if layer is chosen:
-                self.labels_choice.setCurrentIndex(index)
-        self.run_bar.show_message("" if self._layers else "Detect lesions first.")
+    def _show_choice(self, *_: Any) -> None:
+        self.run_bar.show_message("" if self.labels_layer() else "Detect lesions first.")
 
     def labels_layer(self) -> Labels | None:
         """Return the chosen lesions."""
-        index = self.labels_choice.currentIndex()
-        return self._layers[index] if 0 <= index < len(self._layers) else None
+        layer: Labels | None = self.labels_choice.layer()
+        return layer
 
     def run(self) -> None:
-        """Compare the lesions of the chosen layer."""
+        """Compare the lesions of the chosen layer, now and whenever its result changes."""
         labels = self.labels_layer()
         image = layer_metadata(labels).source
         if labels is None or self.run_bar.running:
@@ -191,73 +230,81 @@ class SimilarityWidget(QWidget):
         if image is None or image not in self._viewer.layers:
             self.run_bar.show_message("The photograph with these lesions is not open.")
             return
-        lesions = _lesion_table(labels)
-        source = image_source(image, self._viewer.dims.point)
-        device, weights = self.device_choice.device(), self._checkpoint
+        self._labels, self._found = labels, None
+        self._compare(labels, image_source(image, self._viewer.dims.point))
 
-        def work(monitor: Monitor) -> _EmbeddedLesions:
-            table = lesions()
-            if not len(table):
-                raise FundusError("This layer has no lesion to compare.")
-            photograph = source.load()
-            places = table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
-            embeddings, probability = embed_points(
-                photograph,
-                places,
-                checkpoint=weights or DEFAULT_CHECKPOINT,
-                device=device,
-                monitor=monitor,
+    def _compare(self, labels: Labels, source: ImageSource) -> None:
+        self._watch(labels)
+        snapshot, before = layer_snapshot(labels), self._found
+        options = {"checkpoint": self._checkpoint, "device": self.device_choice.device()}
+        self.run_bar.start(
+            lambda monitor: _embed_lesions(
+                source, snapshot().table, before, monitor=monitor, **options
             )
-            columns = [c for c in ("index", "lesion", "score", "area_px") if c in table]
-            looked_at = table[["centroid_row", "centroid_col", *columns]].copy()
-            looked_at["refiner"] = probability
-            plane = project_pca(embeddings)
-            return _EmbeddedLesions(source, looked_at, embeddings, plane, photograph.rgb8)
+        )
 
-        self._follow(layer_metadata(labels).live)
-        self.run_bar.start(work)
-
-    def _follow(self, live: LiveResult | None) -> None:
-        """Say when the lesions of `live` are no longer those that were compared."""
-        if self._live is not None:
-            self._live.settings_changed.disconnect(self._on_changed)
-            self._live.edited_changed.disconnect(self._on_changed)
-        self._live = live
+    def _watch(self, labels: Labels) -> None:
+        """Compare again a while after a change: of settings, by hand, or to another result."""
+        self._idle_timer.stop()
+        self._connections.disconnect()
+        events, live = labels.events, layer_metadata(labels).live
+        self._connections.connect(self._schedule, events.paint, events.metadata)
         if live is not None:
-            live.settings_changed.connect(self._on_changed)
-            live.edited_changed.connect(self._on_changed)
+            signals = live.settings_changed, live.shown_changed, live.edited_changed
+            self._connections.connect(self._schedule, *signals)
 
-    def _on_changed(self) -> None:
-        self.run_bar.show_message("The lesions have changed since: compare them again.")
+    def _schedule(self, *_: Any) -> None:
+        self._idle_timer.start()
+
+    def _compare_again(self) -> None:
+        if self.run_bar.running:
+            self._idle_timer.start()
+        elif self._labels is not None and self._found is not None:
+            self._compare(self._labels, self._found.source)
 
     def _show(self, found: _EmbeddedLesions) -> None:
         self._found = found
         colours = embedding_colours(found.plane)
-        if self.points is not None and self.points in self._viewer.layers:
-            self._viewer.layers.remove(self.points)
-        data = found.table[["centroid_row", "centroid_col"]].to_numpy(np.float64)
-        meta = {
-            "name": f"{found.source.name}: resemblance",
-            "size": max(found.pixels.shape) / 120,
-            "face_color": colours,
+        look = {
+            "size": max(found.photograph.shape) / 120,
+            "face_color": colours if len(colours) else "white",
             "border_color": "black",
-            "features": found.table.drop(columns=["centroid_row", "centroid_col"]),
-            "metadata": {METADATA_KEY: LayerMetadata(kind="resemblance")},
+            "features": found.table.drop(columns=_CENTRE),
+        }
+        self.points = self._show_points(found, look)
+        self.dots.setData(
+            found.plane[:, 1],
+            found.plane[:, 0],
+            brush=[pg.mkBrush(*(255 * colour).astype(int)) for colour in colours],
+            data=list(range(len(colours))),
+        )
+        self.plot.setVisible(len(colours) > 0)
+        self.plot.autoRange()
+        selected = None if self._selected is None else found.row_at(self._selected)
+        self._show_similar(selected)
+        self.run_bar.show_message("" if len(colours) else "This layer has no lesion to compare.")
+        self.shown.emit(self.points)
+
+    def _show_points(self, found: _EmbeddedLesions, look: dict[str, Any]) -> Points:
+        """Show the lesions in the layer of points that is there, or in a new one."""
+        layer = self.points
+        if layer is not None and layer in self._viewer.layers:
+            if lies_at(layer, found.source.placement):
+                layer.selected_data = set()
+                layer.data = found.centres
+                for name, value in look.items():
+                    setattr(layer, name, value)
+                return layer
+            self._viewer.layers.remove(layer)
+        meta = {
+            **look,
+            "name": f"{found.source.name}: similarity",
+            "metadata": {METADATA_KEY: LayerMetadata(kind="similarity")},
             **found.source.placement,
         }
-        active = self._viewer.layers.selection.active
-        (layer,) = add_layers(self._viewer, [(data, meta, "points")])
-        self._viewer.layers.selection.active = active
-        self.points = layer
-        brushes = [pg.mkBrush(*(255 * colour).astype(int)) for colour in colours]
-        self.dots.setData(
-            found.plane[:, 1], found.plane[:, 0], brush=brushes, data=list(range(len(colours)))
-        )
-        self.plot.setVisible(True)
-        self.plot.autoRange()
-        self.similar_title.setText("Click a point to see the lesion, and those most alike.")
-        self.run_bar.show_message("")
-        self.shown.emit(layer)
+        with keep_active_layer(self._viewer):
+            (layer,) = add_layers(self._viewer, [(found.centres, meta, "points")])
+        return layer
 
     def _clicked(self, _: Any, dots: Any, *__: Any) -> None:
         if len(dots):
@@ -267,27 +314,33 @@ class SimilarityWidget(QWidget):
         """Move the view to a lesion, by its row in the points' table; show those most alike."""
         if self._found is None:
             return
-        place = self._found.table.loc[index, ["centroid_row", "centroid_col"]].to_numpy(float)
+        self._selected = self._found.centres[index]
         if self.points is not None and self.points in self._viewer.layers:
-            go_to(self._viewer, self.points, *place)
+            go_to(self._viewer, self.points, *self._selected)
             self.points.selected_data = {index}
-        alike = nearest_neighbours(self._found.embeddings, index, _SIMILAR_SHOWN - 1)
-        self.similar_title.setText("This lesion, and those most alike:")
+        self._show_similar(index)
+
+    def _show_similar(self, index: int | None) -> None:
+        """Show a lesion and those most alike to it; None for no lesion."""
         for label in self.thumbnails:
             self.gallery.removeWidget(label)
             label.deleteLater()
-        self.thumbnails = [self._thumbnail(int(row)) for row in (index, *alike)]
+        self.thumbnails = []
+        if self._found is None or index is None:
+            self.similar_title.setText("Click a point to see the lesion, and those most alike.")
+            return
+        alike = nearest_neighbours(self._found.embeddings, index, _SIMILAR_SHOWN - 1)
+        self.similar_title.setText("This lesion, and those most alike:")
+        self.thumbnails = [self._thumbnail(self._found, int(row)) for row in (index, *alike)]
         for number, label in enumerate(self.thumbnails):
             self.gallery.addWidget(label, number // 3, number % 3)
 
-    def _thumbnail(self, row: int) -> QLabel:
-        assert self._found is not None  # noqa: S101  # only called with a result
-        pixels = self._found.pixels
+    def _thumbnail(self, found: _EmbeddedLesions, row: int) -> QLabel:
+        pixels = found.photograph.rgb8
         half = max(int(max(pixels.shape) * _SURROUNDINGS), 8)
-        at = self._found.table.loc[row, ["centroid_row", "centroid_col"]].to_numpy(float)
         top, left = (
             int(np.clip(round(v) - half, 0, max(n - 2 * half, 0)))
-            for v, n in zip(at, pixels.shape, strict=False)
+            for v, n in zip(found.centres[row], pixels.shape, strict=False)
         )
         crop = np.ascontiguousarray(pixels[top : top + 2 * half, left : left + 2 * half])
         height, width = crop.shape[:2]
@@ -302,32 +355,31 @@ class SimilarityWidget(QWidget):
                 Qt.TransformationMode.SmoothTransformation,
             )
         )
-        known = self._found.table.loc[row]
-        label.setToolTip(", ".join(f"{name} {_short(value)}" for name, value in known.items()))
+        values = found.table.loc[row].items()
+        label.setToolTip(", ".join(f"{name} {_short(value)}" for name, value in values))
         return label
 
     def shutdown(self) -> None:
-        """Cancel everything and stop listening: the widget was closed."""
-        self._follow(None)
+        """Cancel everything and disconnect; is called when the widget is closed."""
+        self._idle_timer.stop()
+        self._connections.disconnect()
         self.run_bar.cancel_silently()
         self.device_choice.cancel_silently()
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            event.disconnect(self._list)
+        self.labels_choice.disconnect_viewer()
 
 
-def _lesion_table(labels: Labels) -> Callable[[], pd.DataFrame]:
-    """Return a function, for a thread, that gives the lesions a layer shows now, one row each.
+def _shows_lesions(layer: Any) -> bool:
+    return isinstance(layer, Labels) and layer_metadata(layer).kind == "labels"
 
-    They are those of its live result, edits included; of labels without one, those of its features.
-    """
-    known, features = layer_metadata(labels), pd.DataFrame(labels.features)
-    if known.live is not None:
-        snapshot, code = known.live.snapshot(), known.lesion
-        return lambda: features_of(snapshot().instances, code)
-    if "centroid_row" not in features:
-        return pd.DataFrame
-    table = features[np.isfinite(features["centroid_row"])].reset_index(drop=True)
-    return lambda: table
+
+def _count(layer: Labels) -> int:
+    """Return how many lesions a layer has: with one lesion there is nothing to compare."""
+    known = layer_metadata(layer)
+    found = known.detections
+    shown = None if known.live is None else known.live.shown.get(str(known.lesion))
+    if shown is not None:
+        return len(shown.table)
+    return 0 if found is None else int((found.instances["lesion"] == known.lesion).sum())
 
 
 def _short(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, same_components
+from napari_fundus.results.shown_lesions import ShownLesions, drawn_lesions
 
 if TYPE_CHECKING:
     from napari_fundus.results.live import LiveResult
@@ -109,6 +111,19 @@ def lesion_in_name(name: str) -> str | None:
 def as_array(data: Any) -> npt.NDArray[Any]:
     """Return the full-size pixels of a layer's data, multiscale or lazy."""
     return np.asarray(data[0] if isinstance(data, list | tuple) else data)
+
+
+def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
+    """Return a function that gives what a labels layer shows at this moment, maybe in a thread.
+
+    Labels count as they are where no result with maps belongs to the layer: of a result read from a
+    file, or of a class that a reviewer added.
+    """
+    known = layer_metadata(layer)
+    code = str(known.lesion)
+    if known.live is not None and code in known.live.original.lesions:
+        return known.live.class_snapshot(code)
+    return partial(drawn_lesions, np.array(as_array(layer.data)), code)
 
 
 def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:

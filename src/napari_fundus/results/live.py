@@ -1,10 +1,11 @@
-"""A result as it is looked at: thresholds, least area, edits by hand, and what is shown now."""
+"""A result as it is looked at: thresholds, least area, edits by hand, and what each class shows."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,11 @@ from napari_fundus.landmarks import Landmarks
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import apply_edited_labels
 from napari_fundus.results.shown_lesions import (
-    ClassSnapshot,
     ShownLesions,
     ThresholdSettings,
     apply_thresholds,
+    class_lesions,
+    drawn_lesions,
 )
 
 
@@ -261,17 +263,14 @@ class LiveResult:
         }
         return lambda: apply_edited_labels(current, drawn) if drawn else current
 
-    def class_snapshot(self, code: str) -> ClassSnapshot:
-        """Return one class as it is now, for a thread."""
+    def class_snapshot(self, code: str) -> Callable[[], ShownLesions]:
+        """Return a function that gives one class as it is at this moment, maybe in a thread."""
         if not self.has_threshold(code) and (labels := self.labels(code)) is not None:
-            return ClassSnapshot(np.array(labels))
-        threshold, shown = self._settings.thresholds[code], self._shown.get(code)
-        known = shown is not None and shown.threshold == threshold
-        return ClassSnapshot(
-            detections=self._original,
-            threshold=threshold,
-            components=shown.components if known and shown is not None else None,
-            min_area=self._settings.min_area,
+            return partial(drawn_lesions, np.array(labels), code)
+        shown = self._shown.get(code)
+        first_id = 1 if shown is None else shown.first_id
+        return partial(
+            class_lesions, self._original, code, self._settings, shown, first_id=first_id
         )
 
 

@@ -1,4 +1,4 @@
-"""The lesions of each class at some thresholds: what a result shows, and one class of a moment."""
+"""What a result shows of each class at some thresholds and least area, for threads to compute."""
 
 from __future__ import annotations
 
@@ -86,53 +86,51 @@ def apply_thresholds(
     first_id = 1
     for code in detections.lesions:
         old = before.get(code)
-        threshold, min_area = settings.thresholds[code], settings.min_area
-        same = old is not None and (old.threshold, old.min_area) == (threshold, min_area)
+        wanted = settings.thresholds[code], settings.min_area
+        same = old is not None and (old.threshold, old.min_area) == wanted
         if old is not None and same and (old.first_id == first_id or not renumber):
             result[code] = old
         else:
-            if old is not None and (old.threshold == threshold or detections.objects_of(code)):
-                found = old.components
-            else:
-                found = class_components(detections, code, threshold=threshold)
-            ids, table = found.at_least(min_area, threshold=threshold, first_id=first_id)
-            result[code] = ShownLesions(found, threshold, min_area, first_id, ids, table)
+            result[code] = class_lesions(detections, code, settings, old, first_id=first_id)
         first_id += len(result[code].table)
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class ClassSnapshot:
-    """One class of a result at one moment; arrays that may change are copies.
+def class_lesions(
+    detections: Detections,
+    code: str,
+    settings: ThresholdSettings,
+    before: ShownLesions | None = None,
+    *,
+    first_id: int = 1,
+) -> ShownLesions:
+    """Return what one class shows at `settings`; may be called in a thread.
 
-    Attributes
+    Parameters
     ----------
-    drawn
-        Labels that count instead of the map, because a person changed them or there is no map.
-    detections, threshold
-        What the lesions are made of otherwise.
-    components
-        The components at the threshold, where they are known.
-    min_area
-        Least area, px.
+    detections
+        The result whose map is thresholded.
+    code
+        The class.
+    settings
+        Thresholds and least area.
+    before
+        What it showed: its components are taken where the threshold leaves them as they are.
+    first_id
+        Id of the first lesion.
     """
+    threshold = settings.thresholds[code]
+    if before is not None and (before.threshold == threshold or detections.objects_of(code)):
+        found = before.components
+    else:
+        found = class_components(detections, code, threshold=threshold)
+    ids, table = found.at_least(settings.min_area, threshold=threshold, first_id=first_id)
+    return ShownLesions(found, threshold, settings.min_area, first_id, ids, table)
 
-    drawn: npt.NDArray[Any] | None = None
-    detections: Detections | None = None
-    threshold: float = 0.5
-    components: Components | None = None
-    min_area: int = 1
 
-    def lesions(
-        self, code: str
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], pd.DataFrame]:
-        """Return pixels, their ids and the table of lesions; may be called in a thread."""
-        if self.drawn is not None:
-            mask = (self.drawn > 0).astype(np.float32)
-            drawn = labelled_components(mask, lesion=code, threshold=0.5)
-            return drawn.pixels, *drawn.at_least(1)
-        found = self.components
-        if found is None:
-            assert self.detections is not None  # noqa: S101  # one of the three is given
-            found = class_components(self.detections, code, threshold=self.threshold)
-        return found.pixels, *found.at_least(self.min_area, threshold=self.threshold)
+def drawn_lesions(labels: npt.NDArray[Any], code: str) -> ShownLesions:
+    """Return the lesions of one class that labels show, whatever values they have there."""
+    mask = (labels > 0).astype(np.float32)
+    found = labelled_components(mask, lesion=code, threshold=0.5)
+    ids, table = found.at_least(1)
+    return ShownLesions(found, 0.5, 1, 1, ids, table)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,12 +12,17 @@ from napari.components import ViewerModel
 
 import napari_fundus as nf
 from napari_fundus.errors import DatasetError
+from napari_fundus.evaluation import discover_protocols
+from napari_fundus.evaluation.protocols import discovery
 from napari_fundus.gui import add_detections
+from napari_fundus.gui.controls import run_bar
 from napari_fundus.gui.evaluate import EvaluateWidget
 from napari_fundus.gui.evaluate import dataset_panel as dataset
 from napari_fundus.gui.layers.build import add_layers, truth_layers
 
 pytestmark = pytest.mark.gui
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "napari-fundus-protocol-template" / "src"
 
 
 @pytest.fixture
@@ -45,6 +53,18 @@ def widget(qtbot, retina, wait, tmp_path, monkeypatch):
     widget.shutdown()
 
 
+def marked(widget, kind: str) -> tuple[float, float]:
+    """Where the operating point is drawn."""
+    (x,), (y,) = widget.view.plots[kind].operating_point.getData()
+    return x, y
+
+
+def tab_names(panel) -> list[str]:
+    """The plots that the window shows."""
+    tabs = panel.plots_window.tabs
+    return [tabs.tabText(number) for number in range(tabs.count())]
+
+
 def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     widget, folder, wait, tmp_path, qtbot
 ) -> None:
@@ -59,12 +79,12 @@ def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     widget.select("EX")
     curve = widget.set_curves.curves["tophat"]["pr", "EX"]
     threshold = widget.assessment.thresholds["EX"]
-    assert widget.view.plots["pr"].marked == pytest.approx(curve.at(threshold))
+    assert marked(widget, "pr") == pytest.approx(curve.at(threshold))
 
     place = len(curve.x) // 2
     widget.view.plots["pr"].pick(curve.x[place], curve.y[place])
     wait(lambda: widget.assessment.thresholds["EX"] == curve.thresholds[place] and not widget.busy)
-    assert widget.view.plots["pr"].marked == pytest.approx((curve.x[place], curve.y[place]))
+    assert marked(widget, "pr") == pytest.approx((curve.x[place], curve.y[place]))
 
     panel.save_report(tmp_path / "report")
     # Pictures are drawn, with text: seconds where nothing else runs.
@@ -74,6 +94,48 @@ def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     wait(lambda: widget.set_curves is not None)
     again = widget.set_curves.curves["tophat"]["pr", "EX"]
     np.testing.assert_array_equal(again.x, curve.x)
+
+
+def test_a_plugin_has_its_curve_and_its_plot_in_the_window(
+    widget, folder, wait, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLE)
+    found = discover_protocols([metadata.EntryPoint("counts", "fundus_counts", "napari_fundus")])
+    monkeypatch.setattr(discovery, "find_protocols", lambda: found)
+    panel = widget.view.dataset_panel
+    panel.set_folder(folder)
+    panel.run()
+    wait(lambda: widget.set_curves is not None and not panel.busy)
+    widget.select("EX")
+    plot = widget.view.plots["count_error"]
+    assert not plot.isHidden()
+    assert "Number of lesions" in plot.title.text()
+    assert plot.plot.getAxis("bottom").labelText == "difference in number, at most"
+    line = plot.plot.listDataItems()[-1]
+    curve = widget.set_curves.curves["tophat"]["count_error", "EX"]
+    np.testing.assert_array_equal(line.getData(), [curve.x, curve.y])
+    (low, high), _ = plot.plot.viewRange()
+    assert low <= curve.x.min() <= curve.x.max() <= high
+    plot.pick(curve.x[0], curve.y[0])
+    assert widget.assessment.thresholds["EX"] == widget.view.slider.spin.value()
+
+    panel.show_plots()
+    wait(lambda: panel.plots_window is not None)
+    tabs, names = panel.plots_window.tabs, tab_names(panel)
+    assert names[:2] == ["froc", "precision recall"]
+    assert "count error" in names
+    assert tabs.widget(names.index("count error")).widget().pixmap().width() > 300
+    panel.save_report(tmp_path / "report")
+    wait(lambda: not panel.busy)
+    panel.open_report(tmp_path / "report")
+    wait(lambda: not panel.busy)
+    panel.plots_window = None
+    panel.show_plots()
+    wait(lambda: panel.plots_window is not None)
+    assert set(names) < set(tab_names(panel)), "the crops are pictures in its folder, too"
+    widget.view.show_dataset_curves(False)
+    assert plot.isHidden()
+    assert not widget.view.plots["froc"].isHidden()
 
 
 def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
@@ -97,7 +159,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
 
 def test_a_folder_without_a_report_is_told(widget, wait, tmp_path, monkeypatch) -> None:
     told = []
-    monkeypatch.setattr(dataset, "show_error", told.append)
+    monkeypatch.setattr(run_bar, "show_error", told.append)
     panel = widget.view.dataset_panel
     panel.open_report(tmp_path)
     wait(lambda: bool(told))

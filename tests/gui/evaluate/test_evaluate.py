@@ -278,12 +278,13 @@ def test_curves_of_the_image_are_drawn_with_the_operating_point(scene, retina, w
     assert {("froc", "EX"), ("pr", "MA")} <= widget.curves.keys()
     widget.select("EX")
     row = widget.assessment.row("EX")
-    assert widget.view.plots["froc"].marked == pytest.approx(
-        (row["false_positives"], row["sensitivity"])
+    points = {
+        kind: np.ravel(plot.operating_point.getData()) for kind, plot in widget.view.plots.items()
+    }
+    assert points["froc"] == pytest.approx(
+        (np.log2(max(row["false_positives"], 0.5)), row["sensitivity"])
     )
-    assert widget.view.plots["pr"].marked == pytest.approx(
-        (row["pixel_sensitivity"], row["pixel_precision"])
-    )
+    assert points["pr"] == pytest.approx((row["pixel_sensitivity"], row["pixel_precision"]))
 
 
 def test_a_point_of_a_curve_sets_the_threshold(scene, wait):

@@ -35,6 +35,8 @@ class AuprProtocol(EvaluationProtocol):
 
     name: ClassVar[str] = "aupr"
     title: ClassVar[str] = "Precision and recall of pixels (AUPR)"
+    axis_names: ClassVar[tuple[str, str]] = ("recall", "precision")
+    summary_name: ClassVar[str] = "AUPR"
     plot_order: ClassVar[int] = 1
     method: ClassVar[str] = (
         "The IDRiD challenge's protocol: all pixels of all annotated images pooled, at full "

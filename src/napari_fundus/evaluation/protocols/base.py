@@ -50,6 +50,10 @@ class EvaluationProtocol(ABC):
         Name of a metric to its heading; the name itself by default.
     axis_names
         What x and y of :meth:`curves` are.
+    log_x
+        Whether x of the curves is drawn on a logarithmic axis.
+    summary_name
+        What the ``summary`` of a curve is.
     plot_order
         Place of the plots in a report: the lowest first.
 
@@ -64,6 +68,8 @@ class EvaluationProtocol(ABC):
     method: ClassVar[str]
     headings: ClassVar[Mapping[str, str]] = {}
     axis_names: ClassVar[tuple[str, str]] = ("x", "y")
+    log_x: ClassVar[bool] = False
+    summary_name: ClassVar[str] = ""
     plot_order: ClassVar[int] = 100
 
     def __init__(self, settings: EvaluationSettings) -> None:
@@ -134,7 +140,14 @@ class EvaluationProtocol(ABC):
             return {}
         from napari_fundus.evaluation.protocols.curve_plots import plot_curves
 
-        draw = partial(plot_curves, curves, context, title=cls.title, axis_names=cls.axis_names)
+        draw = partial(
+            plot_curves,
+            curves,
+            context,
+            title=cls.title,
+            axis_names=cls.axis_names,
+            log_x=cls.log_x,
+        )
         return {cls.name: draw}
 
 

@@ -142,6 +142,7 @@ def plot_curves(
     *,
     title: str,
     axis_names: tuple[str, str],
+    log_x: bool = False,
 ) -> Figure:
     """Return any protocol's curves, y from 0 to 1, with their summaries.
 
@@ -155,6 +156,8 @@ def plot_curves(
         Of the protocol.
     axis_names
         What x and y are.
+    log_x
+        Whether x is drawn on a logarithmic axis.
     """
 
     def draw(axes: Axes, code: str) -> None:
@@ -163,6 +166,8 @@ def plot_curves(
                 curve = of_class[code]
                 name = f"{label}  {curve.summary:.3f}" if np.isfinite(curve.summary) else label
                 axes.plot(curve.x, curve.y, label=name, **line_style(number))
+        if log_x:
+            axes.set_xscale("log", base=2)
         axes.set_xlabel(axis_names[0])
         axes.set_ylabel(axis_names[1])
         legend_below(axes, "")

@@ -38,6 +38,9 @@ class FrocProtocol(EvaluationProtocol):
 
     name: ClassVar[str] = "froc"
     title: ClassVar[str] = "FROC"
+    axis_names: ClassVar[tuple[str, str]] = ("false positives an image", "sensitivity")
+    log_x: ClassVar[bool] = True
+    summary_name: ClassVar[str] = "CPM"
     plot_order: ClassVar[int] = 0
     method: ClassVar[str] = (
         "A map is binarized above a threshold and its 8-connected components are labelled, at "

@@ -3,11 +3,12 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_fundus.detector import Detector
+from napari_fundus.gui.controls.layouts import column_layout, shrink_combo
 from napari_fundus.gui.controls.message_label import MessageLabel
-from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.controls.thread_job import JobSlot
 from napari_fundus.runtime.devices import CPU, DeviceStatus, available_devices
 from napari_fundus.runtime.preferences import preferences
 
@@ -23,22 +24,12 @@ class DeviceChoice(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        self.combo = QComboBox()
-        # Names of graphics cards are long; they must not widen the dock.
-        self.combo.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.combo.setMinimumContentsLength(12)
-        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.combo = shrink_combo(QComboBox())
         self.reason = MessageLabel()
         self.reason.setEnabled(False)
-        layout.addWidget(self.combo)
-        layout.addWidget(self.reason)
+        column_layout(self, self.combo, self.reason, spacing=2)
         self._detector: Detector | None = None
-        self._job: ThreadJob | None = None
+        self._job = JobSlot(self)
 
     def set_detector(self, detector: Detector) -> None:
         """Offer what `detector` can use."""
@@ -63,15 +54,11 @@ class DeviceChoice(QWidget):
 
     def cancel_silently(self) -> None:
         """Stop waiting for the search."""
-        if self._job is not None:
-            self._job.cancel_silently()
+        self._job.cancel_silently()
 
     def _find_devices(self) -> None:
-        if self._job is None:
-            self._job = ThreadJob(lambda _: available_devices(), self)
-            self._job.returned.connect(self._on_devices_found)
-            self._job.failed.connect(self._not_found)
-            self._job.start()
+        if not self._job.busy:
+            self._job.start(lambda _: available_devices(), self._on_devices_found, self._not_found)
 
     def _on_devices_found(self, status: DeviceStatus) -> None:
         global _status

@@ -1,14 +1,16 @@
-"""The choice of an image layer: follows the viewer's list, its names and its selection."""
+"""The choice of a layer: follows the viewer's list, and the names and selection in it."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image
-from qtpy.QtWidgets import QComboBox, QSizePolicy
 
+from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.layouts import shrink_combo
 from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:
@@ -17,39 +19,49 @@ if TYPE_CHECKING:
 
 def is_photograph(layer: Any) -> bool:
     """Whether `layer` is an image that a detector may be run on: not one of our own maps."""
-    if not isinstance(layer, Image):
-        return False
-    return layer_metadata(layer).kind in ("", "photograph")
+    return isinstance(layer, Image) and layer_metadata(layer).kind in ("", "photograph")
 
 
 class LayerChoice(ComboBox):
-    """A list of the viewer's photographs; the selected layer is chosen as soon as it is one.
+    """A list of the viewer's layers of one sort, the uppermost first.
 
     napari's own choice of an ``Image`` by magicgui offers every image, and only in a dock.
+
+    Parameters
+    ----------
+    viewer
+        The viewer.
+    accepts
+        Whether a layer is offered; by default each photograph is.
+    follow_selection
+        Whether the layer selected in the viewer is chosen as soon as it is one of them.
     """
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
-        super().__init__(choices=self._photographs, label="Image")
-        combo = self.native
-        combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        combo.setMinimumContentsLength(12)
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        accepts: Callable[[Any], bool] = is_photograph,
+        *,
+        follow_selection: bool = True,
+    ) -> None:
+        self._viewer, self._accepts = viewer, accepts
+        super().__init__(choices=self._offered, label="Image")
+        shrink_combo(self.native)
         events = viewer.layers.events
-        self._emitters = events.inserted, events.removed, events.reordered, events.renamed
-        for emitter in self._emitters:
-            emitter.connect(self.reset_choices)
-        viewer.layers.selection.events.active.connect(self._choose_active)
-        self._choose_active()
+        self._connections = Connections()
+        self._connections.connect(
+            self.reset_choices, events.inserted, events.removed, events.reordered, events.renamed
+        )
+        if follow_selection:
+            self._connections.connect(self._choose_active, viewer.layers.selection.events.active)
+            self._choose_active()
 
     def disconnect_viewer(self) -> None:
         """Stop listening to the viewer."""
-        for emitter in self._emitters:
-            emitter.disconnect(self.reset_choices)
-        self._viewer.layers.selection.events.active.disconnect(self._choose_active)
+        self._connections.disconnect()
 
-    def layer(self) -> Image | None:
-        """Return the chosen layer."""
+    def layer(self) -> Any:
+        """Return the chosen layer; None where there is none."""
         return self.value
 
     def choose(self, layer: Any) -> None:
@@ -58,7 +70,7 @@ class LayerChoice(ComboBox):
             self.value = layer
 
     def reset_choices(self, *_: Any) -> None:
-        """List the photographs again, keeping the choice even where its name is new."""
+        """List the layers again, keeping the choice even where its name is new."""
         chosen = self.value
         with self.changed.blocked():
             super().reset_choices()
@@ -66,8 +78,8 @@ class LayerChoice(ComboBox):
         if self.value is not chosen:
             self.changed.emit(self.value)
 
-    def _photographs(self, _: Any = None) -> list[Image]:
-        return [layer for layer in reversed(self._viewer.layers) if is_photograph(layer)]
+    def _offered(self, _: Any = None) -> list[Any]:
+        return [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
 
     def _choose_active(self, *_: Any) -> None:
         self.choose(self._viewer.layers.selection.active)

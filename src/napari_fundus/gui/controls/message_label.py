@@ -10,9 +10,10 @@ class MessageLabel(QLabel):
     """A label with word wrap that is hidden while it has no text."""
 
     def __init__(self, text: str = "") -> None:
-        super().__init__()
+        super().__init__(text)
         self.setWordWrap(True)
-        self.setText(text)
+        if not text:  # one without a parent would be a window if it were made visible here
+            self.hide()
 
     def setText(self, text: str) -> None:  # noqa: N802
         """Show `text`; none hides the label."""

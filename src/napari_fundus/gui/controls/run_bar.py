@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QWidget
 
+from napari_fundus.gui.controls.layouts import column_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.thread_job import JobSlot, ThreadJob, show_error
 from napari_fundus.runtime.progress import Monitor
 
 
@@ -29,9 +30,6 @@ class RunBar(QWidget):
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(4)
         self.run_button = QPushButton(title)
         self.run_button.clicked.connect(self.run_clicked)
         self.cancel_button = QPushButton("Cancel")
@@ -42,34 +40,39 @@ class RunBar(QWidget):
         buttons = QHBoxLayout()
         buttons.addWidget(self.run_button, 2)
         buttons.addWidget(self.cancel_button, 1)
-        layout.addLayout(buttons)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.message)
-        self.job: ThreadJob | None = None
+        column_layout(self, buttons, self.progress, self.message)
+        self._slot = JobSlot(self)
         self._show_state()
+
+    @property
+    def job(self) -> ThreadJob | None:
+        """The job that is running."""
+        return self._slot.job
 
     @property
     def running(self) -> bool:
         """Whether a job is running."""
-        return self.job is not None
+        return self._slot.busy
 
     def show_message(self, text: str) -> None:
         """Show a line below the buttons; an empty one hides it."""
         self.message.setText(text)
 
-    def start(self, work: Callable[[Monitor], Any]) -> None:
-        """Run `work` in a thread; `returned` is emitted with its value."""
-        job = ThreadJob(work, self)
+    def start(
+        self,
+        work: Callable[[Monitor], Any],
+        returned: Callable[[Any], None] | None = None,
+        *,
+        message: str = "Starting…",
+    ) -> None:
+        """Run `work` in a thread; `returned` is called, or else emitted, with its value."""
+        self.show_message(message)
+        self.progress.setValue(0)
+        job = self._slot.start(work, returned or self.returned.emit, self._failed)
         job.progressed.connect(self._progressed)
-        job.returned.connect(self.returned)
-        job.failed.connect(self._failed)
         job.cancelled.connect(lambda: self.show_message("Cancelled. Nothing was changed."))
         job.ended.connect(self._ended)
-        self.job = job
-        self.show_message("Starting…")
-        self.progress.setValue(0)
         self._show_state()
-        job.start()
 
     def cancel(self) -> None:
         """Ask the job to stop."""
@@ -80,10 +83,8 @@ class RunBar(QWidget):
 
     def cancel_silently(self) -> None:
         """Cancel the job and emit nothing more."""
-        if self.job is not None:
-            self.job.cancel_silently()
-            self.job = None
-            self._show_state()
+        self._slot.cancel_silently()
+        self._show_state()
 
     def _progressed(self, fraction: float, message: str) -> None:
         if self.job is not None and not self.job.monitor.cancelled:
@@ -95,7 +96,6 @@ class RunBar(QWidget):
         show_error(error)
 
     def _ended(self) -> None:
-        self.job = None
         self._show_state()
         self.stopped.emit()
 

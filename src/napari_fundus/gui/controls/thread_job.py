@@ -112,6 +112,62 @@ class ThreadJob(QObject):
         self.ended.emit()
 
 
+class JobSlot:
+    """Runs one job at a time: the last one started counts, those before it emit nothing more.
+
+    Parameters
+    ----------
+    parent
+        With which the jobs end.
+    """
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        self._parent = parent
+        self.job: ThreadJob | None = None
+        """The job that is running."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return self.job is not None
+
+    def start(
+        self,
+        work: Callable[[Monitor], Any],
+        returned: Callable[[Any], None] | None = None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> ThreadJob:
+        """Run a function in a thread; the slot is free again before anything else is called.
+
+        Parameters
+        ----------
+        work
+            As for :class:`ThreadJob`.
+        returned
+            Called in the main thread with the function's value.
+        failed
+            Called in the main thread with its error; by default a notification shows that.
+        """
+        self.cancel_silently()
+        job = self.job = ThreadJob(work, self._parent)
+        for signal in (job.returned, job.failed, job.cancelled):
+            signal.connect(lambda *_: self._release(job))
+        if returned is not None:
+            job.returned.connect(returned)
+        job.failed.connect(failed or show_error)
+        return job.start()
+
+    def _release(self, job: ThreadJob) -> None:
+        if self.job is job:
+            self.job = None
+
+    def cancel_silently(self) -> None:
+        """Cancel the job, if there is one; it emits nothing more."""
+        if self.job is not None:
+            self.job.cancel_silently()
+            self.job = None
+
+
 def show_error(error: Exception) -> None:
     """Show a notification: the message of our own errors, the traceback of any other."""
     if isinstance(error, FundusError | OSError):

@@ -13,7 +13,7 @@ import pandas as pd
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.thread_job import JobSlot
 from napari_fundus.gui.layers.landmarks import (
     POINT_STYLE_KEYS,
     landmark_layer,
@@ -55,7 +55,7 @@ class FoveaRow(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._layers = layers
-        self._job: ThreadJob | None = None
+        self._job = JobSlot(self)
         self._known = Landmarks()
         self._shape = (0, 0)
         self._layer: Points | None = None
@@ -86,10 +86,10 @@ class FoveaRow(QWidget):
     @property
     def busy(self) -> bool:
         """Whether the measurement is still on its way."""
-        return self._job is not None
+        return self._job.busy
 
     def measure(self, result: Callable[[], Detections], shape: tuple[int, int]) -> None:
-        """Measure a result in a thread, and show the outcome; what ran before is forgotten.
+        """Measure a result in a thread, and show the outcome instead of that of the call before.
 
         Parameters
         ----------
@@ -98,27 +98,12 @@ class FoveaRow(QWidget):
         shape
             Height and width of the image.
         """
-        self.shutdown()
         self._shape = shape
-        job = ThreadJob(lambda _: _measured(result()), self)
-        job.returned.connect(self._show)
-        job.failed.connect(show_error)
-        job.ended.connect(self._ended)
-        self._job = job
-        job.start()
-
-    def _ended(self) -> None:
-        self._job = None
+        self._job.start(lambda _: _measured(result()), self._show)
 
     def shutdown(self) -> None:
-        """Drop the measurement that is on its way."""
-        if self._job is not None:
-            self._job.cancel_silently()
-            self._job = None
-
-    def stop_watching(self) -> None:
-        """Stop watching the landmarks, too: their layer is about to show those of another run."""
-        self.shutdown()
+        """Stop measuring, and watching the landmarks: their layer may show those of another run."""
+        self._job.cancel_silently()
         if self._layer is not None:
             self._layer.events.data.disconnect(self._on_data)
             self._layer = None

@@ -216,7 +216,7 @@ class ResultsPanel(QWidget):
     def shutdown(self) -> None:
         """Stop all work and disconnect from the layers: they may show the result of another run."""
         self.live_layers.close()
-        self.fovea_row.stop_watching()
+        self.fovea_row.shutdown()
         self.live.settings_changed.disconnect(self._show_settings)
         self.live.shown_changed.disconnect(self._show_counts)
         self.live.edited_changed.disconnect(self._show_edited)

@@ -1,4 +1,4 @@
-"""FROC and precision-recall curves with the present operating point; a click gives a threshold."""
+"""The curves of a protocol with the present operating point; a click gives a threshold."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_fundus.metrics.curves import Curve, CurveKind
+from napari_fundus.evaluation.protocols.base import EvaluationProtocol
+from napari_fundus.gui.controls.curve_canvas import curve_canvas
+from napari_fundus.gui.controls.layouts import column_layout
+from napari_fundus.metrics.curves import Curve
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 """Of Okabe and Ito, distinguished with any colour vision; lines differ in dashes too."""
 
 _DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 
-_MIN_FALSE_POSITIVES = {True: 0.5, False: 1 / 16}
-"""False positives at which the logarithmic axis begins: of one image, of many."""
+_LEAST_X = 2.0**-6
+"""Where a logarithmic axis begins at the lowest; what lies below is drawn there, 0 among it."""
 
 _CLICK_RADIUS_PX = 40
 """Pixels of the screen within which a click belongs to a curve."""
@@ -32,48 +35,39 @@ _AXIS_COLOUR = "#9a9fa8"
 
 
 class CurvePlot(QWidget):
-    """Draws curves of one kind and class.
+    """Draws the curves of one protocol and class, of one or several detectors.
 
     Parameters
     ----------
-    kind
-        ``"froc"`` or ``"pr"``.
+    protocol
+        Says what the axes are.
     """
 
     threshold_picked = Signal(float)
     """The threshold of the point that was clicked."""
 
-    def __init__(self, kind: CurveKind, parent: QWidget | None = None) -> None:
+    def __init__(self, protocol: type[EvaluationProtocol], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.kind = kind
+        self._protocol = protocol
         self._curves: dict[str, Curve] = {}
-        self._one_image = True
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
+        self._least = _LEAST_X
         self.title = QLabel()
         self.title.setWordWrap(True)
-        column.addWidget(self.title)
-        self.plot = pg.PlotWidget(background=None)
-        self.plot.setFixedHeight(_HEIGHT)
+        self.plot = curve_canvas(_HEIGHT, *protocol.axis_names)
         self.plot.setToolTip("Click a point of the curve: the threshold moves there")
-        column.addWidget(self.plot)
-        item = self.plot.getPlotItem()
-        item.setMenuEnabled(False)
-        item.hideButtons()
-        item.setMouseEnabled(x=False, y=False)
-        item.showGrid(x=True, y=True, alpha=0.25)
+        self.plot.setYRange(0, 1, padding=0.03)
+        column_layout(self, self.title, self.plot, spacing=2)
         for side in ("left", "bottom"):
-            axis = item.getAxis(side)
+            axis = self.plot.getAxis(side)
             axis.setPen(_AXIS_COLOUR)
             axis.setTextPen(_AXIS_COLOUR)
-        self._mark = pg.ScatterPlotItem(size=12, brush="#ffffff", pen=pg.mkPen("#000000", width=1))
-        self._mark.setZValue(10)
+        self.operating_point = pg.ScatterPlotItem(
+            size=12, brush="#ffffff", pen=pg.mkPen("#000000", width=1)
+        )
+        self.operating_point.setZValue(10)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
 
-    def show_curves(
-        self, curves: Mapping[str, Curve], *, main: str | None = None, one_image: bool = True
-    ) -> None:
+    def show_curves(self, curves: Mapping[str, Curve], *, main: str | None = None) -> None:
         """Draw curves by name.
 
         Parameters
@@ -82,78 +76,51 @@ class CurvePlot(QWidget):
             Name to curve.
         main
             Name of the one that clicks mean first and that is drawn thick.
-        one_image
-            Whether false positives are those of one image, not a mean over many.
         """
-        self._one_image = one_image
         self._curves = dict(sorted(curves.items(), key=lambda pair: pair[0] != main))
-        item = self.plot.getPlotItem()
-        item.clear()
-        item.addItem(self._mark)
-        self._mark.clear()
-        lines = []
+        self.plot.clear()
+        self.plot.addItem(self.operating_point)
+        self.operating_point.clear()
+        self._set_range()
+        lines = [f"<b>{getattr(self._protocol, 'title', '')}</b>"]
         for place, (name, curve) in enumerate(self._curves.items()):
             colour = COLOURS[place % len(COLOURS)]
             pen = pg.mkPen(colour, width=2.5 if place == 0 else 1.5, style=_DASHES[place % 3])
-            item.plot(*self._drawn(curve), pen=pen, connect="finite")
-            area = f"{'CPM' if self.kind == 'froc' else 'AUPR'} {curve.summary:.3f}"
-            shown = "" if one_image and self.kind == "froc" else f" {area}"
-            if len(self._curves) > 1 or shown:
-                lines.append(f'<span style="color:{colour}">━</span> {name}{shown}')
-        what = "FROC of lesions" if self.kind == "froc" else "Precision and recall of pixels"
-        self.title.setText("<br>".join([f"<b>{what}</b>", *lines]))
-        self._set_axes()
+            self.plot.plot(self._across(curve.x), curve.y, pen=pen, connect="finite")
+            known = math.isfinite(curve.summary)
+            summary = f" {self._protocol.summary_name} {curve.summary:.3f}" if known else ""
+            if len(self._curves) > 1 or known:
+                lines.append(f'<span style="color:{colour}">━</span> {name}{summary}')
+        self.title.setText("<br>".join(lines))
 
-    def mark(self, x: float | None, y: float | None) -> None:
-        """Mark the operating point; None takes the mark away."""
-        self._mark.clear()
-        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
-            self._mark.setData(pos=np.array([[float(self._across(np.array(x))), y]]))
-
-    @property
-    def marked(self) -> tuple[float, float] | None:
-        """Where the mark stands, in the units of the curve; None without one."""
-        points = self._mark.points()
-        if not len(points):
-            return None
-        place = points[0].pos()
-        x = place.x() if self.kind == "pr" else 2 ** place.x()
-        return float(x), float(place.y())
+    def mark(self, point: tuple[float, float] | None) -> None:
+        """Mark the operating point: x and y; None takes the mark away."""
+        self.operating_point.clear()
+        if point is not None and all(map(math.isfinite, point)):
+            self.operating_point.setData(x=self._across(np.array(point[:1])), y=point[1:])
 
     def pick(self, x: float, y: float) -> None:
-        """Choose the point of the first curve that is nearest to a place, as a click does.
-
-        Parameters
-        ----------
-        x, y
-            In the units of the curve: recall and precision, or false positives and sensitivity.
-        """
+        """Choose the point of the first curve that is nearest to x and y, as a click does."""
         self._pick(self._to_screen(float(self._across(np.array(x))), y), near=math.inf)
 
     def _across(self, x: Any) -> Any:
-        if self.kind == "pr":
-            return x
-        return np.log2(np.maximum(x, _MIN_FALSE_POSITIVES[self._one_image]))
+        return np.log2(np.maximum(x, self._least)) if self._protocol.log_x else x
 
-    def _drawn(self, curve: Curve) -> tuple[Any, Any]:
-        return self._across(curve.x), curve.y
-
-    def _set_axes(self) -> None:
-        item = self.plot.getPlotItem()
-        item.setYRange(0, 1, padding=0.03)
-        froc = self.kind == "froc"
-        item.setLabel("left", "sensitivity" if froc else "precision")
-        if not froc:
-            item.setLabel("bottom", "recall")
-            item.setXRange(0, 1, padding=0.03)
+    def _set_range(self) -> None:
+        """Let the x axis hold all curves; a logarithmic one is labelled with powers of two."""
+        x = np.concatenate([np.zeros(1), *(curve.x for curve in self._curves.values())])
+        x = x[np.isfinite(x)]
+        if not self._protocol.log_x:
+            self.plot.setXRange(x.min(), max(x.max(), 1.0), padding=0.03)
             return
-        item.setLabel("bottom", "false positives" + ("" if self._one_image else " an image"))
-        least = _MIN_FALSE_POSITIVES[self._one_image]
-        most = max([8.0, *(float(c.x.max(initial=0)) for c in self._curves.values())])
-        item.setXRange(math.log2(least), math.log2(most), padding=0.03)
-        step = max(1, round((math.log2(most) - math.log2(least)) / 7))
-        powers = range(int(math.log2(least)), int(math.log2(most)) + 1, step)
-        item.getAxis("bottom").setTicks([[(p, _power(p, least)) for p in powers]])
+        positive = x[x > 0]
+        low = math.ceil(math.log2(positive.min())) - 1 if len(positive) else 0
+        low = max(low, round(math.log2(_LEAST_X)))
+        self._least = 2.0**low
+        high = max(math.log2(x.max()) if len(positive) else 0, low + 1)
+        self.plot.setXRange(low, high, padding=0.03)
+        powers = range(low, int(high) + 1, max(1, round((high - low) / 7)))
+        self.plot.getAxis("bottom").setTicks([[(p, _power(p, self._least)) for p in powers]])
 
     def _to_screen(self, x: float, y: float) -> QPointF:
         return self.plot.getPlotItem().getViewBox().mapViewToScene(QPointF(x, y))
@@ -168,10 +135,8 @@ class CurvePlot(QWidget):
             usable = np.flatnonzero(np.isfinite(curve.thresholds) & np.isfinite(curve.y))
             if not len(usable):
                 continue
-            points = [
-                self._to_screen(float(x), float(y))
-                for x, y in zip(*(part[usable] for part in self._drawn(curve)), strict=True)
-            ]
+            across, up = self._across(curve.x[usable]), curve.y[usable]
+            points = [self._to_screen(float(x), float(y)) for x, y in zip(across, up, strict=True)]
             away = [math.hypot(p.x() - place.x(), p.y() - place.y()) for p in points]
             best = int(np.argmin(away))
             if away[best] <= near:

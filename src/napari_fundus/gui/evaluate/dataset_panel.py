@@ -3,25 +3,19 @@
 # mypy: disable-error-code="misc"
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from napari_fundus.gui.controls.layouts import column_layout, form_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.evaluate.plots_window import PlotsWindow, report_plots
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.preferences import cache_folder
 from napari_fundus.runtime.progress import Monitor
@@ -116,12 +110,8 @@ class DatasetPanel(QWidget):
         self._run: Detections | None = None
         self._folder: Path | None = None
         self._report: Report | None = None
-        self._reading: ThreadJob | None = None
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        self.folder_button = QPushButton("Choose data set…")
-        self.folder_button.clicked.connect(self._ask_folder)
+        self._report_folder: Path | None = None
+        self.folder_button = _button("Choose data set…", self._ask_folder)
         self.part = QComboBox()
         for text, value in (
             ("held back, else test, else all", None),
@@ -132,38 +122,34 @@ class DatasetPanel(QWidget):
             ("all images", "all"),
         ):
             self.part.addItem(text, value)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Data set", self.folder_button)
-        form.addRow("Images", self.part)
-        column.addLayout(form)
         self.run_bar = RunBar("Run over the whole set")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._measured)
-        column.addWidget(self.run_bar)
-        self.open_button = QPushButton("Open report…")
+        self.open_button = _button("Open report…", self._ask_report)
         self.open_button.setToolTip("Open a folder that `napari-fundus evaluate` wrote")
-        self.open_button.clicked.connect(self._ask_report)
-        self.save_button = QPushButton("Save report…")
-        self.save_button.setToolTip("Write figures with intervals, curves and crops into a folder")
-        self.save_button.clicked.connect(self._ask_save)
-        self.save_button.setEnabled(False)
+        self.save_button = _button("Save report…", self._ask_save)
+        self.save_button.setToolTip("Write metrics with intervals, plots and crops into a folder")
+        self.plots_button = _button("Plots…", self.show_plots)
+        self.plots_button.setToolTip(
+            "Show the plots of the report, those of a plugin's protocol among them"
+        )
         line = QHBoxLayout()
-        line.addWidget(self.open_button)
-        line.addWidget(self.save_button)
-        column.addLayout(line)
-        self.about = QLabel()
-        self.about.setWordWrap(True)
-        self.about.setVisible(False)
-        column.addWidget(self.about)
+        for button in (self.open_button, self.save_button, self.plots_button):
+            line.addWidget(button)
+        self.about = MessageLabel()
+        form = form_layout(("Data set", self.folder_button), ("Images", self.part))
+        column_layout(self, form, self.run_bar, line, self.about)
+        self.plots_window: PlotsWindow | None = None
+        """The window that shows the plots, once it was opened."""
+        self._set_report(None, None)
 
     @property
     def busy(self) -> bool:
         """Whether a run or a report is under way."""
-        return self.run_bar.running or self._reading is not None
+        return self.run_bar.running
 
     def set_result(self, run: Detections | None) -> None:
-        """Say which result's detector is measured."""
+        """Set which result's detector is measured."""
         self._run = run
 
     def _ask_folder(self) -> None:
@@ -196,9 +182,7 @@ class DatasetPanel(QWidget):
         )
 
     def _measured(self, measured: DatasetEvaluation) -> None:
-        self.run_bar.show_message("")
-        self._report = measured.report
-        self.save_button.setEnabled(True)
+        self._set_report(measured.report, None)
         self._show(measured.curves)
 
     def _ask_report(self) -> None:
@@ -210,18 +194,26 @@ class DatasetPanel(QWidget):
         """Open a report's folder, or its ``report.json``, in a thread."""
         from napari_fundus.evaluation import read_curves
 
-        self._work(lambda _: read_curves(path), self._opened)
+        path = Path(path)
 
-    def _opened(self, curves: DatasetCurves) -> None:
-        self._report = None
-        self.save_button.setEnabled(False)
-        self._show(curves)
+        def opened(curves: DatasetCurves) -> None:
+            self._set_report(None, path if path.is_dir() else path.parent)
+            self._show(curves)
+
+        if not self.busy:
+            self.run_bar.start(lambda _: read_curves(path), opened)
+
+    def _set_report(self, report: Report | None, folder: Path | None) -> None:
+        """Take a report that was just made, or the folder of one."""
+        self._report, self._report_folder = report, folder
+        self.save_button.setEnabled(report is not None)
+        self.plots_button.setEnabled(report is not None or folder is not None)
 
     def _show(self, curves: DatasetCurves) -> None:
+        self.run_bar.show_message("")
         warnings = "".join(f"<br>⚠ {warning}" for warning in curves.warnings)
         images = f"{curves.images} image{'s' * (curves.images != 1)}"
         self.about.setText(f"<b>{curves.title}</b> · {images}{warnings}")
-        self.about.setVisible(True)
         self.loaded.emit(curves)
 
     def _ask_save(self) -> None:
@@ -234,32 +226,33 @@ class DatasetPanel(QWidget):
         from napari_fundus.evaluation import write_report
 
         report = self._report
-        if report is not None:
-            self.run_bar.show_message("Writing the report…")
-            self._work(lambda monitor: write_report(report, folder, monitor=monitor), self._written)
+        if report is not None and not self.busy:
+            self.run_bar.start(
+                lambda monitor: write_report(report, folder, monitor=monitor), self._written
+            )
 
     def _written(self, files: list[Path]) -> None:
         self.run_bar.show_message("")
         show_info(f"Written: {files[-1]}")
 
-    def _work(self, work: Any, then: Any) -> None:
-        job = ThreadJob(work, self)
-        job.returned.connect(then)
-        job.failed.connect(self._failed)
-        job.ended.connect(self._ended)
-        self._reading = job
-        job.start()
+    def show_plots(self) -> None:
+        """Draw the plots of all protocols in a thread, or read them, and show them in a window."""
+        report, folder = self._report, self._report_folder
+        if not self.busy:
+            self.run_bar.start(lambda _: report_plots(report, folder), self._open_plots)
 
-    def _failed(self, error: Exception) -> None:
-        self.run_bar.show_message(str(error))
-        show_error(error)
-
-    def _ended(self) -> None:
-        self._reading = None
+    def _open_plots(self, pictures: dict[str, bytes]) -> None:
+        self.run_bar.show_message("" if pictures else "The report has no plots.")
+        if pictures:
+            self.plots_window = PlotsWindow(pictures, self)
+            self.plots_window.show()
 
     def shutdown(self) -> None:
         """Stop all work: the widget was closed."""
         self.run_bar.cancel_silently()
-        if self._reading is not None:
-            self._reading.cancel_silently()
-            self._reading = None
+
+
+def _button(text: str, action: Callable[[], None]) -> QPushButton:
+    button = QPushButton(text)
+    button.clicked.connect(lambda _=False: action())
+    return button

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
-from napari_fundus.gui.layers.placement import placement_of
+from napari_fundus.gui.layers.placement import lies_at, placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 
 if TYPE_CHECKING:
@@ -178,7 +178,11 @@ class ErrorMapLayers:
     def _fits(self, name: str, over: Layer) -> bool:
         layer = self._layers[name]
         present = layer in self._viewer.layers
-        return present and layer.data.shape == tuple(over.data.shape) and _lies_like(layer, over)
+        return (
+            present
+            and layer.data.shape == tuple(over.data.shape)
+            and lies_at(layer, placement_of(over))
+        )
 
     def _make_layer(self, name: str, over: Layer) -> Labels:
         colours: dict[int | None, Any] = {
@@ -201,11 +205,6 @@ class ErrorMapLayers:
         )
         layer.editable = False
         return layer
-
-
-def _lies_like(layer: Layer, other: Layer) -> bool:
-    mine, its = placement_of(layer), placement_of(other)
-    return all(np.array_equal(mine[name], its[name]) for name in mine)
 
 
 class Legend(QWidget):

@@ -1,16 +1,18 @@
-"""What an evaluation computes once for a result and a truth; threads call it."""
+"""What an evaluation of one image computes from a result and a truth; threads call it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.froc import Froc
-from napari_fundus.metrics.lesion_matching import TrueLesions
+from napari_fundus.metrics.lesion_matching import ClassMatch, TrueLesions, match_with_truth
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import as_array
+from napari_fundus.results.shown_lesions import ShownLesions
 from napari_fundus.runtime.progress import Monitor
 
 _FROC_MIN_THRESHOLD = 0.02
@@ -78,6 +80,28 @@ def image_curves(
             continue
         froc = Froc(lowest=_FROC_MIN_THRESHOLD)
         froc.add(probability, prepared.truths[code].labels > 0)
-        curves["froc", code] = Curve.from_froc(code, froc.curve())
+        # The mean of sensitivities at so many false positives an image tells nothing of one image.
+        curves["froc", code] = replace(Curve.from_froc(code, froc.curve()), summary=math.nan)
         curves["pr", code] = prepared.curves[code]
     return curves
+
+
+def match_classes(
+    snapshots: Mapping[str, Callable[[], ShownLesions]], truths: Mapping[str, TrueLesions]
+) -> dict[str, ClassMatch]:
+    """Compare all classes with the truth; `snapshots` are those of `layer_snapshot`."""
+    shown = {code: snapshot() for code, snapshot in snapshots.items()}
+    return {
+        code: match_with_truth(truths[code], one.components.pixels, one.ids, one.table)
+        for code, one in shown.items()
+    }
+
+
+def operating_points(row: Mapping[str, Any]) -> dict[CurveKind, tuple[float, float]]:
+    """Return where the curves of :func:`image_curves` are by a class's metrics of the image."""
+    # Where nothing is found, precision is drawn as 1, as the curve has it.
+    precision = row["pixel_precision"] if row["detections"] else 1.0
+    return {
+        "froc": (row["false_positives"], row["sensitivity"]),
+        "pr": (row["pixel_sensitivity"], precision),
+    }

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -18,7 +18,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import signals_blocked
 
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
+from napari_fundus.evaluation.dataset_curves import curve_protocol
+from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.sliders import ClassRow
 from napari_fundus.gui.evaluate.curve_plot import CurvePlot
 from napari_fundus.gui.evaluate.dataset_panel import DatasetPanel
@@ -39,9 +40,6 @@ from napari_fundus.metrics.curves import Curve, CurveKind
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
-    from napari_fundus.evaluation import DatasetCurves
-
-_KINDS: tuple[CurveKind, CurveKind] = ("froc", "pr")
 
 _OUTCOME_FILTERS: tuple[tuple[str, frozenset[str] | None], ...] = (
     ("missed and false positives", frozenset({FALSE_NEGATIVE, FALSE_POSITIVE})),
@@ -72,7 +70,6 @@ class EvaluateView(QWidget):
         super().__init__(parent)
         self._row: ClassRow | None = None
         self._assessment: Assessment | None = None
-        self._set = False
         column = scrollable_layout(parent)
         self.result_box = LayerGroupCombo(viewer, list_results)
         self.truth_box = LayerGroupCombo(viewer, list_truths)
@@ -144,10 +141,9 @@ class EvaluateView(QWidget):
         self.dataset_panel = DatasetPanel()
         self.dataset_panel.setVisible(False)
         column.addWidget(self.dataset_panel)
-        self.plots = {kind: CurvePlot(kind) for kind in _KINDS}
-        for plot in self.plots.values():
-            plot.threshold_picked.connect(self.threshold_moved)
-            column.addWidget(plot)
+        self.plots: dict[CurveKind, CurvePlot] = {}
+        self._plots_column = QVBoxLayout()
+        column.addLayout(self._plots_column)
         column.addStretch(1)
         return tab
 
@@ -155,6 +151,11 @@ class EvaluateView(QWidget):
     def per_class(self) -> bool:
         """Whether each class shall have a layer of its own."""
         return bool(self.colours.currentData())
+
+    @property
+    def whole_set(self) -> bool:
+        """Whether the curves of a whole set are chosen, rather than those of the image."""
+        return bool(self.curve_scope_combo.currentData())
 
     @property
     def lesion(self) -> str | None:
@@ -242,8 +243,7 @@ class EvaluateView(QWidget):
             )
 
     def _on_of_what(self, _: int) -> None:
-        self._set = bool(self.curve_scope_combo.currentData())
-        self.dataset_panel.setVisible(self._set)
+        self.dataset_panel.setVisible(self.whole_set)
         if self.lesion is not None:
             self.lesion_chosen.emit(self.lesion)
 
@@ -251,44 +251,29 @@ class EvaluateView(QWidget):
         """Turn to the curves of a whole set, or of the image."""
         self.curve_scope_combo.setCurrentIndex(int(whole))
 
-    def show_curves(
-        self,
-        curves: Mapping[tuple[CurveKind, str], Curve],
-        whole: DatasetCurves | None,
-        main: str,
-    ) -> None:
-        """Draw the curves of the chosen class: of the image, or of a set."""
-        code = self.lesion
-        if code is None:
-            return
-        for kind, plot in self.plots.items():
-            if self._set:
-                found = {} if whole is None else whole.get(kind, code)
-            else:
-                found = {main: curves[kind, code]} if (kind, code) in curves else {}
-            plot.show_curves(found, main=main, one_image=not self._set)
-            plot.setVisible(bool(found))
+    def show_curves(self, curves: Mapping[CurveKind, Mapping[str, Curve]], *, main: str) -> None:
+        """Draw curves: of each kind, those of one or several detectors.
 
-    def mark(
-        self,
-        row: Mapping[str, Any],
-        *,
-        threshold: float | None,
-        curves: DatasetCurves | None,
-        main: str,
-    ) -> None:
-        """Mark the operating point: the image's own figures, or where the set's curve stands."""
-        if not self._set:
-            self.plots["froc"].mark(row["false_positives"], row["sensitivity"])
-            # Where nothing is found, precision is drawn as 1, as the curve has it.
-            precision = row["pixel_precision"] if row["detections"] else 1.0
-            self.plots["pr"].mark(row["pixel_sensitivity"], precision)
-            return
+        Parameters
+        ----------
+        curves
+            Kind to label of a detector to curve.
+        main
+            Label of the detector whose result is shown.
+        """
+        for kind in sorted(curves, key=lambda kind: curve_protocol(kind).plot_order):
+            if kind not in self.plots:
+                plot = self.plots[kind] = CurvePlot(curve_protocol(kind))
+                plot.threshold_picked.connect(self.threshold_moved)
+                self._plots_column.addWidget(plot)
         for kind, plot in self.plots.items():
-            known = {} if curves is None or self.lesion is None else curves.get(kind, self.lesion)
-            curve = known.get(main) or next(iter(known.values()), None)
-            place = None if curve is None or threshold is None else curve.at(threshold)
-            plot.mark(*(place or (None, None)))
+            plot.show_curves(curves.get(kind, {}), main=main)
+            plot.setVisible(kind in curves)
+
+    def mark(self, points: Mapping[CurveKind, tuple[float, float] | None]) -> None:
+        """Mark the operating point in the plot of each kind."""
+        for kind, plot in self.plots.items():
+            plot.mark(points.get(kind))
 
     def shutdown(self) -> None:
         """Stop listening and working: the widget was closed."""

@@ -15,8 +15,13 @@ from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
 from napari_fundus.gui.evaluate.lesion_outcomes import nearest_lesion
-from napari_fundus.gui.evaluate.match_live_classes import class_snapshots, match_all
-from napari_fundus.gui.evaluate.prepare_truth import PreparedTruth, image_curves, prepare_truth
+from napari_fundus.gui.evaluate.prepare_truth import (
+    PreparedTruth,
+    image_curves,
+    match_classes,
+    operating_points,
+    prepare_truth,
+)
 from napari_fundus.gui.evaluate.view import EvaluateView
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
@@ -25,6 +30,7 @@ from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_vie
 from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.lesion_matching import ClassMatch
+from napari_fundus.results.layer_metadata import layer_snapshot
 from napari_fundus.results.live import LiveResult
 
 if TYPE_CHECKING:
@@ -213,12 +219,13 @@ class EvaluateWidget(QWidget):
         if "judge" in self._jobs:
             self._stale = True
             return
-        snapshots, title = class_snapshots(result, prepared.truths), result.title
+        snapshots = {code: layer_snapshot(result.labels[code]) for code in prepared.truths}
+        title = result.title
         thresholds = {} if live is None else dict(live.settings.thresholds)
         area = 1 if live is None else live.settings.min_area
 
         def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
-            judged = match_all(snapshots, prepared.truths)
+            judged = match_classes(snapshots, prepared.truths)
             assessment = Assessment.of(
                 list(judged.values()),
                 title=title,
@@ -281,9 +288,20 @@ class EvaluateWidget(QWidget):
         movable = live is not None and live.has_threshold(code)
         self.view.show_class(self.assessment, threshold=threshold if movable else None)
         label = "" if live is None else live.original.provenance.detector
+        shown = self._shown_curves(code, label)
         if curves:
-            self.view.show_curves(self.curves, self.set_curves, label)
-        self.view.mark(row, threshold=threshold, curves=self.set_curves, main=label)
+            self.view.show_curves(shown, main=label)
+        if not self.view.whole_set:
+            self.view.mark(operating_points(row))
+        elif threshold is not None:
+            chosen = {kind: by.get(label, next(iter(by.values()))) for kind, by in shown.items()}
+            self.view.mark({kind: curve.at(threshold) for kind, curve in chosen.items()})
+
+    def _shown_curves(self, code: str, label: str) -> dict[CurveKind, dict[str, Curve]]:
+        """Return the curves of a class, by kind and detector: of the image or of a whole set."""
+        if self.view.whole_set:
+            return {} if self.set_curves is None else self.set_curves.of_class(code)
+        return {kind: {label: c} for (kind, lesion), c in self.curves.items() if lesion == code}
 
     def _on_curves(self, curves: dict[tuple[CurveKind, str], Curve]) -> None:
         self.curves = curves

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject
 
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.thread_job import JobSlot
 from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.live_box_layers import BoundingBoxLayers
@@ -65,7 +65,7 @@ class LiveLayers(QObject):
         """The layers of bounding boxes."""
         self._written: Mapping[str, ShownLesions] = dict(live.shown)
         self._step_runner = StepRunner(self)
-        self._job: ThreadJob | None = None
+        self._job = JobSlot(self)
         self._stale = self._own_change = False
         self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._compute)
         self._idle_timer = single_shot_timer(self, _IDLE_MS, lambda: self._compute(renumber=True))
@@ -83,7 +83,7 @@ class LiveLayers(QObject):
     def busy(self) -> bool:
         """Whether the layers do not show yet what the settings ask for."""
         waiting = self._throttle_timer.isActive() or self._idle_timer.isActive()
-        working = self._job is not None or self._step_runner.busy
+        working = self._job.busy or self._step_runner.busy
         return waiting or working or not self._live.up_to_date
 
     def _schedule(self) -> None:
@@ -93,7 +93,7 @@ class LiveLayers(QObject):
                 self._throttle_timer.start()
 
     def _compute(self, *, renumber: bool = False) -> None:
-        if self._job is not None:
+        if self._job.busy:
             self._stale = True
             return
         outlined = self.boxes.outlined_classes if renumber else ()
@@ -103,14 +103,9 @@ class LiveLayers(QObject):
         )
 
     def _start(self, compute: Callable[[], Any], on_returned: Callable[[Any], None]) -> None:
-        job = self._job = ThreadJob(lambda _: compute(), self)
-        job.returned.connect(on_returned)
-        job.failed.connect(show_error)
-        job.ended.connect(self._on_ended)
-        job.start()
+        self._job.start(lambda _: compute(), on_returned).ended.connect(self._on_ended)
 
     def _on_ended(self) -> None:
-        self._job = None
         if self._stale:
             self._stale = False
             self._compute()
@@ -176,8 +171,7 @@ class LiveLayers(QObject):
         for layer in self.labels.values():
             layer.events.paint.disconnect(self._on_painted)
             layer.events.set_data.disconnect(self._on_data)
-        if self._job is not None:
-            self._job.cancel_silently()
+        self._job.cancel_silently()
 
 
 def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | None) -> None:

@@ -13,7 +13,7 @@ from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.layer_metadata import layer_metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.layers import Image, Layer
 
@@ -34,6 +34,15 @@ def placement_of(layer: Layer) -> dict[str, Any]:
         "units": tuple(layer.units)[-2:],
         "axis_labels": tuple(layer.axis_labels)[-2:],
     }
+
+
+def lies_at(layer: Layer, placement: Mapping[str, Any]) -> bool:
+    """Return whether `layer` lies where `placement` says; what that leaves out does not count."""
+    return all(
+        np.array_equal(value, placement[name])
+        for name, value in placement_of(layer).items()
+        if name in placement
+    )
 
 
 def transformed_placement(

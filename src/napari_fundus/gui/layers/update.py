@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
-from napari_fundus.gui.layers.placement import ImageSource, placement_of
+from napari_fundus.gui.layers.placement import ImageSource, lies_at
 from napari_fundus.results.detections import Provenance
 from napari_fundus.results.layer_metadata import layer_metadata
 
@@ -111,7 +109,7 @@ def find_reusable_layer(one: LayerTuple, layers: Iterable[Layer]) -> Layer | Non
     """
     data, meta, kind = one
     for layer in layers:
-        if type(layer).__name__.lower() != kind or not _lies_at(layer, meta):
+        if type(layer).__name__.lower() != kind or not lies_at(layer, meta):
             continue
         if _kind_and_lesion(layer) != _kind_and_lesion(meta["metadata"]):
             continue
@@ -161,7 +159,7 @@ def _covers(layer: Layer, source: ImageSource) -> bool:
         mine = known.kind in ("labels", "truth") and tuple(layer.data.shape) == size
     else:
         mine = known.kind in ("boxes", "heatmap")
-    return mine and _lies_at(layer, source.placement)
+    return mine and lies_at(layer, source.placement)
 
 
 def _kind_and_lesion(layer_or_metadata: Any) -> tuple[str, str | None]:
@@ -171,11 +169,3 @@ def _kind_and_lesion(layer_or_metadata: Any) -> tuple[str, str | None]:
 
 def _structures(features: Any) -> list[str]:
     return list(features["structure"]) if "structure" in features else []
-
-
-def _lies_at(layer: Layer, placement: dict[str, Any]) -> bool:
-    return all(
-        np.array_equal(value, placement[name])
-        for name, value in placement_of(layer).items()
-        if name in placement
-    )

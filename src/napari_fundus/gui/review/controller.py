@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, Signal
 
 from napari_fundus.errors import FundusError
-from napari_fundus.gui.controls.thread_job import ThreadJob
+from napari_fundus.gui.controls.thread_job import JobSlot, ThreadJob
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.placement import image_source
@@ -72,8 +72,7 @@ class ReviewController(QObject):
         self._label_layers: LabelLayers | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
-        self._reading: ThreadJob | None = None
-        self._saving: ThreadJob | None = None
+        self._reading, self._saving = JobSlot(self), JobSlot(self)
         self._revision = 0
         self._autosaver = AutosaveTimer(self._state, self)
         self._autosaver.failed.connect(self.failed)
@@ -82,12 +81,12 @@ class ReviewController(QObject):
     @property
     def loading(self) -> bool:
         """Whether labels are being read."""
-        return self._reading is not None or self._stale.isActive()
+        return self._reading.busy or self._stale.isActive()
 
     @property
     def busy(self) -> bool:
         """Whether anything goes on in a thread or waits for it."""
-        return self.loading or self._saving is not None or self._autosaver.busy
+        return self.loading or self._saving.busy or self._autosaver.busy
 
     @property
     def review(self) -> Review | None:
@@ -99,8 +98,6 @@ class ReviewController(QObject):
         if self._label_layers is not None:
             self._label_layers.finish_adding()
         self.close()
-        if self._reading is not None:
-            self._reading.cancel_silently()
         if self.found is None or self.found.layer_ids != found.layer_ids:
             show_only_result(self._viewer, found, other)
         self.found, self.other = found, other
@@ -109,21 +106,14 @@ class ReviewController(QObject):
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
-        job = ThreadJob(
+        self._reading.start(
             lambda _: load_review_input(
                 load_lesions(parts, others, name=name), source, sha256, folder
             ),
-            self,
+            self._on_read,
+            self._on_unreadable,
         )
-        job.returned.connect(self._on_read)
-        job.failed.connect(self._on_unreadable)
-        job.ended.connect(self._on_reading_ended)
-        self._reading = job
         self.changed.emit()
-        job.start()
-
-    def _on_reading_ended(self) -> None:
-        self._reading = None
 
     def _on_unreadable(self, error: Exception) -> None:
         self.found = self.other = None
@@ -132,7 +122,6 @@ class ReviewController(QObject):
     def _on_read(self, read: ReviewInput) -> None:
         if self.found is None:
             return
-        self._reading = None
         self._image, self._path, self.unfinished = read.image, read.path, read.unfinished
         self._label_layers = LabelLayers(self._viewer, self.found)
         self._label_layers.labels_changed.connect(self._on_labels_changed)
@@ -203,14 +192,7 @@ class ReviewController(QObject):
             if revision == self._revision:
                 self._autosaver.finish()
 
-        job = ThreadJob(lambda _: save_corrections(order, folder), self)
-        job.returned.connect(done)
-        job.ended.connect(self._on_saving_ended)
-        self._saving = job
-        return job.start()
-
-    def _on_saving_ended(self) -> None:
-        self._saving = None
+        return self._saving.start(lambda _: save_corrections(order, folder), done, self.failed.emit)
 
     def _state(self) -> SavedReview:
         review, queue = self.review, self.cursor.queue
@@ -261,8 +243,6 @@ class ReviewController(QObject):
 
     def shutdown(self) -> None:
         """End everything: the widget was closed."""
-        if self._reading is not None:
-            self._reading.cancel_silently()
-            self._reading = None
+        self._reading.cancel_silently()
         self.close()
         self.cursor.shutdown()

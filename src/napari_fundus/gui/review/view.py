@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFrame, QWidget
 
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
+from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.review.cursor import ReviewCursor
 from napari_fundus.gui.review.queue_view import QueueView, lesion_html
 from napari_fundus.gui.review.result_selector import ResultSelector

@@ -222,7 +222,6 @@ class ReviewWidget(QWidget):
             self.save_box.say("Saving…")
             self.save_box.save_button.setEnabled(False)
             job.returned.connect(lambda place: self._on_saved(place, reviewed))
-            job.failed.connect(self._on_failed)
             job.ended.connect(lambda: self.save_box.save_button.setEnabled(True))
         return job
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
+from napari_fundus.gui.controls.curve_canvas import curve_canvas
+from napari_fundus.gui.controls.layouts import column_layout
 from napari_fundus.training.loop.events import EpochEnd, Step
 
 _HEIGHT = 150
@@ -20,16 +22,12 @@ class TrainingCurves(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        self.loss_plot = _plot("loss")
-        self.metric_plot = _plot("")
+        self.loss_plot = curve_canvas(_HEIGHT, "epoch", "loss")
+        self.metric_plot = curve_canvas(_HEIGHT, "epoch", "")
         self.metric_combo = QComboBox()
         self.metric_combo.setAccessibleName("Metric shown")
         self.metric_combo.currentIndexChanged.connect(lambda _: self._draw_metric())
-        for part in (self.loss_plot, self.metric_combo, self.metric_plot):
-            layout.addWidget(part)
+        column_layout(self, self.loss_plot, self.metric_combo, self.metric_plot, spacing=2)
         self._loss_line = self.loss_plot.plot(pen=pg.mkPen(_LOSS, width=1.5))
         look = {"symbol": "o", "symbolSize": 5, "symbolBrush": _METRIC, "symbolPen": None}
         self._metric_line = self.metric_plot.plot(pen=pg.mkPen(_METRIC, width=1.5), **look)
@@ -96,18 +94,3 @@ class TrainingCurves(QWidget):
         best = [point for point in points if self.best is not None and point[0] == self.best + 1]
         self._best_mark.setData([p for p, _ in best], [v for _, v in best])
         self.metric_combo.setVisible(self.metric_combo.count() > 0)
-
-
-def _plot(title: str) -> pg.PlotWidget:
-    plot = pg.PlotWidget(background=None)
-    plot.setFixedHeight(_HEIGHT)
-    plot.setLabel("bottom", "epoch")
-    plot.getAxis("left").enableAutoSIPrefix(False)
-    if title:
-        plot.setLabel("left", title)
-    plot.showGrid(x=True, y=True, alpha=0.2)
-    plot.setMenuEnabled(False)
-    # Scrolling the panel must not zoom the curves.
-    plot.setMouseEnabled(x=False, y=False)
-    plot.hideButtons()
-    return plot

@@ -18,7 +18,7 @@ from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import collapsible_box
-from napari_fundus.gui.controls.scroll_area import scrollable_layout
+from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.train.buttons import TrainingControls

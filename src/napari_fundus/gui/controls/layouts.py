@@ -1,0 +1,73 @@
+"""Layouts of docked widgets: a column that scrolls, columns and forms without margins."""
+
+# mypy: disable-error-code="misc"
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+_WIDTH = 345
+"""Minimum width in pixels at which napari's theme cuts off no control."""
+
+
+def scrollable_layout(widget: QWidget) -> QVBoxLayout:
+    """Give `widget` a column that scrolls vertically, and return its layout."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    column_layout(widget, scroll)
+    inner = QWidget()
+    scroll.setWidget(inner)
+    widget.setMinimumWidth(_WIDTH)
+    column = QVBoxLayout(inner)
+    column.setSpacing(8)
+    return column
+
+
+def column_layout(parent: QWidget, *parts: QWidget | QLayout, spacing: int = 4) -> QVBoxLayout:
+    """Give `parent` a column without margins, with `parts` in it, and return its layout."""
+    column = QVBoxLayout(parent)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(spacing)
+    for part in parts:
+        if isinstance(part, QWidget):
+            column.addWidget(part)
+        else:
+            column.addLayout(part)
+    return column
+
+
+def form_layout(*rows: tuple[str, QWidget | QLayout], parent: QWidget | None = None) -> QFormLayout:
+    """Return a form without margins whose controls are as wide as it is.
+
+    Parameters
+    ----------
+    *rows
+        Label and control of each row.
+    parent
+        The widget that it fills, if any.
+    """
+    form = QFormLayout(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for label, control in rows:
+        form.addRow(label, control)
+    return form
+
+
+def shrink_combo(combo: QComboBox, characters: int = 12) -> QComboBox:
+    """Let a combo box be narrower than its longest item, which must not widen the dock."""
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(characters)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo

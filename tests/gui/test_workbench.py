@@ -18,8 +18,8 @@ def result_labels(viewer, checkpoint: str) -> list[Labels]:
     """Return the labels layers that these weights gave."""
     found = []
     for layer in viewer.layers:
-        known = layer_metadata(layer)
-        if known.kind == "labels" and known.provenance["checkpoint"] == checkpoint:
+        metadata = layer_metadata(layer)
+        if metadata.kind == "labels" and metadata.provenance["checkpoint"] == checkpoint:
             found.append(layer)
     return found
 

@@ -336,19 +336,25 @@ def test_a_layer_s_metadata_can_be_copied_and_stored(again) -> None:
     live = LiveResult(result())
     live.set_threshold("MA", 0.7)
     heard = listen(live)
-    known = LayerMetadata(kind="labels", lesion="MA", provenance={"detector": "tophat"}, live=live)
-    other = again(known)
+    metadata = LayerMetadata(
+        kind="labels", lesion="MA", provenance={"detector": "tophat"}, live=live
+    )
+    other = again(metadata)
     assert (other.kind, other.lesion, other.version) == ("labels", "MA", METADATA_VERSION)
-    assert other.threshold == known.threshold == 0.7
-    pd.testing.assert_frame_equal(other.detections.instances, known.detections.instances)
+    assert other.threshold == metadata.threshold == 0.7
+    pd.testing.assert_frame_equal(other.detections.instances, metadata.detections.instances)
     other.live.set_threshold("MA", 0.8)
-    assert (known.threshold, heard) == (0.7, [])
+    assert (metadata.threshold, heard) == (0.7, [])
 
 
 def test_metadata_of_another_program_is_read_and_none_is_no_error() -> None:
     stored = {"kind": "truth", "lesion": "MA", "colour": "red", "version": 1}
-    known = layer_metadata({METADATA_KEY: stored})
-    assert (known.kind, known.lesion, dict(known.extra)) == ("truth", "MA", {"colour": "red"})
+    metadata = layer_metadata({METADATA_KEY: stored})
+    assert (metadata.kind, metadata.lesion, dict(metadata.extra)) == (
+        "truth",
+        "MA",
+        {"colour": "red"},
+    )
     for nothing in (None, 3, {}, {METADATA_KEY: 7}, Layer(np.zeros(1))):
         assert layer_metadata(nothing).kind == ""
         assert layer_metadata(nothing).detections is None

@@ -143,8 +143,8 @@ def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
         detector found, the provenance says that they were edited. Labels without a provenance
         are reported as drawn by hand.
     """
-    known = layer_metadata(meta.get("metadata", {}))
-    found, code = known.detections, known.lesion
+    metadata = layer_metadata(meta.get("metadata", {}))
+    found, code = metadata.detections, metadata.lesion
     if found is not None and code is not None:
         one = replace(
             found,
@@ -153,7 +153,7 @@ def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
             heatmap={},
             objects=found.objects_of(code),
         )
-        if known.kind != "labels":
+        if metadata.kind != "labels":
             return one
         labels = as_array(data)
         shown = one.labels[code]
@@ -170,7 +170,7 @@ def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
             f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
             "two-dimensional labels layer: nothing can be written as lesions."
         )
-    code = known.lesion or str(meta.get("name", "lesion"))
+    code = metadata.lesion or str(meta.get("name", "lesion"))
     shape = (labels.shape[0], labels.shape[1])
     return Detections(
         provenance=Provenance(

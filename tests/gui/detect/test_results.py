@@ -83,10 +83,10 @@ def test_sliders_give_the_labels_ids_and_tables_of_the_headless_path(make, wait)
     expected = result().threshold({"HE": 0.8}, min_area=3)
     assert_shows(layers, panel, expected)
     pd.testing.assert_frame_equal(panel.live.detections().instances, expected.instances)
-    known = layer_metadata(labels(layers)["HE"])
-    assert known.threshold == 0.8
-    assert known.live is panel.live
-    assert known.live.settings.min_area == 3
+    metadata = layer_metadata(labels(layers)["HE"])
+    assert metadata.threshold == 0.8
+    assert metadata.live is panel.live
+    assert metadata.live.settings.min_area == 3
 
 
 def test_many_slider_events_are_answered_by_the_last(make, wait):

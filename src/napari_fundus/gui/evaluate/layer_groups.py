@@ -93,9 +93,9 @@ def list_results(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the results among the layers, the uppermost first."""
     groups: dict[tuple[Any, ...], list[Layer]] = {}
     for layer in reversed(viewer.layers):
-        known = layer_metadata(layer)
-        if known.provenance:
-            groups.setdefault(_result_key(known), []).append(layer)
+        metadata = layer_metadata(layer)
+        if metadata.provenance:
+            groups.setdefault(_result_key(metadata), []).append(layer)
     choices = []
     for key, layers in groups.items():
         labels = _by_class(layers)
@@ -112,12 +112,12 @@ def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
     """
     groups: dict[tuple[Any, ...], dict[str, Labels]] = {}
     for layer in reversed(viewer.layers):
-        known = layer_metadata(layer)
+        metadata = layer_metadata(layer)
         if not isinstance(layer, Labels) or layer.ndim != 2:
             continue
         prefix, _, rest = layer.name.rpartition(": ")
-        if known.kind == "truth" and known.lesion is not None:
-            groups.setdefault(("experts", prefix), {}).setdefault(known.lesion, layer)
+        if metadata.kind == "truth" and metadata.lesion is not None:
+            groups.setdefault(("experts", prefix), {}).setdefault(metadata.lesion, layer)
         elif METADATA_KEY not in layer.metadata and (code := lesion_in_name(rest)) is not None:
             groups.setdefault(("drawn", prefix), {}).setdefault(code, layer)
     choices = []
@@ -143,9 +143,9 @@ def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
 def _by_class(layers: Iterable[Layer]) -> dict[str, Labels]:
     found: dict[str, Labels] = {}
     for layer in layers:
-        known = layer_metadata(layer)
-        if isinstance(layer, Labels) and known.kind == "labels":
-            found.setdefault(str(known.lesion), layer)
+        metadata = layer_metadata(layer)
+        if isinstance(layer, Labels) and metadata.kind == "labels":
+            found.setdefault(str(metadata.lesion), layer)
     return dict(reversed(found.items()))
 
 

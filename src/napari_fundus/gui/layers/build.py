@@ -53,13 +53,13 @@ def make_layer(one: LayerTuple) -> Layer:
 
 def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:
     """Return a photograph as an RGB layer that remembers its file, and its landmarks if known."""
-    known = LayerMetadata(
+    metadata = LayerMetadata(
         kind="photograph",
         path=str(image.path) if image.path else None,
         landmarks=landmarks or None,
         extra=image.metadata,
     )
-    meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: known}}
+    meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: metadata}}
     return image.rgb8, meta, "image"
 
 
@@ -261,7 +261,7 @@ def saved_label_layers(
     labels: Mapping[str, npt.NDArray[np.int32]], provenance: Provenance
 ) -> list[LayerTuple]:
     """Return labels that were read from a file, without their maps, as layers."""
-    known = LayerMetadata(kind="labels", provenance=provenance.model_dump(mode="json"))
+    metadata = LayerMetadata(kind="labels", provenance=provenance.model_dump(mode="json"))
     return [
         (
             values,
@@ -269,7 +269,7 @@ def saved_label_layers(
                 "name": f"{provenance.image_name} {provenance.detector}: {_display_name(code)}",
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
-                "metadata": {METADATA_KEY: replace(known, lesion=code)},
+                "metadata": {METADATA_KEY: replace(metadata, lesion=code)},
             },
             "labels",
         )

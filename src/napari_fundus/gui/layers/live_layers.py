@@ -58,9 +58,9 @@ class LiveLayers(QObject):
         """Class code to the layer of its labels."""
         boxes: dict[str, Layer] = {}
         for layer in layers:
-            known = layer_metadata(layer)
-            if known.kind in ("labels", "boxes") and known.live is live:
-                (self.labels if known.kind == "labels" else boxes)[str(known.lesion)] = layer
+            metadata = layer_metadata(layer)
+            if metadata.kind in ("labels", "boxes") and metadata.live is live:
+                (self.labels if metadata.kind == "labels" else boxes)[str(metadata.lesion)] = layer
         self.boxes = BoundingBoxLayers(viewer, live.original, self.labels, boxes)
         """The layers of bounding boxes."""
         self._written: Mapping[str, ShownLesions] = dict(live.shown)

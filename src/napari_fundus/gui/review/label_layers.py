@@ -126,7 +126,7 @@ class LabelLayers(QObject):
         empty = np.zeros(like.data.shape, like.data.dtype)
         table = measurement_table([])
         about = layer_metadata(like)
-        known = LayerMetadata(
+        metadata = LayerMetadata(
             kind="labels", lesion=code, source=about.source, provenance=about.provenance
         )
         layer = Labels(
@@ -135,7 +135,7 @@ class LabelLayers(QObject):
             colormap=label_colormap(code),
             opacity=like.opacity,
             features=table,
-            metadata={METADATA_KEY: known},
+            metadata={METADATA_KEY: metadata},
             **self.placement,
         )
         self.layers[code] = self._found.labels[code] = layer

@@ -36,12 +36,12 @@ def find_result_layers(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the results whose labels are in the viewer, the newest first."""
     groups: dict[tuple[Any, ...], list[Labels]] = {}
     for layer in viewer.layers:
-        known = layer_metadata(layer)
-        if known.kind != "labels" or known.lesion == DR_EVIDENCE:
+        metadata = layer_metadata(layer)
+        if metadata.kind != "labels" or metadata.lesion == DR_EVIDENCE:
             continue
         if isinstance(layer, Labels) and layer.ndim == 2:
-            ran = known.provenance
-            key = (id(known.source), ran.get("detector"), ran.get("created"))
+            ran = metadata.provenance
+            key = (id(metadata.source), ran.get("detector"), ran.get("created"))
             groups.setdefault(key, []).append(layer)
     return [result_layers_from(viewer, layers) for layers in reversed(groups.values())]
 
@@ -56,10 +56,10 @@ def show_only_result(viewer: ViewerModel, found: LayerGroup, other: LayerGroup |
     if any(layer_metadata(x).kind == "outcome" and x.visible for x in viewer.layers):
         return
     for layer in lesion_layers(viewer, next(iter(found.labels.values()))):
-        known = layer_metadata(layer)
+        metadata = layer_metadata(layer)
         if id(layer) in mine:
             layer.visible = True
-        elif known.kind in ("labels", "boxes") and known.provenance not in own:
+        elif metadata.kind in ("labels", "boxes") and metadata.provenance not in own:
             layer.visible = False
 
 

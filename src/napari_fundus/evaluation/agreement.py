@@ -176,10 +176,12 @@ def match_lesions(
     found = []
     order = np.argsort(group[row], kind="stable")
     cuts = np.flatnonzero(np.diff(group[row][order])) + 1
-    for places in np.split(order, cuts):
-        rows, cols = np.unique(row[places]), np.unique(col[places])
+    for indices in np.split(order, cuts):
+        rows, cols = np.unique(row[indices]), np.unique(col[indices])
         gain = np.zeros((len(rows), len(cols)))
-        gain[np.searchsorted(rows, row[places]), np.searchsorted(cols, col[places])] = iou[places]
+        gain[np.searchsorted(rows, row[indices]), np.searchsorted(cols, col[indices])] = iou[
+            indices
+        ]
         for i, j in zip(*linear_sum_assignment(gain, maximize=True), strict=True):
             if gain[i, j] > 0:
                 found.append((int(ids_a[rows[i]]), int(ids_b[cols[j]]), float(gain[i, j])))
@@ -188,10 +190,10 @@ def match_lesions(
 
 def _compare_class(a: Detections, b: Detections, code: str) -> tuple[pd.DataFrame, ClassAgreement]:
     labels_a, labels_b = a.labels[code].reshape(-1), b.labels[code].reshape(-1)
-    places = np.flatnonzero((labels_a > 0) | (labels_b > 0))
-    of_a, of_b = labels_a[places], labels_b[places]
+    indices = np.flatnonzero((labels_a > 0) | (labels_b > 0))
+    of_a, of_b = labels_a[indices], labels_b[indices]
     in_a, in_b = of_a > 0, of_b > 0
-    pixels = ClassAgreement(places[in_a & in_b], places[in_a & ~in_b], places[~in_a & in_b])
+    pixels = ClassAgreement(indices[in_a & in_b], indices[in_a & ~in_b], indices[~in_a & in_b])
     rows_a, rows_b = _rows(a, code), _rows(b, code)
     rows = []
     for id_a, id_b, iou in match_lesions(of_a, of_b):

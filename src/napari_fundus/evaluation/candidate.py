@@ -105,8 +105,8 @@ def with_unique_labels(candidates: Sequence[Candidate]) -> list[Candidate]:
     ]
     labels = [c.label for c in result]
     return [
-        replace(c, label=f"{c.label} #{labels[: place + 1].count(c.label)}")
+        replace(c, label=f"{c.label} #{labels[: index + 1].count(c.label)}")
         if labels.count(c.label) > 1
         else c
-        for place, c in enumerate(result)
+        for index, c in enumerate(result)
     ]

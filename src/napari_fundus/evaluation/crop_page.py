@@ -58,8 +58,8 @@ def plot_crops(report: Report, lesion: str) -> Figure:
         figure.text(_EDGE / width, (top - 0.17) / height, heading, fontsize=9, va="center")
         top -= _HEAD
         for start in range(0, len(crops), _COLUMNS):
-            for place, crop in enumerate(crops[start : start + _COLUMNS]):
-                left = _EDGE + place * (_CELL + 0.06)
+            for index, crop in enumerate(crops[start : start + _COLUMNS]):
+                left = _EDGE + index * (_CELL + 0.06)
                 box = (left / width, (top - _CELL) / height, _CELL / width, _CELL / height)
                 _draw(figure.add_axes(box), crop)
             top -= _CELL + _CAPTION
@@ -86,7 +86,7 @@ def _some(crops: Sequence[Crop], most: int) -> list[Crop]:
         return list(crops)
     if crops[0].kind != "hit":
         return list(crops[:most])
-    return [crops[round(place * (len(crops) - 1) / (most - 1))] for place in range(most)]
+    return [crops[round(index * (len(crops) - 1) / (most - 1))] for index in range(most)]
 
 
 def _heading(trial: CandidateResult, lesion: str, kind: CropKind, crops: Sequence[Crop]) -> str:

@@ -151,8 +151,8 @@ def resampled_weights(
     if groups is not None and len(groups) != count:
         raise ValueError(f"{len(groups)} groups are given for {count} images.")
     names = range(count) if groups is None else groups
-    keys = [("alone", place) if name is None else name for place, name in enumerate(names)]
-    number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    keys = [("alone", index) if name is None else name for index, name in enumerate(names)]
+    number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
     rng = np.random.default_rng(seed)
     share = np.full(len(number), 1 / len(number))
     drawn = rng.multinomial(len(number), share, size=resamples)

@@ -88,14 +88,14 @@ def reliability_curve(
     edges = np.linspace(0, 1, bins + 1)
     if strategy == "quantile" and len(predicted):
         edges = np.quantile(predicted, edges)
-    place = np.searchsorted(edges[1:-1], predicted, side="left")
+    index = np.searchsorted(edges[1:-1], predicted, side="left")
     times = np.ones(len(predicted)) if weights is None else weights.astype(np.float64)
-    counts = np.bincount(place, times, bins)
+    counts = np.bincount(index, times, bins)
     size = np.where(counts > 0, counts, np.nan)
     return ReliabilityCurve(
         edges,
-        np.bincount(place, times * predicted, bins) / size,
-        np.bincount(place, times * true, bins) / size,
+        np.bincount(index, times * predicted, bins) / size,
+        np.bincount(index, times * true, bins) / size,
         counts.astype(np.int64),
     )
 
@@ -266,12 +266,12 @@ def cross_fit_temperature(
     """
     values, true = np.asarray(logits, np.float64), np.asarray(truth)
     names = range(len(values)) if groups is None else groups
-    keys = [("alone", place) if name is None else name for place, name in enumerate(names)]
+    keys = [("alone", index) if name is None else name for index, name in enumerate(names)]
     distinct = list(dict.fromkeys(keys))
     if not 2 <= folds <= len(distinct):
         raise ValueError(f"{len(distinct)} groups of images do not fill {folds} folds.")
     order = np.random.default_rng(seed).permutation(len(distinct))
-    part_of = {distinct[place]: number % folds for number, place in enumerate(order)}
+    part_of = {distinct[index]: number % folds for number, index in enumerate(order)}
     part = np.array([part_of[key] for key in keys])
     scaled = np.empty_like(values)
     for number in range(folds):

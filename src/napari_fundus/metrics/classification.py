@@ -69,11 +69,11 @@ class RocCurve:
     def _best(self, allowed: npt.NDArray[np.bool_], value: Floats) -> RocPoint:
         if not allowed.any() or np.isnan(value).any():
             return RocPoint(float("nan"), float("nan"), float("nan"))
-        place = int(np.argmax(np.where(allowed, value, -1)))
+        index = int(np.argmax(np.where(allowed, value, -1)))
         return RocPoint(
-            float(self.thresholds[place]),
-            float(self.sensitivity[place]),
-            float(self.specificity[place]),
+            float(self.thresholds[index]),
+            float(self.sensitivity[index]),
+            float(self.specificity[index]),
         )
 
 

@@ -57,16 +57,16 @@ def false_component_events(
 
     # Ranks replace values: 1 is the lowest candidate, 0 no candidate. No two are equal, so that
     # plateaus need no care.
-    places = np.flatnonzero(candidates)
-    order = np.argsort(probability.ravel()[places], kind="stable")
-    count = len(places)
+    indices = np.flatnonzero(candidates)
+    order = np.argsort(probability.ravel()[indices], kind="stable")
+    count = len(indices)
     values = np.empty(count + 1, np.float32)
     values[0] = lowest
-    values[1:] = probability.ravel()[places[order]]
+    values[1:] = probability.ravel()[indices[order]]
     rank = np.zeros(candidates.shape, np.int32)
-    rank.ravel()[places[order]] = np.arange(1, count + 1, dtype=np.int32)
+    rank.ravel()[indices[order]] = np.arange(1, count + 1, dtype=np.int32)
 
-    node, summits = _label_local_maxima(rank, places[order])
+    node, summits = _label_local_maxima(rank, indices[order])
     low, high, level = _saddle_edges(rank, node)
     true_ranks, true_nodes = rank[truth], node[truth]
     hit = true_ranks > 0

@@ -244,8 +244,8 @@ class WeakLocalization:
     def _reach(self, levels: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         """Return how many of `levels` are at or above each threshold."""
         ordered = np.sort(levels)
-        places = np.searchsorted(ordered, self.thresholds.astype(np.float32), side="left")
-        return np.asarray(len(ordered) - places, np.int64)
+        indices = np.searchsorted(ordered, self.thresholds.astype(np.float32), side="left")
+        return np.asarray(len(ordered) - indices, np.int64)
 
     def _false_at(
         self, values: npt.NDArray[np.float32], known: Mapping[str, SparseLesions]

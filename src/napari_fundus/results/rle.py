@@ -49,7 +49,7 @@ def encode_rle(mask: npt.NDArray[np.bool_], offset: tuple[int, int], shape: tupl
     if runs[-1] == 0:
         runs.pop()
     return "".join(
-        _characters(run - runs[place - 2] if place > 2 else run) for place, run in enumerate(runs)
+        _characters(run - runs[index - 2] if index > 2 else run) for index, run in enumerate(runs)
     )
 
 

@@ -119,8 +119,8 @@ class ReviewQueue:
     def go_to_next_unjudged(self) -> bool:
         """Go to the next lesion without a verdict; whether there is one."""
         for count in range(1, len(self.ids) + 1):
-            place = (self.position + count) % len(self.ids)
-            if self._lesions[self.ids[place]].verdict is None:
-                self.position = place
+            index = (self.position + count) % len(self.ids)
+            if self._lesions[self.ids[index]].verdict is None:
+                self.position = index
                 return True
         return False

@@ -236,15 +236,15 @@ class Review:
         return replace(lesion, pixels=pixels, row=row), change
 
     def _row_of(self, lesion: ReviewedLesion) -> int | None:
-        places = np.flatnonzero(self.tables[lesion.lesion]["index"].to_numpy() == lesion.id)
-        return int(places[0]) if len(places) else None
+        indices = np.flatnonzero(self.tables[lesion.lesion]["index"].to_numpy() == lesion.id)
+        return int(indices[0]) if len(indices) else None
 
     def _row_out(self, lesion: ReviewedLesion) -> tuple[RowChange, ...]:
-        place = self._row_of(lesion)
-        if place is None:
+        index = self._row_of(lesion)
+        if index is None:
             return ()
-        row = self.tables[lesion.lesion].iloc[place : place + 1]
-        return (RowChange(lesion.lesion, place, row, None),)
+        row = self.tables[lesion.lesion].iloc[index : index + 1]
+        return (RowChange(lesion.lesion, index, row, None),)
 
     def _row_in(self, lesion: ReviewedLesion, known: pd.DataFrame | None) -> RowChange:
         """Return the change that puts a lesion's row at the end; what is `known` of it is kept."""

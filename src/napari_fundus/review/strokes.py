@@ -157,18 +157,18 @@ def _change(
 def _row(table: pd.DataFrame, change: LesionChange, code: str) -> RowChange | None:
     """Return what a change does to the table as it is at that moment."""
     after = change.after
-    places = np.flatnonzero(table["index"].to_numpy() == change.id)
-    place = int(places[0]) if len(places) else len(table)
-    row = table.iloc[place : place + 1] if len(places) else None
+    indices = np.flatnonzero(table["index"].to_numpy() == change.id)
+    index = int(indices[0]) if len(indices) else len(table)
+    row = table.iloc[index : index + 1] if len(indices) else None
     if after is None or not after.present:
-        return None if row is None else RowChange(code, place, row, None)
+        return None if row is None else RowChange(code, index, row, None)
     if row is None:
-        return RowChange(code, place, None, new_row(table, after))
+        return RowChange(code, index, None, new_row(table, after))
     edited = row.copy()
     for name, value in table_measurements(after).items():
         if name in edited.columns:
             edited[name] = pd.Series([value], index=edited.index).astype(table[name].dtype)
-    return RowChange(code, place, row, edited)
+    return RowChange(code, index, row, edited)
 
 
 def _title(code: str, changes: list[LesionChange]) -> str:

@@ -236,8 +236,8 @@ class CamTask(Task):
         target, outputs = self.architecture.target, self.architecture.outputs
         logits = torch.tensor(
             [
-                [sums[f"{place} {output}"] for output in range(outputs)]
-                for place in range(len(self.validation_store.samples))
+                [sums[f"{index} {output}"] for output in range(outputs)]
+                for index in range(len(self.validation_store.samples))
             ],
             dtype=torch.float64,
         )
@@ -271,10 +271,10 @@ class CamTask(Task):
 
     def preview(self, network: nn.Module) -> Mapping[str, npt.NDArray[Any]]:
         """Return the most diseased image of the validation part."""
-        place = int(self.validation_store.grades.argmax())
-        sample = self.validation_store.samples[place]
+        index = int(self.validation_store.grades.argmax())
+        sample = self.validation_store.samples[index]
         return {
-            f"{sample.id}, grade {sample.grades['dr']}": self.validation_store.pixels[place].copy()
+            f"{sample.id}, grade {sample.grades['dr']}": self.validation_store.pixels[index].copy()
         }
 
     def card(self, settings: TrainingSettings) -> ModelCard:

@@ -122,9 +122,11 @@ def plot_confusion(
             col, row, f"{count}\n{share[row, col]:.0%}" if count else "·", ha="center", va="center",
             fontsize=9, color="white" if share[row, col] > 0.55 else INK,
         )  # fmt: skip
-    places = range(len(labels))
-    axes.set_xticks(places, labels)
-    axes.set_yticks(places, [f"{n} ({k})" for n, k in zip(labels, counts.sum(axis=1), strict=True)])
+    indices = range(len(labels))
+    axes.set_xticks(indices, labels)
+    axes.set_yticks(
+        indices, [f"{n} ({k})" for n, k in zip(labels, counts.sum(axis=1), strict=True)]
+    )
     axes.set(xlabel="given", ylabel="true (images)")
     axes.tick_params(length=0)
     for spine in axes.spines.values():

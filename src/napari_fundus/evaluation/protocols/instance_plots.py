@@ -92,8 +92,8 @@ def plot_recall_by_size(counted: Counted, intervals: Intervals, context: PlotCon
             range(len(names)),
             [f"{name}\n({count:,})" for name, count in zip(names, number_of, strict=True)],
         )
-        for place in np.flatnonzero(number_of == 0):
-            axes.text(float(place), 0.02, "none", ha="center", fontsize=8, color=FAINT)
+        for index in np.flatnonzero(number_of == 0):
+            axes.text(float(index), 0.02, "none", ha="center", fontsize=8, color=FAINT)
         axes.set_xlim(-0.55, len(names) - 0.45)
         axes.set_xlabel("equivalent diameter in the original image (lesions)")
         axes.set_ylabel("share of lesions found")

@@ -72,8 +72,8 @@ class PairGrid:
             *others[sum(fill) :],
         ]  # fmt: skip
         # A person may have removed some meanwhile.
-        for place, layer in enumerate(x for x in order if x in viewer.layers):
-            viewer.layers.move(viewer.layers.index(layer), place)
+        for index, layer in enumerate(x for x in order if x in viewer.layers):
+            viewer.layers.move(viewer.layers.index(layer), index)
         self._grid.show(side)
 
         yield

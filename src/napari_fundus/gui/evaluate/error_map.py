@@ -234,5 +234,5 @@ class Legend(QWidget):
 
     def set_counts(self, counts: Sequence[int] | None) -> None:
         """Show a number beside each name; None shows none."""
-        for place, (name, label) in enumerate(zip(self._names, self._labels, strict=True)):
-            label.setText(name if counts is None else f"{name} <b>{counts[place]}</b>")
+        for index, (name, label) in enumerate(zip(self._names, self._labels, strict=True)):
+            label.setText(name if counts is None else f"{name} <b>{counts[index]}</b>")

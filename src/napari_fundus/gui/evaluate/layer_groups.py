@@ -259,9 +259,9 @@ class LayerGroupCombo(QComboBox):
             for choice in self._choices:
                 self.addItem(choice.title)
                 self.setItemData(self.count() - 1, choice.title, 3)  # as a tooltip
-            place = self._place_of(before)
-            if place is not None:
-                self.setCurrentIndex(place)
+            index = self._place_of(before)
+            if index is not None:
+                self.setCurrentIndex(index)
             elif len(self._choices) > self._preferred:
                 self.setCurrentIndex(self._preferred)
         if _group_signature(self.choice()) != known:

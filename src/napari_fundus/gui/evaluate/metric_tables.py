@@ -69,8 +69,8 @@ class MetricTables(QWidget):
         for title, columns in (("Lesions", _OF_LESIONS), ("Pixels", _OF_PIXELS)):
             table = QTableWidget(0, len(columns))
             table.setHorizontalHeaderLabels([heading for heading, _, _ in columns])
-            for place, (_, tip, _) in enumerate(columns):
-                table.horizontalHeaderItem(place).setToolTip(tip)
+            for index, (_, tip, _) in enumerate(columns):
+                table.horizontalHeaderItem(index).setToolTip(tip)
             table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
             table.horizontalHeader().setSectionResizeMode(
                 1, QHeaderView.ResizeMode.ResizeToContents
@@ -97,15 +97,15 @@ class MetricTables(QWidget):
         for table, columns in self._tables:
             table.setRowCount(len(rows))
             for number, row in enumerate(rows):
-                for place, (_, _, write) in enumerate(columns):
-                    item = table.item(number, place)
+                for index, (_, _, write) in enumerate(columns):
+                    item = table.item(number, index)
                     if item is None:
                         item = QTableWidgetItem()
-                        if place:
+                        if index:
                             item.setTextAlignment(
                                 Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                             )
-                        table.setItem(number, place, item)
+                        table.setItem(number, index, item)
                     item.setText(write(row))
                 table.item(number, 0).setToolTip(describe(str(row["lesion"])).plural)
             table.setFixedHeight(

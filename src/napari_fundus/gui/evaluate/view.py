@@ -189,10 +189,10 @@ class EvaluateView(QWidget):
 
     def select(self, code: str) -> None:
         """Choose a class."""
-        place = self.class_box.findData(code)
-        if place >= 0 and place != self.class_box.currentIndex():
+        index = self.class_box.findData(code)
+        if index >= 0 and index != self.class_box.currentIndex():
             with signals_blocked(self.class_box):
-                self.class_box.setCurrentIndex(place)
+                self.class_box.setCurrentIndex(index)
             self._make_row()
 
     def _on_class(self, _: int) -> None:

@@ -329,9 +329,9 @@ class EvaluateWidget(QWidget):
         if event.type == "mouse_move":
             return
         row, col = layer.world_to_data(event.position)[-2:]
-        place = nearest_lesion(self.view.list.frame, float(row), float(col))
-        if place is not None:
-            self.view.list.choose(place)
+        index = nearest_lesion(self.view.list.frame, float(row), float(col))
+        if index is not None:
+            self.view.list.choose(index)
 
     def _on_truth_painted(self, event: Any = None) -> None:
         self._truth_timer.start()

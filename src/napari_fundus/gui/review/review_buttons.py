@@ -36,9 +36,9 @@ class VerdictPanel(QWidget):
         self.buttons: dict[str, QPushButton] = {}
         self._add(grid, 0, 0, 6, "accept", "Accept  A", "The lesion is right")
         self._add(grid, 0, 6, 6, "reject", "Reject  R", "There is no lesion: it leaves the labels")
-        for place, (key, code) in enumerate(RELABEL_KEYS.items()):
+        for index, (key, code) in enumerate(RELABEL_KEYS.items()):
             tip = f"It is a {describe(code).name}: move it to that class"
-            self._add(grid, 1, 3 * place, 3, "relabel", f"{code}  {key}", tip, code)
+            self._add(grid, 1, 3 * index, 3, "relabel", f"{code}  {key}", tip, code)
         self._add(grid, 2, 0, 4, "previous", "Back  P", "Go to the lesion before")
         self._add(grid, 2, 4, 4, "next", "Next  N", "Go to the next lesion, without a verdict")
         self._add(grid, 2, 8, 4, "toggle_zoom", "Zoom  Z", "Whole image, or the lesion")

@@ -163,8 +163,8 @@ class SaveBox(QWidget):
     def set_region(self, layer: Shapes | None) -> None:
         """Choose a shapes layer as region, or everywhere."""
         self._list_regions()
-        places = [n for n, shapes in enumerate(self._shapes) if shapes is layer]
-        self.region.setCurrentIndex(places[0] + 1 if places else 0)
+        indices = [n for n, shapes in enumerate(self._shapes) if shapes is layer]
+        self.region.setCurrentIndex(indices[0] + 1 if indices else 0)
 
     def say(self, text: str) -> None:
         """Show a line below the buttons; none hides it."""
@@ -187,8 +187,8 @@ class SaveBox(QWidget):
         self.region.addItem("whole field of view")
         for layer in self._shapes:
             self.region.addItem(f"inside {layer.name}")
-        places = [n for n, layer in enumerate(self._shapes) if layer is chosen]
-        self.region.setCurrentIndex(places[0] + 1 if places else 0)
+        indices = [n for n, layer in enumerate(self._shapes) if layer is chosen]
+        self.region.setCurrentIndex(indices[0] + 1 if indices else 0)
 
     def shutdown(self) -> None:
         """Stop listening to the viewer."""

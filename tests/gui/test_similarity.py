@@ -81,9 +81,9 @@ def compare(widget, wait):
 
 def lesions_of(labels) -> pd.DataFrame:
     """The lesions of a class as the one live result has them."""
-    known = layer_metadata(labels)
-    table = known.live.detections().instances
-    return table[table["lesion"] == known.lesion]
+    metadata = layer_metadata(labels)
+    table = metadata.live.detections().instances
+    return table[table["lesion"] == metadata.lesion]
 
 
 def test_points_lie_on_the_lesions_in_the_colours_of_the_plot(viewer, widget, wait) -> None:
@@ -127,23 +127,23 @@ def test_the_points_follow_threshold_and_least_area(widget, wait) -> None:
     labels = exudates(widget)
     points = compare(widget, wait)
     first = dict(zip(map(tuple, points.data), points.features["refiner"], strict=True))
-    known = layer_metadata(labels)
+    metadata = layer_metadata(labels)
     largest = int(points.features["area_px"].max())
-    known.live.set_min_area(largest)
+    metadata.live.set_min_area(largest)
     wait(lambda: set(points.features["area_px"]) == {largest})
     assert len(points.data) == len(lesions_of(labels)) < len(first)
-    known.live.set_min_area(1)
-    known.live.set_threshold(known.lesion, float(lesions_of(labels)["score"].median()))
+    metadata.live.set_min_area(1)
+    metadata.live.set_threshold(metadata.lesion, float(lesions_of(labels)["score"].median()))
     wait(lambda: 0 < len(points.data) == len(lesions_of(labels)) < len(first))
     table = lesions_of(labels)
     np.testing.assert_allclose(points.data, table[["centroid_row", "centroid_col"]])
     assert len(widget.dots.points()) == len(points.face_color) == len(table)
     for centre, value in zip(map(tuple, points.data), points.features["refiner"], strict=True):
         assert value == first.get(centre, value)
-    known.live.set_min_area(10**6)
+    metadata.live.set_min_area(10**6)
     wait(lambda: len(points.data) == 0)
     assert "no lesion" in widget.run_bar.message.text()
-    known.live.set_min_area(1)
+    metadata.live.set_min_area(1)
     wait(lambda: len(points.data) == len(lesions_of(labels)) > 1)
     assert points.features["refiner"].between(0, 1).all()
 
@@ -169,10 +169,10 @@ def test_the_points_follow_the_brush_and_the_selected_lesion_stays(widget, wait)
 def test_another_result_in_the_layers_is_compared(widget, wait) -> None:
     labels = exudates(widget)
     points = compare(widget, wait)
-    known = layer_metadata(labels)
+    metadata = layer_metadata(labels)
     largest = int(points.features["area_px"].max())
-    other = LiveResult(known.live.original.threshold({}, min_area=largest))
-    labels.metadata = {METADATA_KEY: replace(known, live=other)}
+    other = LiveResult(metadata.live.original.threshold({}, min_area=largest))
+    labels.metadata = {METADATA_KEY: replace(metadata, live=other)}
     wait(lambda: set(points.features["area_px"]) == {largest})
     assert len(points.data) == len(lesions_of(labels))
 

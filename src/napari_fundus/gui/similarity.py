@@ -374,12 +374,12 @@ def _shows_lesions(layer: Any) -> bool:
 
 def _count(layer: Labels) -> int:
     """Return how many lesions a layer has: with one lesion there is nothing to compare."""
-    known = layer_metadata(layer)
-    found = known.detections
-    shown = None if known.live is None else known.live.shown.get(str(known.lesion))
+    metadata = layer_metadata(layer)
+    found = metadata.detections
+    shown = None if metadata.live is None else metadata.live.shown.get(str(metadata.lesion))
     if shown is not None:
         return len(shown.table)
-    return 0 if found is None else int((found.instances["lesion"] == known.lesion).sum())
+    return 0 if found is None else int((found.instances["lesion"] == metadata.lesion).sum())
 
 
 def _short(value: Any) -> str:

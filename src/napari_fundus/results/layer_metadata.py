@@ -119,10 +119,10 @@ def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
     Labels count as they are where no result with maps belongs to the layer: of a result read from a
     file, or of a class that a reviewer added.
     """
-    known = layer_metadata(layer)
-    code = str(known.lesion)
-    if known.live is not None and code in known.live.original.lesions:
-        return known.live.class_snapshot(code)
+    metadata = layer_metadata(layer)
+    code = str(metadata.lesion)
+    if metadata.live is not None and code in metadata.live.original.lesions:
+        return metadata.live.class_snapshot(code)
     return partial(drawn_lesions, np.array(as_array(layer.data)), code)
 
 

@@ -83,9 +83,9 @@ class CurvePlot(QWidget):
         self.operating_point.clear()
         self._set_range()
         lines = [f"<b>{getattr(self._protocol, 'title', '')}</b>"]
-        for place, (name, curve) in enumerate(self._curves.items()):
-            colour = COLOURS[place % len(COLOURS)]
-            pen = pg.mkPen(colour, width=2.5 if place == 0 else 1.5, style=_DASHES[place % 3])
+        for index, (name, curve) in enumerate(self._curves.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            pen = pg.mkPen(colour, width=2.5 if index == 0 else 1.5, style=_DASHES[index % 3])
             self.plot.plot(self._across(curve.x), curve.y, pen=pen, connect="finite")
             known = math.isfinite(curve.summary)
             summary = f" {self._protocol.summary_name} {curve.summary:.3f}" if known else ""

@@ -138,33 +138,33 @@ def update_layer(layer: Layer, one: LayerTuple) -> None:
 
 
 def _is_outdated(layer: Layer, provenance: Provenance, source: ImageSource) -> bool:
-    known = layer_metadata(layer)
-    if known.source is not source.layer:
+    metadata = layer_metadata(layer)
+    if metadata.source is not source.layer:
         return False
     # Landmarks of any method are replaced: the new result has those that a person gave.
-    return known.kind == "landmarks" or (
-        known.provenance.get("detector"),
-        known.provenance.get("checkpoint_sha256"),
+    return metadata.kind == "landmarks" or (
+        metadata.provenance.get("detector"),
+        metadata.provenance.get("checkpoint_sha256"),
     ) == (provenance.detector, provenance.checkpoint_sha256)
 
 
 def _covers(layer: Layer, source: ImageSource) -> bool:
     """Return whether a layer shows another result over the photograph, or the experts' masks."""
-    known = layer_metadata(layer)
-    if known.source is not None:
-        return known.source is source.layer and bool(known.provenance)
+    metadata = layer_metadata(layer)
+    if metadata.source is not None:
+        return metadata.source is source.layer and bool(metadata.provenance)
     # Masks, and results that a script added or a file held, are known by their place.
     if type(layer).__name__ == "Labels":
         size = tuple(source.data.shape[len(source.index) :][:2])
-        mine = known.kind in ("labels", "truth") and tuple(layer.data.shape) == size
+        mine = metadata.kind in ("labels", "truth") and tuple(layer.data.shape) == size
     else:
-        mine = known.kind in ("boxes", "heatmap")
+        mine = metadata.kind in ("boxes", "heatmap")
     return mine and lies_at(layer, source.placement)
 
 
 def _kind_and_lesion(layer_or_metadata: Any) -> tuple[str, str | None]:
-    known = layer_metadata(layer_or_metadata)
-    return known.kind, known.lesion
+    metadata = layer_metadata(layer_or_metadata)
+    return metadata.kind, metadata.lesion
 
 
 def _structures(features: Any) -> list[str]:

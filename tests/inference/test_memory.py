@@ -9,7 +9,12 @@ import torch
 from torch import nn
 
 from napari_fundus.errors import DeviceError
-from napari_fundus.inference.memory import layer_bytes, run_halving_on_out_of_memory
+from napari_fundus.inference.detect_objects import _estimate_memory
+from napari_fundus.inference.memory import (
+    fit_tile_size,
+    layer_bytes,
+    run_halving_on_out_of_memory,
+)
 from napari_fundus.runtime.devices import CPU
 
 
@@ -65,3 +70,33 @@ def test_layers_apart_are_counted_by_themselves_and_hooks_are_removed() -> None:
     assert layer_bytes(network, piece) == (4 * 64 * (2 + 3), 0)
     assert layer_bytes(network, piece, separate={network[3]}) == (4 * 64 * 2, 4 * 64 * 3)
     assert not any(module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (None, 152),  # (√(120,000 / 4) - 2 · 10) rounded down to a multiple of 8
+        ((100, 300), 512),
+        ((300, 100), 512),
+        ((101, 300), 152),
+        ((30, 32), 512),
+    ],
+)
+def test_the_side_of_a_tile_is_the_largest_that_fits(shape, expected) -> None:
+    sides = {"tile": 512, "halo": 10, "multiple": 8}
+    assert fit_tile_size(4 * 100 * 300, 4, shape=shape, **sides) == expected
+
+
+def test_a_side_is_no_less_than_halo_and_multiple_and_a_small_picture_is_not_cut() -> None:
+    assert fit_tile_size(1, 4, tile=512, halo=10, multiple=8) == 16
+    assert fit_tile_size(1, 4, tile=512, halo=3, multiple=32, shape=(64, 64)) == 512
+    assert fit_tile_size(1, 4, tile=512, halo=3, multiple=32, shape=(65, 64)) == 32
+    assert fit_tile_size(10**9, 4, tile=512, halo=10, multiple=8) == 512
+
+
+def test_of_a_network_without_layers_a_pixel_takes_its_planes() -> None:
+    class Nothing(nn.Module):
+        def forward(self, images):
+            return images
+
+    assert _estimate_memory(Nothing(), 3, CPU) == (0, 12.0)

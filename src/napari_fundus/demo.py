@@ -17,7 +17,6 @@ import pandas as pd
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.defaults import DEFAULT_DETECTOR
-from napari_fundus.errors import FundusError
 from napari_fundus.evaluation.assessment import assess
 from napari_fundus.export import PREPROCESSED, export
 from napari_fundus.image import FundusImage
@@ -121,40 +120,16 @@ def make_demo(
     )
 
 
-def run_demo(
-    output: str | Path,
-    *,
-    show: bool | None = None,
-    detector: str = DEFAULT_DETECTOR,
-    device: str = "auto",
-    overwrite: bool = False,
-    monitor: Monitor | None = None,
-) -> DemoResult:
-    """Make the demo, print what was found, and open napari where there is a display.
+def show_demo(result: DemoResult, *, show: bool | None = None) -> None:
+    """Print what the demo found, and open napari until it is closed.
 
     Parameters
     ----------
-    output, detector, device, overwrite, monitor
-        As for :func:`make_demo`.
+    result
+        Of :func:`make_demo`.
     show
-        Whether to open napari, and wait until it is closed; None for where that can be done.
-
-    Raises
-    ------
-    FundusError
-        napari was asked for and cannot be opened; nothing was written.
+        False only prints; None and True open napari where that can be done.
     """
-    if show and (obstacle := display_unavailable_reason()):
-        raise FundusError(f"napari cannot be opened: {obstacle}")
-    result = make_demo(
-        output, detector=detector, device=device, overwrite=overwrite, monitor=monitor
-    )
-    show_demo(result, show=show)
-    return result
-
-
-def show_demo(result: DemoResult, *, show: bool | None = None) -> None:
-    """Print what the demo found; open napari as `show` of :func:`run_demo` says."""
     _print(result)
     if show is False:
         return

@@ -17,7 +17,7 @@ from napari_fundus.datasets.annotations import (
     PointsTruth,
     ShapesTruth,
 )
-from napari_fundus.datasets.shapes import Circle, Rectangle
+from napari_fundus.datasets.shapes import Circle, Rectangle, rasterize
 
 SHAPE = (64, 96)
 
@@ -81,8 +81,8 @@ def test_overlapping_drawings_of_one_expert_count_once_with_the_surest() -> None
     truth = MultiExpertTruth({"01": (Marking(square, "Low"), Marking(square, "High")), "02": ()})
 
     assert truth.mean_confidence(SHAPE).max() == pytest.approx(0.5)
-    assert truth.expert_mask("01", SHAPE).sum() == 16
-    assert not truth.expert_mask("02", SHAPE).any()
+    assert rasterize((m.shape for m in truth.experts["01"]), SHAPE).sum() == 16
+    assert not rasterize((m.shape for m in truth.experts["02"]), SHAPE).any()
 
 
 @pytest.mark.parametrize(("grey", "true"), [(252, True), (189, True), (188, False), (126, False)])

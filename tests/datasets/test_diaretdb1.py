@@ -14,7 +14,7 @@ from napari_fundus.datasets import open_dataset
 from napari_fundus.datasets.annotations import ConsensusTruth, MultiExpertTruth
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
 from napari_fundus.datasets.diaretdb1_xml import read_drawing
-from napari_fundus.datasets.shapes import Ellipse
+from napari_fundus.datasets.shapes import Ellipse, rasterize
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS
 
@@ -122,7 +122,7 @@ def test_drawing_of_each_expert_stays_accessible(v2: Path) -> None:
 
     assert truth is not None
     assert not truth.mask(SHAPE).any()
-    assert truth.expert_mask("01", SHAPE).sum() == 81
+    assert rasterize((m.shape for m in truth.experts["01"]), SHAPE).sum() == 81
     assert [len(truth.experts[name]) for name in ("01", "02", "03", "04")] == [1, 0, 0, 0]
 
 

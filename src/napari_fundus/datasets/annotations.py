@@ -217,10 +217,6 @@ class MultiExpertTruth(ConsensusTruth):
             total += confidence
         return total / np.float32(max(len(self.experts), 1))
 
-    def expert_mask(self, expert: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-        """Return what one expert drew, however sure, as bool of the image's `shape`."""
-        return rasterize((m.shape for m in self.experts[expert]), shape)
-
     def count_outside(self, shape: tuple[int, int]) -> int:
         """Return how many lie wholly outside the image; they are left out."""
         return sum(

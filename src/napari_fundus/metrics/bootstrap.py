@@ -150,10 +150,19 @@ def resampled_weights(
     """
     if groups is not None and len(groups) != count:
         raise ValueError(f"{len(groups)} groups are given for {count} images.")
+    numbers = group_numbers(count, groups)
+    distinct = int(numbers.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(distinct, np.full(distinct, 1 / distinct), size=resamples)
+    return np.asarray(drawn[:, numbers], np.int64)
+
+
+def group_numbers(count: int, groups: Sequence[Hashable] | None = None) -> npt.NDArray[np.int64]:
+    """Return the number of each image's group from 0, int64, shape (count,).
+
+    Without groups, or where an image's is None, the image is a group of its own.
+    """
     names = range(count) if groups is None else groups
     keys = [("alone", index) if name is None else name for index, name in enumerate(names)]
-    number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
-    rng = np.random.default_rng(seed)
-    share = np.full(len(number), 1 / len(number))
-    drawn = rng.multinomial(len(number), share, size=resamples)
-    return np.asarray(drawn[:, [number[key] for key in keys]], np.int64)
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], np.int64)

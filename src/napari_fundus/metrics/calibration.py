@@ -11,6 +11,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
+from napari_fundus.metrics.bootstrap import group_numbers
+
 Floats = npt.NDArray[np.float64]
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
@@ -265,14 +267,13 @@ def cross_fit_temperature(
         Of the parts.
     """
     values, true = np.asarray(logits, np.float64), np.asarray(truth)
-    names = range(len(values)) if groups is None else groups
-    keys = [("alone", index) if name is None else name for index, name in enumerate(names)]
-    distinct = list(dict.fromkeys(keys))
-    if not 2 <= folds <= len(distinct):
-        raise ValueError(f"{len(distinct)} groups of images do not fill {folds} folds.")
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    part_of = {distinct[index]: number % folds for number, index in enumerate(order)}
-    part = np.array([part_of[key] for key in keys])
+    numbers = group_numbers(len(values), groups)
+    distinct = int(numbers.max(initial=-1)) + 1
+    if not 2 <= folds <= distinct:
+        raise ValueError(f"{distinct} groups of images do not fill {folds} folds.")
+    part_of = np.empty(distinct, np.int64)
+    part_of[np.random.default_rng(seed).permutation(distinct)] = np.arange(distinct) % folds
+    part = part_of[numbers]
     scaled = np.empty_like(values)
     for number in range(folds):
         here = part == number

@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
-    QFormLayout,
     QLabel,
     QPushButton,
     QWidget,
@@ -25,7 +24,7 @@ from superqt.collapsible import QCollapsible
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.controls.layouts import scrollable_layout
+from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
@@ -84,11 +83,9 @@ class PreprocessWidget(QWidget):
             last = self.recipe_choice.count() - 1
             self.recipe_choice.setItemData(last, text, Qt.ItemDataRole.ToolTipRole)
         self.recipe_choice.currentIndexChanged.connect(lambda _: self._show_recipe())
-        top = QFormLayout()
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Image", self.layer_choice.native)
-        top.addRow("Recipe", self.recipe_choice)
-        layout.addLayout(top)
+        layout.addLayout(
+            form_layout(("Image", self.layer_choice.native), ("Recipe", self.recipe_choice))
+        )
         self.about = QLabel()
         self.about.setWordWrap(True)
         layout.addWidget(self.about)

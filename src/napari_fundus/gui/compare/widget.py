@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
-from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, compare
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
-from napari_fundus.gui.controls.layouts import scrollable_layout
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.layouts import (
+    column_layout,
+    form_layout,
+    make_combo,
+    scrollable_layout,
+)
+from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
 from napari_fundus.gui.evaluate.layer_groups import (
     LayerGroup,
@@ -57,8 +64,8 @@ class CompareWidget(QWidget):
         super().__init__(parent)
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
-        self._job: ThreadJob | None = None
-        self._watched: list[Any] = []
+        self._job = JobSlot(self)
+        self._watched = Connections()
         self._error_map = ErrorMapLayers(viewer, AGREEMENT_CATEGORIES, title="agreement")
         self._grid = PairGrid(viewer)
         self._step_runner, self._grid_runner = StepRunner(self), StepRunner(self)
@@ -76,58 +83,44 @@ class CompareWidget(QWidget):
         self.truth_box = LayerGroupCombo(self._viewer, list_truths)
         for box in (self.a_box, self.b_box, self.truth_box):
             box.chosen.connect(self._begin)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("A", self.a_box)
-        form.addRow("B", self.b_box)
-        form.addRow("Truth", self.truth_box)
-        column.addLayout(form)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        column.addLayout(
+            form_layout(("A", self.a_box), ("B", self.b_box), ("Truth", self.truth_box))
+        )
+        self.message = MessageLabel()
         column.addWidget(self.message)
         self.body = QWidget()
         column.addWidget(self.body)
         column.addStretch(1)
-        body = QVBoxLayout(self.body)
-        body.setContentsMargins(0, 0, 0, 0)
         self.side_button = QPushButton("Side by side")
         self.side_button.setCheckable(True)
         self.side_button.setToolTip("Show A on the left and B on the right, moved together")
         self.side_button.toggled.connect(self.show_side_by_side)
-        body.addWidget(self.side_button)
         self.legend = Legend(AGREEMENT_CATEGORIES)
-        body.addWidget(self.legend)
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        body.addWidget(self.summary)
+        self.summary = MessageLabel()
         self.class_box = QComboBox()
-        self.where_box = QComboBox()
-        for text, where in (
+        self.where_box = make_combo(
             ("only in one of them", (ONLY_A, ONLY_B)),
             ("only in A", (ONLY_A,)),
             ("only in B", (ONLY_B,)),
             ("in both", (BOTH,)),
             ("all", (BOTH, ONLY_A, ONLY_B)),
-        ):
-            self.where_box.addItem(text, where)
+        )
         for combo in (self.class_box, self.where_box):
             combo.currentIndexChanged.connect(lambda _: self._show_list())
-        filters = QFormLayout()
-        filters.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        filters.addRow("Class", self.class_box)
-        filters.addRow("Lesions", self.where_box)
-        body.addLayout(filters)
         self.list = LesionTable(COLUMNS)
         self.list.setToolTip("Click a row to go there")
         self.list.row_chosen.connect(self._go)
-        body.addWidget(self.list)
+        filters = form_layout(("Class", self.class_box), ("Lesions", self.where_box))
+        column_layout(
+            self.body, self.side_button, self.legend, self.summary, filters, self.list, spacing=6
+        )
         self.body.setVisible(False)
 
     @property
     def busy(self) -> bool:
         """Whether a comparison is on its way."""
         moving = self._step_runner.busy or self._grid_runner.busy
-        return self._job is not None or self._later.isActive() or moving
+        return self._job.busy or self._later.isActive() or moving
 
     @property
     def layers(self) -> list[Labels]:
@@ -205,16 +198,12 @@ class CompareWidget(QWidget):
         self._drop()
         a, b = self.a_box.choice(), self.b_box.choice()
         reason = _incompatibility(a, b)
-        self._say(reason)
+        self.message.setText(reason)
         if a is None or b is None or reason:
             self._error_map.clear()
             return
         for choice in (a, b):
-            if (live := choice.live) is not None:
-                self._watched += [live.shown_changed, live.edited_changed]
-            self._watched += [layer.events.paint for layer in choice.labels.values()]
-        for signal in self._watched:
-            signal.connect(self._schedule)
+            self._watched.connect(self._schedule, *choice.change_signals())
         self._later.start(0)
 
     def _schedule(self, event: Any = None) -> None:
@@ -228,37 +217,29 @@ class CompareWidget(QWidget):
         masks = {}
         if truth is not None and truth.shape == a.shape:
             masks = {code: layer.data for code, layer in truth.labels.items()}
-        if self._job is not None:
-            self._job.cancel_silently()
 
         def work(_: Any) -> Agreement:
             truths = {code: np.asarray(as_array(data)) for code, data in masks.items()}
             return compare(result_a(), result_b(), truth=truths)
 
-        job = self._job = ThreadJob(work, self)
-        job.returned.connect(self._show)
-        job.failed.connect(self._failed)
-        job.ended.connect(self._ended)
-        job.start()
-
-    def _ended(self) -> None:
-        self._job = None
+        self._job.start(work, self._show, self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self._say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
+        self.message.setText(short_message(error))
         show_error(error)
 
     def _show(self, agreement: Agreement) -> None:
-        self._job = None
         self.agreement = agreement
         a = self.a_box.choice()
         if a is None:
             return
         over = next(iter(a.labels.values()))
         steps = self._error_map.prepare(agreement.pixels, over, per_class=False)
-        self._step_runner.start(steps, lambda: self._tell(agreement, over), first_step_now=True)
+        self._step_runner.start(
+            steps, lambda: self._show_agreement(agreement, over), first_step_now=True
+        )
 
-    def _tell(self, agreement: Agreement, over: Layer) -> None:
+    def _show_agreement(self, agreement: Agreement, over: Layer) -> None:
         """Show colours, counts and list."""
         parts = {code: (p.both, p.only_a, p.only_b) for code, p in agreement.pixels.items()}
         self._error_map.show(
@@ -295,18 +276,10 @@ class CompareWidget(QWidget):
             layer = next(iter(a.labels.values()))
             go_to(self._viewer, layer, row["centroid_row"], row["centroid_col"], size=float(size))
 
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
-
     def _drop(self) -> None:
         self._later.stop()
-        for signal in self._watched:
-            signal.disconnect(self._schedule)
-        self._watched = []
-        if self._job is not None:
-            self._job.cancel_silently()
-            self._job = None
+        self._watched.disconnect()
+        self._job.cancel_silently()
         self._step_runner.stop()
         self.show_side_by_side(False)
         self.agreement = None

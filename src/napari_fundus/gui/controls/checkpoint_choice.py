@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_fundus.checkpoints import CheckpointInfo, list_checkpoints
+from napari_fundus.gui.controls.layouts import shrink_combo
 
 
 def usable_checkpoints(detector: str) -> list[CheckpointInfo]:
@@ -30,9 +31,7 @@ class CheckpointCombo(QComboBox):
         self._detector = detector
         self.setEditable(True)
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMinimumContentsLength(10)
+        shrink_combo(self, 10)
         self.refresh()
 
     def showPopup(self) -> None:  # noqa: N802

@@ -1,13 +1,16 @@
-"""Layouts of docked widgets: a column that scrolls, columns and forms without margins."""
+"""What docked widgets are laid out with: a column that scrolls, columns, forms, combo boxes."""
 
 # mypy: disable-error-code="misc"
 from __future__ import annotations
+
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QLabel,
     QLayout,
     QScrollArea,
     QSizePolicy,
@@ -63,6 +66,22 @@ def form_layout(*rows: tuple[str, QWidget | QLayout], parent: QWidget | None = N
     for label, control in rows:
         form.addRow(label, control)
     return form
+
+
+def make_combo(*items: tuple[str, Any]) -> QComboBox:
+    """Return a combo box of texts and the data behind each."""
+    combo = QComboBox()
+    for text, data in items:
+        combo.addItem(text, data)
+    return combo
+
+
+def colour_chip(colour: str) -> QLabel:
+    """Return a small square of a colour, for a row or a legend."""
+    chip = QLabel()
+    chip.setFixedSize(12, 12)
+    chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
+    return chip
 
 
 def shrink_combo(combo: QComboBox, characters: int = 12) -> QComboBox:

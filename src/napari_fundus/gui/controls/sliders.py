@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QSlider, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
+from napari_fundus.gui.controls.layouts import colour_chip
 from napari_fundus.gui.controls.number_spin_box import NumberSpinBox
 from napari_fundus.lesions import describe
 from napari_fundus.results.quantification import format_percent, is_lesion_class
@@ -29,9 +30,6 @@ class ClassRow(QWidget):
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 2, 0, 2)
         layout.setVerticalSpacing(1)
-        chip = QLabel()
-        chip.setFixedSize(12, 12)
-        chip.setStyleSheet(f"background: {info.colour}; border-radius: 3px;")
         title = info.plural if is_lesion_class(code) else info.name
         self.name = QLabel(title[:1].upper() + title[1:])
         self.name.setToolTip(f"{info.code}: {info.name}")
@@ -39,7 +37,7 @@ class ClassRow(QWidget):
         self.count.setAlignment(Qt.AlignmentFlag.AlignRight)
         head = QHBoxLayout()
         head.setSpacing(6)
-        head.addWidget(chip)
+        head.addWidget(colour_chip(info.colour))
         head.addWidget(self.name, 1)
         head.addWidget(self.count)
         layout.addLayout(head, 0, 0, 1, 2)

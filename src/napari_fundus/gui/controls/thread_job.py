@@ -168,6 +168,11 @@ class JobSlot:
             self.job = None
 
 
+def short_message(error: Exception) -> str:
+    """Return what a widget writes of an error: the message of our own, no detail of any other."""
+    return str(error) if isinstance(error, FundusError) else "Stopped by an error."
+
+
 def show_error(error: Exception) -> None:
     """Show a notification: the message of our own errors, the traceback of any other."""
     if isinstance(error, FundusError | OSError):

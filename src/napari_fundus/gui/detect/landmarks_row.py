@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
 
+from napari_fundus.gui.controls.layouts import column_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import JobSlot
 from napari_fundus.gui.layers.landmarks import (
     POINT_STYLE_KEYS,
@@ -60,11 +62,7 @@ class FoveaRow(QWidget):
         self._shape = (0, 0)
         self._layer: Points | None = None
         self._own_change = False
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 2, 0, 2)
-        column.setSpacing(2)
         line = QHBoxLayout()
-        column.addLayout(line)
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.mark_button = QPushButton("Mark fovea")
@@ -75,10 +73,8 @@ class FoveaRow(QWidget):
         self.mark_button.clicked.connect(self.mark_fovea)
         line.addWidget(self.text, 1)
         line.addWidget(self.mark_button)
-        self.near = QLabel()
-        self.near.setWordWrap(True)
-        self.near.setVisible(False)
-        column.addWidget(self.near)
+        self.near = MessageLabel()
+        column_layout(self, line, self.near, spacing=2)
         for layer in layers:
             if layer_metadata(layer).kind == "landmarks":
                 self._watch(layer)
@@ -111,9 +107,7 @@ class FoveaRow(QWidget):
     def _show(self, measured: tuple[Landmarks, pd.DataFrame]) -> None:
         known, summary = measured
         self.text.setText(_landmarks_text(known))
-        near = _near_fovea_html(summary)
-        self.near.setText(near)
-        self.near.setVisible(bool(near))
+        self.near.setText(_near_fovea_html(summary))
         self._known = known
         self._own_change = True
         if self._layer is not None and self._layer in self._viewer.layers:

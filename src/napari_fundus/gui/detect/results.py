@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import FILE_TYPES, write_file
+from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.layouts import column_layout
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.detect.landmarks_row import FoveaRow
@@ -74,15 +68,14 @@ class ResultsPanel(QWidget):
         self._measure()
         self.live_layers = LiveLayers(viewer, live, layers, self)
         """Show the result in the viewer."""
-        live.settings_changed.connect(self._show_settings)
-        live.shown_changed.connect(self._show_counts)
-        live.edited_changed.connect(self._show_edited)
-        live.landmarks_changed.connect(self._measure)
+        self._connections = Connections()
+        self._connections.connect(self._show_settings, live.settings_changed)
+        self._connections.connect(self._show_counts, live.shown_changed)
+        self._connections.connect(self._show_edited, live.edited_changed)
+        self._connections.connect(self._measure, live.landmarks_changed)
 
     def _build(self) -> None:
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
+        layout = column_layout(self, spacing=6)
         detections = self.live.detections(edits=False)
         ran = detections.provenance
         self.headline = QLabel(_headline(detections))
@@ -217,10 +210,7 @@ class ResultsPanel(QWidget):
         """Stop all work and disconnect from the layers: they may show the result of another run."""
         self.live_layers.close()
         self.fovea_row.shutdown()
-        self.live.settings_changed.disconnect(self._show_settings)
-        self.live.shown_changed.disconnect(self._show_counts)
-        self.live.edited_changed.disconnect(self._show_edited)
-        self.live.landmarks_changed.disconnect(self._measure)
+        self._connections.disconnect()
 
 
 def _headline(detections: Detections) -> str:

@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QWidget
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.defaults import DEFAULT_DETECTOR
@@ -25,7 +18,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
-from napari_fundus.gui.controls.layouts import scrollable_layout
+from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
@@ -104,11 +97,7 @@ class DetectWidget(QWidget):
         chooser.addWidget(self.detector_choice, 1)
         self.problems_button = self._problems_button()
         chooser.addWidget(self.problems_button)
-        top = QFormLayout()
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        top.addRow("Image", self.layer_choice.native)
-        top.addRow("Method", chooser)
-        layout.addLayout(top)
+        layout.addLayout(form_layout(("Image", self.layer_choice.native), ("Method", chooser)))
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.about.setTextFormat(Qt.TextFormat.RichText)
@@ -118,10 +107,7 @@ class DetectWidget(QWidget):
         self.options_box.setDuration(0)
         layout.addWidget(self.options_box)
         self.device_choice = DeviceChoice()
-        device = QFormLayout()
-        device.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        device.addRow("Device", self.device_choice)
-        layout.addLayout(device)
+        layout.addLayout(form_layout(("Device", self.device_choice)))
         self.run_bar = RunBar("Detect lesions")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._finish)

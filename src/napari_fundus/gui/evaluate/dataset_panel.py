@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from napari_fundus.gui.controls.layouts import column_layout, form_layout
+from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.evaluate.plots_window import PlotsWindow, report_plots
@@ -112,16 +112,14 @@ class DatasetPanel(QWidget):
         self._report: Report | None = None
         self._report_folder: Path | None = None
         self.folder_button = _button("Choose data set…", self._ask_folder)
-        self.part = QComboBox()
-        for text, value in (
+        self.part = make_combo(
             ("held back, else test, else all", None),
             ("held back in training", "held-back"),
             ("testing part", "test"),
             ("validation part", "valid"),
             ("training part", "train"),
             ("all images", "all"),
-        ):
-            self.part.addItem(text, value)
+        )
         self.run_bar = RunBar("Run over the whole set")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._measured)

@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
+from napari_fundus.gui.controls.layouts import colour_chip
 from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.placement import lies_at, placement_of
@@ -219,13 +220,10 @@ class Legend(QWidget):
         self._names = [name.removesuffix(" positive") for name, _ in kinds]
         self._labels: list[QLabel] = []
         for name, colour in kinds:
-            chip = QLabel()
-            chip.setFixedSize(12, 12)
-            chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
             label = QLabel()
             label.setToolTip(name)
             label.setTextFormat(Qt.TextFormat.RichText)
-            line.addWidget(chip)
+            line.addWidget(colour_chip(colour))
             line.addWidget(label)
             line.addSpacing(6)
             self._labels.append(label)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 from superqt.utils import signals_blocked
 
+from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.layouts import shrink_combo
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.results.layer_metadata import (
     METADATA_KEY,
@@ -76,6 +78,13 @@ class LayerGroup:
         return next(
             (x for layer in self.labels.values() if (x := layer_metadata(layer).live)), None
         )
+
+    def change_signals(self) -> list[Any]:
+        """Return the signals that are emitted when other lesions are shown, or some are painted."""
+        signals = [layer.events.paint for layer in self.labels.values()]
+        if (live := self.live) is not None:
+            signals += [live.shown_changed, live.edited_changed]
+        return signals
 
     @property
     def source(self) -> Any:
@@ -201,35 +210,20 @@ class LayerGroupCombo(QComboBox):
         super().__init__(parent)
         self._viewer, self._find, self._preferred = viewer, find, preferred
         self._choices: list[LayerGroup] = []
-        self._watched_layers: list[Layer] = []
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        shrink_combo(self)
         self.currentIndexChanged.connect(lambda _: self.chosen.emit())
         # A result comes as many layers: they are looked at once, when the last is there.
         self._later = single_shot_timer(self, 50, self.refresh)
-        for emitter in self._emitters():
-            emitter.connect(self._schedule)
+        self._list_changes, self._layer_changes = Connections(), Connections()
+        events = viewer.layers.events
+        self._list_changes.connect(self._schedule, events.inserted, events.removed)
         self.refresh()
-
-    def _emitters(self) -> tuple[Any, Any]:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed
 
     def disconnect_viewer(self) -> None:
         """Stop listening to the viewer."""
         self._later.stop()
-        for emitter in self._emitters():
-            emitter.disconnect(self._schedule)
-        self._watch_layers([])
-
-    def _watch_layers(self, layers: list[Layer]) -> None:
-        """Listen to layers, which may come to show another result."""
-        for layer in self._watched_layers:
-            layer.events.metadata.disconnect(self._schedule)
-        for layer in layers:
-            layer.events.metadata.connect(self._schedule)
-        self._watched_layers = layers
+        self._list_changes.disconnect()
+        self._layer_changes.disconnect()
 
     def _schedule(self, event: Any = None) -> None:
         self._later.start()
@@ -240,7 +234,7 @@ class LayerGroupCombo(QComboBox):
         return self._choices[index] if 0 <= index < len(self._choices) else None
 
     def choose(self, layers: Layer | Iterable[Layer]) -> bool:
-        """Choose what one of `layers` belongs to, and tell whether there is such."""
+        """Choose what one of `layers` belongs to, and return whether there is such."""
         self.refresh()
         wanted = list(layers) if isinstance(layers, Iterable) else [layers]
         for index, choice in enumerate(self._choices):
@@ -251,9 +245,12 @@ class LayerGroupCombo(QComboBox):
 
     def refresh(self) -> None:
         """List the choices again; `chosen` is emitted if other layers are chosen now."""
-        before, known = self.choice(), _group_signature(self.choice())
+        before, signature = self.choice(), _group_signature(self.choice())
         self._choices = self._find(self._viewer)
-        self._watch_layers([layer for choice in self._choices for layer in choice.labels.values()])
+        labels = [layer for choice in self._choices for layer in choice.labels.values()]
+        # Layers may come to show another result.
+        self._layer_changes.disconnect()
+        self._layer_changes.connect(self._schedule, *(x.events.metadata for x in labels))
         with signals_blocked(self):
             self.clear()
             for choice in self._choices:
@@ -264,7 +261,7 @@ class LayerGroupCombo(QComboBox):
                 self.setCurrentIndex(index)
             elif len(self._choices) > self._preferred:
                 self.setCurrentIndex(self._preferred)
-        if _group_signature(self.choice()) != known:
+        if _group_signature(self.choice()) != signature:
             self.chosen.emit()
 
     def _place_of(self, before: LayerGroup | None) -> int | None:

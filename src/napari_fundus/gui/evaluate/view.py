@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFormLayout,
-    QLabel,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -19,7 +17,13 @@ from superqt.utils import signals_blocked
 
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.evaluation.dataset_curves import curve_protocol
-from napari_fundus.gui.controls.layouts import scrollable_layout
+from napari_fundus.gui.controls.layouts import (
+    column_layout,
+    form_layout,
+    make_combo,
+    scrollable_layout,
+)
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.sliders import ClassRow
 from napari_fundus.gui.evaluate.curve_plot import CurvePlot
 from napari_fundus.gui.evaluate.dataset_panel import DatasetPanel
@@ -73,39 +77,28 @@ class EvaluateView(QWidget):
         column = scrollable_layout(parent)
         self.result_box = LayerGroupCombo(viewer, list_results)
         self.truth_box = LayerGroupCombo(viewer, list_truths)
-        self.colours = QComboBox()
-        self.colours.addItem("in one layer", False)
-        self.colours.addItem("in a layer for each class", True)
+        self.colours = make_combo(("in one layer", False), ("in a layer for each class", True))
         self.colours.currentIndexChanged.connect(lambda _: self.layers_chosen.emit())
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Result", self.result_box)
-        form.addRow("Truth", self.truth_box)
-        form.addRow("Colours", self.colours)
-        column.addLayout(form)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        column.addLayout(
+            form_layout(
+                ("Result", self.result_box), ("Truth", self.truth_box), ("Colours", self.colours)
+            )
+        )
+        self.message = MessageLabel()
         column.addWidget(self.message)
         self.body = QWidget()
         column.addWidget(self.body)
         column.addStretch(1)
-        body = QVBoxLayout(self.body)
-        body.setContentsMargins(0, 0, 0, 0)
         self.class_box = QComboBox()
         self.class_box.currentIndexChanged.connect(self._on_class)
-        chooser = QFormLayout()
-        chooser.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        chooser.addRow("Class", self.class_box)
-        body.addLayout(chooser)
         self.legend = Legend(ERROR_CATEGORIES)
-        body.addWidget(self.legend)
         self._slot = QVBoxLayout()
-        body.addLayout(self._slot)
         self.tabs = QTabWidget()
         self.tabs.addTab(self._figures_tab(), "Figures")
         self.tabs.addTab(self._list_tab(), "Lesions")
         self.tabs.addTab(self._curves_tab(), "Curves")
-        body.addWidget(self.tabs)
+        chooser = form_layout(("Class", self.class_box))
+        column_layout(self.body, chooser, self.legend, self._slot, self.tabs, spacing=6)
         self.setVisible(False)
         self.reset()
 
@@ -118,9 +111,7 @@ class EvaluateView(QWidget):
         tab = QWidget()
         column = QVBoxLayout(tab)
         column.setContentsMargins(0, 4, 0, 0)
-        self.listed = QComboBox()
-        for text, outcomes in _OUTCOME_FILTERS:
-            self.listed.addItem(text, outcomes)
+        self.listed = make_combo(*_OUTCOME_FILTERS)
         self.listed.currentIndexChanged.connect(lambda _: self._show_list())
         self.list = LesionTable(COLUMNS)
         self.list.setToolTip("Click a row to go there; a click in the picture chooses its row")
@@ -133,9 +124,7 @@ class EvaluateView(QWidget):
         tab = QWidget()
         column = QVBoxLayout(tab)
         column.setContentsMargins(0, 4, 0, 0)
-        self.curve_scope_combo = QComboBox()
-        self.curve_scope_combo.addItem("of this image", False)
-        self.curve_scope_combo.addItem("of a whole set", True)
+        self.curve_scope_combo = make_combo(("of this image", False), ("of a whole set", True))
         self.curve_scope_combo.currentIndexChanged.connect(self._on_of_what)
         column.addWidget(self.curve_scope_combo)
         self.dataset_panel = DatasetPanel()
@@ -162,11 +151,6 @@ class EvaluateView(QWidget):
         """The chosen class."""
         code = self.class_box.currentData()
         return None if code is None else str(code)
-
-    def say(self, text: str) -> None:
-        """Show a line below the choices; none hides it."""
-        self.message.setText(text)
-        self.message.setVisible(bool(text))
 
     def reset(self) -> None:
         """Show nothing of a result."""

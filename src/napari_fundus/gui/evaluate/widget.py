@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import Assessment
-from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
+from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
 from napari_fundus.gui.evaluate.lesion_outcomes import nearest_lesion
@@ -69,10 +70,10 @@ class EvaluateWidget(QWidget):
         self._result: LayerGroup | None = None
         self._truth: LayerGroup | None = None
         self._live_layers: LiveLayers | None = None
-        self._watched: list[Any] = []
+        self._result_changes, self._truth_changes = Connections(), Connections()
         self._prepared: PreparedTruth | None = None
         self._matches: Mapping[str, ClassMatch] = {}
-        self._jobs: dict[str, ThreadJob] = {}
+        self._preparing, self._matching, self._drawing_curves = (JobSlot(self) for _ in range(3))
         self._stale = False
         self._error_map = ErrorMapLayers(viewer, ERROR_CATEGORIES, title="outcome")
         self._step_runner = StepRunner(self)
@@ -84,7 +85,7 @@ class EvaluateWidget(QWidget):
         self.set_curves: DatasetCurves | None = None
         """Curves of a whole set, once a run or a report gave them."""
         self.view = EvaluateView(viewer, self)
-        self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._judge)
+        self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._match)
         self._truth_timer = single_shot_timer(self, _TRUTH_MS, self._prepare)
         view = self.view
         view.result_box.chosen.connect(self._begin)
@@ -106,7 +107,8 @@ class EvaluateWidget(QWidget):
             or self._truth_timer.isActive()
             or self._step_runner.busy
         )
-        return bool(self._jobs) or waiting or moving
+        working = self._preparing.busy or self._matching.busy or self._drawing_curves.busy
+        return working or waiting or moving
 
     @property
     def layers(self) -> list[Labels]:
@@ -165,13 +167,13 @@ class EvaluateWidget(QWidget):
         self._drop()
         result, truth = self.view.result_box.choice(), self.view.truth_box.choice()
         reason = _incompatibility(result, truth)
-        self.view.say(reason)
+        self.view.message.setText(reason)
         if result is None or truth is None or reason:
             self._error_map.clear()
             return
         self._truth = truth
-        for layer in truth.labels.values():
-            layer.events.paint.connect(self._on_truth_painted)
+        paint = (layer.events.paint for layer in truth.labels.values())
+        self._truth_changes.connect(self._on_truth_painted, *paint)
         self._result = result
         self._prepare()
 
@@ -181,42 +183,43 @@ class EvaluateWidget(QWidget):
             return
         masks = {code: truth.labels[code].data for code in result.labels if code in truth.labels}
         run = None if result.live is None else result.live.original
-        self.view.say("Reading the truth…")
-        self._work("prepare", lambda monitor: prepare_truth(masks, run, monitor), self._on_prepared)
+        self.view.message.setText("Reading the truth…")
+        self._preparing.start(
+            lambda monitor: prepare_truth(masks, run, monitor), self._on_prepared, self._failed
+        )
 
     def _on_prepared(self, prepared: PreparedTruth) -> None:
         self._prepared = prepared
-        self.view.say("")
+        self.view.message.setText("")
         result = self._result
         if result is None:
             return
-        if not self._watched:
+        if not self._result_changes:
             self._watch(result)
             self.view.set_classes(list(prepared.truths))
             self.view.dataset_panel.set_result(None if self._live is None else self._live.original)
         self._schedule()
         if (live := self._live) is not None:
             run = live.original
-            self._work("curves", lambda m: image_curves(prepared, run, m), self._on_curves)
+            self._drawing_curves.start(
+                lambda monitor: image_curves(prepared, run, monitor), self._on_curves, self._failed
+            )
 
     def _watch(self, result: LayerGroup) -> None:
         """Follow thresholds and strokes, and show the thresholds where nothing else does."""
-        self._watched = [layer.events.paint for layer in result.labels.values()]
         if (live := result.live) is not None:
             self._live_layers = LiveLayers(self._viewer, live, result.layers, self)
-            self._watched += [live.shown_changed, live.edited_changed]
-        for signal in self._watched:
-            signal.connect(self._schedule)
+        self._result_changes.connect(self._schedule, *result.change_signals())
 
     def _schedule(self, event: Any = None) -> None:
         if not self._throttle_timer.isActive():
             self._throttle_timer.start()
 
-    def _judge(self) -> None:
+    def _match(self) -> None:
         result, prepared, live = self._result, self._prepared, self._live
         if result is None or prepared is None:
             return
-        if "judge" in self._jobs:
+        if self._matching.busy:
             self._stale = True
             return
         snapshots = {code: layer_snapshot(result.labels[code]) for code in prepared.truths}
@@ -225,19 +228,19 @@ class EvaluateWidget(QWidget):
         area = 1 if live is None else live.settings.min_area
 
         def work(_: Any) -> tuple[Mapping[str, ClassMatch], Assessment]:
-            judged = match_classes(snapshots, prepared.truths)
+            matches = match_classes(snapshots, prepared.truths)
             assessment = Assessment.of(
-                list(judged.values()),
+                list(matches.values()),
                 title=title,
                 thresholds=thresholds,
                 min_area=area,
                 aupr=prepared.aupr,
             )
-            return judged, assessment
+            return matches, assessment
 
-        self._work("judge", work, self._on_judged)
+        self._matching.start(work, self._on_matched, self._failed)
 
-    def _on_judged(self, result: tuple[Mapping[str, ClassMatch], Assessment]) -> None:
+    def _on_matched(self, result: tuple[Mapping[str, ClassMatch], Assessment]) -> None:
         self._matches, self.assessment = result
         self._draw()
         if self._stale:
@@ -248,9 +251,11 @@ class EvaluateWidget(QWidget):
         """Show the outcome over the picture, in layers that may have to come first; then tell."""
         if not self._matches or self._result is None:
             return
-        self._step_runner.start(self._draw_steps(self._result), self._tell, first_step_now=True)
+        self._step_runner.start(
+            self._draw_steps(self._result), self._show_metrics, first_step_now=True
+        )
 
-    def _tell(self) -> None:
+    def _show_metrics(self) -> None:
         """Show the figures of what is drawn."""
         if self.assessment is not None:
             self.view.metric_tables.show_metrics(self.assessment)
@@ -336,46 +341,21 @@ class EvaluateWidget(QWidget):
     def _on_truth_painted(self, event: Any = None) -> None:
         self._truth_timer.start()
 
-    def _work(self, name: str, work: Any, then: Any) -> None:
-        """Run one job of each name; an earlier one of the same name is dropped."""
-        if name in self._jobs:
-            self._jobs.pop(name).cancel_silently()
-        job = ThreadJob(work, self)
-        self._jobs[name] = job
-
-        def ended() -> None:
-            if self._jobs.get(name) is job:
-                del self._jobs[name]
-
-        def returned(value: Any) -> None:
-            ended()
-            then(value)
-
-        job.returned.connect(returned)
-        job.failed.connect(self._failed)
-        job.ended.connect(ended)
-        job.start()
-
     def _failed(self, error: Exception) -> None:
-        self.view.say(str(error) if isinstance(error, FundusError) else "Stopped by an error.")
+        self.view.message.setText(short_message(error))
         show_error(error)
 
     def _drop(self) -> None:
-        """Forget the present result and truth, and take the colours away."""
+        """Drop the present result and truth, and take the colours away."""
         self._throttle_timer.stop()
         self._truth_timer.stop()
-        for job in self._jobs.values():
+        for job in (self._preparing, self._matching, self._drawing_curves):
             job.cancel_silently()
-        self._jobs = {}
         self._step_runner.stop()
         self._stale = False
-        if self._truth is not None:
-            for layer in self._truth.labels.values():
-                layer.events.paint.disconnect(self._on_truth_painted)
-            self._truth = None
-        for signal in self._watched:
-            signal.disconnect(self._schedule)
-        self._watched, self._result = [], None
+        self._truth_changes.disconnect()
+        self._result_changes.disconnect()
+        self._truth = self._result = None
         if self._live_layers is not None:
             self._live_layers.close()
             self._live_layers.deleteLater()

@@ -126,60 +126,37 @@ def detection_layers(
     image = name or detections.provenance.image_name or "image"
     name = f"{image} {detections.provenance.detector}"
     placed = dict(placement or {})
-    layers: list[LayerTuple] = []
-    layers.extend(
-        (
-            values,
-            {
-                "name": f"{name}: {code} heat map",
-                "colormap": _heat_colormap(),
-                "contrast_limits": (0.0, 1.0),
-                "blending": "translucent",
-                "opacity": 0.6,
-                "rgb": False,
-                "metadata": _metadata(live, code, "heatmap"),
-                **placed,
-            },
-            "image",
-        )
+    hidden = {"blending": "additive", "opacity": 0.8, "visible": False}
+    seen_through = {"blending": "translucent", "opacity": 0.6}
+    first = detections.lesions[0] if detections.lesions else ""
+    heats = [
+        (f"{code} heat map", values, _heat_colormap(), code, "heatmap", seen_through)
         for code, values in detections.heatmap.items()
-    )
-    layers.extend(
+    ]
+    stages = [
+        (title, values, _map_colormap(first), first, "stage", hidden)
+        for title, values in detections.stages.items()
+    ]
+    maps = [
+        (f"{code} map", values, _map_colormap(code), code, "probability", hidden)
+        for code, values in detections.probability.items()
+    ]
+    layers: list[LayerTuple] = [
         (
             values,
             {
                 "name": f"{name}: {title}",
-                "colormap": _map_colormap(detections.lesions[0]),
+                "colormap": colormap,
                 "contrast_limits": (0.0, 1.0),
-                "blending": "additive",
-                "opacity": 0.8,
-                "visible": False,
                 "rgb": False,
-                "metadata": _metadata(live, detections.lesions[0], "stage"),
+                "metadata": _metadata(live, code, kind),
+                **look,
                 **placed,
             },
             "image",
         )
-        for title, values in detections.stages.items()
-    )
-    layers.extend(
-        (
-            values,
-            {
-                "name": f"{name}: {code} map",
-                "colormap": _map_colormap(code),
-                "contrast_limits": (0.0, 1.0),
-                "blending": "additive",
-                "opacity": 0.8,
-                "visible": False,
-                "rgb": False,
-                "metadata": _metadata(live, code, "probability"),
-                **placed,
-            },
-            "image",
-        )
-        for code, values in detections.probability.items()
-    )
+        for title, values, colormap, code, kind, look in (*heats, *stages, *maps)
+    ]
     layers.extend(
         (
             labels_of(detections, code),

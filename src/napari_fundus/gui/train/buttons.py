@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QGridLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QWidget
+
+from napari_fundus.gui.controls.layouts import column_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 
 ControlState = Literal["idle", "checking", "training", "pausing", "paused", "stopping"]
 
@@ -31,49 +27,30 @@ class TrainingControls(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        self.check_button = QPushButton("Check")
-        self.check_button.setToolTip(
-            "Show what would be trained on what, and how long it would take"
-        )
-        self.patches_button = QPushButton("Preview patches")
-        self.patches_button.setToolTip("Show training patches as layers")
-        self.open_run_button = QPushButton("Open a run…")
-        self.open_run_button.setToolTip(
-            "Resume a training that was stopped, such as by closing napari"
-        )
-        self.start_button = QPushButton("Train")
-        self.pause_button = QPushButton("Pause")
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop and keep the best weights; the run can be resumed")
         grid = QGridLayout()
         grid.setHorizontalSpacing(4)
-        for column_number, button in enumerate(
-            (self.check_button, self.patches_button, self.open_run_button)
-        ):
-            grid.addWidget(button, 0, column_number)
-        for column_number, button in enumerate(
-            (self.start_button, self.pause_button, self.stop_button)
-        ):
-            grid.addWidget(button, 1, column_number)
-        column.addLayout(grid)
-        for button, signal in (
-            (self.check_button, self.check_clicked),
-            (self.patches_button, self.patches_clicked),
-            (self.open_run_button, self.open_run_clicked),
-            (self.start_button, self.start_clicked),
-            (self.pause_button, self.pause_clicked),
-            (self.stop_button, self.stop_clicked),
-        ):
-            button.clicked.connect(signal)
+
+        def add(row: int, place: int, text: str, clicked: Any, tip: str = "") -> QPushButton:
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(clicked)
+            grid.addWidget(button, row, place)
+            return button
+
+        tip = "Show what would be trained on what, and how long it would take"
+        self.check_button = add(0, 0, "Check", self.check_clicked, tip)
+        tip = "Show training patches as layers"
+        self.patches_button = add(0, 1, "Preview patches", self.patches_clicked, tip)
+        tip = "Resume a training that was stopped, such as by closing napari"
+        self.open_run_button = add(0, 2, "Open a run…", self.open_run_clicked, tip)
+        self.start_button = add(1, 0, "Train", self.start_clicked)
+        self.pause_button = add(1, 1, "Pause", self.pause_clicked)
+        tip = "Stop and keep the best weights; the run can be resumed"
+        self.stop_button = add(1, 2, "Stop", self.stop_clicked, tip)
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
-        self.message_label = QLabel()
-        self.message_label.setWordWrap(True)
-        column.addWidget(self.progress_bar)
-        column.addWidget(self.message_label)
+        self.message_label = MessageLabel()
+        column_layout(self, grid, self.progress_bar, self.message_label)
         self.set_state("idle")
 
     def set_state(self, state: ControlState) -> None:
@@ -95,7 +72,6 @@ class TrainingControls(QWidget):
     def show_message(self, text: str) -> None:
         """Show a line below the buttons; an empty one is hidden."""
         self.message_label.setText(text)
-        self.message_label.setVisible(bool(text))
 
 
 class RemainingTimeEstimator:

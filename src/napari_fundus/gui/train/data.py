@@ -12,21 +12,20 @@ import numpy.typing as npt
 from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
-    QFormLayout,
     QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.results.layer_metadata import as_array, layer_metadata, lesion_in_name
 
@@ -106,18 +105,12 @@ class DataChoice(QWidget):
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        self.kind = QComboBox()
-        self.kind.addItem("A data set or corrections", FOLDER)
-        self.kind.addItem("The open image and labels", LAYERS)
+        self.kind = make_combo(
+            ("A data set or corrections", FOLDER), ("The open image and labels", LAYERS)
+        )
         self.kind.setAccessibleName("Kind of data")
         self.folder = FolderEdit("Folder of the data", "as unpacked, or as saved by Review")
         self.layers = QWidget()
-        form = QFormLayout(self.layers)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.image = LayerChoice(viewer)
         self.labels = QListWidget()
         self.labels.setFixedHeight(84)
@@ -125,15 +118,14 @@ class DataChoice(QWidget):
         self.labels.setToolTip(
             "Ticked layers are the truth: what is not marked there counts as no lesion."
         )
-        form.addRow("Image", self.image.native)
-        form.addRow("Labels", self.labels)
-        for part in (self.kind, self.folder, self.layers):
-            column.addWidget(part)
+        form_layout(("Image", self.image.native), ("Labels", self.labels), parent=self.layers)
+        column_layout(self, self.kind, self.folder, self.layers)
         self.kind.currentIndexChanged.connect(lambda _: self._show_kind())
         self.folder.changed.connect(self.changed)
         self.image.changed.connect(lambda: self._list_labels())
-        viewer.layers.events.inserted.connect(self._list_labels)
-        viewer.layers.events.removed.connect(self._list_labels)
+        events = viewer.layers.events
+        self._connections = Connections()
+        self._connections.connect(self._list_labels, events.inserted, events.removed)
         self._offered: list[tuple[Labels, str]] = []
         self._show_kind()
         self._list_labels()
@@ -194,8 +186,7 @@ class DataChoice(QWidget):
 
     def disconnect_viewer(self) -> None:
         """Disconnect from the viewer's events."""
-        self._viewer.layers.events.inserted.disconnect(self._list_labels)
-        self._viewer.layers.events.removed.disconnect(self._list_labels)
+        self._connections.disconnect()
         self.image.disconnect_viewer()
 
     def _show_kind(self) -> None:

@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QLabel,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
 
 from napari_fundus.checkpoints import check_checkpoint_name
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
+from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
 from napari_fundus.gui.train.data import DataChoice, FolderEdit, LayerData
 from napari_fundus.gui.train.run_folder import RunFolderForm
 from napari_fundus.gui.train.session import RunRequest
@@ -56,16 +50,11 @@ class JobForm(QWidget):
         self._detectors = {name: d for name, d in found.detectors.items() if d.trainable}
         self._build(viewer)
         self.settings = SettingsForm(None)
-        self._column.insertWidget(self._settings_index, self.settings)
+        self._column.insertWidget(1, self.settings)  # below the choices
         self._choose_detector()
 
     def _build(self, viewer: ViewerModel) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(8)
-        self.detector_choice = QComboBox()
-        for name, detector in self._detectors.items():
-            self.detector_choice.addItem(detector.title, name)
+        self.detector_choice = make_combo(*((d.title, name) for name, d in self._detectors.items()))
         default = self.detector_choice.findData(DEFAULT_DETECTOR)
         self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
@@ -78,27 +67,23 @@ class JobForm(QWidget):
         self.checkpoint_choice.chosen.connect(self._update_for_checkpoint)
         self.scheme_choice = SchemeChoice()
         self.device_choice = DeviceChoice()
-        top = QFormLayout()
-        top.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        top = form_layout(
+            ("Method", self.detector_choice),
+            ("", self.data_needs_label),
+            ("Learn from", self.data_choice),
+            ("Healthy", self.healthy),
+            ("Start from", self.checkpoint_choice),
+            ("Trained", self.scheme_choice),
+            ("Device", self.device_choice),
+        )
         top.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        top.addRow("Method", self.detector_choice)
-        top.addRow("", self.data_needs_label)
-        top.addRow("Learn from", self.data_choice)
-        top.addRow("Healthy", self.healthy)
-        top.addRow("Start from", self.checkpoint_choice)
-        top.addRow("Trained", self.scheme_choice)
-        top.addRow("Device", self.device_choice)
-        column.addLayout(top)
-        self._settings_index = column.count()
-        self._column = column
         self.run_folder = RunFolderForm()
-        column.addWidget(self.run_folder)
         self.subprocess_box = QCheckBox("In a process of its own")
         self.subprocess_box.setToolTip(
             "The window stays quick, and a training that crashes does not take napari along"
         )
         self.subprocess_box.setChecked(True)
-        column.addWidget(self.subprocess_box)
+        self._column = column_layout(self, top, self.run_folder, self.subprocess_box, spacing=8)
 
     @property
     def detector(self) -> Detector:
@@ -125,11 +110,11 @@ class JobForm(QWidget):
         if not self._detectors:
             self.data_needs_label.setText("No detector that can be trained is installed.")
             return
-        self._column.removeWidget(self.settings)
-        self.settings.deleteLater()
-        spec = self.detector.training_spec()
+        spec, before = self.detector.training_spec(), self.settings
         self.settings = SettingsForm(spec)
-        self._column.insertWidget(self._settings_index, self.settings)
+        self._column.removeWidget(before)
+        before.deleteLater()
+        self._column.insertWidget(1, self.settings)
         graded = spec is not None and spec.required_annotations == "grades"
         self.data_needs_label.setText(
             "Needs images with grades." if graded else "Needs images with drawn lesions."

@@ -6,9 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_fundus.checkpoints import models_folder
+from napari_fundus.gui.controls.layouts import form_layout, make_combo
 from napari_fundus.gui.train.data import FolderEdit
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
@@ -25,25 +26,22 @@ class RunFolderForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self._form = form
         self.name = QLineEdit()
         self.name.setToolTip("What the weights are found by: letters, digits, . _ -")
         self.name.setAccessibleName("Name of the weights")
         self.parent_folder = FolderEdit("Folder of runs")
         self.parent_folder.set_path(runs_folder())
-        self.existing = QComboBox()
-        self.existing.addItem("go on with it", "resume")
-        self.existing.addItem("replace it", "overwrite")
+        self.existing = make_combo(("go on with it", "resume"), ("replace it", "overwrite"))
         self.existing.setAccessibleName("The run in this folder")
-        form.addRow("Name", self.name)
-        form.addRow("Runs go to", self.parent_folder)
-        form.addRow("Has a run:", self.existing)
-        self.name.textChanged.connect(lambda _: self._look())
-        self.parent_folder.changed.connect(self._look)
-        self._look()
+        self._form = form_layout(
+            ("Name", self.name),
+            ("Runs go to", self.parent_folder),
+            ("Has a run:", self.existing),
+            parent=self,
+        )
+        self.name.textChanged.connect(lambda _: self.refresh())
+        self.parent_folder.changed.connect(self.refresh)
+        self.refresh()
 
     def folder(self) -> Path:
         """Return the folder of the run."""
@@ -87,9 +85,6 @@ class RunFolderForm(QWidget):
 
     def refresh(self) -> None:
         """Look again whether there is a run."""
-        self._look()
-
-    def _look(self) -> None:
         present = self.has_run()
         self._form.labelForField(self.existing).setVisible(present)
         self.existing.setVisible(present)

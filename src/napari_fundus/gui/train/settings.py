@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_fundus.checkpoints import ModelCard
 from napari_fundus.detector import TrainingSpec
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.forms import ModelForm
+from napari_fundus.gui.controls.layouts import column_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.training.loop.settings import TrainingSettings, split_settings
 
@@ -45,12 +46,9 @@ class SettingsForm(QWidget):
         self._form = form or TrainingSpec(_NoOptions)
         self._fine_tuning = False
         self._default_options = self._form.options()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
         start = {**self._form.defaults, **_GUI_DEFAULTS}
         rest = set(TrainingSettings.model_fields) - set(_BUDGET)
         self.budget = ModelForm(TrainingSettings, _only(start, _BUDGET), exclude=rest)
-        layout.addWidget(self.budget.native)
         self.fixed_settings_label = MessageLabel()
         self.fixed_settings_label.setEnabled(False)
         self.options = ModelForm(self._form.options)
@@ -59,7 +57,7 @@ class SettingsForm(QWidget):
         self.box = collapsible_box(
             "All settings", self.fixed_settings_label, self.options.native, self.shared.native
         )
-        layout.addWidget(self.box)
+        column_layout(self, self.budget.native, self.box, spacing=6)
         self.set_checkpoint(None)
         for part in (self.budget, self.options, self.shared):
             part.changed.connect(lambda: self.changed.emit())

@@ -11,19 +11,28 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QLabel,
-    QSizePolicy,
     QSpinBox,
-    QVBoxLayout,
     QWidget,
 )
+from superqt.utils import signals_blocked
 
 from napari_fundus.checkpoints import ModelCard, read_card
 from napari_fundus.errors import CheckpointError
 from napari_fundus.gui.controls.checkpoint_choice import usable_checkpoints
+from napari_fundus.gui.controls.layouts import column_layout, shrink_combo
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import show_error
 
 _FILE = "…file"
+
+_SCHEMES = {
+    "interleaved": "Interleaved Freezing",
+    "full": "All weights",
+    "freeze": "All but the first",
+    "freeze_bn": "… norms trained",
+    "none": "None: only validate",
+}
+"""Scheme to its title."""
 
 
 class StartCheckpointCombo(QComboBox):
@@ -35,9 +44,7 @@ class StartCheckpointCombo(QComboBox):
         super().__init__(parent)
         self._detector = ""
         self._card: ModelCard | None = None
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMinimumContentsLength(10)
+        shrink_combo(self, 10)
         self.setAccessibleName("Weights to start from")
         self.activated.connect(self._activated)
         self.currentIndexChanged.connect(lambda _: self._changed())
@@ -54,18 +61,16 @@ class StartCheckpointCombo(QComboBox):
         self._fill()
         if self.findData(chosen) < 0:
             self.insertItem(self.count() - 1, title, chosen)
-        self.blockSignals(True)
-        self.setCurrentIndex(self.findData(chosen))
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.setCurrentIndex(self.findData(chosen))
 
     def _fill(self) -> None:
-        self.blockSignals(True)
-        self.clear()
-        self.addItem("From scratch", "")
-        for info in usable_checkpoints(self._detector):
-            self.addItem(info.name, info.name)
-        self.addItem("A file…", _FILE)
-        self.blockSignals(False)
+        with signals_blocked(self):
+            self.clear()
+            self.addItem("From scratch", "")
+            for info in usable_checkpoints(self._detector):
+                self.addItem(info.name, info.name)
+            self.addItem("A file…", _FILE)
 
     def checkpoint(self) -> str | None:
         """Return name or path of the weights, or None for none."""
@@ -128,17 +133,9 @@ class SchemeChoice(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
         row = QHBoxLayout()
-        self.combo = QComboBox()
-        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.combo = shrink_combo(QComboBox(), 10)
         self.combo.setAccessibleName("Fine-tuning scheme")
-        self.combo.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.combo.setMinimumContentsLength(10)
         self.combo.setToolTip(
             "<qt>Which weights are trained. Interleaved Freezing keeps the first convolutions, and "
             "every other one behind them; all but the first keeps so many, from the input on; with "
@@ -150,11 +147,9 @@ class SchemeChoice(QWidget):
         self.count.setAccessibleName("Convolutions that stay")
         row.addWidget(self.combo, 1)
         row.addWidget(self.count)
-        layout.addLayout(row)
-        self.reason = QLabel()
-        self.reason.setWordWrap(True)
+        self.reason = MessageLabel()
         self.reason.setEnabled(False)
-        layout.addWidget(self.reason)
+        column_layout(self, row, self.reason, spacing=2)
         self.combo.currentIndexChanged.connect(lambda _: self._show_state())
         self.count.valueChanged.connect(lambda _: self.changed.emit())
         self.offer(fine_tuning=False)
@@ -170,26 +165,21 @@ class SchemeChoice(QWidget):
             Why the weights can only be trained all together.
         """
         chosen = self.combo.currentData()
-        self.combo.blockSignals(True)
-        self.combo.clear()
+        offered = ["full"]
         if fine_tuning and not schemes_unsupported_reason:
-            self.combo.addItem("Interleaved Freezing", "interleaved")
-            self.combo.addItem("All weights", "full")
-            self.combo.addItem("All but the first", "freeze")
-            self.combo.addItem("… norms trained", "freeze_bn")
-            self.combo.addItem("None: only validate", "none")
-        else:
-            self.combo.addItem("All weights", "full")
-            if fine_tuning:
-                self.combo.addItem("None: only validate", "none")
-        found = self.combo.findData(chosen) if self.isEnabled() else 0
-        self.combo.setCurrentIndex(max(found, 0))
-        self.combo.blockSignals(False)
+            offered = list(_SCHEMES)
+        elif fine_tuning:
+            offered = ["full", "none"]
+        with signals_blocked(self.combo):
+            self.combo.clear()
+            for name in offered:
+                self.combo.addItem(_SCHEMES[name], name)
+            found = self.combo.findData(chosen) if self.isEnabled() else 0
+            self.combo.setCurrentIndex(max(found, 0))
         self.setEnabled(fine_tuning)
         self.reason.setText(
             schemes_unsupported_reason if fine_tuning else "Nothing to keep: from scratch."
         )
-        self.reason.setVisible(bool(self.reason.text()))
         self._show_state()
 
     def scheme(self) -> str:

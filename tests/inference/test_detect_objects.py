@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from napari_fundus.errors import Cancelled
 from napari_fundus.inference.detect_objects import (
     TiledObjects,
+    _estimate_memory,
     object_tiles,
     objects_to_original,
     paste_mask,
@@ -27,6 +28,7 @@ from napari_fundus.inference.merge_tiles import TileObject, merge_tile_objects
 from napari_fundus.preprocessing.fov_circle import FovCircle
 from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.results.objects import LesionObject, objects_of_mask
+from napari_fundus.runtime.devices import CPU
 from napari_fundus.runtime.preferences import Preferences
 from napari_fundus.runtime.progress import Monitor
 
@@ -356,3 +358,31 @@ def test_500_lesions_on_12_megapixels_take_little_memory() -> None:
     assert len(objects) == 500
     print(f"peak {peak / 2**20:.0f} MiB beside the picture")
     assert peak <= 150 * 2**20
+
+
+class ByRegion(nn.Module):
+    """Looks at ten regions if all that reach `score_thresh` are wanted, else at one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score_thresh = 0.05
+        self.look = nn.Linear(4, 5)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.look(torch.zeros(10 if self.score_thresh < 0 else 1, 4))
+
+
+class WithRegions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 2, 1)
+        self.roi_heads = ByRegion()
+
+    def forward(self, pieces: list[Tensor]) -> Tensor:
+        return self.roi_heads(self.first(pieces[0][None]))
+
+
+def test_memory_is_that_of_all_regions_and_that_of_input_and_layers_for_each_pixel() -> None:
+    network = WithRegions()
+    assert _estimate_memory(network, 3, CPU) == (4 * 10 * 5, 4 * (3 + 2))
+    assert network.roi_heads.score_thresh == 0.05

@@ -51,3 +51,17 @@ def test_opinions_that_are_certain_do_not_overrule_all() -> None:
     everywhere = np.ones((1, 1), np.bool_)
     found = blend_log_odds(sure, never, where=everywhere, trust=0.5)
     assert found[0, 0] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_enlarging_keeps_the_centres_of_pixels_in_place() -> None:
+    ramp = np.tile(np.arange(4, dtype=np.float32), (2, 1))
+    # Pixel n of twice as many lies at (n + 1/2) / 2 - 1/2; beyond the outer centres all is flat.
+    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    np.testing.assert_allclose(resize_map(ramp, (4, 8)), [expected] * 4, atol=1e-6)
+
+
+def test_full_trust_takes_the_judgement_bit_for_bit() -> None:
+    hypothesis, judgement = np.float32([[0.5, 0.5, 0.3]]), np.float32([[0.0, 1.0, 0.9]])
+    where = np.array([[True, True, False]])
+    found = blend_log_odds(hypothesis, judgement, where=where, trust=1)
+    assert found.tolist() == np.float32([[0.0, 1.0, 0.3]]).tolist()

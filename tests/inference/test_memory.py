@@ -11,6 +11,7 @@ from torch import nn
 from napari_fundus.errors import DeviceError
 from napari_fundus.inference.detect_objects import _estimate_memory
 from napari_fundus.inference.memory import (
+    bytes_per_pixel,
     fit_tile_size,
     layer_bytes,
     run_halving_on_out_of_memory,
@@ -100,3 +101,10 @@ def test_of_a_network_without_layers_a_pixel_takes_its_planes() -> None:
             return images
 
     assert _estimate_memory(Nothing(), 3, CPU) == (0, 12.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_bytes_for_a_pixel_are_those_of_the_input_and_of_each_layer(dtype: torch.dtype) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 5, 1, stride=2)).to(dtype)
+    taken = bytes_per_pixel(network, 3, 8, dtype=dtype)
+    assert taken == dtype.itemsize * (3 + 2 + 5 / 4)

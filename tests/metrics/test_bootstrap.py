@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_fundus.metrics import bootstrap_interval, bootstrap_intervals
-from napari_fundus.metrics.bootstrap import resampled_weights
+from napari_fundus.metrics.bootstrap import Interval, _interval, resampled_weights
 
 
 def weighted_mean(values):
@@ -81,3 +81,9 @@ def test_two_images_of_each_eye_make_the_interval_wider_by_the_root_of_two() -> 
         interval = bootstrap_interval(weighted_mean(values), 400, resamples=2000, groups=groups)
         widths.append(interval.high - interval.low)
     assert widths[1] / widths[0] == pytest.approx(2**0.5, rel=0.08)
+
+
+def test_the_ends_cut_off_half_of_what_is_not_covered_on_each_side() -> None:
+    values = np.array([*range(101), np.nan])
+    assert _interval(3.0, values, 0.5) == Interval(3.0, 25.0, 75.0, 0.5, 101)
+    assert _interval(3.0, values, 0.875) == Interval(3.0, 6.25, 93.75, 0.875, 101)

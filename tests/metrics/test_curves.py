@@ -87,3 +87,32 @@ def test_without_thresholds_no_point_is_given():
     content = {"x": [1], "y": [0.5], "thresholds": [None], "images": 3, "positives": 9}
     curve = Curve.from_json("froc", "MA", {**content, "summary": None})
     assert curve.at(0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "x", "kept"),
+    [
+        # Quarters of the axis: 0, 0, 1, 2, 4, 4; the first and the last point always stay.
+        ("pr", [0, 0.1, 0.2, 0.5, 0.9, 1], [0, 0.2, 0.5, 0.9, 1]),
+        # Quarters of 16 doublings from 1/64 on: -2, -2, -1, -1, 1, 2.
+        ("froc", [0, 1 / 64, 1 / 16, 1 / 8, 16, 64], [0, 1 / 16, 16, 64]),
+    ],
+)
+def test_points_that_a_drawing_cannot_part_are_left_out(kind, x, kept):
+    values = np.array(x, np.float64)
+    curve = Curve(kind, "MA", values, np.ones(6), np.linspace(1, 0, 6), 2, 9, 0.5)
+    thin = curve.thinned(4)
+    assert thin.x.tolist() == kept
+    assert thin.thresholds.tolist() == curve.thresholds[np.isin(values, kept)].tolist()
+    assert (thin.images, thin.positives, thin.summary) == (2, 9, 0.5)
+    assert curve.thinned(6) is curve
+
+
+def test_a_point_is_read_at_the_lowest_threshold_that_is_not_below():
+    x, y = np.array([0.0, 0.5, 0.5, 1.0]), np.array([0.0, 0.25, 0.5, 1.0])
+    curve = Curve("froc", "MA", x, y, np.array([np.inf, 0.75, 0.5, 0.25]), 1, 4, 0.5)
+    read = [curve.at(threshold) for threshold in (0.8, 0.75, 0.6, 0.5, 0.1)]
+    assert read == [(0, 0), (0.5, 0.25), (0.5, 0.25), (0.5, 0.5), (1, 1)]
+    content = {**curve.to_json(), "y": [0, 1]}
+    with pytest.raises(ValueError, match="differ in number"):
+        Curve.from_json("froc", "MA", content)

@@ -9,6 +9,7 @@ import pytest
 from napari_fundus.metrics import CPM_POINTS, ROC_POINTS, Froc
 from napari_fundus.metrics.component_tree import false_component_events, merging_threshold
 from napari_fundus.metrics.froc import disc_pixels
+from napari_fundus.metrics.froc_curve import point_name
 
 
 def one_pixel_map(*spots: tuple[int, int, float], shape=(20, 20)) -> np.ndarray:
@@ -275,3 +276,34 @@ def test_values_that_are_no_probabilities_are_refused() -> None:
         Froc().add(np.zeros((4, 4), np.float32), np.zeros((4, 5), bool))
     with pytest.raises(ValueError, match="No image"):
         Froc().curve()
+
+
+@pytest.mark.parametrize(
+    ("point", "pixels"),
+    [
+        ((5, 5, 1), [(4, 5), (5, 4), (5, 5), (5, 6), (6, 5)]),
+        ((5, 5, 0.99), [(5, 5)]),
+        ((0, 0, 1), [(0, 0), (0, 1), (1, 0)]),
+        ((9, 11, 1), [(8, 11), (9, 10), (9, 11)]),  # the last corner of 10 x 12 px
+        ((4.5, 5, 0.5), [(4, 5), (5, 5)]),
+        ((4.5, 5.5, 0.1), [(4, 5), (4, 6), (5, 5), (5, 6)]),  # all four are the nearest
+    ],
+)
+def test_pixels_of_a_disc_reach_to_its_very_radius(point, pixels) -> None:
+    rows, cols = disc_pixels(*point, (10, 12))
+    assert list(zip(rows.tolist(), cols.tolist(), strict=True)) == pixels
+
+
+@pytest.mark.parametrize(("lowest", "sensitivity"), [(0.25, 1.0), (0.5, 0.5), (0.75, 0.0)])
+def test_a_lesion_whose_peak_is_at_the_lowest_threshold_is_not_hit(lowest, sensitivity) -> None:
+    truth = np.zeros((20, 20), np.int64)
+    truth[3, 3], truth[3, 4] = 7, 9  # two labels that touch are two lesions
+    froc = Froc(lowest=lowest)
+    froc.add(one_pixel_map((3, 3, 0.5), (3, 4, 0.75)), truth)
+    froc.add(one_pixel_map(), np.zeros((20, 20), np.int64))
+    assert froc.curve().sensitivity.max(initial=0) == sensitivity
+    assert (froc.curve().lesions, len(froc), froc.images_with_lesions) == (2, 2, 1)
+
+
+def test_numbers_of_false_positives_are_written_as_fractions_below_one() -> None:
+    assert [point_name(fpi) for fpi in (0.125, 0.5, 1, 2.5)] == ["1/8", "1/2", "1", "2.5"]

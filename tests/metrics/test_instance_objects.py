@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from napari_fundus.metrics.instance_objects import (
     detected_objects,
@@ -66,3 +67,13 @@ def test_dilation_is_the_paper_s_at_its_width_and_grows_with_the_photograph() ->
     assert dilation_radius(disc) == 14
     assert dilation_radius(disc, width=1792) == 8
     assert dilation_radius(disc[:, :10]) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "radius"), [(3, 12, 5), (0, 19, 10), (4, 4, 1), (5, 4, 1)]
+)
+def test_the_field_s_width_counts_its_first_and_last_column(first, last, radius) -> None:
+    field = np.zeros((4, 30), np.bool_)
+    field[1, first : last + 1] = True
+    # Half of the width in px, at least 1; an empty field has none.
+    assert dilation_radius(field, width=8) == radius

@@ -132,3 +132,20 @@ def test_the_bundled_sample_s_lesions_are_all_there():
 def test_counts_of_images_add_up() -> None:
     both = LesionCounts(3, 3, 5, 1) + LesionCounts(7, 1, 5, 3)
     assert both == LesionCounts(10, 4, 10, 4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sensitivity", "precision", "f1"),
+    [
+        ((8, 4, 4, 3), 0.5, 0.25, 1 / 3),
+        ((8, 0, 4, 4), 0, 0, 0),
+        ((0, 0, 4, 4), math.nan, 0, 0),
+        ((8, 0, 0, 0), 0, math.nan, 0),
+        ((1, 1, 1, 0), 1, 1, 1),
+    ],
+)
+def test_ratios_of_lesions_by_hand(counts, sensitivity, precision, f1):
+    lesions = LesionCounts(*counts)
+    found = [lesions.sensitivity, lesions.precision, lesions.f1]
+    assert found == pytest.approx([sensitivity, precision, f1], nan_ok=True)
+    assert lesions.missed == counts[0] - counts[1]

@@ -210,3 +210,37 @@ def test_a_result_is_measured_once_and_forgotten_with_it() -> None:
     del first, found
     gc.collect()
     assert watched() is None
+
+
+def test_a_lesion_at_the_very_limit_is_near_the_fovea() -> None:
+    for col, near in ((260, 1), (261, 0)):  # the disc's diameter of 60 px from column 200
+        found = row_of(quantify(result(EX=[circle(210, col, 1)])).summary, "EX")
+        assert (found["near_fovea_count"], found["near_fovea_area_px"]) == (near, near)
+
+
+@pytest.mark.parametrize(
+    ("row", "col", "quadrant"),
+    [
+        (200, 350, "inferior_nasal"),  # on both lines
+        (199, 350, "superior_nasal"),
+        (200, 349, "inferior_temporal"),
+        (199, 349, "superior_temporal"),
+    ],
+)
+def test_a_lesion_on_a_line_is_inferior_or_nasal(row, col, quadrant) -> None:
+    assert list(quantify(result(HE=[circle(row, col, 1)])).lesions["quadrant"]) == [quadrant]
+
+
+@pytest.mark.parametrize(
+    ("aside", "quadrant"),
+    [
+        (48.875, "superior_temporal"),  # an eighth of the field, columns 55 to 445
+        (-48.875, "superior_nasal"),
+        (48.75, ""),
+        (-48.75, ""),
+    ],
+)
+def test_the_disc_shows_the_side_from_an_eighth_of_the_field_on(aside, quadrant) -> None:
+    given = Landmarks(disc=OpticDisc(row=200, col=250 + aside, diameter=60))
+    found = result(given=given, HE=[circle(100, 190, 1)])
+    assert list(quantify(found).lesions["quadrant"]) == [quadrant]

@@ -39,6 +39,14 @@ DOWN, RIGHT = (1, 0), (0, 1)
                 ((-0.5, -0.5), DOWN), ((-0.5, 1.5), DOWN), ((-0.5, 2.5), DOWN),
             },
         ),
+        (  # a gap of one pixel parts a run, though both sides are of one lesion
+            [[1, 0, 1]],
+            {
+                ((-0.5, -0.5), RIGHT), ((0.5, -0.5), RIGHT),
+                ((-0.5, -0.5), DOWN), ((-0.5, 0.5), DOWN),
+                ((-0.5, 1.5), RIGHT), ((0.5, 1.5), RIGHT), ((-0.5, 1.5), DOWN), ((-0.5, 2.5), DOWN),
+            },
+        ),
         ([[0, 0]], set()),
     ],
 )  # fmt: skip

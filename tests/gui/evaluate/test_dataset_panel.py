@@ -71,7 +71,7 @@ def test_a_run_over_a_folder_draws_its_curves_and_keeps_its_maps(
     panel = widget.view.dataset_panel
     panel.run()
     assert "data set first" in panel.run_bar.message.text()
-    panel.set_folder(folder)
+    panel.folder.set_path(folder)
     panel.run()
     wait(lambda: widget.set_curves is not None and not panel.busy)
     assert widget.set_curves.images == 2
@@ -103,7 +103,7 @@ def test_a_plugin_has_its_curve_and_its_plot_in_the_window(
     found = discover_protocols([metadata.EntryPoint("counts", "fundus_counts", "napari_fundus")])
     monkeypatch.setattr(discovery, "find_protocols", lambda: found)
     panel = widget.view.dataset_panel
-    panel.set_folder(folder)
+    panel.folder.set_path(folder)
     panel.run()
     wait(lambda: widget.set_curves is not None and not panel.busy)
     widget.select("EX")
@@ -148,7 +148,7 @@ def test_a_run_can_be_cancelled(widget, folder, wait, monkeypatch) -> None:
 
     monkeypatch.setattr(dataset, "evaluate_selection", endless)
     panel = widget.view.dataset_panel
-    panel.set_folder(folder)
+    panel.folder.set_path(folder)
     panel.run()
     wait(lambda: bool(asked))
     panel.run_bar.cancel()

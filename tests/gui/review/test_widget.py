@@ -360,7 +360,9 @@ def test_what_was_saved_is_opened_with_same_masks_classes_and_region(
     box = np.array([[4, 4], [4, 100], [90, 100], [90, 4]], float)
     region = viewer.add_shapes([box], shape_type="polygon", name="mine")
     widget.save_box.set_region(region)
-    widget.save_box.set_reviewed(["HE", "EX"])
+    for code, box in widget.save_box.classes.items():
+        if box.isChecked() != (code in ("HE", "EX")):
+            box.click()
     places: list[Path] = []
     widget.saved.connect(places.append)
     widget.save(tmp_path / "corrections")

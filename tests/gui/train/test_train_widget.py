@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_fundus.backends.voting.options import VotingOptions
 from napari_fundus.checkpoints import list_checkpoints, load_checkpoint, read_card
+from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.train import session as sessions
 from napari_fundus.gui.train.session import TrainingSession
@@ -273,8 +274,8 @@ def test_what_is_wrong_is_told_before_anything_starts(make, data, small, tmp_pat
     widget.job_form.run_folder.name.setText("no/name")
     widget.start()
     assert "no name" in str(ends[-1])
-    widget.resume_run(tmp_path)
-    assert "holds no run" in str(ends[-1])
+    with pytest.raises(FundusError, match="holds no run"):
+        widget.open_run(tmp_path)
     assert widget.session is None
 
 

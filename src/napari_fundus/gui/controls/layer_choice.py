@@ -33,6 +33,8 @@ class LayerChoice(ComboBox):
         The viewer.
     accepts
         Whether a layer is offered; by default each photograph is.
+    nothing
+        Text of a first choice that is no layer; empty for none.
     follow_selection
         Whether the layer selected in the viewer is chosen as soon as it is one of them.
     """
@@ -42,9 +44,10 @@ class LayerChoice(ComboBox):
         viewer: ViewerModel,
         accepts: Callable[[Any], bool] = is_photograph,
         *,
+        nothing: str = "",
         follow_selection: bool = True,
     ) -> None:
-        self._viewer, self._accepts = viewer, accepts
+        self._viewer, self._accepts, self._nothing = viewer, accepts, nothing
         super().__init__(choices=self._offered, label="Image")
         shrink_combo(self.native)
         events = viewer.layers.events
@@ -78,8 +81,10 @@ class LayerChoice(ComboBox):
         if self.value is not chosen:
             self.changed.emit(self.value)
 
-    def _offered(self, _: Any = None) -> list[Any]:
-        return [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
+    def _offered(self, _: Any = None) -> list[tuple[str, Any]]:
+        layers = [layer for layer in reversed(self._viewer.layers) if self._accepts(layer)]
+        first = [(self._nothing, None)] if self._nothing else []
+        return [*first, *((layer.name, layer) for layer in layers)]
 
     def _choose_active(self, *_: Any) -> None:
         self.choose(self._viewer.layers.selection.active)

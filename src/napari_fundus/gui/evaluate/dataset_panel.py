@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
+from napari_fundus.gui.controls.folder_edit import FolderEdit
 from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
@@ -108,10 +109,9 @@ class DatasetPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._run: Detections | None = None
-        self._folder: Path | None = None
         self._report: Report | None = None
         self._report_folder: Path | None = None
-        self.folder_button = _button("Choose data set…", self._ask_folder)
+        self.folder = FolderEdit("Folder of a data set", "as unpacked")
         self.part = make_combo(
             ("held back, else test, else all", None),
             ("held back in training", "held-back"),
@@ -135,7 +135,7 @@ class DatasetPanel(QWidget):
         for button in (self.open_button, self.save_button, self.plots_button):
             line.addWidget(button)
         self.about = MessageLabel()
-        form = form_layout(("Data set", self.folder_button), ("Images", self.part))
+        form = form_layout(("Data set", self.folder), ("Images", self.part))
         column_layout(self, form, self.run_bar, line, self.about)
         self.plots_window: PlotsWindow | None = None
         """The window that shows the plots, once it was opened."""
@@ -150,20 +150,9 @@ class DatasetPanel(QWidget):
         """Set which result's detector is measured."""
         self._run = run
 
-    def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder of a data set")
-        if folder:
-            self.set_folder(folder)
-
-    def set_folder(self, folder: str | Path) -> None:
-        """Choose the data set."""
-        self._folder = Path(folder)
-        self.folder_button.setText(self._folder.name)
-        self.folder_button.setToolTip(str(self._folder))
-
     def run(self) -> None:
         """Start the run."""
-        run, folder, split = self._run, self._folder, self.part.currentData()
+        run, folder, split = self._run, self.folder.path(), self.part.currentData()
         if self.run_bar.running:
             return
         if run is None:

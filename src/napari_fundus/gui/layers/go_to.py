@@ -11,7 +11,7 @@ import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from napari_fundus.gui.layers.napari_compat import get_camera
+from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -38,13 +38,17 @@ def go_to(viewer: ViewerModel, layer: Layer, row: float, col: float, *, size: fl
     size
         Side of what is there, px: it takes up to a sixth of the canvas.
     """
-    corners = np.array([[row, col], [row, col + 1.0]])
-    here, beside = (np.asarray(layer.data_to_world(corner)) for corner in corners)
-    pixel = float(np.linalg.norm(beside - here))
-    span = max(_MIN_CONTEXT_PX, 6 * size) * pixel
+    look_at(viewer, layer, row, col, side=max(_MIN_CONTEXT_PX, 6 * size))
+
+
+def look_at(viewer: ViewerModel, layer: Layer, row: float, col: float, *, side: float) -> None:
+    """Show a square of `side` pixels of a layer around a place, as large as the canvas allows."""
+    corners = np.array([[row, col], [row, col + 1.0], [row + 1.0, col]])
+    here, *beside = (np.asarray(layer.data_to_world(corner)) for corner in corners)
+    pixel = max(float(np.linalg.norm(corner - here)) for corner in beside)
     camera = get_camera(viewer)
     camera.center = (0.0, *here[-2:])
-    camera.zoom = min(viewer.canvas.size) / span
+    camera.zoom = min(canvas_size(viewer)) / (side * pixel)
 
 
 class _DataFrameModel(QAbstractTableModel):

@@ -11,12 +11,17 @@ from qtpy.QtCore import QObject, Signal
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.thread_job import JobSlot, ThreadJob
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
-from napari_fundus.gui.layers.event_loop import single_shot_timer
+from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.placement import image_source
 from napari_fundus.gui.review.autosaver import AutosaveTimer
 from napari_fundus.gui.review.cursor import ReviewCursor
 from napari_fundus.gui.review.label_layers import LabelLayers
-from napari_fundus.gui.review.load_review import ReviewInput, load_review_input, restore_review
+from napari_fundus.gui.review.load_review import (
+    ReviewInput,
+    load_review_input,
+    restore_steps,
+    restored_review,
+)
 from napari_fundus.gui.review.region import add_region_layer
 from napari_fundus.gui.review.result_layers import (
     class_labels,
@@ -73,6 +78,7 @@ class ReviewController(QObject):
         self._image: FundusImage | None = None
         self._path: Path | None = None
         self._reading, self._saving = JobSlot(self), JobSlot(self)
+        self._restorer = StepRunner(self)
         self._revision = 0
         self._autosaver = AutosaveTimer(self._state, self)
         self._autosaver.failed.connect(self.failed)
@@ -86,7 +92,8 @@ class ReviewController(QObject):
     @property
     def busy(self) -> bool:
         """Whether anything goes on in a thread or waits for it."""
-        return self.loading or self._saving.busy or self._autosaver.busy
+        working = self._saving.busy or self._restorer.busy or self._autosaver.busy
+        return self.loading or working
 
     @property
     def review(self) -> Review | None:
@@ -209,7 +216,10 @@ class ReviewController(QObject):
         if saved is not None and label_layers is not None and review is not None:
             self.unfinished = None
             label_layers.lock_thresholds()
-            restore_review(saved, label_layers, review, self._on_restored, self)
+            self._restorer.start(
+                restore_steps(saved, label_layers, review),
+                lambda: self._on_restored(restored_review(saved, label_layers, review)),
+            )
 
     def _on_restored(self, saved: SavedReview) -> None:
         self._start(saved, str(saved.settings.get("order", "highest")))
@@ -232,6 +242,7 @@ class ReviewController(QObject):
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
         self._stale.stop()
+        self._restorer.stop()
         self.cursor.flush_strokes()
         self._autosaver.flush()
         self._autosaver.keep(None)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from qtpy.QtCore import QObject, Signal
 
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
 from napari_fundus.gui.layers.build import label_colormap
@@ -56,22 +57,19 @@ class LabelLayers(QObject):
         self.layers: dict[str, Labels] = dict(found.labels)
         self._own = False
         self._next_id = 1
-        self._links: list[tuple[Any, Any]] = []
+        self._connections = Connections()
         self._strokes: dict[str, list[Any]] = {}
         self._layer_queue = LayerAddQueue(viewer)
         self._later = single_shot_timer(self, 0, self.flush_strokes)
         for code, layer in self.layers.items():
             self._watch(code, layer)
-        self._link(viewer.layers.events.removed, self._on_removed)
-
-    def _link(self, emitter: Any, action: Any) -> None:
-        emitter.connect(action)
-        self._links.append((emitter, action))
+        self._connections.connect(self._on_removed, viewer.layers.events.removed)
 
     def _watch(self, code: str, layer: Labels) -> None:
-        self._link(layer.events.paint, lambda event, code=code: self._on_paint(code, event))
-        self._link(layer.events.features, self._on_features)
-        self._link(layer.events.mode, self._on_mode)
+        connect, events = self._connections.connect, layer.events
+        connect(lambda event, code=code: self._on_paint(code, event), events.paint)
+        connect(self._on_features, events.features)
+        connect(self._on_mode, events.mode)
 
     @property
     def placement(self) -> dict[str, Any]:
@@ -228,6 +226,4 @@ class LabelLayers(QObject):
         """Stop watching the layers."""
         self._later.stop()
         self._layer_queue.stop()
-        for emitter, action in self._links:
-            emitter.disconnect(action)
-        self._links = []
+        self._connections.disconnect()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from qtpy.QtCore import QObject, QTimer
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.layers.placement import ImageSource
@@ -74,54 +71,40 @@ def load_review_input(
     return ReviewInput(loaded, image, path, unfinished)
 
 
-def restore_review(
-    saved: SavedReview,
-    label_layers: LabelLayers,
-    review: Review,
-    then: Callable[[SavedReview], None],
-    parent: QObject,
-) -> None:
-    """Put an unfinished review into the layers, one an event-loop turn; then call `then`.
+def restore_steps(saved: SavedReview, label_layers: LabelLayers, review: Review) -> Iterator[None]:
+    """Show the labels of an unfinished review in its layers, one in each step; add those it lacks.
+
+    For :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
+    """
+    for code, array in saved.labels.items():
+        label_layers.add(review, code)
+        yield
+        label_layers.put(code, array)
+        yield
+
+
+def restored_review(saved: SavedReview, label_layers: LabelLayers, review: Review) -> SavedReview:
+    """Return an unfinished review with labels, tables and lesions as the layers now have them.
 
     Parameters
     ----------
     saved
         As it was kept.
     label_layers
-        The layers; those of classes that they lack are added.
+        The layers, after :func:`restore_steps`.
     review
         The review that has begun meanwhile; its classes that `saved` lacks stay.
-    then
-        Called with labels, tables and lesions as they now are.
-    parent
-        With which the work ends.
     """
-    waiting: list[Callable[[], None]] = []
-    for code, array in saved.labels.items():
-        waiting.append(partial(label_layers.add, review, code))
-        waiting.append(partial(label_layers.put, code, array))
-
-    def turn() -> None:
-        if waiting:
-            waiting.pop(0)()
-            return
-        timer.stop()
-        timer.deleteLater()
-        label_layers.show_tables(dict(saved.tables))
-        labels = {code: label_layers.array(code) for code in label_layers.layers}
-        tables = {**review.tables, **saved.tables}
-        known = {lesion.id for lesion in saved.lesions}
-        others = [
-            lesion
-            for lesion in review.lesions.values()
-            if lesion.lesion not in saved.labels and lesion.id not in known
-        ]
-        then(
-            SavedReview(
-                labels, tables, [*saved.lesions, *others], saved.settings, saved.time, saved.history
-            )
-        )
-
-    timer = QTimer(parent)
-    timer.timeout.connect(turn)
-    timer.start(0)
+    label_layers.show_tables(dict(saved.tables))
+    known = {lesion.id for lesion in saved.lesions}
+    others = [
+        lesion
+        for lesion in review.lesions.values()
+        if lesion.lesion not in saved.labels and lesion.id not in known
+    ]
+    return replace(
+        saved,
+        labels={code: label_layers.array(code) for code in label_layers.layers},
+        tables={**review.tables, **saved.tables},
+        lesions=[*saved.lesions, *others],
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_fundus.gui.layers.add_in_steps import LayerAddQueue
-from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
+from napari_fundus.gui.layers.go_to import look_at
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
 from napari_fundus.review.lesion import ReviewedLesion
@@ -54,17 +54,14 @@ class Navigator:
         if self._labels is None:
             return
         self._draw_mark(lesion)
-        top, left, bottom, right = lesion.box
-        middle = self._labels.data_to_world(((top + bottom - 1) / 2, (left + right - 1) / 2))
-        camera = get_camera(self._viewer)
         if zoom:
+            top, left, bottom, right = lesion.box
             side = max(
                 _VIEW_MARGIN * max(bottom - top, right - left),
                 max(self._labels.data.shape) / _MIN_VIEW_FRACTION,
             )
-            pixel = float(np.max(np.abs(np.asarray(self._labels.scale)[-2:])))
-            camera.zoom = min(canvas_size(self._viewer)) / (side * pixel)
-            camera.center = (0.0, *map(float, np.asarray(middle)[-2:]))
+            row, col = (top + bottom - 1) / 2, (left + right - 1) / 2
+            look_at(self._viewer, self._labels, row, col, side=side)
 
     def show_all(self) -> None:
         """Show the whole image."""

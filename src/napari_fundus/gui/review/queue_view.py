@@ -9,17 +9,17 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QProgressBar,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import signals_blocked
 
+from napari_fundus.gui.controls.layouts import column_layout, make_combo
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.lesions import describe
 from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ORDERS, ReviewQueue
@@ -125,20 +125,13 @@ class QueueView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
         line = QHBoxLayout()
         line.addWidget(QLabel("First"))
-        self.order = QComboBox()
-        for name, title in ORDERS.items():
-            self.order.addItem(title, name)
-        self.only = QComboBox()
-        self.only.addItem("all", None)
+        self.order = make_combo(*((title, name) for name, title in ORDERS.items()))
+        self.only = make_combo(("all", None))
         self.only.setToolTip("Show the lesions of one class only")
         line.addWidget(self.order, 3)
         line.addWidget(self.only, 1)
-        column.addLayout(line)
         self.model = QueueModel()
         self.table = QTableView()
         self.table.setModel(self.model)
@@ -155,13 +148,10 @@ class QueueView(QWidget):
         self.table.setShowGrid(False)
         self.table.setFixedHeight(_LIST_HEIGHT)
         self.table.clicked.connect(self._on_clicked)
-        column.addWidget(self.table)
         self.progress = QProgressBar()
         self.progress.setFormat("%v of %m judged")
-        column.addWidget(self.progress)
-        self.counts = QLabel()
-        self.counts.setWordWrap(True)
-        column.addWidget(self.counts)
+        self.counts = MessageLabel()
+        column_layout(self, line, self.table, self.progress, self.counts)
         self.order.currentIndexChanged.connect(self._on_arranged)
         self.only.currentIndexChanged.connect(self._on_arranged)
 

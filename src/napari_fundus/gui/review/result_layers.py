@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Image, Labels
 
 from napari_fundus.gui.controls.layer_choice import is_photograph
-from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
+from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers, list_results
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.results.layer_metadata import (
     LayerMetadata,
@@ -33,17 +33,13 @@ def class_labels(found: LayerGroup) -> dict[str, ClassLabels]:
 
 
 def find_result_layers(viewer: ViewerModel) -> list[LayerGroup]:
-    """Return the results whose labels are in the viewer, the newest first."""
-    groups: dict[tuple[Any, ...], list[Labels]] = {}
-    for layer in viewer.layers:
-        metadata = layer_metadata(layer)
-        if metadata.kind != "labels" or metadata.lesion == DR_EVIDENCE:
-            continue
-        if isinstance(layer, Labels) and layer.ndim == 2:
-            ran = metadata.provenance
-            key = (id(metadata.source), ran.get("detector"), ran.get("created"))
-            groups.setdefault(key, []).append(layer)
-    return [result_layers_from(viewer, layers) for layers in reversed(groups.values())]
+    """Return the results whose labels are in the viewer, the uppermost first."""
+    found = []
+    for group in list_results(viewer):
+        layers = [x for code, x in group.labels.items() if code != DR_EVIDENCE and x.ndim == 2]
+        if layers:
+            found.append(result_layers_from(viewer, layers))
+    return found
 
 
 def show_only_result(viewer: ViewerModel, found: LayerGroup, other: LayerGroup | None) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -15,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_fundus.gui.controls.layouts import column_layout, form_layout, shrink_combo
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.review.autosave import SavedReview
 
@@ -30,24 +30,14 @@ class ResultSelector(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._results: list[LayerGroup] = []
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.result, self.other = QComboBox(), QComboBox()
         for combo in (self.result, self.other):
-            combo.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            combo.setMinimumContentsLength(10)
+            shrink_combo(combo, 10)
             combo.activated.connect(self._on_activated)
         self.other.setToolTip(
             "<qt>A second detector's result on the same image: what only one of the two found is "
             "marked ◦ and can come first.</qt>"
         )
-        form.addRow("Result", self.result)
-        form.addRow("Compare with", self.other)
-        column.addLayout(form)
         self.banner = QFrame()
         self.banner.setFrameShape(QFrame.Shape.StyledPanel)
         inside = QVBoxLayout(self.banner)
@@ -61,7 +51,8 @@ class ResultSelector(QWidget):
             button.clicked.connect(lambda _=False, signal=signal: signal.emit())
             line.addWidget(button)
         inside.addLayout(line)
-        column.addWidget(self.banner)
+        form = form_layout(("Result", self.result), ("Compare with", self.other))
+        column_layout(self, form, self.banner, spacing=6)
         self.banner.setVisible(False)
 
     def show_results(

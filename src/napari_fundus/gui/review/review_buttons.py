@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
+from napari_fundus.gui.controls.layouts import column_layout, make_combo
 from napari_fundus.lesions import DR_LESIONS, describe
 
 RELABEL_KEYS = {str(number): str(code) for number, code in enumerate(DR_LESIONS, start=1)}
@@ -23,16 +24,12 @@ class VerdictPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.about.setTextFormat(Qt.TextFormat.RichText)
-        column.addWidget(self.about)
         grid = QGridLayout()
         grid.setSpacing(4)
-        column.addLayout(grid)
+        column_layout(self, self.about, grid)
         self.buttons: dict[str, QPushButton] = {}
         self._add(grid, 0, 0, 6, "accept", "Accept  A", "The lesion is right")
         self._add(grid, 0, 6, 6, "reject", "Reject  R", "There is no lesion: it leaves the labels")
@@ -44,9 +41,7 @@ class VerdictPanel(QWidget):
         self._add(grid, 2, 8, 4, "toggle_zoom", "Zoom  Z", "Whole image, or the lesion")
         self.buttons["toggle_zoom"].setCheckable(True)
         self._add(grid, 3, 0, 4, "draw", "Draw  D", "Paint a lesion of the class at the right")
-        self.drawn = QComboBox()
-        for code in map(str, DR_LESIONS):
-            self.drawn.addItem(code, code)
+        self.drawn = make_combo(*((str(code), str(code)) for code in DR_LESIONS))
         self.drawn.setToolTip("The class that is drawn")
         grid.addWidget(self.drawn, 3, 4, 1, 4)
         tip = "Wipe out pixels of the class of the lesion under review"

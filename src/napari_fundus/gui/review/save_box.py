@@ -9,20 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Shapes
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFileDialog,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 
+from napari_fundus.gui.controls.folder_edit import FolderEdit
+from napari_fundus.gui.controls.layer_choice import LayerChoice
+from napari_fundus.gui.controls.layouts import column_layout, form_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import METADATA_KEY
 
@@ -55,22 +47,11 @@ class SaveBox(QWidget):
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._viewer = viewer
-        self._shapes: list[Shapes] = []
         self._user_set_classes: set[str] = set()
         self.classes: dict[str, QCheckBox] = {}
-        self._build()
-        for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            emitter.connect(self._list_regions)
-        self._list_regions()
+        self._build(viewer)
 
-    def _build(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(4)
-        form = QFormLayout()
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        column.addLayout(form)
+    def _build(self, viewer: ViewerModel) -> None:
         boxes = QWidget()
         self._boxes = QHBoxLayout(boxes)
         self._boxes.setContentsMargins(0, 0, 0, 0)
@@ -78,32 +59,23 @@ class SaveBox(QWidget):
             "<qt>Tick a class if you looked for it in all of the region. Of a class that is not "
             "ticked nothing is saved: that it is absent would be learned otherwise.</qt>"
         )
-        form.addRow("Reviewed", boxes)
-        self.region = QComboBox()
-        self.region.setToolTip(
-            "<qt>Where you looked. Outside nothing is learned and nothing counts as wrong.</qt>"
+        self.region = LayerChoice(
+            viewer, _may_be_region, nothing="whole field of view", follow_selection=False
         )
-        self.region.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.region.native.setToolTip(
+            "<qt>Where you looked. Outside nothing is learned and nothing counts as wrong.</qt>"
         )
         draw = QPushButton("Draw…")
         draw.setToolTip("Draw polygons around what you review")
         draw.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         draw.clicked.connect(lambda _=False: self.draw_region_clicked.emit())
-        line = QHBoxLayout()
-        line.addWidget(self.region, 1)
-        line.addWidget(draw)
-        form.addRow("Region", line)
-        self.folder = QLineEdit(str(default_folder()))
+        region = QHBoxLayout()
+        region.addWidget(self.region.native, 1)
+        region.addWidget(draw)
+        self.folder = FolderEdit("Folder of corrections")
+        self.folder.set_path(default_folder())
         self.folder.setToolTip("A folder of corrections: new, empty, or with some already")
-        browse = QToolButton()
-        browse.setText("…")
-        browse.setAccessibleName("Choose the folder of corrections")
-        browse.clicked.connect(lambda _=False: self._browse())
-        line = QHBoxLayout()
-        line.addWidget(self.folder, 1)
-        line.addWidget(browse)
-        form.addRow("Folder", line)
+        form = form_layout(("Reviewed", boxes), ("Region", region), ("Folder", self.folder))
         buttons = QHBoxLayout()
         self.save_button = QPushButton("Save corrections")
         self.save_button.clicked.connect(lambda _=False: self.save_clicked.emit())
@@ -113,12 +85,9 @@ class SaveBox(QWidget):
         self.train_button.setEnabled(False)
         buttons.addWidget(self.save_button)
         buttons.addWidget(self.train_button)
-        column.addLayout(buttons)
-        self.message = QLabel()
-        self.message.setWordWrap(True)
+        self.message = MessageLabel()
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column.addWidget(self.message)
-        self.say("")
+        column_layout(self, form, buttons, self.message)
 
     def offer(self, codes: list[str]) -> None:
         """List the classes; those listed before keep their ticks."""
@@ -137,7 +106,7 @@ class SaveBox(QWidget):
             box.deleteLater()
         self.classes = {}
         self._user_set_classes = set()
-        self.say("")
+        self.show_message("")
 
     def touched(self, codes: set[str]) -> None:
         """Tick just those classes in which something was judged, where nobody decided."""
@@ -149,49 +118,23 @@ class SaveBox(QWidget):
         """Return the classes ticked."""
         return [code for code, box in self.classes.items() if box.isChecked()]
 
-    def set_reviewed(self, codes: list[str]) -> None:
-        """Tick these classes and no other, as the reviewer's decision."""
-        for code, box in self.classes.items():
-            box.setChecked(code in codes)
-            self._user_set_classes.add(code)
-
     def region_layer(self) -> Shapes | None:
         """Return the shapes layer that bounds what was looked at; None for everywhere."""
-        index = self.region.currentIndex() - 1
-        return self._shapes[index] if 0 <= index < len(self._shapes) else None
+        layer: Shapes | None = self.region.layer()
+        return layer
 
     def set_region(self, layer: Shapes | None) -> None:
         """Choose a shapes layer as region, or everywhere."""
-        self._list_regions()
-        indices = [n for n, shapes in enumerate(self._shapes) if shapes is layer]
-        self.region.setCurrentIndex(indices[0] + 1 if indices else 0)
+        self.region.choose(layer)
 
-    def say(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a line below the buttons; none hides it."""
         self.message.setText(escape(text))
-        self.message.setVisible(bool(text))
-
-    def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Folder of corrections", self.folder.text())
-        if chosen:
-            self.folder.setText(chosen)
-
-    def _list_regions(self, event: Any = None) -> None:
-        chosen = self.region_layer()
-        self._shapes = [
-            layer
-            for layer in self._viewer.layers
-            if isinstance(layer, Shapes) and METADATA_KEY not in layer.metadata
-        ]
-        self.region.clear()
-        self.region.addItem("whole field of view")
-        for layer in self._shapes:
-            self.region.addItem(f"inside {layer.name}")
-        indices = [n for n, layer in enumerate(self._shapes) if layer is chosen]
-        self.region.setCurrentIndex(indices[0] + 1 if indices else 0)
 
     def shutdown(self) -> None:
         """Stop listening to the viewer."""
-        events = self._viewer.layers.events
-        for emitter in (events.inserted, events.removed):
-            emitter.disconnect(self._list_regions)
+        self.region.disconnect_viewer()
+
+
+def _may_be_region(layer: Any) -> bool:
+    return isinstance(layer, Shapes) and METADATA_KEY not in layer.metadata

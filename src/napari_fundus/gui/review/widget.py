@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
@@ -17,6 +18,7 @@ from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.result_layers import find_result_layers, result_layers_from
 from napari_fundus.gui.review.review_buttons import RELABEL_KEYS
+from napari_fundus.gui.review.save_box import default_folder
 from napari_fundus.gui.review.save_request import count_unjudged
 from napari_fundus.gui.review.view import NO_RESULT_MESSAGE, ReviewView
 from napari_fundus.review.lesion import ReviewedLesion
@@ -89,8 +91,9 @@ class ReviewWidget(QWidget):
             },
         )
         self._listing_timer = single_shot_timer(self, 200, self._list_results)
-        for emitter in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            emitter.connect(self._schedule_listing)
+        events = viewer.layers.events
+        self._connections = Connections()
+        self._connections.connect(self._schedule_listing, events.inserted, events.removed)
         on_widget_removed(self, self.shutdown)
         self._show_state()
         self._list_results()
@@ -141,7 +144,7 @@ class ReviewWidget(QWidget):
         if layers is None:
             results = find_result_layers(self._viewer)
             if not results:
-                self.save_box.say(NO_RESULT_MESSAGE)
+                self.save_box.show_message(NO_RESULT_MESSAGE)
                 return
             found = results[0]
         else:
@@ -207,19 +210,19 @@ class ReviewWidget(QWidget):
             Of corrections; None takes the one in the form.
         """
         if folder is not None:
-            self.save_box.folder.setText(str(folder))
+            self.save_box.folder.set_path(folder)
         reviewed = self.save_box.reviewed()
         if self.review is None or not reviewed:
-            self.save_box.say(
+            self.save_box.show_message(
                 NO_RESULT_MESSAGE
                 if self.review is None
                 else "Tick the classes that you reviewed: of the others nothing is known."
             )
             return None
-        target = Path(self.save_box.folder.text()).expanduser()
+        target = self.save_box.folder.path() or default_folder()
         job = self.controller.save(target, reviewed, self.save_box.region_layer())
         if job is not None:
-            self.save_box.say("Saving…")
+            self.save_box.show_message("Saving…")
             self.save_box.save_button.setEnabled(False)
             job.returned.connect(lambda place: self._on_saved(place, reviewed))
             job.ended.connect(lambda: self.save_box.save_button.setEnabled(True))
@@ -229,13 +232,13 @@ class ReviewWidget(QWidget):
         text = f"Saved {', '.join(reviewed)} in {place}."
         if self.review is not None and (left := count_unjudged(self.review, reviewed)):
             text += f" {left} without a verdict went along as they were found."
-        self.save_box.say(text)
+        self.save_box.show_message(text)
         self.save_box.train_button.setEnabled(True)
         self.saved.emit(place)
 
     def request_training(self) -> None:
         """Open the widget that trains, on the folder of corrections."""
-        folder = Path(self.save_box.folder.text()).expanduser()
+        folder = self.save_box.folder.path() or default_folder()
         window = getattr(self._viewer, "window", None)
         if window is not None:
             _, trainer = window.add_plugin_dock_widget(
@@ -283,14 +286,14 @@ class ReviewWidget(QWidget):
         self.loaded.emit()
 
     def _on_failed(self, error: Exception) -> None:
-        self.save_box.say(str(error))
+        self.save_box.show_message(str(error))
         show_error(error)
 
     def _on_ended(self, reason: str) -> None:
         self._keys.release()
         self.results.offer(None)
         self._show_state()
-        self.save_box.say(reason)
+        self.save_box.show_message(reason)
 
     def _show_state(self) -> None:
         self.view.show_state(self.controller.cursor, loading=self.controller.loading)
@@ -308,8 +311,7 @@ class ReviewWidget(QWidget):
 
     def shutdown(self) -> None:
         """Save what is unfinished and stop listening: the widget was closed."""
-        for emitter in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            emitter.disconnect(self._schedule_listing)
+        self._connections.disconnect()
         self._listing_timer.stop()
         self._keys.release()
         self.save_box.shutdown()

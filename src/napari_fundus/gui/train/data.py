@@ -12,18 +12,15 @@ import numpy.typing as npt
 from napari.layers import Labels
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QLineEdit,
     QListWidget,
     QListWidgetItem,
-    QToolButton,
     QWidget,
 )
 
 from napari_fundus.datasets import write_correction
 from napari_fundus.errors import DatasetError
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.folder_edit import FolderEdit
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
 from napari_fundus.gui.layers.placement import ImageSource, image_source
@@ -60,41 +57,6 @@ class LayerData:
             overwrite=True,
         )
         return folder
-
-
-class FolderEdit(QWidget):
-    """A line edit for a folder, with a button that opens a dialog."""
-
-    changed = Signal()
-
-    def __init__(self, title: str, hint: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._title = title
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        self.line = QLineEdit()
-        self.line.setPlaceholderText(hint)
-        self.line.setAccessibleName(title)
-        self.line.textChanged.connect(lambda _: self.changed.emit())
-        self.button = QToolButton()
-        self.button.setText("…")
-        self.button.setAccessibleName(f"Choose {title.lower()}")
-        self.button.clicked.connect(self._ask)
-        row.addWidget(self.line, 1)
-        row.addWidget(self.button)
-
-    def path(self) -> Path | None:
-        """Return the folder, or None where the line is empty."""
-        text = self.line.text().strip()
-        return Path(text).expanduser() if text else None
-
-    def set_path(self, path: str | Path | None) -> None:
-        """Show a folder."""
-        self.line.setText("" if path is None else str(path))
-
-    def _ask(self) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, self._title, self.line.text()):
-            self.line.setText(folder)
 
 
 class DataChoice(QWidget):

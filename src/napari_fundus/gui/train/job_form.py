@@ -14,8 +14,9 @@ from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
+from napari_fundus.gui.controls.folder_edit import FolderEdit
 from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
-from napari_fundus.gui.train.data import DataChoice, FolderEdit, LayerData
+from napari_fundus.gui.train.data import DataChoice, LayerData
 from napari_fundus.gui.train.run_folder import RunFolderForm
 from napari_fundus.gui.train.session import RunRequest
 from napari_fundus.gui.train.settings import SettingsForm

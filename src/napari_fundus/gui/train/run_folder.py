@@ -9,8 +9,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_fundus.checkpoints import models_folder
+from napari_fundus.gui.controls.folder_edit import FolderEdit
 from napari_fundus.gui.controls.layouts import form_layout, make_combo
-from napari_fundus.gui.train.data import FolderEdit
 from napari_fundus.training.loop.state import BEST_FILE, LAST_FILE
 
 

@@ -201,15 +201,6 @@ class TrainWidget(QWidget):
         self.presenter.show_history(folder)
         self.controls.show_message(f"Press Train to go on with {folder.name}.")
 
-    def resume_run(self, folder: str | Path) -> None:
-        """Resume the run in `folder` with its own settings."""
-        try:
-            self.open_run(folder)
-        except FundusError as error:
-            self._fail(error)
-            return
-        self.start()
-
     def _ask_run(self) -> None:
         start = str(self.job_form.run_folder.parent_folder.path() or "")
         if folder := QFileDialog.getExistingDirectory(self, "Folder of a run", start):

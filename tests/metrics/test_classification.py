@@ -171,3 +171,9 @@ def test_what_does_not_fit_is_refused() -> None:
         ConfusionMatrix.of([0, 2], [0, 0], classes=3).sensitivity  # noqa: B018
     with pytest.raises(ValueError, match="groups"):
         bootstrap_interval(lambda weights: 0.0, 3, groups=["a"])
+
+
+@pytest.mark.parametrize(("true", "found"), [(-1, 0), (1, -1), (2, 0), (0, 2)])
+def test_classes_out_of_range_are_refused(true, found) -> None:
+    with pytest.raises(ValueError, match="Classes lie from 0 to 1"):
+        ConfusionMatrix.of([true], [found], classes=2)

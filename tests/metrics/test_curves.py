@@ -94,18 +94,19 @@ def test_without_thresholds_no_point_is_given():
     [
         # Quarters of the axis: 0, 0, 1, 2, 4, 4; the first and the last point always stay.
         ("pr", [0, 0.1, 0.2, 0.5, 0.9, 1], [0, 0.2, 0.5, 0.9, 1]),
-        # Quarters of 16 doublings from 1/64 on: -2, -2, -1, -1, 1, 2.
-        ("froc", [0, 1 / 64, 1 / 16, 1 / 8, 16, 64], [0, 1 / 16, 16, 64]),
+        # Quarters of 16 doublings from 1/64 on: -2, -2, -1, -1, 1, 1, 2.
+        ("froc", [0, 1 / 64, 1 / 16, 1 / 8, 16, 2**5.8, 64], [0, 1 / 16, 16, 64]),
     ],
 )
 def test_points_that_a_drawing_cannot_part_are_left_out(kind, x, kept):
     values = np.array(x, np.float64)
-    curve = Curve(kind, "MA", values, np.ones(6), np.linspace(1, 0, 6), 2, 9, 0.5)
+    count = len(x)
+    curve = Curve(kind, "MA", values, np.ones(count), np.linspace(1, 0, count), 2, 9, 0.5)
     thin = curve.thinned(4)
     assert thin.x.tolist() == kept
     assert thin.thresholds.tolist() == curve.thresholds[np.isin(values, kept)].tolist()
     assert (thin.images, thin.positives, thin.summary) == (2, 9, 0.5)
-    assert curve.thinned(6) is curve
+    assert curve.thinned(count) is curve
 
 
 def test_a_point_is_read_at_the_lowest_threshold_that_is_not_below():
@@ -116,3 +117,9 @@ def test_a_point_is_read_at_the_lowest_threshold_that_is_not_below():
     content = {**curve.to_json(), "y": [0, 1]}
     with pytest.raises(ValueError, match="differ in number"):
         Curve.from_json("froc", "MA", content)
+
+
+def test_the_lowest_threshold_is_written_as_nothing_below_it_tells():
+    curve = precision_recall_of(np.float32([[0.0046875, 0.5]]), np.array([[True, True]]))
+    # Two digits of the lowest are 0, which detects the same; nothing is detected at the last.
+    assert curve.thresholds.tolist() == [np.inf, 0.5, 0.0]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_fundus.errors import OptionsError
+from napari_fundus.errors import FundusError, OptionsError
 from napari_fundus.landmarks import Fovea, Landmarks
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels
@@ -374,3 +374,9 @@ def test_a_layer_is_written_at_the_present_thresholds() -> None:
     np.testing.assert_array_equal(written.labels["MA"] > 0, labels > 0)
     boxes = {METADATA_KEY: replace(metadata[METADATA_KEY], kind="boxes")}
     assert detections_from_layer([], {"metadata": boxes}).lesions == ("MA",)
+
+
+@pytest.mark.parametrize("data", [np.zeros((3, 4), np.float32), np.zeros((2, 3, 4), np.uint8)])
+def test_a_layer_that_is_no_labels_of_a_picture_is_not_written(data) -> None:
+    with pytest.raises(FundusError, match="'soft' carries no result"):
+        detections_from_layer(data, {"name": "soft"})

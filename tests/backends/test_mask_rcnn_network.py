@@ -364,7 +364,7 @@ def test_a_saved_network_is_loaded_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "lesions", "message"),
     [
-        ({"channels": 16}, LESIONS, "does not hold a Mask R-CNN as its card tells"),
+        ({"channels": 16}, LESIONS, "does not hold a Mask R-CNN as its card describes"),
         ({}, ("MA",), "names 1 classes, its network gives 3 maps"),
     ],
 )

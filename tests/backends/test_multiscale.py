@@ -323,5 +323,5 @@ def test_wrong_stages_and_cards_are_told(runs, folder, tmp_path, unseen) -> None
     checkpoint = read_checkpoint(runs["fine"])
     wrong = checkpoint.card.model_copy(update={"architecture": {"fine": {"width": 0.5}}})
     save_checkpoint(tmp_path / "wrong.safetensors", checkpoint.tensors, wrong)
-    with pytest.raises(CheckpointError, match="'fine' as its card tells"):
+    with pytest.raises(CheckpointError, match="'fine' as its card describes"):
         found(tmp_path / "wrong.safetensors", unseen, result="fine")

@@ -52,7 +52,7 @@ _REFINER_DETECTOR = "multiscale"
 """Name of the detector whose network looks at the lesions."""
 
 _SIMILAR_SHOWN = 6
-_THUMBNAIL = 104
+_THUMBNAIL = 96
 _SURROUNDINGS = 1 / 40
 """Half the side of a thumbnail as a share of the picture's longer side."""
 

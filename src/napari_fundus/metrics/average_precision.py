@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.coco_matching import (
     IOU_LEVELS,
     MAIN_IOU_LEVELS,
@@ -19,8 +20,6 @@ from napari_fundus.metrics.coco_matching import (
     match_objects,
 )
 from napari_fundus.results.objects import LesionObject
-
-ImageWeights = npt.NDArray[np.int64]
 
 _RECALLS = np.linspace(0, 1, 101)
 """Where COCO reads the precision."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+ImageWeights = npt.NDArray[np.int64]
+"""How often each image counts in a resample, shape (images,)."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -42,7 +45,7 @@ def _short(value: float) -> str:
 
 
 def bootstrap_interval(
-    statistic: Callable[[npt.NDArray[np.int64]], float],
+    statistic: Callable[[ImageWeights], float],
     count: int,
     *,
     level: float = 0.95,
@@ -93,7 +96,7 @@ def bootstrap_interval(
 
 
 def bootstrap_intervals(
-    statistics: Callable[[npt.NDArray[np.int64]], Mapping[str, float]],
+    statistics: Callable[[ImageWeights], Mapping[str, float]],
     count: int,
     *,
     level: float = 0.95,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.metrics.bootstrap import (
+    ImageWeights,
     Interval,
     bootstrap_interval,
     bootstrap_intervals,
@@ -23,7 +24,6 @@ PUBLISHED_SENSITIVITY = 0.936
 PUBLISHED_SPECIFICITY = 0.976
 """Specificity at which that sensitivity is published."""
 
-ImageWeights = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.lesions import DR_LESIONS
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.froc_curve import FrocCurve
 from napari_fundus.metrics.regions import SparseLesions, find_regions, normalize_heatmap
 from napari_fundus.results.components import find_components
@@ -22,7 +23,6 @@ LOCALIZATION_THRESHOLDS: tuple[float, ...] = tuple(n / 20 for n in range(1, 21))
 
 MatchRule = Literal["strict", "loose"]
 Sweep = Literal["threshold", "score"]
-ImageWeights = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

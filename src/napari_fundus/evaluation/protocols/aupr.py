@@ -8,19 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
     PlotContext,
 )
 from napari_fundus.evaluation.protocols.case import Case
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.curves import Curve
 from napari_fundus.metrics.lesion_matching import PixelOverlap
 from napari_fundus.metrics.precision_recall import PixelHistogram, PrecisionRecallCurve
@@ -52,7 +48,6 @@ class AuprProtocol(EvaluationProtocol):
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
         self._with_lesions: defaultdict[str, int] = defaultdict(int)
         self._operating: dict[str, PixelOverlap] = {}
-        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     def add(self, detections: Detections, case: Case) -> None:
         """Count one image."""
@@ -93,13 +88,7 @@ class AuprProtocol(EvaluationProtocol):
         pixels, groups = self._pixels[code], self._groups[code]
         areas: dict[str, MetricValue] = {}
         for steps in self.settings.steps:
-            intervals = bootstrap_intervals(
-                partial(_area, pixels, steps),
-                len(pixels),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=groups,
-            )
+            intervals = self.bootstrap(partial(_area, pixels, steps), len(pixels), groups)
             # The bootstrap's curve has some 1,200 thresholds in place of all.
             exact = pixels.curve(0).aupr if steps == 0 else intervals["area"].estimate
             name = f"AUPR, {steps} thresholds" if steps else "AUPR, exact"
@@ -115,10 +104,6 @@ class AuprProtocol(EvaluationProtocol):
         """Return numbers of thresholds and bootstrap."""
         return {"thresholds": [n or "exact" for n in self.settings.steps], **super().parameters()}
 
-    def image_rows(self) -> ImageRows:
-        """Return each image's own AUPR."""
-        return self._rows
-
     @classmethod
     def plots(
         cls, counters: Mapping[str, Self], context: PlotContext
@@ -133,5 +118,5 @@ class AuprProtocol(EvaluationProtocol):
         return {"precision_recall": partial(plot_precision_recall, curves, points, context)}
 
 
-def _area(pixels: PixelHistogram, steps: int, weights: npt.NDArray[np.int64]) -> dict[str, float]:
+def _area(pixels: PixelHistogram, steps: int, weights: ImageWeights) -> dict[str, float]:
     return {"area": pixels.curve(steps, weights).aupr}

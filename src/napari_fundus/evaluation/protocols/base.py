@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ from napari_fundus.evaluation.protocols.values import (
     MetricValue,
     PlotContext,
 )
+from napari_fundus.metrics.bootstrap import ImageWeights, Interval, bootstrap_intervals
 from napari_fundus.metrics.curves import Curve
 from napari_fundus.results.detections import Detections
 
@@ -29,7 +30,6 @@ __all__ = [
     "MetricTable",
     "MetricValue",
     "PlotContext",
-    "number_plots",
 ]
 
 
@@ -74,6 +74,7 @@ class EvaluationProtocol(ABC):
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
+        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     @classmethod
     def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
@@ -109,8 +110,30 @@ class EvaluationProtocol(ABC):
         return ()
 
     def image_rows(self) -> ImageRows:
-        """Return metrics of single images, for ``images.csv``."""
-        return {}
+        """Return metrics of single images, for ``images.csv``: what `add` put into ``_rows``."""
+        return self._rows
+
+    def bootstrap(
+        self,
+        statistics: Callable[[ImageWeights], Mapping[str, float]],
+        images: int,
+        groups: Sequence[Hashable] | None = None,
+    ) -> dict[str, Interval]:
+        """Return metrics of all images with their intervals, by the settings of the report.
+
+        Parameters
+        ----------
+        statistics
+            Takes how often each image counts, and returns all metrics by name.
+        images
+            How many images were counted.
+        groups
+            One an image; those of one group, such as one eye, are drawn together.
+        """
+        settings = self.settings
+        return bootstrap_intervals(
+            statistics, images, resamples=settings.resamples, seed=settings.seed, groups=groups
+        )
 
     def curves(self) -> Mapping[str, Curve]:
         """Return a curve a class, for ``report.json`` and the default plot."""
@@ -120,13 +143,18 @@ class EvaluationProtocol(ABC):
         """Return the true lesions of each class, for the titles of all plots, if it counts them."""
         return {}
 
+    def own_plots(self) -> Mapping[str, Callable[[], Figure]]:
+        """Return plots of this detector alone: name of the file, without suffix, to its drawing."""
+        return {}
+
     @classmethod
     def plots(
         cls, counters: Mapping[str, Self], context: PlotContext
     ) -> Mapping[str, Callable[[], Figure]]:
         """Return the plots of a report: name of the file, without suffix, to its drawing.
 
-        By default one of all :meth:`curves`, named after the protocol.
+        By default one of all :meth:`curves`, named after the protocol, and :meth:`own_plots` of
+        each detector, with its number where there are several.
 
         Parameters
         ----------
@@ -135,9 +163,14 @@ class EvaluationProtocol(ABC):
         context
             Images, metrics and settings.
         """
+        plots = {
+            name if len(counters) == 1 else f"{name}_{number}": draw
+            for number, counter in enumerate(counters.values(), start=1)
+            for name, draw in counter.own_plots().items()
+        }
         curves = {label: counter.curves() for label, counter in counters.items()}
         if not any(curves.values()):
-            return {}
+            return plots
         from napari_fundus.evaluation.protocols.curve_plots import plot_curves
 
         draw = partial(
@@ -148,15 +181,4 @@ class EvaluationProtocol(ABC):
             axis_names=cls.axis_names,
             log_x=cls.log_x,
         )
-        return {cls.name: draw}
-
-
-def number_plots(
-    plots: Sequence[Mapping[str, Callable[[], Figure]]],
-) -> dict[str, Callable[[], Figure]]:
-    """Return the plots of each detector in one mapping; of several, their names with a number."""
-    return {
-        name if len(plots) == 1 else f"{name}_{number}": draw
-        for number, of_detector in enumerate(plots, start=1)
-        for name, draw in of_detector.items()
-    }
+        return {cls.name: draw, **plots}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,11 @@ from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
-    PlotContext,
-    number_plots,
 )
 from napari_fundus.evaluation.protocols.case import Case
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.calibration import (
     brier_score,
     cross_fit_temperature,
@@ -37,8 +34,6 @@ from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ImageWeights = npt.NDArray[np.int64]
 
 _LEVELS = {"referable DR": 2, "any DR": 1}
 """Names of a classifier's scores to the least grade that is positive."""
@@ -80,7 +75,6 @@ class ClassificationProtocol(EvaluationProtocol):
         self._grade: list[int] = []
         self._scores: list[dict[str, float]] = []
         self._groups: list[str | None] = []
-        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     @classmethod
     def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
@@ -146,25 +140,14 @@ class ClassificationProtocol(EvaluationProtocol):
                 metrics["calibration_error_scaled"] = after.error
             return metrics
 
-        again = {"resamples": self.settings.resamples, "seed": self.settings.seed}
         return {
             "images": len(scores),
             "positive": int(scores.truth.sum()),
-            **scores.metrics(_THRESHOLD, **again),
-            **bootstrap_intervals(calibration, len(scores), groups=scores.groups, **again),
+            **scores.metrics(
+                _THRESHOLD, resamples=self.settings.resamples, seed=self.settings.seed
+            ),
+            **self.bootstrap(calibration, len(scores), scores.groups),
         }
-
-    def image_rows(self) -> ImageRows:
-        """Return grade and scores of each image."""
-        return self._rows
-
-    @classmethod
-    def plots(
-        cls, counters: Mapping[str, Self], context: PlotContext
-    ) -> Mapping[str, Callable[[], Figure]]:
-        """Return the plots of each detector, with its number where there are several."""
-        del context
-        return number_plots([counter.own_plots() for counter in counters.values()])
 
     def own_plots(self) -> Mapping[str, Callable[[], Figure]]:
         """Return ROC and reliability of each yes or no, and the table of grades."""

@@ -7,9 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from napari_fundus.datasets import Sample
 from napari_fundus.datasets.annotations import PointsTruth
 from napari_fundus.evaluation.protocols.base import (
@@ -20,7 +17,7 @@ from napari_fundus.evaluation.protocols.base import (
     PlotContext,
 )
 from napari_fundus.evaluation.protocols.case import Case, is_healthy
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.curves import Curve
 from napari_fundus.metrics.froc import Froc
 from napari_fundus.metrics.froc_curve import CPM_POINTS, FrocCurve, point_name
@@ -29,8 +26,6 @@ from napari_fundus.results.detections import Detections
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ImageWeights = npt.NDArray[np.int64]
 
 
 class FrocProtocol(EvaluationProtocol):
@@ -116,13 +111,7 @@ class FrocProtocol(EvaluationProtocol):
             "healthy": self._healthy[code],
             "with it": froc.images_with_lesions,
             "lesions": curve.lesions,
-            **bootstrap_intervals(
-                read,
-                len(froc),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=self._groups[code],
-            ),
+            **self.bootstrap(read, len(froc), self._groups[code]),
             "ends at": float(curve.thresholds[-1]),
             "ends with FPI": float(curve.fpi[-1]),
         }

@@ -7,22 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fundus.datasets import Sample
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
 )
 from napari_fundus.evaluation.protocols.case import Case, is_healthy
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.classification import BinaryScores
 from napari_fundus.results.detections import Detections
-
-ImageWeights = npt.NDArray[np.int64]
 
 
 class ImageProtocol(EvaluationProtocol):
@@ -42,7 +38,6 @@ class ImageProtocol(EvaluationProtocol):
         super().__init__(settings)
         self._seen: defaultdict[str, list[tuple[bool, bool, float]]] = defaultdict(list)
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
-        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     @classmethod
     def counts(cls, sample: Sample, lesions: Sequence[str]) -> bool:
@@ -80,15 +75,5 @@ class ImageProtocol(EvaluationProtocol):
         return {
             "images": len(truth),
             "with it": int(truth.sum()),
-            **bootstrap_intervals(
-                read,
-                len(truth),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=self._groups[code],
-            ),
+            **self.bootstrap(read, len(truth), self._groups[code]),
         }
-
-    def image_rows(self) -> ImageRows:
-        """Return the score of each image."""
-        return self._rows

@@ -7,12 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
     PlotContext,
@@ -20,7 +18,7 @@ from napari_fundus.evaluation.protocols.base import (
 from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.lesions import describe
 from napari_fundus.metrics.average_precision import MeanAveragePrecision
-from napari_fundus.metrics.bootstrap import Interval, bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights, Interval
 from napari_fundus.metrics.coco_matching import (
     IOU_LEVELS,
     MAIN_IOU_LEVELS,
@@ -45,8 +43,6 @@ ALL = "all"
 
 DRAWN, DILATED = "", ", dilated"
 """What follows a class in the name of its row: nothing where lesions are compared as drawn."""
-
-ImageWeights = npt.NDArray[np.int64]
 
 
 class InstancesProtocol(EvaluationProtocol):
@@ -76,7 +72,6 @@ class InstancesProtocol(EvaluationProtocol):
         self.counted = {DRAWN: MeanAveragePrecision(), DILATED: MeanAveragePrecision()}
         self.groups: list[str | None] = []
         self.dilation_radii: set[int] = set()
-        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
         self._kept: dict[str, dict[str, Interval]] = {}
 
     def add(self, detections: Detections, case: Case) -> None:
@@ -139,12 +134,8 @@ class InstancesProtocol(EvaluationProtocol):
     def intervals(self, kind: str = DRAWN) -> Mapping[str, Interval]:
         """Return ``row|figure`` to its interval, of all rows from the same resamples."""
         if kind not in self._kept:
-            self._kept[kind] = bootstrap_intervals(
-                lambda weights: self._read(self.counted[kind], weights),
-                len(self.groups),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=self.groups,
+            self._kept[kind] = self.bootstrap(
+                partial(self._read, self.counted[kind]), len(self.groups), self.groups
             )
         return self._kept[kind]
 
@@ -192,10 +183,6 @@ class InstancesProtocol(EvaluationProtocol):
             f"dilated lesions are thickened by {by} px of the original images, which is 4 px where "
             f"the retina is {self.settings.dilated_at} px wide",
         )
-
-    def image_rows(self) -> ImageRows:
-        """Return the counts and average precisions of each image."""
-        return self._rows
 
     @classmethod
     def plots(

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
-    PlotContext,
-    number_plots,
 )
 from napari_fundus.evaluation.protocols.case import Case
 from napari_fundus.lesions import DR_EVIDENCE, DR_LESIONS
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.localization import LOCALIZATION_THRESHOLD, WeakLocalization
 from napari_fundus.results.detections import Detections
 
@@ -29,8 +25,6 @@ if TYPE_CHECKING:
 
 ANY = "any"
 """Row of all classes of retinopathy together."""
-
-ImageWeights = npt.NDArray[np.int64]
 
 
 class LocalizationProtocol(EvaluationProtocol):
@@ -62,7 +56,6 @@ class LocalizationProtocol(EvaluationProtocol):
         self.codes = tuple(map(str, known))
         self.counted = WeakLocalization((*self.codes, ANY))
         self.groups: list[str | None] = []
-        self._rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     def add(self, detections: Detections, case: Case) -> None:
         """Count one image; detectors without a heat map leave nothing."""
@@ -115,30 +108,12 @@ class LocalizationProtocol(EvaluationProtocol):
             "images": counts.images,
             "with it": counts.with_lesions,
             "lesions": counts.lesions,
-            **bootstrap_intervals(
-                read,
-                len(self.counted),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=self.groups,
-            ),
+            **self.bootstrap(read, len(self.counted), self.groups),
         }
 
     def parameters(self) -> Mapping[str, Any]:
         """Return the threshold too."""
         return {**super().parameters(), "threshold": self.counted.threshold}
-
-    def image_rows(self) -> ImageRows:
-        """Return the counts of each image."""
-        return self._rows
-
-    @classmethod
-    def plots(
-        cls, counters: Mapping[str, Self], context: PlotContext
-    ) -> Mapping[str, Callable[[], Figure]]:
-        """Return the plots of each detector, with its number where there are several."""
-        del context
-        return number_plots([counter.own_plots() for counter in counters.values()])
 
     def own_plots(self) -> Mapping[str, Callable[[], Figure]]:
         """Return the free-response curves over the thresholds of the map."""

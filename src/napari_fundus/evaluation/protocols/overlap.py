@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_fundus.evaluation.protocols.base import (
     EvaluationProtocol,
     EvaluationSettings,
-    ImageRows,
     MetricTable,
     MetricValue,
 )
 from napari_fundus.evaluation.protocols.case import Case
-from napari_fundus.metrics.bootstrap import bootstrap_intervals
+from napari_fundus.metrics.bootstrap import ImageWeights
 from napari_fundus.metrics.lesion_matching import LesionCounts, PixelOverlap
 from napari_fundus.results.detections import Detections
-
-ImageWeights = npt.NDArray[np.int64]
 
 
 class OverlapProtocol(EvaluationProtocol):
@@ -46,10 +43,9 @@ class OverlapProtocol(EvaluationProtocol):
     def __init__(self, settings: EvaluationSettings) -> None:
         super().__init__(settings)
         # A row an image: TP, FP, FN, TN of pixels; lesions, found, detections, false ones.
-        self._rows_of: defaultdict[str, list[list[int]]] = defaultdict(list)
+        self._counts: defaultdict[str, list[list[int]]] = defaultdict(list)
         self._groups: defaultdict[str, list[str | None]] = defaultdict(list)
         self._thresholds: dict[str, float] = {}
-        self._image_rows: dict[tuple[str, str], dict[str, float | int]] = {}
 
     def add(self, detections: Detections, case: Case) -> None:
         """Count one image."""
@@ -58,21 +54,10 @@ class OverlapProtocol(EvaluationProtocol):
                 continue
             match = case.match(detections, code)
             pixels, counts = match.pixels, match.lesions
-            self._rows_of[code].append(
-                [
-                    pixels.true_positives,
-                    pixels.false_positives,
-                    pixels.false_negatives,
-                    pixels.true_negatives,
-                    counts.lesions,
-                    counts.found,
-                    counts.detections,
-                    counts.false_positives,
-                ]
-            )
+            self._counts[code].append([*astuple(pixels), *astuple(counts)])
             self._groups[code].append(case.sample.group)
             self._thresholds[code] = detections.thresholds[code]
-            self._image_rows[case.sample.id, code] = {
+            self._rows[case.sample.id, code] = {
                 "lesions": counts.lesions,
                 "found": counts.found,
                 "detections": counts.detections,
@@ -86,10 +71,10 @@ class OverlapProtocol(EvaluationProtocol):
 
     def metrics(self) -> MetricTable:
         """Return the ratios with intervals."""
-        return {c: self._metrics(c) for c in self.settings.lesions if c in self._rows_of}
+        return {c: self._metrics(c) for c in self.settings.lesions if c in self._counts}
 
     def _metrics(self, code: str) -> dict[str, MetricValue]:
-        table = np.asarray(self._rows_of[code], np.int64)
+        table = np.asarray(self._counts[code], np.int64)
 
         def read(weights: ImageWeights) -> dict[str, float]:
             total = [int(number) for number in weights @ table]
@@ -111,15 +96,5 @@ class OverlapProtocol(EvaluationProtocol):
             "images": len(table),
             "threshold": self._thresholds[code],
             "lesions": int(table[:, 4].sum()),
-            **bootstrap_intervals(
-                read,
-                len(table),
-                resamples=self.settings.resamples,
-                seed=self.settings.seed,
-                groups=self._groups[code],
-            ),
+            **self.bootstrap(read, len(table), self._groups[code]),
         }
-
-    def image_rows(self) -> ImageRows:
-        """Return the counts of each image."""
-        return self._image_rows

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_fundus.metrics.component_tree import false_component_events, merging_threshold
 from napari_fundus.metrics.froc_curve import FrocCurve
+from napari_fundus.metrics.map_levels import check_map
 from napari_fundus.results.components import find_components
 
 
@@ -97,7 +98,7 @@ class Froc:
         else:
             places = np.flatnonzero(truth)
             lesion = np.unique(truth.ravel()[places], return_inverse=True)[1]
-        probability = self._checked(probability, truth.shape)
+        probability = check_map(probability, truth.shape)
         peaks = np.zeros(int(lesion.max(initial=-1)) + 1, np.float32)
         np.maximum.at(peaks, lesion, probability.ravel()[places])
         self._count(probability, truth > 0, peaks)
@@ -117,7 +118,7 @@ class Froc:
             Shape (N, 3): row, column, radius in pixels. Discs may overlap. Empty for a healthy
             image.
         """
-        probability = self._checked(probability, np.shape(probability))
+        probability = check_map(probability, np.shape(probability))
         inside = np.zeros(probability.shape, np.bool_)
         peaks = []
         for row, col, radius in np.asarray(points, np.float64).reshape(-1, 3):
@@ -137,16 +138,6 @@ class Froc:
         self._hits += other._hits
         self._appear += other._appear
         self._vanish += other._vanish
-
-    def _checked(
-        self, probability: npt.NDArray[Any], shape: tuple[int, ...]
-    ) -> npt.NDArray[np.float32]:
-        probability = np.asarray(probability, np.float32)
-        if probability.shape != shape:
-            raise ValueError(f"The map has shape {probability.shape}, the truth {shape}.")
-        if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
-            raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
-        return probability
 
     def _count(
         self,

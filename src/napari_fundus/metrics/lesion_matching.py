@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +21,21 @@ def _ratio(part: float, whole: float) -> float:
 
 
 @dataclass(frozen=True)
-class PixelOverlap:
+class _Counts:
+    """Whole numbers that are summed over images, each by itself."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
+class PixelOverlap(_Counts):
     """Counts of pixels; every ratio is NaN where it is 0/0. Add two to pool images."""
 
     true_positives: int
     false_positives: int
     false_negatives: int
     true_negatives: int
-
-    def __add__(self, other: PixelOverlap) -> PixelOverlap:
-        return PixelOverlap(
-            self.true_positives + other.true_positives,
-            self.false_positives + other.false_positives,
-            self.false_negatives + other.false_negatives,
-            self.true_negatives + other.true_negatives,
-        )
 
     @property
     def precision(self) -> float:
@@ -69,7 +69,7 @@ class PixelOverlap:
 
 
 @dataclass(frozen=True)
-class LesionCounts:
+class LesionCounts(_Counts):
     """Counts of lesions, by the rules of FROC. Add two to pool images.
 
     Attributes
@@ -88,14 +88,6 @@ class LesionCounts:
     found: int
     detections: int
     false_positives: int
-
-    def __add__(self, other: LesionCounts) -> LesionCounts:
-        return LesionCounts(
-            self.lesions + other.lesions,
-            self.found + other.found,
-            self.detections + other.detections,
-            self.false_positives + other.false_positives,
-        )
 
     @property
     def missed(self) -> int:

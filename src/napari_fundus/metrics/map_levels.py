@@ -51,3 +51,19 @@ def quantize_map(probability: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
 def dequantize_map(levels: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
     """Return the values of `levels`: float32, the same shape."""
     return level_values()[levels]
+
+
+def check_map(probability: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Return a map of probability as float32; refuse another `shape` than that of the truth.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or a value lies outside [0, 1] or is NaN.
+    """
+    probability = np.asarray(probability, np.float32)
+    if probability.shape != shape:
+        raise ValueError(f"The map has shape {probability.shape}, the truth {shape}.")
+    if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
+        raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
+    return probability

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.metrics.map_levels import QUANTIZATION_LEVELS, level_values, quantize_map
+from napari_fundus.metrics.map_levels import (
+    QUANTIZATION_LEVELS,
+    check_map,
+    level_values,
+    quantize_map,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -139,7 +144,8 @@ class PixelHistogram:
         truth
             bool (or 0 and other), the same shape.
         """
-        probability, truth = _check_pixels(probability, truth)
+        truth = np.asarray(truth) != 0
+        probability = check_map(probability, truth.shape)
         levels = quantize_map(probability)
         everything = np.bincount(levels.ravel(), minlength=QUANTIZATION_LEVELS + 1)
         positive = np.bincount(levels[truth], minlength=QUANTIZATION_LEVELS + 1)
@@ -212,17 +218,6 @@ def _threshold_levels(steps: int) -> npt.NDArray[np.intp]:
         np.linspace(0, QUANTIZATION_LEVELS, 501),
     ]
     return np.unique(np.rint(np.concatenate(spread)).astype(np.intp))
-
-
-def _check_pixels(
-    probability: npt.NDArray[Any], truth: npt.NDArray[Any]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    probability, truth = np.asarray(probability, np.float32), np.asarray(truth) != 0
-    if probability.shape != truth.shape:
-        raise ValueError(f"The map has shape {probability.shape}, the truth {truth.shape}.")
-    if probability.size and not (probability.min() >= 0 and probability.max() <= 1):
-        raise ValueError("Probabilities lie in [0, 1] and are not NaN.")
-    return probability, truth
 
 
 def aupr(

@@ -10,6 +10,7 @@ from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
+    ADAMW_COSINE,
     AreaPower,
     Brightness,
     ClassShares,
@@ -36,15 +37,9 @@ FIXED_BY_CHECKPOINT = FIXED_BY_UNET | {
 """Options that come with the weights where a training starts from some."""
 
 TRAINING_DEFAULTS: dict[str, Any] = {
+    **ADAMW_COSINE,
     "batch_size": 4,
-    "optimizer": "adamw",
     "learning_rate": 1e-3,
-    "weight_decay": 1e-4,
-    "schedule": "cosine",
-    "warmup_steps": 50,
-    "ema": 0.995,
-    "clip_norm": 5.0,
-    "early_stopping": 0,
     "max_epochs": 20,
     "steps_per_epoch": 150,
 }

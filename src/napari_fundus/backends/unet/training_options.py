@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.training.patches.options import (
+    ADAMW_COSINE,
     AreaPower,
     Brightness,
     ClassShares,
@@ -25,15 +26,9 @@ FIXED_BY_CHECKPOINT = frozenset(
 """Options that come with the weights where a training starts from some."""
 
 TRAINING_DEFAULTS: dict[str, Any] = {
+    **ADAMW_COSINE,
     "batch_size": 24,
-    "optimizer": "adamw",
     "learning_rate": 1.5e-3,
-    "weight_decay": 1e-4,
-    "schedule": "cosine",
-    "warmup_steps": 50,
-    "ema": 0.995,
-    "clip_norm": 5.0,
-    "early_stopping": 0,
     "max_epochs": 20,
     "steps_per_epoch": 300,
 }

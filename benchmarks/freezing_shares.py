@@ -17,7 +17,7 @@ from napari_fundus.backends.voting.network import (
     PatchNetworkArchitecture,
     paper_widths,
 )
-from napari_fundus.training.loop.freezing import trainable_share
+from napari_fundus.training.loop.freezing import freeze
 
 PAPER = {
     "freeze_3_bn": 98.44,
@@ -60,6 +60,13 @@ def _print_table() -> None:
 def _print_line(name: str, paper: float, networks: dict[int, PatchNetwork]) -> None:
     shares = " | ".join(f"{100 * trainable_share(n, name):.2f}" for n in networks.values())
     print(f"| {name} | {paper:.2f} | {shares} |")
+
+
+def trainable_share(network: PatchNetwork, scheme: str) -> float:
+    """Return the share (0 to 1) of the weights that `scheme` trains; statistics do not count."""
+    freeze(network, scheme)
+    weights = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return sum(n for n, trained in weights if trained) / sum(n for n, _ in weights)
 
 
 def _print_search() -> None:

@@ -20,7 +20,7 @@ from napari_fundus.backends.cam.training_data import (
     load_graded_images,
     split_graded_samples,
 )
-from napari_fundus.backends.cam.training_options import TRAINING_DEFAULTS, CamTrainingOptions
+from napari_fundus.backends.cam.training_options import SPEC, CamTrainingOptions
 from napari_fundus.checkpoints import read_card
 from napari_fundus.datasets import Dataset, open_dataset
 from napari_fundus.datasets.graded import Aptos2019
@@ -76,7 +76,7 @@ def data(folder) -> Dataset:
 
 
 def split(settings) -> tuple[TrainingSettings, CamTrainingOptions]:
-    return split_settings({**TRAINING_DEFAULTS, **settings}, CamTrainingOptions)
+    return split_settings({**SPEC.defaults, **settings}, CamTrainingOptions)
 
 
 def with_samples(data: Dataset, samples) -> Dataset:

@@ -15,7 +15,7 @@ from napari_fundus.backends.unet.network import UNetArchitecture, build_network
 from napari_fundus.backends.unet.optic_disc import apply_optic_disc
 from napari_fundus.backends.unet.tiled_inference import Logits
 from napari_fundus.backends.unet.training import train_unet
-from napari_fundus.backends.unet.training_options import TRAINING_DEFAULTS, UNetTrainingOptions
+from napari_fundus.backends.unet.training_options import SPEC, UNetTrainingOptions
 from napari_fundus.checkpoints import read_card, read_checkpoint, save_checkpoint
 from napari_fundus.errors import CheckpointError, OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
@@ -253,7 +253,7 @@ def test_weights_of_another_network_are_refused(trained, folder, tmp_path) -> No
 
 
 def test_the_defaults_of_the_loop_are_settings() -> None:
-    TrainingSettings.model_validate(TRAINING_DEFAULTS)
+    TrainingSettings.model_validate(SPEC.defaults)
     assert not set(TrainingSettings.model_fields) & set(UNetTrainingOptions.model_fields)
 
 

@@ -18,6 +18,7 @@ from napari_fundus.preprocessing import (
     find_field_of_view,
     preset_descriptions,
 )
+from napari_fundus.preprocessing.geometry import Geometry
 from napari_fundus.runtime.progress import Monitor, Progress
 from napari_fundus.samples import sample_image_path
 
@@ -81,7 +82,7 @@ def test_no_steps_leave_the_pixels_alone_within_the_field_of_view() -> None:
     prepared = Recipe().apply(image)
     inside = prepared.field_of_view
     np.testing.assert_array_equal(prepared.pixels[inside], image.pixels[inside])
-    assert prepared.geometry.is_identity
+    assert prepared.geometry == Geometry.identity(image.shape)
 
 
 def test_the_recipe_enhances_as_enhance_does() -> None:

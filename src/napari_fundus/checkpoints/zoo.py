@@ -228,16 +228,15 @@ def _sha256(path: Path, stamp: _Stamp, detector: str | None) -> str:
 
 
 def _find(ref: str | Path) -> Path:
-    if isinstance(ref, Path) or Path(ref).name != ref or Path(ref).suffix:
-        path = Path(ref).expanduser()
-        # A registered name may hold a dot, as a version number does.
-        if (
-            isinstance(ref, Path)
-            or path.name != ref
-            or path.suffix == CHECKPOINT_SUFFIX
-            or path.exists()
-        ):
-            return path
+    path = Path(ref)
+    # A registered name may hold a dot, as a version number does.
+    if (
+        isinstance(ref, Path)
+        or path.name != ref
+        or path.suffix == CHECKPOINT_SUFFIX
+        or (path.suffix and path.exists())
+    ):
+        return path.expanduser()
     for folder in (bundled_folder(), models_folder()):
         path = folder / f"{ref}{CHECKPOINT_SUFFIX}"
         if path.is_file():

@@ -69,13 +69,8 @@ class PlainUNet(nn.Module):
         Level k from the finest (0) has ``filters[k]`` channels and one value for each
         ``stem · 2^k`` pixels.
         """
-        stem, multiple = self.stem, self.multiple
-        if images.shape[-2] % multiple or images.shape[-1] % multiple:
-            raise ValueError(
-                f"Input of {tuple(images.shape[-2:])} px: pad height and width to multiples of "
-                f"{multiple}."
-            )
-        x = functional.pixel_unshuffle(images, stem)
+        check_multiple(images, self.multiple)
+        x = functional.pixel_unshuffle(images, self.stem)
         if images.is_contiguous(memory_format=torch.channels_last):
             x = x.contiguous(memory_format=torch.channels_last)
         kept: list[Tensor] = []
@@ -88,6 +83,15 @@ class PlainUNet(nn.Module):
             x = level(torch.cat([x, skip], dim=1))
             found.append(x)
         return found
+
+
+def check_multiple(images: Tensor, multiple: int) -> None:
+    """Raise `ValueError` where height and width of a network's input are no multiples."""
+    height, width = images.shape[-2:]
+    if height % multiple or width % multiple:
+        raise ValueError(
+            f"Input of {(height, width)} px: pad height and width to multiples of {multiple}."
+        )
 
 
 def double_conv(before: int, after: int) -> nn.Sequential:

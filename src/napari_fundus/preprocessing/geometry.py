@@ -72,11 +72,6 @@ class Geometry(BaseModel):
         return cls(source_shape=shape, box=(0, 0, *shape), target_shape=shape)
 
     @property
-    def is_identity(self) -> bool:
-        """Whether nothing is changed."""
-        return self == Geometry.identity(self.source_shape)
-
-    @property
     def scale(self) -> tuple[float, float]:
         """Target pixels by source pixel, along rows and columns."""
         height, width = self._box_shape
@@ -185,12 +180,6 @@ class Geometry(BaseModel):
         """Map points back: shape (N, 2), row and column of pixel centres."""
         start, scale = np.array(self.box[:2]), np.array(self.scale)
         mapped: Floats = (np.asarray(points, np.float64) + 0.5) / scale + start - 0.5
-        return mapped
-
-    def forward_boxes(self, boxes: npt.ArrayLike) -> Floats:
-        """Map boxes: shape (N, 4), half-open edges."""
-        start, scale = np.array(self.box[:2] * 2), np.array(self.scale * 2)
-        mapped: Floats = (np.asarray(boxes, np.float64) - start) * scale
         return mapped
 
     def inverse_boxes(self, boxes: npt.ArrayLike) -> Floats:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_fundus.backends.unet.training import UNetTask, train_unet
-from napari_fundus.backends.unet.training_options import TRAINING_DEFAULTS, UNetTrainingOptions
+from napari_fundus.backends.unet.training_options import SPEC, UNetTrainingOptions
 from napari_fundus.backends.voting.training import VotingTask, train_voting
 from napari_fundus.backends.voting.training_options import VotingTrainingOptions
 from napari_fundus.datasets import open_dataset, write_correction
@@ -63,7 +63,7 @@ def test_the_trainers_open_a_folder_of_corrections(corrections, tmp_path, train,
 
 
 def unet_task(folder: Path) -> tuple[UNetTask, object]:
-    shared, options = split_settings({**TRAINING_DEFAULTS, **UNET}, UNetTrainingOptions)
+    shared, options = split_settings({**SPEC.defaults, **UNET}, UNetTrainingOptions)
     return UNetTask(open_dataset(folder), options=options), shared
 
 

@@ -32,11 +32,7 @@ from napari_fundus.backends.cam.training_data import (
     load_graded_images,
     split_graded_samples,
 )
-from napari_fundus.backends.cam.training_options import (
-    FIXED_BY_CHECKPOINT,
-    TRAINING_DEFAULTS,
-    CamTrainingOptions,
-)
+from napari_fundus.backends.cam.training_options import SPEC, CamTrainingOptions
 from napari_fundus.backends.cam.weights import load_architecture, load_recipe
 from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset
@@ -99,8 +95,7 @@ class CamTask(Task):
 
     def _start_from(self, initial: Checkpoint) -> None:
         given = self.options.model_fields_set
-        weights = f"the weights {initial.card.name!r} to start from"
-        reject_set_options(self.options, FIXED_BY_CHECKPOINT, of=weights)
+        reject_set_options(self.options, SPEC.fixed_by_checkpoint, of=initial)
         self.recipe = load_recipe(initial)
         if "side" in given:
             self.recipe = resize_recipe(self.recipe, self.options.side)
@@ -326,5 +321,5 @@ train_cam = Trainer(
     data="grades of retinopathy",
     checkpoint="""Weights to start from, by name or path; network and enhancement are then theirs,
     side and strides too unless they are set.""",
-    defaults=TRAINING_DEFAULTS,
+    defaults=SPEC.defaults,
 )

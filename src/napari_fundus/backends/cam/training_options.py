@@ -12,28 +12,6 @@ from napari_fundus.detector import TrainingSpec
 from napari_fundus.errors import OptionsError
 from napari_fundus.preprocessing import Recipe
 
-FIXED_BY_CHECKPOINT = frozenset({"network", "target", "width", "enhance", "standardize"})
-"""Options that come with the weights where a training starts from some.
-
-Side and strides do not: the network is fully convolutional, and may go on at a finer scale.
-"""
-
-DEFAULTS_FROM_CHECKPOINT = frozenset({"side", "first_stride", "third_stride", "poolings"})
-"""Options that are those of the weights unless they are set."""
-
-TRAINING_DEFAULTS = {
-    "batch_size": 16,
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "momentum": 0.8,
-    "weight_decay": 5e-4,
-    "schedule": "exponential",
-    "factor": 0.99,
-    "max_epochs": 150,
-    "early_stopping": 0,
-}
-"""Settings of the loop that the paper has otherwise than the loop's own defaults."""
-
 
 class CamTrainingOptions(BaseModel):
     """Network, image, balance and augmentation; width and stride are those of a light network."""
@@ -143,9 +121,21 @@ class CamTrainingOptions(BaseModel):
 
 SPEC = TrainingSpec(
     options=CamTrainingOptions,
-    defaults=TRAINING_DEFAULTS,
-    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
-    defaults_from_checkpoint=DEFAULTS_FROM_CHECKPOINT,
+    # As in the paper.
+    defaults={
+        "batch_size": 16,
+        "optimizer": "sgd",
+        "learning_rate": 0.01,
+        "momentum": 0.8,
+        "weight_decay": 5e-4,
+        "schedule": "exponential",
+        "factor": 0.99,
+        "max_epochs": 150,
+        "early_stopping": 0,
+    },
+    fixed_by_checkpoint=frozenset({"network", "target", "width", "enhance", "standardize"}),
+    # The network is fully convolutional, and may go on at a finer scale.
+    defaults_from_checkpoint=frozenset({"side", "first_stride", "third_stride", "poolings"}),
     schemes_unsupported_reason="A classifier has no way back up: all its convolutions are trained.",
     required_annotations="grades",
 )

@@ -37,7 +37,7 @@ def objects_from_masks(
         Codes of the classes.
     drawn
         int32, shape (L, S, S): numbers of the lesions drawn one by one, as
-        `patch_objects.numbered` gives them.
+        `drawn_objects.objects_to_label_planes` gives them.
     dilations
         See `napari_fundus.results.objects.objects_of_mask`; one drawn by itself is thickened by
         itself.

@@ -18,9 +18,8 @@ from napari_fundus.backends.mask_rcnn.targets import (
     predicted_objects,
 )
 from napari_fundus.backends.mask_rcnn.training_options import (
-    FIXED_BY_CHECKPOINT,
     FIXED_BY_UNET,
-    TRAINING_DEFAULTS,
+    SPEC,
     MaskRCNNTrainingOptions,
 )
 from napari_fundus.backends.mask_rcnn.weights import load_network
@@ -70,8 +69,7 @@ class MaskRCNNTask(LesionCentredTask):
             recipe = options.recipe() if self.start is None else self.start.recipe
             architecture = self._make_architecture(len(lesions), recipe.channel)
         else:
-            weights = f"the weights {initial.card.name!r} to start from"
-            reject_set_options(options, FIXED_BY_CHECKPOINT, of=weights)
+            reject_set_options(options, SPEC.fixed_by_checkpoint, of=initial)
             lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
         return PatchTaskSpec(lesions, recipe, architecture, options.patch)
@@ -248,5 +246,5 @@ train_mask_rcnn = Trainer(
     MaskRCNNTrainingOptions,
     detector=MaskRCNNTask.name,
     what="a Mask R-CNN",
-    defaults=TRAINING_DEFAULTS,
+    defaults=SPEC.defaults,
 )

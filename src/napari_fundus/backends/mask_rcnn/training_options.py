@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
+    ADAMW_COSINE,
     AreaPower,
     Brightness,
     ClassShares,
@@ -22,33 +23,6 @@ from napari_fundus.training.patches.options import (
 
 FIXED_BY_UNET = frozenset({"filters", "disc_diameter", "channel"})
 """Options that come with the U-Net that a light network begins with."""
-
-FIXED_BY_CHECKPOINT = FIXED_BY_UNET | {
-    "lesions",
-    "kind",
-    "start",
-    "pretrained",
-    "channels",
-    "hidden",
-    "mask_channels",
-    "side",
-}
-"""Options that come with the weights where a training starts from some."""
-
-TRAINING_DEFAULTS: dict[str, Any] = {
-    "batch_size": 4,
-    "optimizer": "adamw",
-    "learning_rate": 1e-3,
-    "weight_decay": 1e-4,
-    "schedule": "cosine",
-    "warmup_steps": 50,
-    "ema": 0.995,
-    "clip_norm": 5.0,
-    "early_stopping": 0,
-    "max_epochs": 20,
-    "steps_per_epoch": 150,
-}
-"""Settings of the loop that serve the light network better than the common defaults."""
 
 
 class MaskRCNNTrainingOptions(PatchTrainingOptions):
@@ -147,8 +121,15 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
 
 SPEC = TrainingSpec(
     options=MaskRCNNTrainingOptions,
-    defaults=TRAINING_DEFAULTS,
-    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
+    defaults={
+        **ADAMW_COSINE,
+        "batch_size": 4,
+        "learning_rate": 1e-3,
+        "max_epochs": 20,
+        "steps_per_epoch": 150,
+    },
+    fixed_by_checkpoint=FIXED_BY_UNET
+    | {"lesions", "kind", "start", "pretrained", "channels", "hidden", "mask_channels", "side"},
     schemes_unsupported_reason="A Mask R-CNN does not tell its convolutions in order.",
 )
 """What forms and the command line show of the training."""

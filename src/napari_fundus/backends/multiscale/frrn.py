@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_fundus.inference.plain_unet import check_multiple, double_conv, init_prior_bias
+
 _DOWN = ((2, 96, 3), (4, 192, 4), (8, 384, 2), (16, 384, 2))
 _UP = ((8, 192, 2), (4, 192, 2), (2, 96, 2))
 """Scale, channels and number of units of each stage of FRRN-A."""
@@ -105,17 +107,13 @@ class FRRN(nn.Module):
         self._start()
 
     def _start(self) -> None:
-        """Begin with units that pass on what they get, and with the answer that there is nothing.
-
-        Lesions are rare, and the first steps need not say so.
-        """
+        """Begin with units that pass on their input, and an answer that there is nothing."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if isinstance(module, _ResidualUnit):
                 nn.init.zeros_(cast("nn.BatchNorm2d", module.work[-1]).weight)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.constant_(cast("Tensor", self.head.bias), -4.0)
+        init_prior_bias(self.head)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits.
@@ -130,12 +128,7 @@ class FRRN(nn.Module):
         Tensor
             Float, shape (B, K, H, W).
         """
-        multiple = self.architecture.multiple
-        if images.shape[-2] % multiple or images.shape[-1] % multiple:
-            raise ValueError(
-                f"Input of {tuple(images.shape[-2:])} px: pad height and width to multiples of "
-                f"{multiple}."
-            )
+        check_multiple(images, self.architecture.multiple)
         x = functional.pixel_unshuffle(images, self.architecture.stem)
         if images.is_contiguous(memory_format=torch.channels_last):
             x = x.contiguous(memory_format=torch.channels_last)
@@ -180,14 +173,7 @@ class _FullResolutionUnit(nn.Module):
     def __init__(self, before: int, after: int, lane: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        layers: list[nn.Module] = []
-        for channels in (before + lane, after):
-            layers += [
-                nn.Conv2d(channels, after, 3, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
-        self.work = nn.Sequential(*layers)
+        self.work = double_conv(before + lane, after)
         self.back = nn.Conv2d(after, lane, 1)
 
     def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,6 @@ Stage = Literal["fine", "coarse", "refine", "classify"]
 """A network: on the finer and the coarser scale, the refiner, the one without triplet loss."""
 
 HYPOTHESES: tuple[Stage, ...] = ("fine", "coarse")
-REFINERS: tuple[Stage, ...] = ("refine", "classify")
 
 
 def checkpoint_stages(checkpoint: Checkpoint) -> tuple[Stage, ...]:

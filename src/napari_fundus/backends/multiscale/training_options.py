@@ -10,6 +10,7 @@ from napari_fundus.backends.multiscale.stages import Stage
 from napari_fundus.detector import TrainingSpec
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.training.patches.options import (
+    ADAMW_COSINE,
     Brightness,
     Colour,
     Contrast,
@@ -17,24 +18,15 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-_COMMON: dict[str, Any] = {
-    "optimizer": "adamw",
-    "weight_decay": 1e-4,
-    "schedule": "cosine",
-    "warmup_steps": 50,
-    "ema": 0.995,
-    "clip_norm": 5.0,
-    "early_stopping": 0,
-}
 _HYPOTHESIS = {
-    **_COMMON,
+    **ADAMW_COSINE,
     "batch_size": 24,
     "learning_rate": 1.5e-3,
     "max_epochs": 20,
     "steps_per_epoch": 300,
 }
 _REFINER = {
-    **_COMMON,
+    **ADAMW_COSINE,
     "batch_size": 30,
     "learning_rate": 1e-3,
     "max_epochs": 30,

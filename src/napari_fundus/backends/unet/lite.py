@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_fundus.inference.plain_unet import double_conv, init_prior_bias
+from napari_fundus.inference.plain_unet import check_multiple, double_conv, init_prior_bias
 
 MULTIPLE = 32
 """Height and width of the input must be multiples of it."""
@@ -131,11 +131,7 @@ class LiteUNet(nn.Module):
         Tensor
             Float, shape (B, K, H, W).
         """
-        if images.shape[-2] % MULTIPLE or images.shape[-1] % MULTIPLE:
-            raise ValueError(
-                f"Input of {tuple(images.shape[-2:])} px: pad height and width to multiples of "
-                f"{MULTIPLE}."
-            )
+        check_multiple(images, MULTIPLE)
         stages = self.encoder(images)
         x = stages[-1]
         for narrow, level, skip in zip(self.narrow, self.up, reversed(_SKIPS), strict=True):

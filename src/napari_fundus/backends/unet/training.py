@@ -8,11 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from napari_fundus.backends.unet.network import UNetArchitecture, build_network
-from napari_fundus.backends.unet.training_options import (
-    FIXED_BY_CHECKPOINT,
-    TRAINING_DEFAULTS,
-    UNetTrainingOptions,
-)
+from napari_fundus.backends.unet.training_options import SPEC, UNetTrainingOptions
 from napari_fundus.backends.unet.weights import load_network
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.training.loop.settings import TrainingSettings
@@ -47,9 +43,8 @@ class UNetTask(LesionCentredTask):
                 encoder=options.encoder,
             )
         else:
-            weights = f"the weights {initial.card.name!r} to start from"
             reject_set_options(
-                options, FIXED_BY_CHECKPOINT, what="network, classes and scale", of=weights
+                options, SPEC.fixed_by_checkpoint, what="network, classes and scale", of=initial
             )
             lesions, recipe = initial.card.lesions, preprocessing_from_card(initial)
             architecture = load_network(initial)[1]
@@ -90,5 +85,5 @@ train_unet = Trainer(
     detector=UNetTask.name,
     what="a U-Net",
     data="lesions drawn, be it as rectangles of the VGG Image Annotator",
-    defaults=TRAINING_DEFAULTS,
+    defaults=SPEC.defaults,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from napari_fundus.detector import TrainingSpec
 from napari_fundus.lesions import DR_LESIONS, Lesion
 from napari_fundus.training.patches.options import (
+    ADAMW_COSINE,
     AreaPower,
     Brightness,
     ClassShares,
@@ -18,26 +19,6 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
     Zoom,
 )
-
-FIXED_BY_CHECKPOINT = frozenset(
-    {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
-)
-"""Options that come with the weights where a training starts from some."""
-
-TRAINING_DEFAULTS: dict[str, Any] = {
-    "batch_size": 24,
-    "optimizer": "adamw",
-    "learning_rate": 1.5e-3,
-    "weight_decay": 1e-4,
-    "schedule": "cosine",
-    "warmup_steps": 50,
-    "ema": 0.995,
-    "clip_norm": 5.0,
-    "early_stopping": 0,
-    "max_epochs": 20,
-    "steps_per_epoch": 300,
-}
-"""Settings of the loop that serve this method better than the common defaults."""
 
 
 class UNetTrainingOptions(PatchTrainingOptions):
@@ -124,8 +105,16 @@ class UNetTrainingOptions(PatchTrainingOptions):
 
 SPEC = TrainingSpec(
     options=UNetTrainingOptions,
-    defaults=TRAINING_DEFAULTS,
-    fixed_by_checkpoint=FIXED_BY_CHECKPOINT,
+    defaults={
+        **ADAMW_COSINE,
+        "batch_size": 24,
+        "learning_rate": 1.5e-3,
+        "max_epochs": 20,
+        "steps_per_epoch": 300,
+    },
+    fixed_by_checkpoint=frozenset(
+        {"kind", "encoder", "filters", "stem", "disc_diameter", "channel", "lesions"}
+    ),
     schemes_unsupported_reason="A U-Net does not tell its convolutions in order: all are trained.",
 )
 """What forms and the command line show of the training."""

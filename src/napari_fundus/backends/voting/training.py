@@ -7,10 +7,7 @@ from typing import Any, ClassVar, cast
 from torch import Tensor, nn
 
 from napari_fundus.backends.voting.network import PatchNetwork, PatchNetworkArchitecture
-from napari_fundus.backends.voting.training_options import (
-    FIXED_BY_CHECKPOINT,
-    VotingTrainingOptions,
-)
+from napari_fundus.backends.voting.training_options import SPEC, VotingTrainingOptions
 from napari_fundus.backends.voting.weights import load_network
 from napari_fundus.errors import CheckpointError
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
@@ -39,8 +36,9 @@ class VotingTask(BalancedSamplingTask):
                 patch=options.patch, widths=options.widths(), planes=options.planes
             )
         else:
-            weights = f"the weights {initial.card.name!r} to start from"
-            reject_set_options(options, FIXED_BY_CHECKPOINT, what="network and scale", of=weights)
+            reject_set_options(
+                options, SPEC.fixed_by_checkpoint, what="network and scale", of=initial
+            )
             if initial.card.lesions != (Lesion.MA,):
                 raise CheckpointError(f"{initial.path} does not find microaneurysms alone.")
             recipe, architecture = (

@@ -14,9 +14,6 @@ from napari_fundus.training.patches.options import (
     PatchTrainingOptions,
 )
 
-FIXED_BY_CHECKPOINT = frozenset({"width", "decoder", "patch", "disc_diameter", "channel"})
-"""Options that come with the weights where a training starts from some."""
-
 
 class VotingTrainingOptions(PatchTrainingOptions):
     """Network, working scale, patches and loss; the defaults are those of the paper.
@@ -76,5 +73,8 @@ class VotingTrainingOptions(PatchTrainingOptions):
         return (*first, *(4 * self.width,) * 6, 2 * self.width, self.width)
 
 
-SPEC = TrainingSpec(options=VotingTrainingOptions, fixed_by_checkpoint=FIXED_BY_CHECKPOINT)
+SPEC = TrainingSpec(
+    options=VotingTrainingOptions,
+    fixed_by_checkpoint=frozenset({"width", "decoder", "patch", "disc_diameter", "channel"}),
+)
 """What forms and the command line show of the training."""

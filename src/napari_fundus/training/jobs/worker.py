@@ -30,9 +30,6 @@ from napari_fundus.training.jobs.event_json import Failure, Message, encode_mess
 from napari_fundus.training.loop.events import Started, TrainingEvent
 from napari_fundus.training.loop.fabric import is_secondary_rank
 
-COMMANDS = ("pause", "resume", "stop")
-"""What a line on standard input may say; its end says stop."""
-
 _INTERVAL = 0.1
 """Seconds between two reports of progress."""
 
@@ -127,16 +124,12 @@ class EventWriter:
             self.send(progress)
 
     def read_commands(self, commands: IO[str]) -> None:
-        """Execute the lines of `commands` until they end; then stop the training."""
+        """Execute the lines pause, resume and stop until they end; then stop the training."""
+        monitor = self.monitor
+        known = {"pause": monitor.pause, "resume": monitor.resume, "stop": monitor.cancel}
         for line in commands:
-            command = line.strip()
-            if command == "pause":
-                self.monitor.pause()
-            elif command == "resume":
-                self.monitor.resume()
-            elif command == "stop":
-                self.monitor.cancel()
-        self.monitor.cancel()
+            known.get(line.strip(), lambda: None)()
+        monitor.cancel()
 
 
 def serve(

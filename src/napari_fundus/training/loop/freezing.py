@@ -93,9 +93,7 @@ class FineTuningScheme:
         )
 
 
-def frozen_convolutions(
-    network: FreezableNetwork, scheme: FineTuningScheme | str
-) -> tuple[int, ...]:
+def frozen_convolutions(network: FreezableNetwork, scheme: FineTuningScheme) -> tuple[int, ...]:
     """Return the numbers (from 1) of the convolutions that stay as they are.
 
     Raises
@@ -103,7 +101,6 @@ def frozen_convolutions(
     TrainingError
         The network has fewer convolutions than are to be frozen.
     """
-    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
     total = len(network.convolution_names)
     if scheme.kind == "full":
         return ()
@@ -122,7 +119,7 @@ def frozen_convolutions(
     )
 
 
-def freeze(network: nn.Module, scheme: FineTuningScheme | str) -> None:
+def freeze(network: nn.Module, scheme: str) -> None:
     """Mark which weights are trained (``requires_grad``), undoing any earlier scheme.
 
     Raises
@@ -130,41 +127,26 @@ def freeze(network: nn.Module, scheme: FineTuningScheme | str) -> None:
     TrainingError
         The scheme does not exist, or the network does not declare its convolutions.
     """
-    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
-    network.requires_grad_(scheme.kind != "none")
-    if scheme.kind in ("none", "full"):
-        return
+    network.requires_grad_(scheme != "none")
     for name in _frozen_modules(network, scheme):
         network.get_submodule(name).requires_grad_(requires_grad=False)
 
 
-def set_training_mode(network: nn.Module, scheme: FineTuningScheme | str) -> None:
+def set_training_mode(network: nn.Module, scheme: str) -> None:
     """Put the network into training mode, except for frozen batch norms; call it each epoch."""
-    scheme = FineTuningScheme.parse(scheme) if isinstance(scheme, str) else scheme
-    network.train(scheme.kind != "none")
-    if scheme.kind in ("none", "full"):
-        return
+    network.train(scheme != "none")
     for name in _frozen_modules(network, scheme):
         network.get_submodule(name).eval()
 
 
-def trainable_share(network: nn.Module, scheme: FineTuningScheme | str) -> float:
-    """Return the share (0 to 1) of all weights that `scheme` trains; running statistics are none.
+def _frozen_modules(network: nn.Module, name: str) -> list[str]:
+    """Return the names of the convolutions, and of the norms, that a scheme of that name freezes.
 
-    The network is left as it was.
+    With ``"none"`` no single one is frozen: the network is as a whole.
     """
-    before = [parameter.requires_grad for parameter in network.parameters()]
-    try:
-        freeze(network, scheme)
-        counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
-    finally:
-        for parameter, flag in zip(network.parameters(), before, strict=True):
-            parameter.requires_grad_(flag)
-    return sum(n for n, trained in counts if trained) / max(sum(n for n, _ in counts), 1)
-
-
-def _frozen_modules(network: nn.Module, scheme: FineTuningScheme) -> list[str]:
-    """Return the names of the convolutions, and of the norms, that stay."""
+    scheme = FineTuningScheme.parse(name)
+    if scheme.kind in ("none", "full"):
+        return []
     if not isinstance(network, FreezableNetwork):
         raise TrainingError(
             f"{type(network).__name__} does not declare its convolutions in order, so only the "

@@ -163,7 +163,7 @@ class Trainer(Generic[OptionsT]):
 
 
 def reject_set_options(
-    options: BaseModel, fields: frozenset[str], *, of: str, what: str = "they"
+    options: BaseModel, fields: frozenset[str], *, of: Checkpoint | str, what: str = "they"
 ) -> None:
     """Raise for options that were set though something else decides them.
 
@@ -174,7 +174,7 @@ def reject_set_options(
     fields
         Names of the options that are decided.
     of
-        What decides them, such as ``"the weights 'a' to start from"``.
+        What decides them: weights to start from, or in words, such as ``"the U-Net"``.
     what
         What they are together, such as ``"network and scale"``.
 
@@ -184,7 +184,8 @@ def reject_set_options(
         Some were set.
     """
     if changed := sorted(fields & options.model_fields_set):
-        raise OptionsError(f"{', '.join(changed)} cannot be set: {what} are those of {of}.")
+        source = of if isinstance(of, str) else f"the weights {of.card.name!r} to start from"
+        raise OptionsError(f"{', '.join(changed)} cannot be set: {what} are those of {source}.")
 
 
 def _as_dataset(data: str | Path | Dataset) -> Dataset:

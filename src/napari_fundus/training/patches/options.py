@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from napari_fundus.preprocessing import Recipe
+
+ADAMW_COSINE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "warmup_steps": 50,
+    "ema": 0.995,
+    "clip_norm": 5.0,
+    "early_stopping": 0,
+}
+"""Settings of the loop that serve light networks on patches better than the common defaults."""
 
 # Fields that methods share are types, so that one of another default gives that alone:
 # `contrast: Contrast = 0.2`.

@@ -77,7 +77,7 @@ class PatchBatch:
         bool, shape (B, S, S): where no expert looked; None where they looked everywhere.
     objects
         int32, shape (B, L, S, S): numbers of lesions that the masks do not keep apart, see
-        `patch_objects.numbered`; None where there is none.
+        `drawn_objects.objects_to_label_planes`; None where there is none.
     """
 
     images: npt.NDArray[np.uint8]

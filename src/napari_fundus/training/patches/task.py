@@ -211,7 +211,7 @@ class PatchTask(Task):
 
         Unknown parts of the images are ``"unknown"``, uint8 (B, 1, S, S);
         lesions that the masks do not keep apart as ``"objects"``, int32 (B, L, S, S), see
-        `patch_objects.numbered`.
+        `drawn_objects.objects_to_label_planes`.
         """
         batch = self.sampler.batch(settings.batch_size, *key)
         tensors = {**_tensors(batch), "annotated": torch.from_numpy(batch.annotated)}

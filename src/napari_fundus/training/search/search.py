@@ -102,7 +102,7 @@ def search(
         The search was cancelled.
     """
     _require_optuna()
-    import optuna
+    from optuna.trial import TrialState
 
     fixed = dict(settings or {})
     if not ranges or trials < 1:
@@ -114,7 +114,8 @@ def search(
     study = _open_study(folder, seed)
     _requeue_interrupted(study)
 
-    while len(study.get_trials(deepcopy=False, states=_finished_states())) < trials:
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    while len(study.get_trials(deepcopy=False, states=finished)) < trials:
         trial = study.ask()
         share = min(trial.number / trials, 1.0), min((trial.number + 1) / trials, 1.0)
         monitor.step(share[0], f"trial {trial.number + 1}")
@@ -132,18 +133,12 @@ def search(
         )
         value = _run_trial(events, trial, partial(on_event, trial.number))
         if value is None:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, value)
         _write_table(folder, study)
     _plot(folder, study)
     return _result(folder, study)
-
-
-def _finished_states() -> tuple[Any, ...]:
-    from optuna.trial import TrialState
-
-    return (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def _run_trial(

@@ -235,9 +235,9 @@ def _train_on(viewer: Any, corrections: Path, runs: Path, path: Path) -> None:
     dock = viewer.window.add_dock_widget(train, name="Train or fine-tune", area="right")
     train.choose("voting")
     train.set_data(corrections)
-    train.choose_checkpoint("voting-idrid")
-    train.scheme_choice.set_scheme("interleaved")
-    train.settings_form.set_settings(
+    train.job_form.checkpoint_choice.choose("voting-idrid")
+    train.job_form.scheme_choice.set_scheme("interleaved")
+    train.job_form.settings.set_settings(
         {
             "max_epochs": 6,
             "steps_per_epoch": 20,

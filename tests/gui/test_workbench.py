@@ -121,9 +121,9 @@ def test_the_whole_loop(viewer, qtbot, wait, layer_turns, tmp_path, monkeypatch)
     turns.doing = "train"
     train.choose("voting")
     train.set_data(folder)
-    train.choose_checkpoint("voting-idrid")
-    train.scheme_choice.set_scheme("interleaved")
-    train.settings_form.set_settings(
+    train.job_form.checkpoint_choice.choose("voting-idrid")
+    train.job_form.scheme_choice.set_scheme("interleaved")
+    train.job_form.settings.set_settings(
         {
             "max_epochs": 3,
             "steps_per_epoch": 4,

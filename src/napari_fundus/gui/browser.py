@@ -1,6 +1,5 @@
 """The widget *Data set browser*: filters a data set's samples and shows one with its truth."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -23,10 +22,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.collapsible import QCollapsible
 from superqt.utils import signals_blocked
 
 from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
+from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
@@ -86,8 +85,8 @@ class BrowserWidget(QWidget):
     shown = Signal(object)
     """Emitted with the sample when its layers are in the viewer."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
         self._job = JobSlot(self)
@@ -104,8 +103,9 @@ class BrowserWidget(QWidget):
         self.setMinimumWidth(330)
         layout = QVBoxLayout(self)
         layout.setSpacing(6)
-        self.title = QLabel("Open the folder of a data set, as it was downloaded and unpacked.")
-        self.title.setWordWrap(True)
+        self.title = MessageLabel(
+            "Open the folder of a data set, as it was downloaded and unpacked."
+        )
         self.open_button = QPushButton("Open folder…")
         self.open_button.clicked.connect(self._ask_folder)
         head = QHBoxLayout()
@@ -124,12 +124,10 @@ class BrowserWidget(QWidget):
         layout.addLayout(self._build_steps())
         self.message = MessageLabel()
         layout.addWidget(self.message)
-        self.problems = QCollapsible("Problems")
-        self.problems.setDuration(0)
         self.problem_list = QListWidget()
         self.problem_list.setWordWrap(True)
         self.problem_list.setMaximumHeight(140)
-        self.problems.addWidget(self.problem_list)
+        self.problems = collapsible_box("Problems", self.problem_list)
         self.problems.setVisible(False)
         layout.addWidget(self.problems)
 

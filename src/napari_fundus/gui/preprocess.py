@@ -1,6 +1,5 @@
 """The widget *Preprocess*: edits a recipe and shows its result exactly over the photograph."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import pprint
@@ -15,16 +14,16 @@ from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
     QComboBox,
-    QLabel,
     QPushButton,
     QWidget,
 )
-from superqt.collapsible import QCollapsible
 
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
@@ -64,8 +63,8 @@ class PreprocessWidget(QWidget):
     shown = Signal(object)
     """Emitted with the new layers when they are in the viewer."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, *, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._last: tuple[PreprocessedImage, FundusImage, str] | None = None
         self._build()
@@ -86,14 +85,11 @@ class PreprocessWidget(QWidget):
         layout.addLayout(
             form_layout(("Image", self.layer_choice.native), ("Recipe", self.recipe_choice))
         )
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = MessageLabel()
         layout.addWidget(self.about)
         self.form = ModelForm(Recipe)
         self.form.changed.connect(self._form_changed)
-        steps = QCollapsible("Steps")
-        steps.setDuration(0)
-        steps.addWidget(self.form.native)
+        steps = collapsible_box("Steps", self.form.native)
         steps.expand(animate=False)
         layout.addWidget(steps)
         self.field_of_view_box = QCheckBox("Show the field of view as labels")

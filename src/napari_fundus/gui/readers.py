@@ -40,19 +40,22 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _is_volume(path: Path) -> bool:
+    count, ours = _tiff_pages(path)
+    return count > 1 and not ours
+
+
+def _tiff_pages(path: Path) -> tuple[int, bool]:
+    """Return how many pages a TIFF has, and whether this package has written it; 0 for others."""
     if path.suffix.lower() not in (".tif", ".tiff"):
-        return False
+        return 0, False
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tiff:
-            return len(tiff.pages) > 1 and not _is_ours(tiff)
+            text = tiff.pages.first.description or ""
+            return len(tiff.pages), '"napari_fundus"' in text[:200]
     except (OSError, tifffile.TiffFileError, ValueError):
-        return False
-
-
-def _is_ours(tiff: Any) -> bool:
-    return '"napari_fundus"' in (tiff.pages.first.description or "")[:200]
+        return 0, False
 
 
 def read_files(path: str | list[str]) -> list[Any]:
@@ -75,15 +78,8 @@ def _result_layers(path: Path) -> list[Any]:
 
     if path.is_dir():
         return list(detection_layers(read_zarr(path)))
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        return []
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            if not _is_ours(tiff):
-                return []
-    except (OSError, tifffile.TiffFileError, ValueError):
+    _, ours = _tiff_pages(path)
+    if not ours:
         return []
     found = read_probability_tiff(path)
     if found.probability or found.heatmap:

@@ -1,6 +1,5 @@
 """The widget *Similarity of lesions*: colours that are alike where the refinement network is."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.event_loop import single_shot_timer
@@ -96,24 +96,19 @@ def _embed_lesions(
     table = table[[*_CENTRE, *(c for c in _COLUMNS if c in table)]].reset_index(drop=True)
     photograph = source.load() if before is None else before.photograph
     centres = table[_CENTRE].to_numpy(np.float64)
-    rows = [None if before is None else before.row_at(centre) for centre in centres]
-    new = np.array([row is None for row in rows], np.bool_)
-    fresh, refiner = np.zeros((0, 0), np.float32), np.zeros(0, np.float32)
+    known: dict[tuple[float, ...], tuple[Any, float]] = {}
+    if before is not None:
+        values = zip(before.embeddings, before.table["refiner"], strict=True)
+        known = dict(zip(map(tuple, before.centres), values, strict=True))
+    new = np.array([tuple(centre) not in known for centre in centres], np.bool_)
     if new.any():
-        fresh, refiner = embed_points(
+        fresh = embed_points(
             photograph, centres[new], checkpoint=checkpoint, device=device, monitor=monitor
         )
-    known = [row for row in rows if row is not None]
-    if before is not None and known:
-        embeddings = np.empty((len(table), before.embeddings.shape[1]), np.float32)
-        probability = np.empty(len(table), np.float32)
-        embeddings[~new] = before.embeddings[known]
-        probability[~new] = before.table["refiner"].to_numpy()[known]
-        if new.any():
-            embeddings[new], probability[new] = fresh, refiner
-    else:
-        embeddings, probability = fresh, refiner
-    table["refiner"] = probability
+        known |= dict(zip(map(tuple, centres[new]), zip(*fresh, strict=True), strict=True))
+    found = [known[tuple(centre)] for centre in centres]
+    embeddings = np.array([embedding for embedding, _ in found], np.float32)
+    table["refiner"] = np.array([probability for _, probability in found], np.float32)
     return _EmbeddedLesions(source, photograph, table, embeddings, project_pca(embeddings))
 
 
@@ -157,14 +152,8 @@ class SimilarityWidget(QWidget):
     shown = Signal(object)
     """The layer of points, once it shows the present lesions."""
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        *,
-        checkpoint: str | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer, *, checkpoint: str | None = None) -> None:
+        super().__init__()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._checkpoint = checkpoint or DEFAULT_CHECKPOINT
         self._labels: Labels | None = None
@@ -172,11 +161,10 @@ class SimilarityWidget(QWidget):
         self._selected: npt.NDArray[np.float64] | None = None
         self.points: Points | None = None
         layout = scrollable_layout(self)
-        about = QLabel(
+        about = MessageLabel(
             "Looks at each lesion of a result with the refinement network, and colours those alike "
             "that it takes for alike: a false alarm often stands apart."
         )
-        about.setWordWrap(True)
         layout.addWidget(about)
         self.labels_choice = LayerChoice(viewer, _shows_lesions, follow_selection=False)
         self.labels_choice.choose(max(self.labels_choice.choices, key=_count, default=None))
@@ -200,8 +188,7 @@ class SimilarityWidget(QWidget):
         self.plot.addItem(self.dots)
         layout.addWidget(self.plot)
         self.plot.setVisible(False)
-        self.similar_title = QLabel()
-        self.similar_title.setWordWrap(True)
+        self.similar_title = MessageLabel()
         layout.addWidget(self.similar_title)
         self.gallery = QGridLayout()
         layout.addLayout(self.gallery)

@@ -119,7 +119,7 @@ def test_hovering_tells_class_and_score() -> None:
 def test_the_slider_shows_what_the_headless_path_gives(shown, qtbot) -> None:
     found = result()
     layers, panel = shown(found)
-    panel.set_slider("MA", 0.7)
+    panel.rows["MA"].spin.setValue(0.7)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     expected = found.threshold({"MA": 0.7})
     for code, layer in kinds(layers, "labels").items():
@@ -133,7 +133,7 @@ def test_the_slider_shows_what_the_headless_path_gives(shown, qtbot) -> None:
 def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot) -> None:
     found = result()
     layers, panel = shown(found)
-    panel.set_slider("MA", 0.05)
+    panel.rows["MA"].spin.setValue(0.05)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     assert len(kinds(layers, "labels")["MA"].features) > found._counts()["MA"]
 
@@ -141,12 +141,12 @@ def test_the_slider_goes_down_to_objects_below_the_first_threshold(shown, qtbot)
 def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
     layers, panel = shown(result().threshold({"MA": 0.999, "EX": 0.5}))
     assert set(kinds(layers, "boxes")) == {"EX"}
-    panel.set_slider("MA", 0.4)
+    panel.rows["MA"].spin.setValue(0.4)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     added = panel.live_layers.boxes.layers["MA"]
     expected = result().threshold({"MA": 0.4}).instances
     assert len(added.data) == (expected["lesion"] == "MA").sum() > 0
-    panel.set_slider("MA", 0.999)
+    panel.rows["MA"].spin.setValue(0.999)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     assert len(added.data) == 0
 
@@ -155,7 +155,7 @@ def test_boxes_come_once_there_is_a_lesion_to_box(shown, qtbot) -> None:
 @pytest.mark.parametrize("min_area", [1, 90])
 def test_what_is_exported_is_what_is_shown(shown, qtbot, tmp_path, value, min_area) -> None:
     layers, panel = shown(result())
-    panel.set_slider("MA", value)
+    panel.rows["MA"].spin.setValue(value)
     panel.live.set_min_area(min_area)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     labels = kinds(layers, "labels")
@@ -182,7 +182,7 @@ def test_beyond_so_many_lesions_outlines_stand_for_boxes(monkeypatch, shown, qtb
     layers, panel = shown(result())
     lines = kinds(layers, "boxes")["MA"]
     assert isinstance(lines, Vectors)
-    panel.set_slider("MA", 0.9)
+    panel.rows["MA"].spin.setValue(0.9)
     qtbot.waitUntil(lambda: not panel.busy, timeout=300_000)
     labels = kinds(layers, "labels")["MA"].data
     assert outlined(lines.data, labels.shape) == edges(labels)

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 def ready(widget, data, small, runs, **changes):
     """Fill the widget with a training of seconds from scratch."""
     widget.set_data(data)
-    widget.settings_form.set_settings({**small, **changes})
+    widget.job_form.settings.set_settings({**small, **changes})
     widget.job_form.run_folder.parent_folder.set_path(runs)
     return widget
 
@@ -145,9 +145,9 @@ def test_stopped_it_keeps_the_best_and_another_window_goes_on(make, data, small,
     again = make(in_subprocess=True)
     again.open_run(folder)
     assert len(again.curves.metric_history) == made, "the epochs made before are shown"
-    assert again.settings_form.settings()["max_epochs"] == 300
+    assert again.job_form.settings.settings()["max_epochs"] == 300
     assert again.job_form.data_choice.data() == data.resolve()
-    again.settings_form.budget.editors["max_epochs"].set_value(made + 1)
+    again.job_form.settings.budget.editors["max_epochs"].set_value(made + 1)
     ends = listen(again)
     again.start()
     wait(lambda: ends)
@@ -208,7 +208,7 @@ def test_patches_are_shown_in_layers_that_are_kept(make, data, small, tmp_path, 
     assert masks.data.shape == image.data.shape[:2]
     assert "Training voting" in widget.report.text()
     assert not list((tmp_path / "runs").iterdir()), "a check leaves nothing"
-    widget.settings_form.options.editors["positive_share"].set_value(0.2)
+    widget.job_form.settings.options.editors["positive_share"].set_value(0.2)
     before = image.data.copy()
     widget.preview_patches()
     wait(lambda: len(ends) == 2 and widget.session is None)
@@ -238,14 +238,14 @@ def test_the_open_image_and_its_labels_are_learned_from(make, draw, small, tmp_p
 
 def test_fine_tuning_begins_with_interleaved_freezing(make):
     widget = make()
-    assert not widget.scheme_choice.isEnabled()
-    assert widget.scheme_choice.scheme() == "full"
-    widget.choose_checkpoint("voting-idrid")
-    assert widget.scheme_choice.scheme() == "interleaved"
-    widget.scheme_choice.set_scheme("freeze_5_bn")
+    assert not widget.job_form.scheme_choice.isEnabled()
+    assert widget.job_form.scheme_choice.scheme() == "full"
+    widget.job_form.checkpoint_choice.choose("voting-idrid")
+    assert widget.job_form.scheme_choice.scheme() == "interleaved"
+    widget.job_form.scheme_choice.set_scheme("freeze_5_bn")
     assert widget.job_form.job_config("x").settings["scheme"] == "freeze_5_bn"
-    widget.choose_checkpoint(None)
-    assert widget.scheme_choice.scheme() == "full"
+    widget.job_form.checkpoint_choice.choose(None)
+    assert widget.job_form.scheme_choice.scheme() == "full"
 
 
 def test_a_method_without_schemes_says_why(make, qtbot):
@@ -254,9 +254,9 @@ def test_a_method_without_schemes_says_why(make, qtbot):
     widget = TrainWidget(ViewerModel())
     qtbot.addWidget(widget)
     widget.choose("unet")
-    widget.choose_checkpoint("unet-idrid")
-    assert widget.scheme_choice.scheme() == "full"
-    assert "U-Net" in widget.scheme_choice.reason.text()
+    widget.job_form.checkpoint_choice.choose("unet-idrid")
+    assert widget.job_form.scheme_choice.scheme() == "full"
+    assert "U-Net" in widget.job_form.scheme_choice.reason.text()
     widget.choose("cam")
     assert "grades" in widget.job_form.data_needs_label.text()
     widget.shutdown()

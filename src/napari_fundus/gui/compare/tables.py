@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -18,53 +18,42 @@ COLUMNS: tuple[Column, ...] = (
     ("p B", "score_b", lambda value: f"{value:.2f}"),
 )
 
-_COUNTS = ("A", "B", "both", "only A", "only B")
+_CLASS = {"lesion": ("Class", "{}")}
+_COUNTS = _CLASS | {name: (name, "{:.0f}") for name in ("A", "B", "both", "only A", "only B")}
+_DIFFERENCES = _CLASS | {
+    "score difference": ("Δ score", "{:+.2f}"),
+    "area difference": ("Δ area", "{:+.0f} px"),
+    "dice": ("Dice of pixels", "{:.2f}"),
+}
+_AGAINST_TRUTH = _CLASS | {
+    "result": ("", "{}"),
+    "hits": ("found", "{}"),
+    "false_positives": ("FP", "{:.0f}"),
+    "dice": ("Dice", "{:.3f}"),
+    "aupr": ("AUPR", "{:.3f}"),
+}
+"""Columns of the tables: name to heading and format."""
 
 
 def summary_html(agreement: Agreement) -> str:
-    """Return the counts of each class as a table, and below it the figures against the truth."""
-    summary = agreement.summary.to_dict("records")
-    rows = [[str(row["lesion"]), *(str(int(row[name])) for name in _COUNTS)] for row in summary]
-    html = _table(("Class", *_COUNTS), rows)
-    differences = [
-        [
-            str(row["lesion"]),
-            _number(row["score difference"], "{:+.2f}"),
-            _number(row["area difference"], "{:+.0f} px"),
-            _number(row["dice"], "{:.2f}"),
-        ]
-        for row in summary
-    ]
-    html += "<br><b>Matched lesions, A − B</b>"
-    html += _table(("Class", "Δ score", "Δ area", "Dice of pixels"), differences)
+    """Return the counts of each class as a table, and below it the metrics against the truth."""
+    summary = agreement.summary
+    html = _table(summary, _COUNTS)
+    html += f"<br><b>Matched lesions, A − B</b>{_table(summary, _DIFFERENCES)}"
     if agreement.against_truth:
-        judged = [
-            [
-                str(row["lesion"]),
-                name,
-                f"{row['found']}/{row['lesions']}",
-                str(row["false_positives"]),
-                _number(row["dice"], "{:.3f}"),
-                _number(row["aupr"], "{:.3f}"),
-            ]
-            for name, assessment in agreement.against_truth.items()
-            for row in assessment.metrics.to_dict("records")
-        ]
-        order = [row[0] for row in rows]
-        judged.sort(key=lambda row: order.index(row[0]))
-        html += "<br><b>Against the truth</b>"
-        html += _table(("Class", "", "found", "FP", "Dice", "AUPR"), judged)
+        results = agreement.against_truth.items()
+        metrics = pd.concat([x.metrics.assign(result=name) for name, x in results])
+        metrics["hits"] = metrics["found"].astype(str) + "/" + metrics["lesions"].astype(str)
+        place = {code: number for number, code in enumerate(summary["lesion"])}
+        metrics = metrics.sort_values("lesion", key=lambda codes: codes.map(place), kind="stable")
+        html += f"<br><b>Against the truth</b>{_table(metrics, _AGAINST_TRUTH)}"
     return html
 
 
-def _number(value: float, form: str) -> str:
-    return "–" if pd.isna(value) else form.format(value)
-
-
-def _table(headings: tuple[str, ...], rows: list[list[str]]) -> str:
-    head = "".join(f"<th align=right>&nbsp;{escape(text)}</th>" for text in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td align=right>&nbsp;{escape(text)}</td>" for text in row) + "</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _table(frame: pd.DataFrame, columns: Mapping[str, tuple[str, str]]) -> str:
+    shown = {
+        heading: ["–" if pd.isna(value) else form.format(value) for value in frame[name]]
+        for name, (heading, form) in columns.items()
+    }
+    html = pd.DataFrame(shown).to_html(index=False, border=0)
+    return html.replace("<th>", "<th align=right>&nbsp;").replace("<td>", "<td align=right>&nbsp;")

@@ -1,6 +1,5 @@
 """The widget *Compare two results*: agreement in colours, a table of differences, side by side."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -60,8 +59,8 @@ class CompareWidget(QWidget):
     updated = Signal()
     """Table and colours are those of the present results."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._job = JobSlot(self)
@@ -177,7 +176,7 @@ class CompareWidget(QWidget):
 
     def _update_side_button(self) -> None:
         if not self._grid.shown:
-            self._error_map.layer_visibility.look()
+            self._error_map.layer_visibility.update()
         with signals_blocked(self.side_button):
             self.side_button.setChecked(self._grid.shown)
 

@@ -1,10 +1,9 @@
 """The choice of weights: those installed for a detector, or any file."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from napari_fundus.checkpoints import CheckpointInfo, list_checkpoints
@@ -26,8 +25,8 @@ class CheckpointCombo(QComboBox):
         Name of the detector that will use the weights.
     """
 
-    def __init__(self, detector: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, detector: str) -> None:
+        super().__init__()
         self._detector = detector
         self.setEditable(True)
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)

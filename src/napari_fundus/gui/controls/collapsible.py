@@ -1,6 +1,5 @@
 """A collapsible part of a form, as high as its content while it is open."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtWidgets import QWidget

@@ -1,6 +1,5 @@
 """The canvas of curves: a plot with a grid, without menu, that the mouse wheel does not zoom."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import pyqtgraph as pg

@@ -1,6 +1,5 @@
 """The choice of a device, with the reason in plain words where a GPU cannot be used."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtWidgets import QComboBox, QWidget
@@ -22,8 +21,8 @@ class DeviceChoice(QWidget):
     detector is chosen that can use more than the CPU.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.combo = shrink_combo(QComboBox())
         self.reason = MessageLabel()
         self.reason.setEnabled(False)

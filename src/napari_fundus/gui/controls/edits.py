@@ -1,6 +1,5 @@
 """Widget types for magicgui: what its own do not offer to the fields of a form."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import json

@@ -1,6 +1,5 @@
 """The choice of a folder: typed, or in a dialog."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,8 +13,8 @@ class FolderEdit(QWidget):
 
     changed = Signal()
 
-    def __init__(self, title: str, hint: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, title: str, hint: str = "") -> None:
+        super().__init__()
         self._title = title
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

@@ -1,6 +1,5 @@
 """From a pydantic model to a magicgui form and back: fields give labels, tooltips and bounds."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import datetime as dt
@@ -218,7 +217,7 @@ def _with_options(annotation: Any, metadata: Iterable[Any], extra: Mapping[str, 
         inner = _with_options(next(a for a in args if a is not type(None)), metadata, extra)
         return Annotated[object, {"widget_type": OptionalEdit, "inner": inner}]
     if origin is tuple and Ellipsis not in args:
-        return tuple[tuple(_with_options(kind, (), {}) for kind in args)]
+        return types.GenericAlias(tuple, tuple(_with_options(kind, (), {}) for kind in args))
     if origin is list and (get_origin(args[0]) is Literal or _is_a(args[0], Enum)):
         items = types.GenericAlias(list, (_with_options(args[0], (), {}),))
         return Annotated[items, {"layout": "vertical"}]

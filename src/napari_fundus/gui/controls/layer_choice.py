@@ -1,6 +1,5 @@
 """The choice of a layer: follows the viewer's list, and the names and selection in it."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,6 +1,5 @@
 """What docked widgets are laid out with: a column that scrolls, columns, forms, combo boxes."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from typing import Any

@@ -1,6 +1,5 @@
 """A line of text that takes no room while it is empty."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtWidgets import QLabel

@@ -1,12 +1,11 @@
 """A spin box for any number, from 1e-300 to 1e300, that never rounds."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import math
 import sys
 
-from qtpy.QtWidgets import QDoubleSpinBox, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox
 
 _ALL_DECIMALS = sys.float_info.max_10_exp + sys.float_info.dig
 """Qt's own maximum: with fewer decimals Qt rounds what is set or typed."""
@@ -36,9 +35,8 @@ class NumberSpinBox(QDoubleSpinBox):
         *,
         step: float | None = None,
         whole: bool = False,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         limit = sys.float_info.max
         low, high = -limit if low is None else low, limit if high is None else high
         self.setDecimals(0 if whole else _ALL_DECIMALS)

@@ -1,6 +1,5 @@
 """Run and Cancel buttons with a progress bar, for every widget that starts a job."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -28,8 +27,8 @@ class RunBar(QWidget):
     returned = Signal(object)
     stopped = Signal()
 
-    def __init__(self, title: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, title: str) -> None:
+        super().__init__()
         self.run_button = QPushButton(title)
         self.run_button.clicked.connect(self.run_clicked)
         self.cancel_button = QPushButton("Cancel")

@@ -1,6 +1,5 @@
 """The samples of a data set as a Qt list model, fast with tens of thousands of rows."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from typing import Any

@@ -1,6 +1,5 @@
 """The rows of a result: each class with its count and threshold, and the minimum area."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import numpy as np
@@ -23,8 +22,8 @@ class ClassRow(QWidget):
 
     changed = Signal(float)
 
-    def __init__(self, code: str, threshold: float, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, code: str, threshold: float) -> None:
+        super().__init__()
         info = describe(code)
         self.code = code
         layout = QGridLayout(self)
@@ -89,8 +88,8 @@ class AreaRow(QWidget):
 
     changed = Signal(int)
 
-    def __init__(self, area: int, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, area: int) -> None:
+        super().__init__()
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 2, 0, 2)
         layout.setVerticalSpacing(1)

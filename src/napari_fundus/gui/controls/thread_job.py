@@ -1,6 +1,5 @@
 """Work in a thread, with progress and its end as Qt signals, and errors as notifications."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import atexit

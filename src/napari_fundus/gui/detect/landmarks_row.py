@@ -1,6 +1,5 @@
 """Below the classes: what is known of disc and fovea, and how much disease is near the fovea."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_fundus.gui.controls.layouts import column_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
@@ -48,13 +47,8 @@ class FoveaRow(QWidget):
     landmarks_edited = Signal(object)
     """A person changed the landmarks: those that a data set or a person gave."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        layers: list[Layer],
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel, layers: list[Layer]) -> None:
+        super().__init__()
         self._viewer = viewer
         self._layers = layers
         self._job = JobSlot(self)
@@ -63,8 +57,7 @@ class FoveaRow(QWidget):
         self._layer: Points | None = None
         self._own_change = False
         line = QHBoxLayout()
-        self.text = QLabel()
-        self.text.setWordWrap(True)
+        self.text = MessageLabel()
         self.mark_button = QPushButton("Mark fovea")
         self.mark_button.setToolTip(
             "Click on the fovea in the picture: distances and the share of disease near it are "

@@ -1,6 +1,5 @@
 """The panel below a result: counts, sliders for its thresholds, copying as code, and export."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from napari.utils.notifications import show_info, show_warning
-from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QPushButton, QWidget
 
 from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import FILE_TYPES, write_file
 from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layouts import column_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.sliders import AreaRow, ClassRow
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.detect.landmarks_row import FoveaRow
@@ -78,8 +78,7 @@ class ResultsPanel(QWidget):
         layout = column_layout(self, spacing=6)
         detections = self.live.detections(edits=False)
         ran = detections.provenance
-        self.headline = QLabel(_headline(detections))
-        self.headline.setWordWrap(True)
+        self.headline = MessageLabel(_headline(detections))
         self.headline.setToolTip(
             f"{ran.detector} on {ran.device}, {ran.seconds:.1f} s, {ran.created}"
         )
@@ -125,10 +124,6 @@ class ResultsPanel(QWidget):
     def busy(self) -> bool:
         """Whether layers or figures do not show yet what the sliders ask for."""
         return self.live_layers.busy or self.fovea_row.busy
-
-    def set_slider(self, code: str, value: float) -> None:
-        """Move the slider of one class, as a person would, to just this value."""
-        self.rows[code].spin.setValue(value)
 
     def _show_settings(self) -> None:
         """Move the sliders to where the settings are, whoever changed them."""
@@ -203,8 +198,7 @@ class ResultsPanel(QWidget):
 
     def uses_layers(self, layers: Iterable[Layer]) -> bool:
         """Return whether one of these layers is of the result."""
-        mine = set(map(id, self._layers))
-        return any(id(layer) in mine for layer in layers)
+        return any(layer in self._layers for layer in layers)
 
     def shutdown(self) -> None:
         """Stop all work and disconnect from the layers: they may show the result of another run."""

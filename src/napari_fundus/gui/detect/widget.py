@@ -1,6 +1,5 @@
 """The widget *Detect lesions*: choose image, method and options, run, and judge the result."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.defaults import DEFAULT_DETECTOR
@@ -19,6 +18,7 @@ from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
@@ -55,14 +55,8 @@ class DetectWidget(QWidget):
     shown = Signal(object)
     """The layers of a result, once all of them are in the viewer."""
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        *,
-        discovery: Discovery | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
+        super().__init__()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._found = discovery or find_detectors()
         self._form: ModelForm | None = None
@@ -98,8 +92,7 @@ class DetectWidget(QWidget):
         self.problems_button = self._problems_button()
         chooser.addWidget(self.problems_button)
         layout.addLayout(form_layout(("Image", self.layer_choice.native), ("Method", chooser)))
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+        self.about = MessageLabel()
         self.about.setTextFormat(Qt.TextFormat.RichText)
         self.about.setOpenExternalLinks(True)
         layout.addWidget(self.about)

@@ -1,6 +1,5 @@
 """The curves of a protocol with the present operating point; a click gives a threshold."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import math
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QPointF, Qt, Signal
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_fundus.evaluation.protocols.base import EvaluationProtocol
 from napari_fundus.gui.controls.curve_canvas import curve_canvas
 from napari_fundus.gui.controls.layouts import column_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.metrics.curves import Curve
 
 COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
@@ -46,13 +46,12 @@ class CurvePlot(QWidget):
     threshold_picked = Signal(float)
     """The threshold of the point that was clicked."""
 
-    def __init__(self, protocol: type[EvaluationProtocol], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, protocol: type[EvaluationProtocol]) -> None:
+        super().__init__()
         self._protocol = protocol
         self._curves: dict[str, Curve] = {}
         self._least = _LEAST_X
-        self.title = QLabel()
-        self.title.setWordWrap(True)
+        self.title = MessageLabel()
         self.plot = curve_canvas(_HEIGHT, *protocol.axis_names)
         self.plot.setToolTip("Click a point of the curve: the threshold moves there")
         self.plot.setYRange(0, 1, padding=0.03)

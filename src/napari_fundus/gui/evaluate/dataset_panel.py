@@ -1,6 +1,5 @@
 """The whole set: runs the result's detector over a data set, or opens a report that was made."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -106,8 +105,8 @@ class DatasetPanel(QWidget):
     loaded = Signal(object)
     """The curves of a set, as `DatasetCurves`."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._run: Detections | None = None
         self._report: Report | None = None
         self._report_folder: Path | None = None

@@ -1,6 +1,5 @@
 """Three kinds of pixels over the picture: right, wrong, missed; or of both results, or of one."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -64,15 +63,14 @@ class ErrorMapLayers:
         self._viewer, self._kinds, self._title = viewer, tuple(kinds), title
         self._layers: dict[str, Labels] = {}
         self._written: dict[str, list[FlatIndices]] = {}
-        self._hidden_layers: list[Labels] = []
+        self._hidden: set[str] = set()
         self.layer_visibility = LayerVisibility(viewer)
         """Hides what lies beneath."""
 
     @property
     def layers(self) -> list[Labels]:
         """The layers that are shown."""
-        present = set(map(id, self._viewer.layers))
-        return [layer for layer in self._layers.values() if id(layer) in present]
+        return [layer for layer in self._layers.values() if layer in self._viewer.layers]
 
     def prepare(self, codes: Iterable[str], over: Layer, *, per_class: bool) -> Iterator[None]:
         """Let the layers that :meth:`show` needs come, hidden, and others go, never two in a step.
@@ -97,7 +95,7 @@ class ErrorMapLayers:
         for name in names:
             if name not in self._layers:
                 layer = self._layers[name] = self._make_layer(name, over)
-                self._hidden_layers.append(layer)
+                self._hidden.add(name)
                 yield
                 yield from add_layer_in_steps(self._viewer, layer)
 
@@ -145,8 +143,8 @@ class ErrorMapLayers:
             self._written[name] = written
             # Setting the data anew would make napari look at all layers' extents again; a thumbnail
             # at each move of a slider would have the list of layers painted anew.
-            if layer in self._hidden_layers:
-                self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
+            if name in self._hidden:
+                self._hidden.discard(name)
                 with self.layer_visibility.paused():
                     layer.visible = True
             layer.refresh(extent=False, thumbnail=False, highlight=False)
@@ -161,7 +159,7 @@ class ErrorMapLayers:
             if layer.visible:
                 with self.layer_visibility.paused():
                     layer.visible = False
-                self._hidden_layers.append(layer)
+                self._hidden.add(name)
 
     def clear(self) -> None:
         """Take the layers out of the viewer."""
@@ -172,7 +170,7 @@ class ErrorMapLayers:
     def _drop(self, name: str) -> None:
         layer = self._layers.pop(name)
         self._written.pop(name, None)
-        self._hidden_layers = [other for other in self._hidden_layers if other is not layer]
+        self._hidden.discard(name)
         if layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
 
@@ -211,8 +209,8 @@ class ErrorMapLayers:
 class Legend(QWidget):
     """The three colours with their names, and how many lesions are of each kind."""
 
-    def __init__(self, kinds: Sequence[tuple[str, str]], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, kinds: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.setSpacing(5)

@@ -1,6 +1,5 @@
 """What can be evaluated or compared: the results and the truths among the viewer's layers."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QComboBox
 from superqt.utils import signals_blocked
 
 from napari_fundus.gui.controls.connections import Connections
@@ -109,7 +108,7 @@ def list_results(viewer: ViewerModel) -> list[LayerGroup]:
     for key, layers in groups.items():
         labels = _by_class(layers)
         if labels:
-            others = tuple(x for x in layers if not any(x is y for y in labels.values()))
+            others = tuple(x for x in layers if x not in labels.values())
             choices.append(LayerGroup(key, _result_title(layers[0]), labels, others))
     return _with_unique_titles(choices)
 
@@ -205,9 +204,8 @@ class LayerGroupCombo(QComboBox):
         find: Callable[[ViewerModel], list[LayerGroup]],
         *,
         preferred: int = 0,
-        parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._viewer, self._find, self._preferred = viewer, find, preferred
         self._choices: list[LayerGroup] = []
         shrink_combo(self)
@@ -238,7 +236,7 @@ class LayerGroupCombo(QComboBox):
         self.refresh()
         wanted = list(layers) if isinstance(layers, Iterable) else [layers]
         for index, choice in enumerate(self._choices):
-            if any(mine is layer for mine in choice.layers for layer in wanted):
+            if any(layer in choice.layers for layer in wanted):
                 self.setCurrentIndex(index)
                 return True
         return False
@@ -271,10 +269,8 @@ class LayerGroupCombo(QComboBox):
         keys = [choice.key for choice in self._choices]
         if before.key in keys:
             return keys.index(before.key)
-        mine = set(map(id, before.labels.values()))
-        return next(
-            (i for i, c in enumerate(self._choices) if mine & set(map(id, c.labels.values()))), None
-        )
+        mine = set(before.layer_ids)
+        return next((i for i, c in enumerate(self._choices) if mine & set(c.layer_ids)), None)
 
 
 def _group_signature(choice: LayerGroup | None) -> tuple[Any, dict[str, int]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from napari_fundus.gui.controls.connections import Connections
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -29,35 +31,26 @@ class LayerVisibility:
         self._below: list[Layer] = []
         self._hidden: list[Layer] = []
         self._own = False
+        self._connections = Connections()
 
     def set_layers(self, above: Iterable[Layer], below: Iterable[Layer]) -> None:
         """Hide the layers `below` as long as one of those `above` is seen."""
         above, below = list(above), list(below)
-        if _same(above, self._above) and _same(below, self._below):
+        if above == self._above and below == self._below:
             return
-        if not _same(above, self._above):
-            for layer in self._above:
-                layer.events.visible.disconnect(self._on_visibility_changed)
-            for layer in above:
-                layer.events.visible.connect(self._on_visibility_changed)
-        removed = self._viewer.layers.events.removed
-        if above and not self._above:
-            removed.connect(self._on_visibility_changed)
-        elif self._above and not above:
-            removed.disconnect(self._on_visibility_changed)
+        if above != self._above:
+            self._connections.disconnect()
+            removed = [self._viewer.layers.events.removed] if above else []
+            self._connections.connect(self.update, *(x.events.visible for x in above), *removed)
         self._above, self._below = above, below
-        bare = [x for x in self._hidden if not any(x is y for y in below)]
-        self._hidden = [x for x in self._hidden if not any(x is y for y in bare)]
+        bare = [layer for layer in self._hidden if layer not in below]
+        self._hidden = [layer for layer in self._hidden if layer in below]
         self._show(bare)
-        self._on_visibility_changed()
+        self.update()
 
     def release(self) -> None:
         """Show again what was hidden, and let go of all layers."""
         self.set_layers((), ())
-
-    def look(self) -> None:
-        """Show or hide by what is seen now: something else had the say before."""
-        self._on_visibility_changed()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -68,12 +61,13 @@ class LayerVisibility:
         finally:
             self._own = before
 
-    def _on_visibility_changed(self, event: Any = None) -> None:
+    def update(self, event: Any = None) -> None:
+        """Show or hide by what is seen now."""
         if self._own:
             return
         if any(layer.visible for layer in self._present(self._above)):
             hidden = [layer for layer in self._below if layer.visible]
-            self._hidden += [x for x in hidden if not any(x is y for y in self._hidden)]
+            self._hidden += [layer for layer in hidden if layer not in self._hidden]
             for layer in hidden:
                 layer.visible = False
         else:
@@ -85,9 +79,4 @@ class LayerVisibility:
             layer.visible = True
 
     def _present(self, layers: Iterable[Layer]) -> list[Layer]:
-        present = set(map(id, self._viewer.layers))
-        return [layer for layer in layers if id(layer) in present]
-
-
-def _same(some: list[Layer], others: list[Layer]) -> bool:
-    return list(map(id, some)) == list(map(id, others))
+        return [layer for layer in layers if layer in self._viewer.layers]

@@ -1,6 +1,5 @@
 """The figures of one image as two small tables: of lesions, and of pixels."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import math
@@ -60,8 +59,8 @@ class MetricTables(QWidget):
 
     class_chosen = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
         column.setSpacing(4)

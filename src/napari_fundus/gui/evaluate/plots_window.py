@@ -1,6 +1,5 @@
 """The plots of a report, whatever its protocols draw, in a window with a tab for each."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from io import BytesIO

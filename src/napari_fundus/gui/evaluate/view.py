@@ -1,6 +1,5 @@
 """What *Evaluate against truth* looks like: choices, legend, slider, and three tabs."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

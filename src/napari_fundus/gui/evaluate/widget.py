@@ -1,6 +1,5 @@
 """The widget *Evaluate against truth*: colours over the picture, figures, lists and curves."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -63,8 +62,8 @@ class EvaluateWidget(QWidget):
     curves_ready = Signal()
     """The curves of the image are drawn."""
 
-    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._result: LayerGroup | None = None

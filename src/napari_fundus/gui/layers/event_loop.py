@@ -1,6 +1,5 @@
 """Work in the main thread piece by piece, so that the window draws and answers in between."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,5 @@
 """Going to a lesion: the camera's centre and zoom, and a table whose rows lead there."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from napari_fundus.gui.layers.napari_compat import canvas_size, get_camera
 
@@ -52,8 +51,8 @@ def look_at(viewer: ViewerModel, layer: Layer, row: float, col: float, *, side: 
 
 
 class _DataFrameModel(QAbstractTableModel):
-    def __init__(self, columns: Sequence[Column], parent: QWidget) -> None:
-        super().__init__(parent)
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__()
         self.columns = tuple(columns)
         self.frame = pd.DataFrame()
 
@@ -103,9 +102,9 @@ class LesionTable(QTableView):
     row_chosen = Signal(object)
     """The row that a person chose, as a dictionary."""
 
-    def __init__(self, columns: Sequence[Column], parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._frame = _DataFrameModel(columns, self)
+    def __init__(self, columns: Sequence[Column]) -> None:
+        super().__init__()
+        self._frame = _DataFrameModel(columns)
         self.setModel(self._frame)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

@@ -1,6 +1,5 @@
 """The layers of a live result: they follow its thresholds, and it learns what is drawn in them."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
@@ -121,10 +120,10 @@ class LiveLayers(QObject):
             self._show(shown, renumber=True)
 
     def _show(self, shown: Mapping[str, ShownLesions], *, renumber: bool) -> None:
-        written, present = dict(self._written), set(map(id, self._viewer.layers))
+        written = dict(self._written)
         for code, lesions in shown.items():
             layer = self.labels.get(code)
-            if layer is None or id(layer) not in present or code in self._live.edited:
+            if layer is None or layer not in self._viewer.layers or code in self._live.edited:
                 continue
             if lesions is not written.get(code) and layer_metadata(layer).live is self._live:
                 self._own_change = True

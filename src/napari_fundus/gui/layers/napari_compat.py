@@ -1,6 +1,5 @@
 """The only door to what napari does not promise: each function names what it relies on."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence

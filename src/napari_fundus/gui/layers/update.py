@@ -51,11 +51,11 @@ class LayerUpdate:
         keep_layers: Iterable[Layer] = (),
     ) -> None:
         self._viewer = viewer
-        kept = set(map(id, keep_layers))
+        kept = list(keep_layers)
         self.outdated: list[Layer] = []
         """What the same method found in the same photograph before, and landmarks of any."""
         for layer in list(viewer.layers):
-            if id(layer) in kept:
+            if layer in kept:
                 continue
             if _is_outdated(layer, provenance, source):
                 self.outdated.append(layer)

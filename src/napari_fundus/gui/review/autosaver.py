@@ -1,6 +1,5 @@
 """Keeps an unfinished review on the disk while it goes on, off the main thread."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,6 +1,5 @@
 """Where a review comes from and goes to: a result's layers, its copy on disk, the corrections."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,6 +1,5 @@
 """The current review: its commands, the position in the queue, and what the viewer shows of it."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,6 +1,5 @@
 """The labels layers under review: written to, painted on, and watched."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -80,8 +79,7 @@ class LabelLayers(QObject):
     def mode(self) -> str:
         """The active tool, if one of these layers is active."""
         active = self._viewer.layers.selection.active
-        mine = any(layer is active for layer in self.layers.values())
-        return str(active.mode) if mine and active is not None else "pan_zoom"
+        return str(active.mode) if active in self.layers.values() else "pan_zoom"
 
     @contextmanager
     def _ignoring_own_changes(self) -> Iterator[None]:
@@ -219,7 +217,7 @@ class LabelLayers(QObject):
         self.mode_changed.emit()
 
     def _on_removed(self, event: Any) -> None:
-        if any(event.value is layer for layer in self.layers.values()):
+        if event.value in self.layers.values():
             self.removed.emit()
 
     def release(self) -> None:

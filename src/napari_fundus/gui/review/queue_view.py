@@ -1,6 +1,5 @@
 """The queue as a list: what was said of each lesion, and how far the review is."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from typing import Any
@@ -123,8 +122,8 @@ class QueueView(QWidget):
     order_changed = Signal(str, object)
     """Another order or class was chosen: name of the order, class code or None."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         line = QHBoxLayout()
         line.addWidget(QLabel("First"))
         self.order = make_combo(*((title, name) for name, title in ORDERS.items()))

@@ -1,6 +1,5 @@
 """Which result is reviewed and which one it is compared with; and what was left unfinished."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
@@ -8,13 +7,13 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_fundus.gui.controls.layouts import column_layout, form_layout, shrink_combo
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.review.autosave import SavedReview
 
@@ -27,8 +26,8 @@ class ResultSelector(QWidget):
     restore_clicked = Signal()
     discard_clicked = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._results: list[LayerGroup] = []
         self.result, self.other = QComboBox(), QComboBox()
         for combo in (self.result, self.other):
@@ -42,8 +41,7 @@ class ResultSelector(QWidget):
         self.banner.setFrameShape(QFrame.Shape.StyledPanel)
         inside = QVBoxLayout(self.banner)
         inside.setContentsMargins(6, 4, 6, 4)
-        self.banner_text = QLabel()
-        self.banner_text.setWordWrap(True)
+        self.banner_text = MessageLabel()
         inside.addWidget(self.banner_text)
         line = QHBoxLayout()
         for text, signal in (("Take up", self.restore_clicked), ("Discard", self.discard_clicked)):

@@ -1,12 +1,12 @@
 """The reviewer's buttons: verdicts, moving, drawing, undo. Each says its key."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_fundus.gui.controls.layouts import column_layout, make_combo
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.lesions import DR_LESIONS, describe
 
 RELABEL_KEYS = {str(number): str(code) for number, code in enumerate(DR_LESIONS, start=1)}
@@ -22,10 +22,9 @@ class VerdictPanel(QWidget):
 
     asked = Signal(str, object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.about = QLabel()
-        self.about.setWordWrap(True)
+    def __init__(self) -> None:
+        super().__init__()
+        self.about = MessageLabel()
         self.about.setTextFormat(Qt.TextFormat.RichText)
         grid = QGridLayout()
         grid.setSpacing(4)

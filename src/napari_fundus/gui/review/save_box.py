@@ -1,6 +1,5 @@
 """What was reviewed, and where the corrections go: classes, region, folder, saving, training."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from html import escape
@@ -45,8 +44,8 @@ class SaveBox(QWidget):
     train_clicked = Signal()
     draw_region_clicked = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
         self._user_set_classes: set[str] = set()
         self.classes: dict[str, QCheckBox] = {}
         self._build(viewer)

@@ -1,6 +1,5 @@
 """What *Review lesions* looks like: result, verdicts, queue, and the form that saves."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -1,9 +1,9 @@
 """The widget *Review lesions*: go through what was found, put it right, keep the corrections."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,13 +49,9 @@ class ReviewWidget(QWidget):
     """A training on a folder of corrections was asked for: its path."""
 
     def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        *,
-        autosave_folder: Path | None = None,
-        parent: QWidget | None = None,
+        self, viewer: napari.viewer.Viewer, *, autosave_folder: Path | None = None
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         viewer = unwrap_viewer(viewer)
         self._viewer = viewer
         self.controller = ReviewController(viewer, autosave_folder=autosave_folder, parent=self)
@@ -87,7 +83,7 @@ class ReviewWidget(QWidget):
                 "E": self.erase,
                 "Control-Z": self.undo,
                 "Control-Shift-Z": self.redo,
-                **{key: lambda code=code: self.relabel(code) for key, code in RELABEL_KEYS.items()},
+                **{key: partial(self.relabel, code) for key, code in RELABEL_KEYS.items()},
             },
         )
         self._listing_timer = single_shot_timer(self, 200, self._list_results)

@@ -1,12 +1,10 @@
 """Buttons of a training, its progress bar, and the time left."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from typing import Literal
 
-from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QProgressBar, QPushButton, QWidget
 
 from napari_fundus.gui.controls.layouts import column_layout
@@ -18,35 +16,26 @@ ControlState = Literal["idle", "checking", "training", "pausing", "paused", "sto
 class TrainingControls(QWidget):
     """Check, preview, start, pause and stop; each is enabled only where it can be used."""
 
-    check_clicked = Signal()
-    patches_clicked = Signal()
-    start_clicked = Signal()
-    pause_clicked = Signal()
-    stop_clicked = Signal()
-    open_run_clicked = Signal()
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         grid = QGridLayout()
         grid.setHorizontalSpacing(4)
 
-        def add(row: int, place: int, text: str, clicked: Any, tip: str = "") -> QPushButton:
+        def add(row: int, place: int, text: str, tip: str = "") -> QPushButton:
             button = QPushButton(text)
             button.setToolTip(tip)
-            button.clicked.connect(clicked)
             grid.addWidget(button, row, place)
             return button
 
         tip = "Show what would be trained on what, and how long it would take"
-        self.check_button = add(0, 0, "Check", self.check_clicked, tip)
-        tip = "Show training patches as layers"
-        self.patches_button = add(0, 1, "Preview patches", self.patches_clicked, tip)
+        self.check_button = add(0, 0, "Check", tip)
+        self.patches_button = add(0, 1, "Preview patches", "Show training patches as layers")
         tip = "Resume a training that was stopped, such as by closing napari"
-        self.open_run_button = add(0, 2, "Open a run…", self.open_run_clicked, tip)
-        self.start_button = add(1, 0, "Train", self.start_clicked)
-        self.pause_button = add(1, 1, "Pause", self.pause_clicked)
+        self.open_run_button = add(0, 2, "Open a run…", tip)
+        self.start_button = add(1, 0, "Train")
+        self.pause_button = add(1, 1, "Pause")
         tip = "Stop and keep the best weights; the run can be resumed"
-        self.stop_button = add(1, 2, "Stop", self.stop_clicked, tip)
+        self.stop_button = add(1, 2, "Stop", tip)
         self.progress_bar = QProgressBar()
         self.progress_bar.setRange(0, 1000)
         self.message_label = MessageLabel()

@@ -1,6 +1,5 @@
 """Loss and validation metrics of a training as curves that grow while it runs."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +19,8 @@ _LOSS, _METRIC, _BEST = "#4fc3f7", "#ffb74d", "#ffffff"
 class TrainingCurves(QWidget):
     """Two plots over the epochs: the loss of each report, and one metric of each validation."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.loss_plot = curve_canvas(_HEIGHT, "epoch", "loss")
         self.metric_plot = curve_canvas(_HEIGHT, "epoch", "")
         self.metric_combo = QComboBox()

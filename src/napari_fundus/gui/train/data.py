@@ -1,6 +1,5 @@
 """The training data: a data set's folder, corrections, or the viewer's own layers."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -64,8 +63,8 @@ class DataChoice(QWidget):
 
     changed = Signal()
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
         self._viewer = viewer
         self.kind = make_combo(
             ("A data set or corrections", FOLDER), ("The open image and labels", LAYERS)

@@ -1,13 +1,12 @@
 """The form of the widget *Train or fine-tune*: what to train on what, from where, and how."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QLabel, QWidget
+from qtpy.QtWidgets import QCheckBox, QWidget
 
 from napari_fundus.checkpoints import check_checkpoint_name
 from napari_fundus.defaults import DEFAULT_DETECTOR
@@ -16,6 +15,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.folder_edit import FolderEdit
 from napari_fundus.gui.controls.layouts import column_layout, form_layout, make_combo
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.train.data import DataChoice, LayerData
 from napari_fundus.gui.train.run_folder import RunFolderForm
 from napari_fundus.gui.train.session import RunRequest
@@ -39,14 +39,8 @@ class JobForm(QWidget):
         The detectors to offer; by default all installed ones that can be trained.
     """
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        *,
-        discovery: Discovery | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: ViewerModel, *, discovery: Discovery | None = None) -> None:
+        super().__init__()
         found = discovery or find_detectors()
         self._detectors = {name: d for name, d in found.detectors.items() if d.trainable}
         self._build(viewer)
@@ -59,8 +53,7 @@ class JobForm(QWidget):
         default = self.detector_choice.findData(DEFAULT_DETECTOR)
         self.detector_choice.setCurrentIndex(max(default, 0))
         self.detector_choice.currentIndexChanged.connect(lambda _: self._choose_detector())
-        self.data_needs_label = QLabel()
-        self.data_needs_label.setWordWrap(True)
+        self.data_needs_label = MessageLabel()
         self.data_needs_label.setEnabled(False)
         self.data_choice = DataChoice(viewer)
         self.healthy = FolderEdit("Folder of healthy images", "optional")

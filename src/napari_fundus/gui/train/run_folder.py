@@ -1,6 +1,5 @@
 """Where a run goes: the name of its weights, its folder, and what is there already."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path
@@ -24,8 +23,8 @@ class RunFolderForm(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.name = QLineEdit()
         self.name.setToolTip("What the weights are found by: letters, digits, . _ -")
         self.name.setAccessibleName("Name of the weights")

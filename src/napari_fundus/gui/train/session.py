@@ -1,6 +1,5 @@
 """One training as the window sees it: a worker thread that passes events on, and an outcome."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import gc

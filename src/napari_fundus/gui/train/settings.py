@@ -1,6 +1,5 @@
 """The form of all settings of a training."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -41,8 +40,8 @@ class SettingsForm(QWidget):
 
     changed = Signal()
 
-    def __init__(self, form: TrainingSpec | None, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, form: TrainingSpec | None) -> None:
+        super().__init__()
         self._form = form or TrainingSpec(_NoOptions)
         self._fine_tuning = False
         self._default_options = self._form.options()

@@ -1,6 +1,5 @@
 """Where a training starts: weights or none, and which of them are trained."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 import re
@@ -40,8 +39,8 @@ class StartCheckpointCombo(QComboBox):
 
     chosen = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self._detector = ""
         self._card: ModelCard | None = None
         shrink_combo(self, 10)
@@ -131,8 +130,8 @@ class SchemeChoice(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         row = QHBoxLayout()
         self.combo = shrink_combo(QComboBox(), 10)
         self.combo.setAccessibleName("Fine-tuning scheme")

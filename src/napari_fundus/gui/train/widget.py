@@ -1,6 +1,5 @@
 """The widget *Train or fine-tune*: the form, the buttons, and the progress."""
 
-# mypy: disable-error-code="misc"
 from __future__ import annotations
 
 from pathlib import Path
@@ -19,6 +18,7 @@ from superqt.collapsible import QCollapsible
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.layouts import scrollable_layout
+from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.train.buttons import TrainingControls
@@ -28,8 +28,6 @@ from napari_fundus.gui.train.job_form import JobForm
 from napari_fundus.gui.train.presenter import TrainingPresenter
 from napari_fundus.gui.train.preview_layers import TrainingLayers
 from napari_fundus.gui.train.session import TrainingOutcome, TrainingSession
-from napari_fundus.gui.train.settings import SettingsForm
-from napari_fundus.gui.train.starting_weights import SchemeChoice
 from napari_fundus.plugins import Discovery
 from napari_fundus.training.jobs.config import read_training_config
 
@@ -66,14 +64,8 @@ class TrainWidget(QWidget):
     failed = Signal(object)
     """The error that ended a training or a check."""
 
-    def __init__(
-        self,
-        viewer: napari.viewer.Viewer,
-        *,
-        discovery: Discovery | None = None,
-        parent: QWidget | None = None,
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
+        super().__init__()
         viewer = self._viewer = unwrap_viewer(viewer)
         self.session: TrainingSession | None = None
         self.outcome: TrainingOutcome | None = None
@@ -90,12 +82,12 @@ class TrainWidget(QWidget):
         column.addWidget(self.job_form)
         self.controls = TrainingControls()
         column.addWidget(self.controls)
-        self.controls.check_clicked.connect(self.check)
-        self.controls.patches_clicked.connect(self.preview_patches)
-        self.controls.open_run_clicked.connect(self._ask_run)
-        self.controls.start_clicked.connect(self.start)
-        self.controls.pause_clicked.connect(self.pause)
-        self.controls.stop_clicked.connect(self.stop)
+        self.controls.check_button.clicked.connect(lambda: self.check())
+        self.controls.patches_button.clicked.connect(lambda: self.preview_patches())
+        self.controls.open_run_button.clicked.connect(lambda: self._ask_run())
+        self.controls.start_button.clicked.connect(lambda: self.start())
+        self.controls.pause_button.clicked.connect(lambda: self.pause())
+        self.controls.stop_button.clicked.connect(lambda: self.stop())
         self.curves = TrainingCurves()
         self.curves.setVisible(False)
         column.addWidget(self.curves)
@@ -108,18 +100,6 @@ class TrainWidget(QWidget):
         self.copy_button.clicked.connect(self._copy)
         column.addWidget(self.copy_button)
         column.addStretch(1)
-
-    @property
-    def settings_form(self) -> SettingsForm:
-        """The form of the settings."""
-        settings: SettingsForm = self.job_form.settings
-        return settings
-
-    @property
-    def scheme_choice(self) -> SchemeChoice:
-        """The choice of the fine-tuning scheme."""
-        choice: SchemeChoice = self.job_form.scheme_choice
-        return choice
 
     def choose(self, detector: str) -> None:
         """Choose a method by name.
@@ -134,10 +114,6 @@ class TrainWidget(QWidget):
     def set_data(self, path: str | Path | None) -> None:
         """Choose the folder to learn from; None for the open layers."""
         self.job_form.data_choice.set_data(path)
-
-    def choose_checkpoint(self, name: str | Path | None) -> None:
-        """Choose weights to start from, by name or path; None for from scratch."""
-        self.job_form.checkpoint_choice.choose(name)
 
     def start(self) -> None:
         """Train as the form says, or resume the run in the folder."""
@@ -251,8 +227,7 @@ class TrainWidget(QWidget):
 
 
 def _collapsible_text(title: str) -> tuple[QCollapsible, QLabel]:
-    text = QLabel()
-    text.setWordWrap(True)
+    text = MessageLabel()
     text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     box = collapsible_box(title, text)
     box.setVisible(False)

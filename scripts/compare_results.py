@@ -2,7 +2,8 @@
 
 Run ``python scripts/compare_results.py COMMIT [--keep FOLDER]``. Both sides detect and evaluate on
 the bundled photograph by the command line alone, in float32, each with the sources of its commit.
-Probabilities, labels, tables, outlines and reports are compared; times and versions are not.
+Probabilities, labels, tables, outlines, reports and their plots are compared; times and versions
+are not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from skimage.io import imread
 
 ROOT = Path(__file__).parents[1]
 DETECTORS = ("tophat", "unet", "voting", "multiscale", "mask_rcnn", "cam")
@@ -90,7 +92,10 @@ def differences(before: Path, after: Path) -> Iterator[str]:
 
 
 def _compared(path: Path) -> bool:
-    return path.suffix in {".csv", ".json", ".geojson", ".npz", ".md"} and "maps" not in path.parts
+    return (
+        path.suffix in {".csv", ".json", ".geojson", ".npz", ".md", ".png"}
+        and "maps" not in path.parts
+    )
 
 
 def _difference(before: Path, after: Path) -> str:
@@ -100,6 +105,12 @@ def _difference(before: Path, after: Path) -> str:
             return f"{one.files}, {other.files}"
         unequal = [n for n in one.files if not np.array_equal(one[n], other[n], equal_nan=True)]
         return ", ".join(unequal)
+    if before.suffix == ".png":
+        drawn, redrawn = imread(before), imread(after)
+        if drawn.shape != redrawn.shape:
+            return f"{drawn.shape}, {redrawn.shape}"
+        pixels = int((drawn != redrawn).any(axis=-1).sum())
+        return f"{pixels} pixels" if pixels else ""
     texts = [path.read_text(encoding="utf-8") for path in (before, after)]
     if before.suffix in {".json", ".geojson"}:
         return _json_difference(*map(json.loads, texts))

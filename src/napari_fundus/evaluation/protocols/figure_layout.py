@@ -55,6 +55,8 @@ def make_panels(
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(labelsize=8)
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return figure, panels[:count]

@@ -16,7 +16,7 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"_version", "defaults", "errors", "plugin_hooks", "landmarks", "samples"},
+    {"_version", "defaults", "errors", "image_identity", "plugin_hooks", "landmarks", "samples"},
     {"image", "runtime"},
     {"checkpoints", "lesions", "preprocessing"},
     {"results"},

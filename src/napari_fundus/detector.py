@@ -301,6 +301,7 @@ class Detector(ABC):
                 image_name=image.name,
                 image_path=str(image.path) if image.path else None,
                 image_sha256=image.sha256,
+                image_perceptual=image.identity.perceptual,
                 image_shape=image.shape,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             ),

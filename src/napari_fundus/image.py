@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import struct
@@ -24,6 +23,7 @@ from napari_fundus.errors import (
     NotAnImageError,
     UnsupportedImageError,
 )
+from napari_fundus.image_identity import ImageIdentity, exact_hash, perceptual_hash
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".gif", ".webp"}
@@ -181,9 +181,14 @@ class FundusImage:
     @cached_property
     def sha256(self) -> str:
         """Hex SHA-256 of shape, dtype and pixels: identifies an image whatever its name."""
-        digest = hashlib.sha256(f"{self.pixels.shape}{self.pixels.dtype}".encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        return digest.hexdigest()
+        return exact_hash(self.pixels)
+
+    @cached_property
+    def identity(self) -> ImageIdentity:
+        """Which photograph this is, by its content; copies of other sizes and codings match."""
+        return ImageIdentity(
+            name=self.name, sha256=self.sha256, perceptual=perceptual_hash(self.rgb8)
+        )
 
 
 def _to_unsigned(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:

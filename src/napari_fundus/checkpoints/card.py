@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from napari_fundus.image_identity import Digest
+
 FORMAT_VERSION = 1
 """Version of the card's layout; a reader refuses cards of a later one."""
-
-Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 
 
 class Parent(BaseModel):

@@ -87,7 +87,7 @@ def open_demo(
 
     viewer = napari.Viewer(title="napari-fundus")
     (layer,) = add_layers(viewer, [image_layer(image)])
-    add_layers(viewer, truth_layers(masks, name=image.name, visible=False))
+    add_layers(viewer, truth_layers(masks, name=image.name, visible=False, identity=image.identity))
     widget = DetectWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Detect lesions", area="right")
     widget.show_detections(detections, layer)

@@ -63,7 +63,10 @@ def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerT
     for code in monitor.track(sorted(sample.annotated), message="reading the truth"):
         masks[code] = sample.mask(code, image.shape)
     landmarks = sample.landmarks(image.shape)
-    layers = [image_layer(image, landmarks), *truth_layers(masks, name=image.name)]
+    layers = [
+        image_layer(image, landmarks),
+        *truth_layers(masks, name=image.name, identity=image.identity),
+    ]
     if sample.centres:
         layers.append(centre_layer(sample.centres, image))
     return layers

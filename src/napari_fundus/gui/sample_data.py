@@ -26,7 +26,10 @@ def idrid() -> list[LayerTuple]:
     (sample,) = open_dataset(sample_folder())
     masks = {code: sample.mask(code, image.shape) for code in sorted(sample.annotated)}
     landmarks = sample.landmarks(image.shape)
-    layers = [image_layer(image, landmarks), *truth_layers(masks, name=image.name)]
+    layers = [
+        image_layer(image, landmarks),
+        *truth_layers(masks, name=image.name, identity=image.identity),
+    ]
     return [_credited(layer, SAMPLE_CREDIT) for layer in layers]
 
 

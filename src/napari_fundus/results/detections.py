@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import DetectorError, OptionsError
+from napari_fundus.image_identity import Digest, ImageIdentity
 from napari_fundus.landmarks import Landmarks, disc_of_map
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.instances import empty_instances, label_map, label_objects
@@ -43,10 +44,18 @@ class Provenance(BaseModel):
     seconds: float = 0.0
     image_name: str = ""
     image_path: str | None = None
-    image_sha256: str = ""
+    image_sha256: Digest = ""
+    image_perceptual: Digest = ""
     image_shape: tuple[int, int] = (0, 0)
     created: str = ""
     edited: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> ImageIdentity:
+        """The photograph, by its content."""
+        return ImageIdentity(
+            name=self.image_name, sha256=self.image_sha256, perceptual=self.image_perceptual
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from napari_fundus._version import __version__
-from napari_fundus.errors import FundusError
+from napari_fundus.errors import FundusError, ImageReadError
+from napari_fundus.image import FundusImage
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.detections import Detections, Provenance
@@ -48,6 +52,8 @@ class LayerMetadata:
         Optic disc and fovea of a photograph, as a data set or a person gives them.
     path
         File of a photograph.
+    identity
+        Of the photograph that the layer shows, or whose lesions it shows.
     extra
         What else some kinds of layers have, such as the recipe of a preprocessed image.
     version
@@ -61,6 +67,7 @@ class LayerMetadata:
     live: LiveResult | None = None
     landmarks: Landmarks | None = None
     path: str | None = None
+    identity: ImageIdentity | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     version: int = METADATA_VERSION
 
@@ -90,6 +97,46 @@ def layer_metadata(layer: Any) -> LayerMetadata:
     names = {f.name for f in fields(LayerMetadata)}
     extra = {**known.get("extra", {}), **{k: v for k, v in known.items() if k not in names}}
     return LayerMetadata(**{k: v for k, v in known.items() if k in names} | {"extra": extra})
+
+
+def layer_identity(layer: Any) -> ImageIdentity | None:
+    """Return which photograph a layer shows, or its lesions are of; None where nothing tells.
+
+    Photographs of other programs are looked at, once for each array; stacks are not, since each of
+    their slices is a photograph of its own.
+    """
+    metadata = layer_metadata(layer)
+    if metadata.identity is not None:
+        return metadata.identity
+    if metadata.live is not None:
+        return metadata.live.original.provenance.image
+    if metadata.provenance:
+        try:
+            return Provenance.model_validate(metadata.provenance).image
+        except ValidationError:
+            return None
+    if metadata.source is not None:
+        return layer_identity(metadata.source)
+    return _photograph_identity(layer) if metadata.kind in ("", "photograph") else None
+
+
+_IDENTITIES: WeakKeyDictionary[Any, tuple[Any, ImageIdentity | None]] = WeakKeyDictionary()
+"""Image layer to its array and the photograph's identity."""
+
+
+def _photograph_identity(layer: Any) -> ImageIdentity | None:
+    if not hasattr(layer, "rgb"):
+        return None
+    data = layer.data[0] if layer.multiscale else layer.data
+    known = _IDENTITIES.get(layer)
+    if known is not None and known[0] is data:
+        return known[1]
+    try:
+        found = FundusImage.from_array(data, name=layer.name).identity if layer.ndim == 2 else None
+    except ImageReadError:
+        found = None
+    _IDENTITIES[layer] = data, found
+    return found
 
 
 def lesion_in_name(name: str) -> str | None:

@@ -14,6 +14,7 @@ import pandas as pd
 from napari_fundus.gui.layers.box_layer import LARGE_REGIONS, box_layer, features_of
 from napari_fundus.gui.layers.landmarks import landmark_layer
 from napari_fundus.image import FundusImage
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections, Provenance
@@ -57,6 +58,7 @@ def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> Layer
         kind="photograph",
         path=str(image.path) if image.path else None,
         landmarks=landmarks or None,
+        identity=image.identity,
         extra=image.metadata,
     )
     meta = {"name": image.name, "rgb": True, "metadata": {METADATA_KEY: metadata}}
@@ -228,7 +230,7 @@ def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage)
             "symbol": "cross",
             "face_color": [describe(code).colour for code in codes],
             "features": pd.DataFrame({"structure": [describe(code).name for code in codes]}),
-            "metadata": {METADATA_KEY: LayerMetadata(kind="truth")},
+            "metadata": {METADATA_KEY: LayerMetadata(kind="truth", identity=image.identity)},
         },
         "points",
     )
@@ -260,8 +262,24 @@ def truth_layers(
     placement: Mapping[str, Any] | None = None,
     name: str = "truth",
     visible: bool = True,
+    identity: ImageIdentity | None = None,
 ) -> list[LayerTuple]:
-    """Return the experts' masks as labels layers, one a class, each lesion its own number."""
+    """Return the experts' masks as labels layers, one a class, each lesion its own number.
+
+    Parameters
+    ----------
+    masks
+        Class code to mask: bool, shape (H, W).
+    placement
+        Spatial keyword arguments of the photograph's layer, see `placement.placement_of`.
+    name
+        Of the photograph: what the layers' names begin with.
+    visible
+        Whether they are shown at first.
+    identity
+        Of the photograph in which they were drawn; a result of another is not judged by them.
+    """
+    metadata = LayerMetadata(kind="truth", identity=identity)
     layers: list[LayerTuple] = []
     for code, mask in masks.items():
         count, labels = cv2.connectedComponents(
@@ -275,7 +293,7 @@ def truth_layers(
                     "colormap": label_colormap(code),
                     "opacity": _opacity(code, 0.45),
                     "visible": visible,
-                    "metadata": {METADATA_KEY: LayerMetadata(kind="truth", lesion=str(code))},
+                    "metadata": {METADATA_KEY: replace(metadata, lesion=str(code))},
                     **dict(placement or {}),
                 },
                 "labels",

@@ -109,16 +109,16 @@ def _read_image(folder: Path) -> object:
 
 
 def _read_mask(folder: Path) -> object:
-    from napari_fundus.datasets.masks import image_shape, read_grey, read_mask
+    from napari_fundus.datasets.masks import image_shape, read_grey, read_mask, read_region
     from napari_fundus.errors import FundusError
 
     path = folder / "image"
-    for attempt in (image_shape, read_grey):
+    for attempt in (image_shape, read_grey, read_mask):
         try:
             attempt(path)
         except FundusError:
             continue  # each is to be tried
-    return read_mask(path)
+    return read_region(path)
 
 
 def _read_dataset(folder: Path) -> object:

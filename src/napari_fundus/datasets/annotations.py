@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
-from napari_fundus.datasets.masks import read_grey, read_mask
+from napari_fundus.datasets.masks import read_grey, read_mask, read_region
 from napari_fundus.datasets.shapes import Circle, Shape, objects_of_shapes, rasterize
 from napari_fundus.results.components import find_components
 from napari_fundus.results.objects import LesionObject
@@ -36,6 +36,15 @@ class MaskTruth(Truth):
     def count(self, shape: tuple[int, int]) -> int:
         """Return the number of lesions within the image."""
         return len(find_components(self.mask(shape)).area)
+
+
+@dataclass(frozen=True)
+class OwnMaskTruth(MaskTruth):
+    """A mask file that this package wrote: whatever is not black counts, be it all of the image."""
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        return read_region(self.path, shape)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.datasets.masks import read_mask
+from napari_fundus.datasets.masks import read_region
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
@@ -124,7 +124,7 @@ class Sample:
         image = read_image(self.image_path)
         if self.field_of_view_path is None:
             return image
-        disc = read_mask(self.field_of_view_path, image.shape)
+        disc = read_region(self.field_of_view_path, image.shape)
         return replace(image, given_field_of_view=disc)
 
     def mask(self, lesion: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -182,7 +182,7 @@ class Sample:
         DatasetError, ImageReadError
             Its mask cannot be read, or has another size.
         """
-        return None if self.region_path is None else read_mask(self.region_path, shape)
+        return None if self.region_path is None else read_region(self.region_path, shape)
 
     def landmarks(self, shape: tuple[int, int]) -> Landmarks:
         """Return the optic disc and the fovea, as far as the data set gives them.

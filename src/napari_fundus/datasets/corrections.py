@@ -30,7 +30,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_fundus._version import __version__
-from napari_fundus.datasets.annotations import MaskTruth
+from napari_fundus.datasets.annotations import OwnMaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.correction_files import (
     CorrectedImage,
@@ -293,7 +293,7 @@ def _samples(place: Path, record: Correction) -> list[Sample]:
             place / record.image.file,
             annotated=frozenset(codes),
             truths={
-                code: MaskTruth(place / record.classes[code].mask)
+                code: OwnMaskTruth(place / record.classes[code].mask)
                 for code in codes
                 if record.classes[code].lesions
             },

@@ -138,3 +138,82 @@ def test_table_without_its_images_is_named(eyepacs: Path) -> None:
 @pytest.mark.parametrize("inside", ["IMAGES", ".."])
 def test_folder_around_or_inside_is_understood(messidor: Path, inside: str) -> None:
     assert len(open_dataset(messidor / inside, "messidor2")) == 2
+
+
+def graded(folder: Path) -> dict[str, tuple[int | None, str | None]]:
+    """Return the grade and the split of each photograph, by its place."""
+    root = folder.resolve()
+    return {
+        sample.image_path.relative_to(root).as_posix(): (sample.grades.get("dr"), sample.split)
+        for sample in open_dataset(folder)
+    }
+
+
+def test_a_solution_holds_the_grades_of_the_testing_part(eyepacs: Path, write_image: Any) -> None:
+    write_image(eyepacs / "test" / "2_left.jpeg")
+    solution = "image,level,Usage\n2_left,3,Private\n1_left,2,Public\n"
+    (eyepacs / "retinopathy_solution.csv").write_text(solution)
+
+    data = open_dataset(eyepacs)
+
+    assert graded(eyepacs)["test/2_left.jpeg"] == (3, "test")
+    assert graded(eyepacs)["train/10_left.jpeg"] == (0, "train")
+    assert data.splits == {"train": 3, "test": 1}
+    assert [(p.path, p.message) for p in data.problems] == [
+        ("retinopathy_solution.csv: 1_left", "A row without an image.")
+    ]
+
+
+@pytest.mark.parametrize("name", ["sampleSubmission.csv", "sample_submission.csv"])
+def test_the_zeros_of_a_sample_submission_are_no_grades(
+    tmp_path: Path, write_image: Any, name: str
+) -> None:
+    """In a folder with the training, each photograph counts once, with the grade that it has."""
+    for stem in ("1_left", "2_left"):
+        write_image(tmp_path / f"{stem}.jpeg")
+    (tmp_path / "trainLabels.csv").write_text("image,level\n1_left,4\n")
+    (tmp_path / name).write_text("image,level\n1_left,0\n2_left,0\n")
+
+    assert graded(tmp_path) == {"1_left.jpeg": (4, "train"), "2_left.jpeg": (None, "test")}
+    (problem,) = open_dataset(tmp_path).problems
+    assert problem.path == name
+    assert "grades are left out" in problem.message
+
+
+def test_a_submission_alone_gives_photographs_without_grades(aptos: Path) -> None:
+    (aptos / "sample_submission.csv").write_text("id_code,diagnosis\n0005cfc8afb6,0\n")
+
+    assert graded(aptos)["test_images/0005cfc8afb6.png"] == (None, "test")
+    (aptos / "train.csv").unlink()
+    assert graded(aptos) == {"test_images/0005cfc8afb6.png": (None, "test")}
+
+
+def test_a_photograph_in_several_folders_counts_once(eyepacs: Path, write_image: Any) -> None:
+    """That of the split's own folder is used; the copies are told."""
+    for folder in ("all", "test", "images/resized"):
+        write_image(eyepacs / folder / "10_left.jpeg")
+    write_image(eyepacs / "test" / "2_left.jpeg")
+    solution = "image,level,Usage\n2_left,3,Private\n"
+    (eyepacs / "retinopathy_solution.csv").write_text(solution)
+
+    assert [place for place in graded(eyepacs) if "10_left" in place] == ["train/10_left.jpeg"]
+    told = {p.path for p in open_dataset(eyepacs).problems if "copies" in p.message}
+    assert told == {"all", "images/resized", "test"}
+
+
+def test_equal_names_in_two_splits_stay_two_photographs(tmp_path: Path, write_image: Any) -> None:
+    for split in ("train", "test"):
+        write_image(tmp_path / split / "1.jpeg")
+    (tmp_path / "train.csv").write_text("image,level\n1,4\n")
+    (tmp_path / "test.csv").write_text("image,level\n1,2\n")
+
+    assert graded(tmp_path) == {"train/1.jpeg": (4, "train"), "test/1.jpeg": (2, "test")}
+
+
+def test_a_second_table_of_the_same_photographs_is_told(eyepacs: Path) -> None:
+    (eyepacs / "relabelled.csv").write_text("image,level\n10_left,3\n")
+
+    data = open_dataset(eyepacs)
+
+    assert sum(s.image_path.stem == "10_left" for s in data) == 1
+    assert any("another table" in p.message for p in data.problems)

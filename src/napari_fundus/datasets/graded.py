@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,11 +14,12 @@ from napari_fundus.datasets.files import (
     find_root,
     iter_files,
     list_images,
+    read_table,
     relative_to_root,
     split_from_name,
     table_header,
 )
-from napari_fundus.datasets.grades import read_grades
+from napari_fundus.datasets.grades import NAME_COLUMNS, find_column, image_stem, read_grades
 from napari_fundus.errors import DatasetError
 
 _DEPTH = 3
@@ -65,61 +67,126 @@ class GradedDataset(Dataset):
     @classmethod
     def open(cls, root: Path) -> GradedDataset:
         """Read the lists and annotations below `root`, but no image."""
-        tables = cls.tables(root)
+        tables = [_read_list(path) for path in cls.tables(root)]
         if not tables:
             raise DatasetError(f"{root} is not {cls.title}; looked for {cls.layout}.")
-        everything = list_images(root, depth=_DEPTH)
-        problems: list[Problem] = []
+        # Grades come first: an image that a submission lists as well has those of an expert.
+        tables.sort(key=lambda table: table.is_submission)
+        images, problems = _divide(list_images(root, depth=_DEPTH), tables, root)
+        named = {stem for table in tables for stem in images[table.path]}
+        divided = sum(not table.is_submission for table in tables) > 1
         samples: dict[str, Sample] = {}
-        taken: set[Path] = set()
         for table in tables:
-            split = split_from_name(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", table.stem))
-            images = _images_of(everything, split, alone=len(tables) == 1)
-            if not images:
-                problems.append(
-                    Problem(relative_to_root(table, root), "None of the images it lists is there.")
-                )
-                continue
-            taken |= set(images.values())
-            grades, odd = read_grades(table, images, root)
-            problems += odd
-            for stem, image in images.items():
-                known = image.stem if len(tables) == 1 or split is None else f"{split}/{image.stem}"
+            own = images[table.path]
+            grades: Mapping[str, Mapping[str, int]] = {}
+            if table.is_submission:
+                message = "A submission holds guesses or zeros: its grades are left out."
+                problems.append(Problem(relative_to_root(table.path, root), message))
+            elif not own:
+                message = "None of the images it lists is there."
+                if table.stems & named:
+                    message = "Each image that it lists stands in another table; it is left out."
+                problems.append(Problem(relative_to_root(table.path, root), message))
+            else:
+                grades, odd = read_grades(table.path, own, root, elsewhere=named - own.keys())
+                problems += odd
+            for stem, image in own.items():
+                known = image.stem
+                if table.split is not None and (divided or known in samples):
+                    known = f"{table.split}/{known}"
                 group = cls.group(image.stem)
                 samples[known] = Sample(
                     known,
                     image,
-                    split=split,
+                    split=table.split,
                     grades=grades.get(stem, {}),
                     group=None if group is None else f"{cls.name}:{group}",
                 )
-        problems += _unused(everything, taken, root)
         return cls(root, sorted(samples.values(), key=lambda sample: sample.id), problems)
 
 
-def _images_of(everything: list[Path], split: str | None, *, alone: bool) -> dict[str, Path]:
-    """Return the images that a table may speak of, by lower-case stem.
+@dataclass(frozen=True)
+class _List:
+    """A table: its file, the split that it speaks of, and the lower-case stems that it lists."""
 
-    Images in folders named after another split belong to another table. With a single table, all
-    images that are not in such a folder are its own.
-    """
-    found: dict[str, Path] = {}
-    for path in everything:
-        of_folder = split_from_name(path.parent.name)
-        undivided = of_folder is None and split in (None, "train")
-        if of_folder == split or undivided or (alone and None in (of_folder, split)):
-            found.setdefault(path.stem.casefold(), path)
-    return found
+    path: Path
+    split: str | None
+    stems: frozenset[str]
+    is_submission: bool
 
 
-def _unused(everything: list[Path], taken: set[Path], root: Path) -> list[Problem]:
-    by_folder = Counter(
-        relative_to_root(path.parent, root) for path in everything if path not in taken
-    )
-    return [
-        Problem(folder, f"{count} images that no table speaks of are left out.")
-        for folder, count in sorted(by_folder.items())
+def _read_list(path: Path) -> _List:
+    rows = read_table(path)
+    header = list(rows[0]) if rows else []
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", path.stem)
+    is_submission = "submission" in name.casefold()
+    # Kaggle's solutions and submissions are of the testing part; "Usage" tells Public and Private.
+    of_test = is_submission or "usage" in header
+    column = find_column(header, NAME_COLUMNS)
+    stems = frozenset(image_stem(row.get(column, "")) for row in rows) if column else frozenset()
+    return _List(path, "test" if of_test else split_from_name(name), stems, is_submission)
+
+
+def _divide(
+    everything: Iterable[Path], tables: Sequence[_List], root: Path
+) -> tuple[dict[Path, dict[str, Path]], list[Problem]]:
+    """Give each image, once, to the table that speaks of it; return stem to image by table."""
+    given: dict[Path, dict[str, Path]] = {table.path: {} for table in tables}
+    left_out: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
+    unlisted: list[tuple[Path, _List]] = []
+    listed: list[tuple[Path, _List]] = []
+    split_of = {path: _split_of_folder(path, root) for path in everything}
+    for path in split_of:
+        table = _table_of(path, tables, split_of[path])
+        if table is None:
+            left_out[relative_to_root(path.parent, root)] += 1
+        elif path.stem.casefold() in table.stems:
+            listed.append((path, table))
+        else:
+            unlisted.append((path, table))
+    # Of copies, that in the folder named after the split counts; then the first.
+    listed.sort(key=lambda pair: split_of[pair[0]] != pair[1].split)
+    named = {path.stem.casefold() for path, _ in listed}
+    for path, table in [*listed, *unlisted]:
+        stem = path.stem.casefold()
+        if stem in given[table.path] or (stem not in table.stems and stem in named):
+            copies[relative_to_root(path.parent, root)] += 1
+        else:
+            given[table.path][stem] = path
+    messages = [
+        (folder, f"{count} images that no table speaks of are left out.")
+        for folder, count in left_out.items()
     ]
+    messages += [
+        (folder, f"{count} copies of images that lie elsewhere too are left out.")
+        for folder, count in copies.items()
+    ]
+    return given, [Problem(folder, message) for folder, message in sorted(messages)]
+
+
+def _split_of_folder(path: Path, root: Path) -> str | None:
+    """Return the split that the innermost folder below `root` is named after, if any is."""
+    names = reversed(path.relative_to(root).parts[:-1])
+    return next((split for name in names if (split := split_from_name(name)) is not None), None)
+
+
+def _table_of(path: Path, tables: Sequence[_List], of_folder: str | None) -> _List | None:
+    """Return the table that an image belongs to.
+
+    That is one that lists it, unless it lies in a folder named after another split; else the one of
+    its folder's split, which lacks it. Where folders name no split, the training is meant.
+    """
+    fitting = [
+        table for table in tables if None in (of_folder, table.split) or table.split == of_folder
+    ]
+    listing = [table for table in fitting if path.stem.casefold() in table.stems]
+    if listing:
+        return listing[0]
+    for table in fitting:
+        if len(tables) == 1 or table.split == of_folder or table.split in (None, "train"):
+            return table
+    return None
 
 
 class EyePacs(GradedDataset):
@@ -129,7 +196,7 @@ class EyePacs(GradedDataset):
     title = "EyePACS (Kaggle Diabetic Retinopathy Detection, 2015)"
     reference = "kaggle.com/c/diabetic-retinopathy-detection"
     licence = "the competition's rules"
-    layout = "'trainLabels.csv' with the columns image, level"
+    layout = "'trainLabels.csv' or 'retinopathy_solution.csv' with the columns image, level"
     required_columns = frozenset({"image", "level"})
     inner_folders = r"train|test|images|sample"
 

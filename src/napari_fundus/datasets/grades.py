@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from napari_fundus.datasets.base import Problem
@@ -17,7 +17,9 @@ from napari_fundus.image import IMAGE_SUFFIXES
 GRADE_RANGES: Mapping[str, int] = {"dr": 4, "dme": 2, "gradable": 1}
 """Largest value of each grade; the least is 0."""
 
-_NAME_COLUMNS = ("image name", "image_id", "id_code", "image", "image id", "name", "filename")
+NAME_COLUMNS = ("image name", "image_id", "id_code", "image", "image id", "name", "filename")
+"""Headers of the column that names an image, in lower case."""
+
 _GRADE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "dr": ("retinopathy grade", "adjudicated_dr_grade", "diagnosis", "level", "dr_grade", "dr"),
     "dme": ("risk of macular edema", "risk of macular oedema", "adjudicated_dme", "dme"),
@@ -39,7 +41,7 @@ def image_stem(name: str) -> str:
 
 
 def read_grades(
-    table: Path, images: Mapping[str, Path], root: Path
+    table: Path, images: Mapping[str, Path], root: Path, *, elsewhere: Collection[str] = ()
 ) -> tuple[dict[str, dict[str, int]], list[Problem]]:
     """Read the grades of `images` from a CSV.
 
@@ -51,6 +53,8 @@ def read_grades(
         Lower-case stem to file.
     root
         The data set's folder, to name files by.
+    elsewhere
+        Stems of images that another table has been used for.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def read_grades(
     where = relative_to_root(table, root)
     rows = read_table(table)
     header = list(rows[0]) if rows else []
-    name_column = find_column(header, _NAME_COLUMNS)
+    name_column = find_column(header, NAME_COLUMNS)
     if name_column is None:
         return {}, [Problem(where, f"No column names the images; columns: {', '.join(header)}.")]
     columns = {
@@ -73,6 +77,7 @@ def read_grades(
     grades: dict[str, dict[str, int]] = {}
     problems: list[Problem] = []
     without_image: list[str] = []
+    used_elsewhere: list[str] = []
     for row in rows:
         name = row.get(name_column, "")
         stem = image_stem(name)
@@ -80,7 +85,9 @@ def read_grades(
             continue
         values, odd = _parse(row, columns)
         problems += [Problem(where, f"{name}: {message}") for message in odd]
-        if stem not in images:
+        if stem in elsewhere:
+            used_elsewhere.append(f"{where}: {name}")
+        elif stem not in images:
             without_image.append(f"{where}: {name}")
         elif stem not in grades:
             grades[stem] = values
@@ -90,6 +97,9 @@ def read_grades(
                 Problem(where, f"{name} stands twice, with {same} grade; the first row is used.")
             )
     problems += missing_problems(without_image, "A row without an image.")
+    problems += missing_problems(
+        used_elsewhere, "The image stands in another table, which is used."
+    )
     no_row = [relative_to_root(path, root) for stem, path in images.items() if stem not in grades]
     problems += missing_problems(
         no_row, f"An image without a row in {table.name}: it has no grade."

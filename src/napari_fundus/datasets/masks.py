@@ -219,6 +219,6 @@ def _colours(image: Any) -> npt.NDArray[np.uint8]:
     line.putpalette(image.getpalette("RGB") or [])
     if "transparency" in image.info:
         line.info["transparency"] = image.info["transparency"]
-    colours = np.array(line.convert("RGBA"))[0]
+    colours: npt.NDArray[np.uint8] = np.array(line.convert("RGBA"), np.uint8)[0]
     colours[colours[:, 3] == 0] = 0
     return colours

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_fundus._version import __version__
+from napari_fundus.batch.config import record_batch
 from napari_fundus.batch.items import BatchItem
 from napari_fundus.batch.iter_items import iter_items
 from napari_fundus.batch.parquet import ParquetTables
@@ -160,9 +161,10 @@ def run_on_cluster(
         formats={"csv", *formats},
         overwrite=overwrite,
     )
+    sources = list(sources)
     weights = job.detector.weights_sha256(job.options)
     tables = ParquetTables(job.output, job.detector.lesions, overwrite=overwrite)
-    job.output.mkdir(parents=True, exist_ok=True)
+    record_batch(job, sources)
     with _connect_client(cluster) as client:
         _check_versions(client)
         from napari_fundus.batch.worker import BatchWorkerPlugin

@@ -181,7 +181,7 @@ def write_summary(path: Path, outcomes: Sequence[ImageOutcome], lesions: Iterabl
     Images of earlier runs into the same folder keep their rows: the table covers the whole
     folder, also after a run that was stopped or that concerned a few images.
     """
-    rows = _earlier_rows(path)
+    rows = earlier_rows(path)
     lesions = tuple(lesions)
     for outcome in outcomes:
         row = {
@@ -200,8 +200,8 @@ def write_summary(path: Path, outcomes: Sequence[ImageOutcome], lesions: Iterabl
         table.writerows(rows.values())
 
 
-def _earlier_rows(path: Path) -> dict[str, dict[str, str]]:
-    """Return the rows of an earlier summary by the image's path; none if it is not ours.
+def earlier_rows(path: Path) -> dict[str, dict[str, str]]:
+    """Return the rows of a ``summary.csv`` by the image's path; none if it is not ours.
 
     A row that ends before its last column is left out: nobody's batch has written it.
     """

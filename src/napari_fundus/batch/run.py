@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.batch.items import SUMMARY_NAME, find_items
-from napari_fundus.batch.process import make_batch_job, prefetch_images, process_item
+from napari_fundus.batch.config import record_batch
+from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items
+from napari_fundus.batch.process import BatchJob, make_batch_job, prefetch_images, process_item
 from napari_fundus.batch.records import BatchReport, ImageOutcome, check_summary, write_summary
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector, DetectorOptions
@@ -41,7 +42,8 @@ def run_batch(
     sources
         Files, folders and data sets; see `napari_fundus.batch.find_items`.
     output
-        The folder; made if missing. ``summary.csv`` in it has a row for each image.
+        The folder; made if missing. ``summary.csv`` in it has a row for each image, and
+        ``batch.json`` says what was asked for, so that the window's worklist can go on.
     detector
         Its name, or the detector itself.
     options
@@ -82,7 +84,33 @@ def run_batch(
     part, parts = _checked_shard(shard)
     name = SUMMARY_NAME if parts == 1 else f"summary-{part}-of-{parts}.csv"
     check_summary(job.output / name, overwrite=overwrite)
+    sources = list(sources)
     items = find_items(sources, job.output, summary=name)[part - 1 :: parts]
+    record_batch(job, sources)
+    return run_items(items, job, summary=name, monitor=monitor, on_outcome=on_outcome)
+
+
+def run_items(
+    items: Sequence[BatchItem],
+    job: BatchJob,
+    *,
+    summary: str = SUMMARY_NAME,
+    monitor: Monitor | None = None,
+    on_outcome: Callable[[ImageOutcome], None] | None = None,
+) -> BatchReport:
+    """Find the lesions of the images that `find_items` returned; otherwise as :func:`run_batch`.
+
+    Parameters
+    ----------
+    items
+        The images.
+    job
+        What is the same for all, see `napari_fundus.batch.process.make_batch_job`.
+    summary
+        Name of the table of all images.
+    monitor, on_outcome
+        As for :func:`run_batch`.
+    """
     monitor = monitor or Monitor()
     outcomes: list[ImageOutcome] = []
     interrupted = False
@@ -98,7 +126,7 @@ def run_batch(
     except (KeyboardInterrupt, Cancelled):
         interrupted = True
     finally:
-        write_summary(job.output / name, outcomes, job.detector.lesions)
+        write_summary(job.output / summary, outcomes, job.detector.lesions)
     return BatchReport(tuple(outcomes), job.output, interrupted)
 
 

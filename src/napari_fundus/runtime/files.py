@@ -142,6 +142,9 @@ def write_json(path: str | Path, content: Any, *, overwrite: bool = False, inden
         `content` holds NaN or an infinity, which JSON has no word for.
     """
     text = json.dumps(content, indent=indent or None, ensure_ascii=False, allow_nan=False)
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        # Names of files need not be Unicode; JSON can spell them all the same.
+        text = json.dumps(content, indent=indent or None, allow_nan=False)
     with atomic_write(path, overwrite=overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 

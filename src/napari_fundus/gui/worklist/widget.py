@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, Signal
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -138,7 +138,9 @@ class WorklistWidget(QWidget):
         self.table = QTableView()
         self.table.setModel(self.filter)
         self.table.setSortingEnabled(True)
-        self.table.horizontalHeader().setSortIndicator(-1, self.filter.sortOrder())
+        self.table.sortByColumn(
+            -1, Qt.SortOrder.AscendingOrder
+        )  # as listed, until a title is clicked
         self.table.horizontalHeader().setStretchLastSection(True)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.table.verticalHeader().setVisible(False)

@@ -159,13 +159,46 @@ def test_corrections_are_saved_when_the_next_is_opened(analysed, tmp_path, wait)
     count = (analysed.results.live.detections().instances["lesion"] == "EX").sum()
     analysed.finish_review()
     corrected = tmp_path / "out" / CORRECTED_FOLDER / "a.csv"
-    wait(lambda: "corrected" in cells(analysed, "Review")[0] and analysed._current is not None)
+    wait(lambda: "corrected" in cells(analysed, "Note")[0])
+    wait(lambda: analysed._current is not None and analysed._current.name == "b.png")
     assert (read_csv(corrected)["lesion"] == "EX").sum() == count
     assert cells(analysed, "EX")[0] == f"{count:,}"
-    assert "reviewed" in cells(analysed, "Review")[0]
-    assert analysed._current.name == "b.png"
+    assert "reviewed" in cells(analysed, "Note")[0]
     open_row(analysed, 0, wait)
     assert analysed.results.live.settings.thresholds["EX"] == pytest.approx(0.99)
+
+
+def test_what_was_painted_is_saved_after_a_while_and_when_the_dock_closes(
+    analysed, tmp_path, wait
+) -> None:
+    open_row(analysed, 0, wait)
+    labels = next(
+        layer
+        for layer in analysed._viewer.layers
+        if isinstance(layer, Labels) and layer_metadata(layer).lesion == "EX"
+    )
+    labels.paint((120, 160), 0)
+    assert analysed._autosave.isActive()
+    analysed._autosave.timeout.emit()
+    wait(lambda: "corrected" in cells(analysed, "Note")[0])
+    labels.data[:] = 0
+    labels.paint((100, 100), 5)
+    analysed.shutdown()
+    corrected = tmp_path / "out" / CORRECTED_FOLDER / "a.csv"
+    wait(lambda: (read_csv(corrected)["lesion"] == "EX").sum() == 1)
+
+
+def test_a_correction_that_was_undone_is_undone_on_the_disk_too(analysed, tmp_path, wait) -> None:
+    open_row(analysed, 0, wait)
+    live = analysed.results.live
+    before = live.settings.thresholds["EX"]
+    live.set_threshold("EX", 0.99)
+    analysed._save_correction()
+    wait(lambda: "corrected" in cells(analysed, "Note")[0])
+    live.set_threshold("EX", before)
+    analysed._save_correction()
+    found = len(read_csv(tmp_path / "out" / "a.csv"))
+    wait(lambda: len(read_csv(tmp_path / "out" / CORRECTED_FOLDER / "a.csv")) == found)
 
 
 def test_filters_and_the_next_unreviewed(analysed, wait) -> None:

@@ -11,7 +11,6 @@ from napari_fundus.batch.worklist import WorklistEntry
 from napari_fundus.lesions import describe
 
 _STATES = {"waiting": "to do", "done": "found", "failed": "failed"}
-_LAST = ("Review", "Note")
 SORT_ROLE = Qt.ItemDataRole.UserRole
 
 FILTERS: dict[str, Callable[[WorklistEntry], bool]] = {
@@ -27,7 +26,7 @@ FILTERS: dict[str, Callable[[WorklistEntry], bool]] = {
 
 
 class WorklistModel(QAbstractTableModel):
-    """A row for each photograph: name, state, number of lesions a class, review, note."""
+    """A row for each photograph: name, state, number of lesions a class, and a note."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +68,7 @@ class WorklistModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(self._titles())
 
     def _titles(self) -> tuple[str, ...]:
-        return "Photograph", "State", *self._codes, *_LAST
+        return "Photograph", "State", *self._codes, "Note"
 
     def headerData(  # noqa: N802
         self,
@@ -94,27 +93,33 @@ class WorklistModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return "\n".join(filter(None, (str(entry.path), entry.message)))
         if title in self._codes:
-            count = entry.counts.get(title)
-            if role == SORT_ROLE:
-                return -1 if count is None else count
             if role == Qt.ItemDataRole.TextAlignmentRole:
-                return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-            return "" if count is None or role != Qt.ItemDataRole.DisplayRole else f"{count:,}"
+                return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            count = entry.counts.get(title)
+            texts = {
+                Qt.ItemDataRole.DisplayRole: "" if count is None else f"{count:,}",
+                SORT_ROLE: -1 if count is None else count,
+            }
+            return texts.get(role)
         if role not in (Qt.ItemDataRole.DisplayRole, SORT_ROLE):
             return None
-        running = index.row() == self._running
-        return {
+        texts = {
             "Photograph": entry.path.name,
-            "State": "analysing…" if running else _STATES[entry.status],
-            "Review": _review(entry),
-            "Note": entry.message,
-        }[title]
+            "State": "analysing…" if index.row() == self._running else _state(entry),
+            "Note": _note(entry),
+        }
+        return texts[title]
 
 
-def _review(entry: WorklistEntry) -> str:
+def _state(entry: WorklistEntry) -> str:
+    return "reviewed" if entry.reviewed else _STATES[entry.status]
+
+
+def _note(entry: WorklistEntry) -> str:
     words = (
+        entry.message,
         "corrected" if entry.corrected else "",
-        f"reviewed {entry.reviewed[:10]}" if entry.reviewed else "",
+        f"reviewed on {entry.reviewed[:10]}" if entry.reviewed else "",
     )
     return ", ".join(filter(None, words))
 

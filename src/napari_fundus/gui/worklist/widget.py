@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
+from napari.layers import Labels
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import (
@@ -29,6 +31,7 @@ from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import JobSlot, ThreadJob, short_message, show_error
 from napari_fundus.gui.detect.results import ResultsPanel
+from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.worklist.job_form import JobForm
 from napari_fundus.gui.worklist.photograph_view import (
@@ -39,6 +42,7 @@ from napari_fundus.gui.worklist.photograph_view import (
 from napari_fundus.gui.worklist.table import FILTERS, WorklistFilter, WorklistModel
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.plugins import Discovery, find_detectors
+from napari_fundus.results.live import LiveResult
 from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
@@ -46,6 +50,10 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 _TABLE_HEIGHT = 220
+"""Least height in pixels."""
+
+_AUTOSAVE_MS = 15_000
+"""Time after the last change until it is written."""
 
 
 class WorklistWidget(QWidget):
@@ -70,6 +78,10 @@ class WorklistWidget(QWidget):
         self.results: ResultsPanel | None = None
         self._current: Path | None = None
         self._opened: OpenedPhotograph | None = None
+        self._unsaved = self._saved = False
+        self._last_save = Event()
+        self._last_save.set()
+        self._autosave = single_shot_timer(self, _AUTOSAVE_MS, self._save_correction)
         self._listing, self._opening = JobSlot(self), JobSlot(self)
         self._view = PhotographView(self._viewer, self)
         self.model = WorklistModel()
@@ -365,6 +377,7 @@ class WorklistWidget(QWidget):
             self._viewer.layers.selection.active = photograph
             self._current, self._opened = entry.path, opened
             if opened.live is not None:
+                self._follow_changes(opened.live, layers)
                 self.results = ResultsPanel(self._viewer, opened.live, layers, parent=self)
                 self._layout.insertWidget(self._layout.count() - 1, self.results)
             self._update_summary()
@@ -402,22 +415,51 @@ class WorklistWidget(QWidget):
         self._update_summary()
         return True
 
+    def _follow_changes(self, live: LiveResult, layers: Iterable[Layer]) -> None:
+        self._unsaved = self._saved = False
+        live.settings_changed.connect(self._on_changed)
+        live.edited_changed.connect(self._on_changed)
+        for layer in layers:
+            if isinstance(layer, Labels):
+                layer.events.paint.connect(self._on_changed)
+
+    def _on_changed(self, *_: object) -> None:
+        self._unsaved = True
+        self._autosave.start()
+
     def _save_correction(self) -> None:
         """Write the result in the viewer in a thread, if a person has changed it."""
+        self._autosave.stop()
         worklist, opened, path = self.worklist, self._opened, self._current
         if worklist is None or opened is None or opened.live is None or path is None:
             return
         live, row = opened.live, worklist.row(path)
         original = (dict(live.original.thresholds), live.original.min_area)
-        settings = (dict(live.settings.thresholds), live.settings.min_area)
-        if row < 0 or (not live.edited and settings == original):
+        changed = (dict(live.settings.thresholds), live.settings.min_area) != original
+        # What was saved and then undone is saved once more.
+        if row < 0 or not self._unsaved or not (live.edited or changed or self._saved):
             return
+        self._unsaved, self._saved = False, True
         snapshot, image = live.snapshot(), opened.image
+        before, done = self._last_save, Event()
+        self._last_save = done
+
+        def work(_: Monitor) -> None:
+            before.wait()  # the later of two must be written last
+            try:
+                worklist.save_correction(row, snapshot(), image)
+            finally:
+                done.set()
+
         # Not in a slot: whatever is started afterwards must not stop it.
-        job = ThreadJob(lambda _: worklist.save_correction(row, snapshot(), image))
+        job = ThreadJob(work)
         job.returned.connect(lambda _: self.model.update_row(row))
-        job.failed.connect(self._fail)
+        job.failed.connect(self._on_save_failed)
         job.start()
+
+    def _on_save_failed(self, error: Exception) -> None:
+        self._unsaved = True
+        self._fail(error)
 
     def _ask_export(self) -> None:
         if self.worklist is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -19,6 +20,12 @@ from qtpy.QtWidgets import (
 
 _WIDTH = 345
 """Minimum width in pixels at which napari's theme cuts off no control."""
+
+_CHIP = 12
+"""Side of a colour's square in pixels."""
+
+_CHIP_BORDER = "#7d7d7d"
+"""Contrast with napari's dark and light ground is above 3 : 1."""
 
 
 def scrollable_layout(widget: QWidget) -> QVBoxLayout:
@@ -75,11 +82,21 @@ def make_combo(*items: tuple[str, Any]) -> QComboBox:
     return combo
 
 
+def colour_square(colour: str) -> QPixmap:
+    """Return a square of a colour with a grey border: seen on dark and on light ground."""
+    square = QPixmap(_CHIP, _CHIP)
+    square.fill(QColor(_CHIP_BORDER))
+    painter = QPainter(square)
+    painter.fillRect(1, 1, _CHIP - 2, _CHIP - 2, QColor(colour))
+    painter.end()
+    return square
+
+
 def colour_chip(colour: str) -> QLabel:
-    """Return a small square of a colour, for a row or a legend."""
+    """Return a label with a square of a colour, for a row or a legend."""
     chip = QLabel()
-    chip.setFixedSize(12, 12)
-    chip.setStyleSheet(f"background: {colour}; border-radius: 3px;")
+    chip.setPixmap(colour_square(colour))
+    chip.setFixedSize(_CHIP, _CHIP)
     return chip
 
 

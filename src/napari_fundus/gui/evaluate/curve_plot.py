@@ -31,7 +31,7 @@ _CLICK_RADIUS_PX = 40
 _HEIGHT = 210
 
 _AXIS_COLOUR = "#9a9fa8"
-"""Of the axes: to be read on napari's dark theme and on its light one."""
+"""Of the axes."""
 
 
 class CurvePlot(QWidget):

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_fundus.gui.controls.layouts import column_layout, make_combo
+from napari_fundus.gui.controls.layouts import colour_square, column_layout, make_combo
 from napari_fundus.gui.controls.message_label import MessageLabel
 from napari_fundus.lesions import describe
 from napari_fundus.review.lesion import ReviewedLesion
@@ -103,9 +103,9 @@ class QueueModel(QAbstractTableModel):
             score = f"{lesion.score:.2f}" if lesion.score == lesion.score else "–"
             mark = _MARKS[lesion.verdict] or ("◦" if lesion.alone else "")
             return (mark, lesion.lesion, str(lesion.id), score, str(lesion.area))[column]
+        if role == Qt.ItemDataRole.DecorationRole and column == 1:
+            return colour_square(describe(lesion.lesion).colour)
         if role == Qt.ItemDataRole.ForegroundRole:
-            if column == 1:
-                return QColor(describe(lesion.lesion).colour)
             return QColor("#808080") if lesion.verdict == "rejected" else None
         if role == Qt.ItemDataRole.TextAlignmentRole and column >= 2:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -21,6 +21,7 @@ from napari_fundus.backends.multiscale import (
     project_pca,
 )
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.curve_canvas import PLOT_GROUND
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
@@ -178,7 +179,7 @@ class SimilarityWidget(QWidget):
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._show)
         layout.addWidget(self.run_bar)
-        self.plot = pg.PlotWidget(background=None)
+        self.plot = pg.PlotWidget(background=PLOT_GROUND)
         self.plot.setMinimumHeight(240)
         self.plot.setAspectLocked(True)
         self.plot.hideAxis("left")

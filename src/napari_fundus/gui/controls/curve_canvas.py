@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyqtgraph as pg
 
-_GROUND = "#262930"
+PLOT_GROUND = "#262930"
 """Of the plot in any theme: every colour of a curve has a contrast of 3 : 1 with it or more."""
 
 
@@ -18,7 +18,7 @@ def curve_canvas(height: int, x_name: str, y_name: str) -> pg.PlotWidget:
     x_name, y_name
         What the axes are.
     """
-    plot = pg.PlotWidget(background=_GROUND)
+    plot = pg.PlotWidget(background=PLOT_GROUND)
     plot.setFixedHeight(height)
     plot.setLabel("bottom", x_name)
     plot.setLabel("left", y_name)

@@ -82,7 +82,7 @@ _INFO: dict[str, LesionInfo] = {
             "haemorrhages",
             "red",
             "#ff4fd8",
-            ("hemorrhage", "hemorrhages", "blood"),
+            ("hemorrhage", "hemorrhages", "blood", "hemohedge"),
         ),
         LesionInfo(
             Lesion.EX,

@@ -22,6 +22,10 @@ Draw = Callable[..., Path]
         ("eye.jpg", "eye_MA.png", "EX/eye.png", "other/eye2.png"),
         ("MA/a.jpg", "EX/b.jpg"),
         ("OD/a.jpg", "OS/a.jpg"),
+        ("images/a.jpg", "masks/a.png", "vessel/a_vessel.png", "labels/a_mask.png"),
+        ("a.jpg", "a_mask.png", "b.jpg", "Microaneurysms_Masks/a.png", "masks/OpticCup/a.png"),
+        ("train/images/a.jpg", "train/GT/a.png", "test/Original/b.jpg", "test/Ground truth/b.png"),
+        ("A. Segmentation/1. Original Images/a.jpg", "A. Segmentation/masks/a.png"),
         ("summary.png", "a.jpg"),
         ("a.jpg", "a.overlay.jpg", "._a.jpg", ".hidden/b.jpg", "out/c.jpg"),
     ],
@@ -41,6 +45,8 @@ def test_images_and_places_are_those_of_the_whole_list(draw: Draw, names: tuple[
         ("a.jpg", "a_OD.png", "b.jpg"),
         ("a.jpg", "b.jpg", "OD/a.png", "MA/b_MA.png"),
         ("images/deep/a.jpg", "images/b.jpg", "OD/a.png", "MA/b.png"),
+        ("images/a.jpg", "masks/OpticDisc/a.png", "masks/EX/a_EX_mask.png"),
+        ("images/a.jpg", "OD_Masks/a.png"),
     ],
 )
 def test_an_image_has_the_masks_that_the_whole_list_knows(

@@ -9,6 +9,7 @@ import pytest
 
 from napari_fundus.datasets import open_dataset
 from napari_fundus.datasets.folder import FolderDataset
+from napari_fundus.errors import DatasetError
 from napari_fundus.samples import sample_folder
 
 SHAPE = (64, 96)
@@ -134,3 +135,95 @@ def test_sample_that_ships_with_the_package_is_a_folder_with_all_masks() -> None
 
     assert sample.annotated == {"MA", "HE", "EX", "SE", "OD"}
     assert sample.truths["OD"].count((2848, 4288)) == 1
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        "masks/a.png",
+        "mask/a_mask.png",
+        "labels/a_mask.png",
+        "Label/a.png",
+        "vessel/a.png",
+        "vessels/a_vessel.png",
+        "GT/a.png",
+        "groundtruth/a.png",
+        "Ground truth/a.png",
+        "GroundTruths/a.png",
+        "annotations/a.png",
+        "1st_manual/a_manual1.gif",
+        "segmentation/a.png",
+        "masks/Vessels/a.png",
+        "masks/OpticCup/a.png",
+        "Disc_Cup_Masks/a.png",
+        "images/a_mask.png",
+        "images/a_gt.png",
+        "images/a-vessels.png",
+    ],
+)
+def test_masks_without_a_known_class_are_no_photographs_and_told(
+    tmp_path: Path, write_image: Any, write_mask: Any, mask: str
+) -> None:
+    write_image(tmp_path / "images" / "a.jpg")
+    write_mask(tmp_path / mask, (5, 5))
+
+    assert summary(tmp_path) == {"images/a": []}
+    (problem,) = open_dataset(tmp_path).problems
+    assert problem.path == Path(mask).parent.as_posix()
+    assert "1 masks are left out" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("mask", "code"),
+    [
+        ("Microaneurysms_Masks/a.png", "MA"),
+        ("Hemohedge_Masks/a.png", "HE"),
+        ("HardExudate_Masks/a.png", "EX"),
+        ("masks/CottonWoolSpots/a.png", "SE"),
+        ("masks/OpticDisc/a.png", "OD"),
+        ("labels/a_EX_mask.png", "EX"),
+        ("MA/a_mask.png", "MA"),
+        ("EX/masks/a.png", "EX"),
+        ("images/a_EX_gt.png", "EX"),
+    ],
+)
+def test_masks_of_a_known_class_go_to_the_image_of_their_name(
+    tmp_path: Path, write_image: Any, write_mask: Any, mask: str, code: str
+) -> None:
+    write_image(tmp_path / "images" / "a.jpg")
+    write_image(tmp_path / "images" / "b.jpg", seed=1)
+    write_mask(tmp_path / mask, (5, 5))
+
+    assert summary(tmp_path) == {"images/a": [code], "images/b": []}
+    assert open_dataset(tmp_path)[0].mask(code, SHAPE).sum() == 6
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "Segmentation/Original images/a.jpg",
+        "labels/images/a.jpg",
+        "images and masks/a.jpg",
+        "Vein occlusion/a.jpg",
+        "unlabelled/a.jpg",
+        "mask.jpg",
+        "gt.jpg",
+        "a_label.jpg",
+    ],
+)
+def test_photographs_are_not_taken_for_masks(tmp_path: Path, write_image: Any, place: str) -> None:
+    write_image(tmp_path / place)
+    write_image(tmp_path / "eye.jpg")
+
+    assert Path(place).with_suffix("").as_posix() in summary(tmp_path)
+
+
+def test_a_folder_of_masks_that_is_named_itself_holds_photographs(
+    tmp_path: Path, write_image: Any
+) -> None:
+    """Around it there is none, which is said with what to do."""
+    write_image(tmp_path / "masks" / "a.png")
+
+    assert summary(tmp_path / "masks") == {"a": []}
+    with pytest.raises(DatasetError, match=r"1 masks .* no photograph.*name the files themselves"):
+        open_dataset(tmp_path)

@@ -17,6 +17,7 @@ from napari_fundus.batch.items import (
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.discovery import recognized
 from napari_fundus.datasets.folder import samples_from_files
+from napari_fundus.datasets.mask_names import is_mask_place
 from napari_fundus.export import is_export, safe_stem
 from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import parse_lesion
@@ -30,8 +31,9 @@ def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[Ba
     `napari_fundus.batch.find_items`), since their names have to be compared.
 
     Masks are known by names like ``<image>_MA.png`` beside the image, and by folders named like
-    ``MA`` that lie beside images or other folders. Hidden files, results of earlier runs and the
-    output folder are left out; links to folders are not followed.
+    ``MA`` that lie beside images or other folders, or like ``masks``, ``vessel`` or ``GT``. Hidden
+    files, results of earlier runs and the output folder are left out; links to folders are not
+    followed.
 
     Parameters
     ----------
@@ -84,6 +86,8 @@ def _walk(
     files, inner = _listed(folder)
     sorting = _mask_folders(inner, beside=bool(files))
     masks = [*masks, *(path for inside in sorting for path in _listed(inside)[0])]
+    beside = [path for path in inner if path not in sorting]
+    masks = list(dict.fromkeys([*masks, *_files_of_masks(beside, root)]))
     own = set(files)
     samples = [
         sample
@@ -130,6 +134,15 @@ def _mask_folders(folders: list[Path], *, beside: bool) -> list[Path]:
         and not (path.name.casefold() == "od" and "os" in names)
     ]
     return found if beside or len(found) < len(folders) else []
+
+
+def _files_of_masks(folders: Iterable[Path], root: Path) -> Iterator[Path]:
+    """Yield the images in and below those folders that hold masks by their names."""
+    for folder in folders:
+        if is_mask_place(folder.relative_to(root).parts):
+            files, inner = _listed(folder)
+            yield from files
+            yield from _files_of_masks(inner, root)
 
 
 def _with_output_stems(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[BatchItem]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_fundus.datasets.annotations import MaskTruth
@@ -18,18 +18,36 @@ from napari_fundus.datasets.files import (
     split_from_name,
     unique_ids,
 )
+from napari_fundus.datasets.mask_names import (
+    class_endings,
+    class_of_folder,
+    is_mask_place,
+    without_mask_ending,
+)
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
-from napari_fundus.lesions import Lesion, parse_lesion
+from napari_fundus.lesions import Lesion
 
 _DEPTH = 6
 
 
 @dataclass(frozen=True)
 class _Mask:
+    """A mask: its file, its class, and the names in lower case that its image may have."""
+
     path: Path
     lesion: Lesion
-    stem: str
+    stems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Image files by what their names and folders say of them."""
+
+    photographs: list[Path] = field(default_factory=list)
+    masks: list[_Mask] = field(default_factory=list)
+    unknown: list[Path] = field(default_factory=list)
+    """Masks that name no class, or none that is known."""
 
 
 class FolderDataset(Dataset):
@@ -37,7 +55,8 @@ class FolderDataset(Dataset):
 
     Masks are files ``<stem>_MA.png``, or files of the image's name (with or without such an ending)
     in a folder named after a class, ``MA/<stem>.png``. A class counts as annotated in an image only
-    if it has a mask of it, be it an empty one.
+    if it has a mask of it, be it an empty one. Other masks (``masks/<stem>.png``,
+    ``<stem>_mask.png``, vessels, …) are no photographs; they are told, and left out.
     """
 
     name = "folder"
@@ -56,8 +75,14 @@ class FolderDataset(Dataset):
         files = list_images(root, depth=_DEPTH)
         if not files:
             raise DatasetError(f"{root} holds no image.")
-        images, masks = _separate_masks(files, root)
-        problems: list[Problem] = []
+        found = _sort(files, root)
+        images, masks = found.photographs, found.masks
+        if not images:
+            raise DatasetError(
+                f"{root} holds {len(files)} masks by their names, and no photograph. If they are "
+                "photographs, name the files themselves or the folder that they lie in."
+            )
+        problems = _unknown_masks(found.unknown, root)
         truths = _assign(images, masks, root, problems)
         classes = {mask.lesion for mask in masks}
         for lesion in sorted(classes):
@@ -82,49 +107,67 @@ class FolderDataset(Dataset):
 
 def samples_from_files(files: Iterable[Path], root: Path) -> list[Sample]:
     """Return the photographs among image files below `root`, each with the masks among them."""
-    images, masks = _separate_masks(files, root)
-    truths = _assign(images, masks, root, [])
+    found = _sort(files, root)
+    truths = _assign(found.photographs, found.masks, root, [])
     return [
         Sample(path.stem, path, annotated=frozenset(truths[path]), truths=truths[path])
-        for path in images
+        for path in found.photographs
     ]
 
 
-def _endings(stem: str) -> Iterator[tuple[str, Lesion]]:
-    """Yield each way to read a stem as the name of an image and that of a class."""
-    for cut in re.finditer(r"[ _.-]+", stem):
-        lesion = parse_lesion(stem[cut.end() :])
-        if lesion is not None and cut.start() > 0:
-            yield stem[: cut.start()].casefold(), lesion
+def photographs_among(files: Iterable[Path], root: Path) -> list[Path]:
+    """Return the image files below `root` that are no masks by their names and folders."""
+    return _sort(files, root).photographs
 
 
-def _separate_masks(files: Iterable[Path], root: Path) -> tuple[list[Path], list[_Mask]]:
-    """Tell images from masks by their names."""
+def _sort(files: Iterable[Path], root: Path) -> _Sorted:
+    """Tell photographs from masks by their names and those of their folders."""
     listed = list(files)
     stems = {path.stem.casefold() for path in listed}
     sides = _names_sides(listed, root)
-    images: list[Path] = []
-    masks: list[_Mask] = []
+    found = _Sorted()
+    sorting: list[Path] = []
     for path in listed:
-        parts = path.relative_to(root).parts[:-1]
-        inside = [parse_lesion(part) for part in parts if not (sides and _is_od(part))]
+        folders = path.relative_to(root).parts[:-1]
+        inside = [class_of_folder(part) for part in folders if not (sides and _is_od(part))]
         of_folder = next((lesion for lesion in reversed(inside) if lesion is not None), None)
-        ended = [
+        bare = without_mask_ending(path.stem, stems)
+        by_name = is_mask_place(folders) or bare is not None
+        endings = [
             (stem, lesion)
-            for stem, lesion in _endings(path.stem)
+            for name in ([path.stem] if bare is None else [bare, path.stem])
+            for stem, lesion in class_endings(name)
             if stem in stems and not (sides and lesion is Lesion.OD)
         ]
+        own = [path.stem.casefold()] if bare is None else [bare.casefold(), path.stem.casefold()]
         if of_folder is not None:
-            named = [stem for stem, lesion in ended if lesion == of_folder]
-            masks.append(_Mask(path, of_folder, named[0] if named else path.stem.casefold()))
-        elif ended:
-            masks.append(_Mask(path, ended[0][1], ended[0][0]))
+            named = [stem for stem, lesion in endings if lesion == of_folder]
+            found.masks.append(_Mask(path, of_folder, (*named, *own)))
+            if not by_name:
+                sorting.append(path)
+        elif endings:
+            found.masks.append(_Mask(path, endings[0][1], (endings[0][0],)))
+        elif by_name:
+            found.unknown.append(path)
         else:
-            images.append(path)
-    if not images:
+            found.photographs.append(path)
+    if not found.photographs:
         # Folders named by class without images beside them sort images, they hold no masks.
-        return listed, []
-    return images, masks
+        masks = [mask for mask in found.masks if mask.path not in set(sorting)]
+        return _Sorted(sorting, masks, found.unknown)
+    return found
+
+
+def _unknown_masks(paths: Iterable[Path], root: Path) -> list[Problem]:
+    by_folder = Counter(relative_to_root(path.parent, root) for path in paths)
+    return [
+        Problem(
+            folder,
+            f"{count} masks are left out: neither their names nor their folders name a class that "
+            "is known.",
+        )
+        for folder, count in sorted(by_folder.items())
+    ]
 
 
 def _names_sides(files: Iterable[Path], root: Path) -> bool:
@@ -151,7 +194,7 @@ def _assign(
         truths[path] = {}
     lost: list[str] = []
     for mask in masks:
-        candidates = by_stem.get(mask.stem, [])
+        candidates = next((by_stem[stem] for stem in mask.stems if stem in by_stem), [])
         if not candidates:
             lost.append(relative_to_root(mask.path, root))
             continue

@@ -19,6 +19,7 @@ from napari_fundus.datasets.files import (
     split_from_name,
     table_header,
 )
+from napari_fundus.datasets.folder import photographs_among
 from napari_fundus.datasets.grades import NAME_COLUMNS, find_column, image_stem, read_grades
 from napari_fundus.errors import DatasetError
 
@@ -72,7 +73,13 @@ class GradedDataset(Dataset):
             raise DatasetError(f"{root} is not {cls.title}; looked for {cls.layout}.")
         # Grades come first: an image that a submission lists as well has those of an expert.
         tables.sort(key=lambda table: table.is_submission)
-        images, problems = _divide(list_images(root, depth=_DEPTH), tables, root)
+        found = list_images(root, depth=_DEPTH)
+        photographs = photographs_among(found, root)
+        images, problems = _divide(photographs, tables, root)
+        if len(photographs) < len(found):
+            number = len(found) - len(photographs)
+            message = f"{number} masks are left out: grades are read alone. 'folder' reads masks."
+            problems.append(Problem(".", message))
         named = {stem for table in tables for stem in images[table.path]}
         divided = sum(not table.is_submission for table in tables) > 1
         samples: dict[str, Sample] = {}

@@ -19,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_fundus import image as image_module
 from napari_fundus.errors import (
     EmptyFileError,
     ImageBrokenError,
@@ -29,7 +28,7 @@ from napari_fundus.errors import (
     NotAnImageError,
     UnsupportedImageError,
 )
-from napari_fundus.image import MIN_SIDE, FundusImage, read_image, read_pixels
+from napari_fundus.image import MIN_SIDE, FundusImage, limits, read_image, read_pixels
 
 Pixels = npt.NDArray[Any]
 HEIGHT, WIDTH = 80, 112
@@ -451,7 +450,7 @@ def test_pillows_own_limit_is_reported_as_ours_is(
 def test_our_limit_is_honoured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rgb: Pixels
 ) -> None:
-    monkeypatch.setattr(image_module, "MAX_PIXELS", HEIGHT * WIDTH - 1)
+    monkeypatch.setattr(limits, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     with pytest.raises(ImageTooLargeError):
         read_image(_save(tmp_path / "eye.png", rgb))
 

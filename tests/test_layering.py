@@ -17,7 +17,8 @@ PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
     {"_version", "defaults", "errors", "image_identity", "plugin_hooks", "landmarks", "samples"},
-    {"image", "runtime"},
+    {"runtime"},
+    {"image"},
     {"checkpoints", "lesions", "preprocessing"},
     {"results"},
     {"datasets", "detector", "inference", "metrics"},

@@ -24,6 +24,7 @@ __all__ = [
     "ImageTooSmallError",
     "LeakageError",
     "NoFieldOfViewError",
+    "NotAFileError",
     "NotAnImageError",
     "OptionsError",
     "OutputExistsError",
@@ -36,6 +37,10 @@ __all__ = [
 
 class FundusError(Exception):
     """Base of all errors raised on purpose by napari-fundus."""
+
+
+class NotAFileError(FundusError, OSError):
+    """A path is that of a pipe, a device or a folder, of which reading may never end."""
 
 
 class Cancelled(FundusError):

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets.mask_marks import find_marks
-from napari_fundus.errors import DatasetError, ImageBrokenError
-from napari_fundus.image import PILLOW_ERRORS, check_size, read_pixels
+from napari_fundus.errors import DatasetError, ImageBrokenError, NotAFileError
+from napari_fundus.image import PILLOW_ERRORS, check_size, open_pillow, read_pixels
 
 _LOSSY = frozenset({"JPEG", "MPO"})
 _LOSSY_IN_TIFF = frozenset({6, 7, 33007, 34892})
@@ -31,7 +31,7 @@ def image_shape(path: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with open_pillow(path) as image:
             width, height = image.size
             turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except (*PILLOW_ERRORS, Image.DecompressionBombError):
@@ -184,7 +184,7 @@ def _indices_or_alpha(
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
+        with open_pillow(path) as image:
             # Pillow takes a byte for eight pixels where a BMP of bytes has black and white alone.
             wrong = (image.format, image.mode) == ("BMP", "1") and path.read_bytes()[28] == 8
             if image.mode not in ("P", "PA", "LA", "La") and not wrong:
@@ -198,8 +198,8 @@ def _indices_or_alpha(
             return np.asarray(image), _colours(image)
     except FileNotFoundError:
         raise
-    except UnidentifiedImageError:
-        return None
+    except (UnidentifiedImageError, NotAFileError):
+        return None  # the reader of pixels says so
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise ImageBrokenError(f"{path} is damaged or truncated: {error}.") from error
 

@@ -24,10 +24,13 @@ from napari_fundus.export.metadata import (
 )
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.files import atomic_write, check_is_file
 
 _TILE = (256, 256)
 _PAGE_NAME = 285
+_COMPRESSIONS = frozenset({1, 8})
+"""None and Deflate, which fill as many bytes as the page's header says."""
+
 _BIGTIFF_FROM = 3_500_000_000
 _HORIZONTAL, _FLOATING_POINT = 2, 3
 
@@ -136,6 +139,7 @@ def read_probability_tiff(path: str | Path) -> Detections:
 def _read(path: str | Path) -> tuple[ResultMetadata, list[Page]]:
     # What damaged TIFFs raise is not documented; this is the boundary where all of it is caught.
     try:
+        check_is_file(path)
         with tifffile.TiffFile(path) as tiff:
             head = ResultMetadata.model_validate_json(tiff.pages.first.description)
             pages = [
@@ -156,6 +160,9 @@ def _array(page: Any, shape: tuple[int, int]) -> npt.NDArray[Any]:
     sides = page.tilelength, page.tilewidth
     if page.shape != shape or math.prod(shape) > MAX_PIXELS or (any(sides) and sides != _TILE):
         raise ValueError(f"a page has shape {page.shape}, the image {shape}")
+    # Decoders of other compressions unpack whatever the stream in a tile claims.
+    if page.compression not in _COMPRESSIONS:
+        raise ValueError(f"a page has the compression {page.compression}")
     # As much memory as a tile claims to fill in the file is taken before it is read.
     if max(page.databytecounts, default=0) > page.parent.filehandle.size:
         raise ValueError("a tile is larger than the file")

@@ -9,6 +9,7 @@ from typing import Any
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.layers.build import detection_layers, image_layer
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
+from napari_fundus.runtime.files import check_is_file
 
 Reader = Callable[[str | list[str]], list[Any]]
 
@@ -51,6 +52,7 @@ def _tiff_pages(path: Path) -> tuple[int, bool]:
     import tifffile
 
     try:
+        check_is_file(path)
         with tifffile.TiffFile(path) as tiff:
             text = tiff.pages.first.description or ""
             return len(tiff.pages), '"napari_fundus"' in text[:200]

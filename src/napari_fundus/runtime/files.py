@@ -6,12 +6,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from napari_fundus.errors import OutputExistsError
+from napari_fundus.errors import NotAFileError, OutputExistsError
 
 _TEMPORARY = ".napari-fundus-"
 
@@ -131,6 +132,39 @@ def remove_temporary_files(folder: str | Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def check_is_file(path: str | Path) -> None:
+    """Raise what opening `path` for reading would raise, and refuse what may never end.
+
+    Whoever opens a pipe waits for a writer; some devices never end.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it must not be looked at.
+    NotAFileError
+        It is a pipe, a device, a socket or a folder.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except ValueError as error:  # a name with a zero in it
+        raise NotAFileError(f"{os.fspath(path)!r} is no name of a file: {error}.") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise NotAFileError(f"{path} is {kind}, not a file.")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return the content of a file; raises as :func:`check_is_file`."""
+    check_is_file(path)
+    return Path(path).read_bytes()
+
+
+def read_text(path: str | Path, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return the text of a file; raises as :func:`check_is_file`."""
+    check_is_file(path)
+    return Path(path).read_text(encoding=encoding, errors=errors)
+
+
 def write_json(path: str | Path, content: Any, *, overwrite: bool = False, indent: int = 2) -> None:
     """Write `content` as JSON, as :func:`atomic_write` does; `indent` 0 puts all on one line.
 
@@ -157,7 +191,7 @@ def read_json(path: str | Path) -> Any:
     ValueError
         It is not UTF-8, not JSON, or nested too deeply for a file that a person or program meant.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    text = read_text(path)
     try:
         return json.loads(text)
     except RecursionError:

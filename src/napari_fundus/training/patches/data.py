@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import TrainingError
+from napari_fundus.image import PILLOW_ERRORS, open_pillow
 from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import PIXEL_MEAN
@@ -260,7 +261,7 @@ def _stored(
 def _longer_side(path: Path) -> int:
     """Return the image's longer side from its header; 0 where that is unknown."""
     try:
-        with Image.open(path) as file:
+        with open_pillow(path) as file:
             return max(file.size)
-    except (OSError, UnidentifiedImageError):
+    except (*PILLOW_ERRORS, Image.DecompressionBombError):
         return 0

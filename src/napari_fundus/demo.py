@@ -154,7 +154,7 @@ def display_unavailable_reason() -> str:
 def _qt_unavailable_reason() -> str:
     """Return why Qt cannot open a window; tried in another process, since Qt aborts its own."""
     code = "from qtpy.QtWidgets import QApplication; QApplication([])"
-    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    tried = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=False)
     if tried.returncode == 0:
         return ""
     message = tried.stderr.decode(errors="replace").split("This application failed")[0]

@@ -282,6 +282,7 @@ class Detector(ABC):
             raise DetectorError(
                 f"{self.name}.predict returned {type(prediction).__name__}, not a Prediction."
             )
+        _check_finite(prediction, self.title)
         seconds = time.perf_counter() - start
         thresholds = {
             code: prediction.thresholds.get(code, chosen_options.threshold)
@@ -333,6 +334,23 @@ class Detector(ABC):
     def train(self, **settings: Any) -> Iterator[Any]:
         """Train on a data set, yielding typed events; detectors without weights have nothing to."""
         raise DetectorError(f"{self.title} has nothing to train.")
+
+
+def _check_finite(prediction: Prediction, title: str) -> None:
+    """Raise `DetectorError` for maps or scores that are not finite: no threshold finds them."""
+    maps = [
+        (code, np.asarray(values))
+        for kind in (prediction.probability, prediction.heatmap, prediction.stages)
+        for code, values in kind.items()
+    ]
+    bad = [str(c) for c, m in maps if m.size and not np.isfinite([m.min(), m.max()]).all()]
+    bad += [name for name, score in prediction.image_score.items() if not np.isfinite(score)]
+    bad += [str(o.lesion) for o in prediction.objects or () if not np.isfinite(o.score)]
+    if bad:
+        raise DetectorError(
+            f"{title} gave values that are not finite for {', '.join(dict.fromkeys(bad))}: nothing "
+            "can be said of this photograph. Weights that are damaged or diverged do this."
+        )
 
 
 def coerce_options(

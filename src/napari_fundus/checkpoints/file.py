@@ -98,12 +98,11 @@ def save_checkpoint(
     from safetensors.torch import save
 
     state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    for name, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"The weights {name!r} hold NaN or infinity: the training diverged. Train again "
-                "with a lower learning rate."
-            )
+    if (bad := _first_not_finite(state)) is not None:
+        raise CheckpointError(
+            f"The weights {bad!r} hold NaN or infinity: the training diverged. Train again "
+            "with a lower learning rate."
+        )
     # Copies of their own: tensors that share memory cannot be stored.
     stored = {
         name: value.clone(memory_format=torch.contiguous_format)
@@ -137,7 +136,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     ------
     CheckpointError
         The file is missing, empty, truncated, changed since it was written, not of this package,
-        written by a later version, or a pickle.
+        written by a later version, or a pickle; or its weights are not all finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -164,7 +163,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is not a valid safetensors file: {error}. {_COPY_AGAIN_HINT}"
         ) from error
+    if (bad := _first_not_finite(tensors)) is not None:
+        raise CheckpointError(
+            f"{path}: its weights {bad!r} hold NaN or infinity, with which a network finds nothing "
+            "and says nothing. Train again, or get other weights."
+        )
     return Checkpoint(tensors, card, path, hashlib.sha256(content).hexdigest())
+
+
+def _first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """Return the name of a tensor that holds NaN or infinity; None where none does."""
+    import torch
+
+    for name, value in tensors.items():
+        # Of floats of 8 bits torch does not tell.
+        wide = value.float() if value.is_floating_point() and value.element_size() < 2 else value
+        if not bool(torch.isfinite(wide).all()):
+            return name
+    return None
 
 
 def read_card(path: str | Path) -> ModelCard:

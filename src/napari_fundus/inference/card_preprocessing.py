@@ -11,6 +11,9 @@ from napari_fundus.checkpoints import Checkpoint
 from napari_fundus.errors import CheckpointError
 from napari_fundus.preprocessing import Recipe
 
+MAX_CARD_SIDE = 4096
+"""Largest side, and diameter of the disc, in pixels, that weights may ask for."""
+
 
 def preprocessing_from_card(
     checkpoint: Checkpoint, recipe: Mapping[str, Any] | None = None
@@ -27,12 +30,19 @@ def preprocessing_from_card(
     Raises
     ------
     CheckpointError
-        The card does not tell it.
+        The card does not tell it, or asks for pictures that are larger than any camera's.
     """
     try:
         recipe = checkpoint.card.recipe if recipe is None else recipe
-        return Recipe.model_validate(recipe["preprocessing"])
+        found = Recipe.model_validate(recipe["preprocessing"])
     except (KeyError, TypeError, ValidationError) as error:
         raise CheckpointError(
             f"{checkpoint.path}: its card holds no preprocessing that this version knows."
         ) from error
+    if max(found.side, found.disc_diameter) > MAX_CARD_SIDE:
+        raise CheckpointError(
+            f"{checkpoint.path}: its card asks for pictures of "
+            f"{max(found.side, found.disc_diameter):g} px; at most {MAX_CARD_SIDE} are made for "
+            "weights."
+        )
+    return found

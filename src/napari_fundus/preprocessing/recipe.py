@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_fundus.errors import OptionsError
+from napari_fundus.errors import GeometryError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing.enhance import enhance
 from napari_fundus.preprocessing.field_of_view import find_field_of_view
 from napari_fundus.preprocessing.fov_circle import FovCircle, fit_aspect, fit_fov_circle
 from napari_fundus.preprocessing.geometry import Geometry, bounding_box
 from napari_fundus.runtime.progress import Monitor
+
+MAX_WORKING_PIXELS = 100_000_000
+"""Most pixels that a photograph is enlarged to; the largest cameras take a third of it."""
 
 
 class Recipe(BaseModel):
@@ -128,7 +131,7 @@ class Recipe(BaseModel):
         NoFieldOfViewError
             The image shows no disc.
         GeometryError
-            The result would have no pixel.
+            The result would have no pixel, or more than `MAX_WORKING_PIXELS`.
         """
         monitor = monitor or Monitor()
         original = find_field_of_view(image)
@@ -172,6 +175,13 @@ class Recipe(BaseModel):
             geometry = geometry.rescale(self.side / max(geometry.target_shape))
         elif self.resize == "disc":
             geometry = geometry.rescale(self.disc_diameter / disc.diameter)
+        height, width = geometry.target_shape
+        if height * width > max(MAX_WORKING_PIXELS, field_of_view.size):
+            raise GeometryError(
+                f"The photograph would be enlarged to {width}x{height} px: the retina found in it "
+                f"has a diameter of {disc.diameter:.0f} px. Crop the photograph to its retina, or "
+                "take a smaller working size."
+            )
         return geometry
 
 

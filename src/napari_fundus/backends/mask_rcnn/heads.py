@@ -14,6 +14,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from napari_fundus.errors import DetectorError
+
 _COVERED = 0.5
 """A box covered so far by what is ignored is neither a lesion nor background."""
 
@@ -32,6 +34,8 @@ class Float32RPNHead(RPNHead):  # type: ignore[misc]
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return objectness and box regression of each level."""
         logits, regression = super().forward(x)
+        if not self.training:
+            _check_finite(*logits, *regression)
         return [level.float() for level in logits], [level.float() for level in regression]
 
 
@@ -41,6 +45,8 @@ class Float32BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits of the classes, and box regression."""
         logits, regression = super().forward(x)
+        if not self.training:
+            _check_finite(logits, regression)
         return logits.float(), regression.float()
 
 
@@ -103,6 +109,7 @@ class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
             found: tuple[list[dict[str, Tensor]], dict[str, Tensor]] = super().forward(
                 features, proposals, image_shapes
             )
+            _check_finite(*(one["masks"] for one in found[0]))
             return found
         if targets is None:
             raise ValueError("In training mode the network needs targets.")
@@ -146,6 +153,15 @@ class LesionRoIHeads(RoIHeads):  # type: ignore[misc]
         own_class = logits[torch.arange(len(logits), device=logits.device), kinds]
         goal = torch.from_numpy(np.concatenate(wanted)).to(own_class)
         return functional.binary_cross_entropy_with_logits(own_class, goal)
+
+
+def _check_finite(*values: Tensor) -> None:
+    """Raise `DetectorError` for answers that every threshold would drop without a word."""
+    if not all(bool(torch.isfinite(one).all()) for one in values):
+        raise DetectorError(
+            "The network gave values that are not finite. Its weights are damaged or diverged; on "
+            "a graphics card in half precision, try the CPU."
+        )
 
 
 def mask_targets(

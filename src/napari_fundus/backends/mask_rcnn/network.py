@@ -34,7 +34,9 @@ at pixel row ``y0 + (r + .5) · (y1 - y0) / 28 - .5`` and likewise for columns.
 MULTIPLE = 32
 """Pictures are filled with 0, at the bottom and right, to multiples of it."""
 
-Sizes = tuple[Annotated[float, Field(ge=1, le=4096)], ...]
+Sizes = Annotated[
+    tuple[Annotated[float, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=16)
+]
 
 
 class MaskRCNNArchitecture(BaseModel):
@@ -71,13 +73,9 @@ class MaskRCNNArchitecture(BaseModel):
     kind: Literal["light", "resnet50", "resnet101"] = "light"
     planes: Annotated[int, Field(ge=1, le=16)] = 3
     classes: Annotated[int, Field(ge=1, le=100)] = 4
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5)] = (
-        32,
-        64,
-        128,
-        192,
-        256,
-    )
+    filters: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5, max_length=8)
+    ] = (32, 64, 128, 192, 256)
     stem: Literal[2] = 2
     channels: Annotated[int, Field(ge=8, le=1024)] = 64
     hidden: Annotated[int, Field(ge=8, le=4096)] = 256
@@ -89,11 +87,15 @@ class MaskRCNNArchitecture(BaseModel):
         (54, 76, 108),
         (150, 210, 300),
     )
-    ratios: tuple[Annotated[float, Field(gt=0, le=100)], ...] = (1.0,)
+    ratios: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1, max_length=16)
+    ] = (1.0,)
     anchors_per_image: Annotated[int, Field(ge=8, le=8192)] = 256
     rois_per_image: Annotated[int, Field(ge=8, le=8192)] = 64
     foreground: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    proposals: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (400, 1000)
+    proposals: tuple[
+        Annotated[int, Field(ge=8, le=16384)], Annotated[int, Field(ge=8, le=16384)]
+    ] = (400, 1000)
     detections: Annotated[int, Field(ge=1, le=4096)] = 256
 
     @classmethod

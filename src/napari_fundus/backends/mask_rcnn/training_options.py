@@ -58,12 +58,12 @@ class MaskRCNNTrainingOptions(PatchTrainingOptions):
         description="Download weights of everyday pictures: ResNet-50's with heads from COCO, "
         "ResNet-101's from ImageNet.",
     )
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5)] = (
-        Field(
-            (32, 64, 128, 192, 256),
-            title="Filters",
-            description="Channels of each level of a U-Net that starts anew, the finest first.",
-        )
+    filters: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=5, max_length=8)
+    ] = Field(
+        (32, 64, 128, 192, 256),
+        title="Filters",
+        description="Channels of each level of a U-Net that starts anew, the finest first.",
     )
     channels: Annotated[int, Field(ge=8, le=1024)] = Field(
         64, title="Pyramid's width", description="Channels of each level of the light pyramid."

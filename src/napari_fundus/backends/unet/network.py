@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import nn
 
 from napari_fundus.backends.unet import lite
@@ -31,7 +32,8 @@ class UNetArchitecture(BaseModel):
         The plain one sees the picture in blocks of stem × stem pixels, and answers for each pixel
         of a block: 2 takes a third of the time of 1, with the same input.
     encoder
-        Name of smp's encoder.
+        Name of smp's encoder, or ``tu-`` and that of a network which timm ships: nothing that would
+        be fetched, or read from a folder.
     coarse
         What a second network is built from, which sees the picture at half the scale: the answer
         is then a mean of both; None for one network.
@@ -49,18 +51,23 @@ class UNetArchitecture(BaseModel):
     kind: Literal["plain", "lite", "smp"] = "plain"
     planes: Annotated[int, Field(ge=1, le=16)] = 3
     outputs: Annotated[int, Field(ge=1, le=8)] = 5
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2)] = (
-        32,
-        64,
-        128,
-        192,
-        256,
-    )
+    filters: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2, max_length=8)
+    ] = (32, 64, 128, 192, 256)
     stem: Literal[1, 2, 4] = 2
-    encoder: str = "resnet34"
+    encoder: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = "resnet34"
     coarse: UNetArchitecture | None = None
     coarse_share: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     offset: tuple[Annotated[float, Field(ge=-20, le=20)], ...] = ()
+
+    @field_validator("coarse", mode="before")
+    @classmethod
+    def _check_coarse_is_one_network(cls, value: Any) -> Any:
+        # Before it is looked into: a card may nest them without end.
+        known = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+        if known.get("coarse") is not None:
+            raise ValueError("a coarse network has no coarse one of its own")
+        return value
 
     @model_validator(mode="after")
     def _check_numbers_a_class(self) -> Self:
@@ -143,7 +150,7 @@ def build_network(
             'pip install "napari-fundus[models]".'
         ) from None
     names = smp.encoders.get_encoder_names()
-    if architecture.encoder not in names and not architecture.encoder.startswith("tu-"):
+    if architecture.encoder not in names and not _is_of_timm(architecture.encoder):
         raise OptionsError(
             f"There is no encoder {architecture.encoder!r}; there are {', '.join(names)}, and "
             "tu-NAME for timm's."
@@ -156,3 +163,11 @@ def build_network(
     )
     init_prior_bias(named.segmentation_head[0])  # type: ignore[arg-type, index]
     return named
+
+
+def _is_of_timm(encoder: str) -> bool:
+    """Whether smp takes an encoder from timm's list, without any address or path in its name."""
+    import timm
+
+    prefix, _, name = encoder.partition("-")
+    return prefix == "tu" and name in timm.list_models()

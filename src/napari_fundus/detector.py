@@ -21,6 +21,7 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, clip_objects
 from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import escape_surrogates
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -299,8 +300,9 @@ class Detector(ABC):
                 device=chosen_device.name,
                 precision=prediction.precision,
                 seconds=round(seconds, 3),
-                image_name=image.name,
-                image_path=str(image.path) if image.path else None,
+                # Names of files need not be Unicode, as JSON and tables must.
+                image_name=escape_surrogates(image.name),
+                image_path=escape_surrogates(str(image.path)) if image.path else None,
                 image_sha256=image.sha256,
                 image_perceptual=image.identity.perceptual,
                 image_shape=image.shape,

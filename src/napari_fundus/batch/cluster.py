@@ -91,6 +91,8 @@ class ClusterReport:
         Whether the run was stopped before its end by the user.
     stopped
         Why it was stopped by itself; empty if it was not.
+    passed_over
+        What the folders hold beside the images: suffix, or another word for its kind, to number.
     """
 
     written: int
@@ -100,6 +102,7 @@ class ClusterReport:
     output: Path
     interrupted: bool = False
     stopped: str = ""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
 
 def run_on_cluster(
@@ -174,7 +177,9 @@ def run_on_cluster(
             on_dashboard(client.dashboard_link)
         with tables.open():
             run = _ClusterRun(client, plugin, cluster, tables, monitor or Monitor(), on_outcome)
-            return run.process(iter_items(sources, job.output))
+            passed: Counter[str] = Counter()
+            report = run.process(iter_items(sources, job.output, passed))
+            return replace(report, passed_over=passed)
 
 
 @contextmanager

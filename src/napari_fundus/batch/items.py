@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from napari_fundus.batch.listing import find_unreadable
 from napari_fundus.datasets import open_dataset
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.errors import DatasetError
 from napari_fundus.export import is_export, safe_stem
+from napari_fundus.runtime.text import describe_error
 
 SUMMARY_NAME = "summary.csv"
 """Name of the table of all images, in the output folder."""
@@ -51,8 +54,8 @@ def find_items(
 
     Folders are searched with all their sub-folders (links to folders are not followed). Masks of
     the data sets that `napari_fundus.datasets` knows, hidden files, and results of earlier runs
-    are left out, and so is the output folder. Sources without an image become items with an
-    error.
+    are left out, and so is the output folder. Sources without an image, folders that cannot be
+    searched and entries that are no files become items with an error.
 
     Parameters
     ----------
@@ -74,28 +77,43 @@ def find_items(
     items: dict[Path, BatchItem] = {}
     for source in sources:
         for item in _items_of(Path(source), forbidden):
-            items.setdefault(item.path.resolve(), item)
+            items.setdefault(Path(os.path.realpath(item.path)), item)
     return _make_stems_unique(list(items.values()), summary)
 
 
 def _items_of(source: Path, forbidden: Path) -> Iterator[BatchItem]:
     path = source.expanduser().absolute()
-    if not path.exists():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
         yield _failed_item(source, "There is no such file or folder.")
-    elif not path.is_dir():
+        return
+    except (OSError, ValueError) as error:
+        yield _failed_item(source, f"It cannot be looked at: {describe_error(error)}.")
+        return
+    if not is_folder:
         yield BatchItem(path, Path(safe_stem(path.stem)))
-    else:
-        try:
-            path = path.resolve()
-            found = _images_of(path, forbidden)
-        except DatasetError as error:
-            yield _failed_item(source, str(error))
+        return
+    path = Path(os.path.realpath(path))
+    unreadable = find_unreadable(path, leave=forbidden)
+    try:
+        found = _images_of(path, forbidden)
+    except (DatasetError, OSError) as error:
+        found = {}
+        if not unreadable:
+            yield _failed_item(source, describe_error(error))
             return
-        if not found:
-            yield _failed_item(source, "There is no photograph in this folder.")
-        for image, sample in found.items():
-            parents = image.relative_to(path).parent
-            yield BatchItem(image, parents / safe_stem(image.stem), sample=sample)
+    if not found and not unreadable:
+        yield _failed_item(source, "There is no photograph in this folder.")
+    for image, sample in found.items():
+        if image not in unreadable:
+            yield BatchItem(image, _stem_below(image, path), sample=sample)
+    for entry, reason in unreadable.items():
+        yield BatchItem(entry, _stem_below(entry, path), reason)
+
+
+def _stem_below(image: Path, folder: Path) -> Path:
+    return image.relative_to(folder).parent / safe_stem(image.stem)
 
 
 def _images_of(folder: Path, forbidden: Path) -> dict[Path, Sample]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,18 @@ from napari_fundus.batch.items import (
     hashed_output_stem,
     rename_colliding,
 )
+from napari_fundus.batch.listing import count_passed_over, list_folder, passed_over_in
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.discovery import recognized
 from napari_fundus.datasets.folder import samples_from_files
 from napari_fundus.datasets.mask_names import is_mask_place
 from napari_fundus.export import is_export, safe_stem
-from napari_fundus.image import IMAGE_SUFFIXES
 from napari_fundus.lesions import parse_lesion
 
 
-def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[BatchItem]:
+def iter_items(
+    sources: Iterable[str | Path], output: str | Path, passed: Counter[str] | None = None
+) -> Iterator[BatchItem]:
     """Yield the images of files, folders and data sets, each once.
 
     One plain folder is walked while its images are worked on: nothing is remembered but the names
@@ -41,6 +44,8 @@ def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[Ba
         Files and folders.
     output
         Where results will be written.
+    passed
+        Gets the numbers of what is passed over, by suffix or kind.
 
     Yields
     ------
@@ -49,12 +54,16 @@ def iter_items(sources: Iterable[str | Path], output: str | Path) -> Iterator[Ba
         differ in upper and lower case alone.
     """
     given = [Path(source) for source in sources]
-    folder = given[0].expanduser().resolve() if len(given) == 1 else None
+    passed = Counter() if passed is None else passed
+    folder = Path(os.path.realpath(given[0].expanduser())) if len(given) == 1 else None
     if folder is None or not folder.is_dir() or _is_dataset(folder):
-        yield from find_items(given, output)
+        items = find_items(given, output)
+        leave = Path(output).expanduser().resolve()
+        passed.update(count_passed_over(given, (item.path for item in items), leave=leave))
+        yield from items
         return
     empty = True
-    for item in _walk(folder, folder, Path(output).expanduser().resolve()):
+    for item in _walk(folder, folder, Path(output).expanduser().resolve(), passed):
         empty = False
         yield item
     if empty:
@@ -68,14 +77,20 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _walk(
-    folder: Path, root: Path, output: Path, *, masks: Sequence[Path] = (), hashed: bool = False
+    folder: Path,
+    root: Path,
+    output: Path,
+    passed: Counter[str],
+    *,
+    masks: Sequence[Path] = (),
+    hashed: bool = False,
 ) -> Iterator[BatchItem]:
     """Yield the items of a folder, then those of its sub-folders.
 
     Parameters
     ----------
-    folder, root, output
-        The folder at hand, the archive, and where results go.
+    folder, root, output, passed
+        The folder at hand, the archive, where results go, and what gets the numbers of the rest.
     masks
         Images in folders named by a class, beside the folders on the way to this one.
     hashed
@@ -83,9 +98,14 @@ def _walk(
     """
     if not root.is_relative_to(output) and folder.is_relative_to(output):
         return
-    files, inner = _listed(folder)
+    listing = list_folder(folder)
+    files, inner = list(listing.images), list(listing.folders)
+    for path, reason in listing.unreadable.items():
+        parents = path.relative_to(root).parent
+        yield BatchItem(path, parents / safe_stem(path.stem), reason)
     sorting = _mask_folders(inner, beside=bool(files))
-    masks = [*masks, *(path for inside in sorting for path in _listed(inside)[0])]
+    of_masks = [list_folder(inside) for inside in sorting]
+    masks = [*masks, *(path for inside in of_masks for path in inside.images)]
     beside = [path for path in inner if path not in sorting]
     masks = list(dict.fromkeys([*masks, *_files_of_masks(beside, root)]))
     own = set(files)
@@ -94,31 +114,16 @@ def _walk(
         for sample in samples_from_files([*files, *masks], root)
         if sample.image_path in own and not is_export(sample.image_path.name)
     ]
+    taken = {sample.image_path for sample in samples}
+    for one in (listing, *of_masks):
+        passed.update(passed_over_in(one, taken, among_results=root.is_relative_to(output)))
     yield from _with_output_stems(samples, root, hashed=hashed)
-    taken: set[str] = set()
+    keys: set[str] = set()
     for path in inner:
         if path not in sorting:
             key = path.name.casefold()
-            yield from _walk(path, root, output, masks=masks, hashed=hashed or key in taken)
-            taken.add(key)
-
-
-def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the images and the sub-folders of a folder, in order."""
-    files: list[Path] = []
-    inner: list[Path] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    inner.append(Path(entry.path))
-                elif Path(entry.name).suffix.casefold() in IMAGE_SUFFIXES and entry.is_file():
-                    files.append(Path(entry.path))
-    except (PermissionError, FileNotFoundError):
-        return [], []  # it is nobody's to read, or was taken away meanwhile
-    return sorted(files), sorted(inner)
+            yield from _walk(path, root, output, passed, masks=masks, hashed=hashed or key in keys)
+            keys.add(key)
 
 
 def _mask_folders(folders: list[Path], *, beside: bool) -> list[Path]:
@@ -140,9 +145,9 @@ def _files_of_masks(folders: Iterable[Path], root: Path) -> Iterator[Path]:
     """Yield the images in and below those folders that hold masks by their names."""
     for folder in folders:
         if is_mask_place(folder.relative_to(root).parts):
-            files, inner = _listed(folder)
-            yield from files
-            yield from _files_of_masks(inner, root)
+            listing = list_folder(folder)
+            yield from listing.images
+            yield from _files_of_masks(listing.folders, root)
 
 
 def _with_output_stems(samples: list[Sample], root: Path, *, hashed: bool) -> Iterator[BatchItem]:

@@ -8,12 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_fundus.batch.records import ImageOutcome, escape_surrogates
+from napari_fundus.batch.records import ImageOutcome
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 from napari_fundus.results.quantification import LESION_COLUMNS
 from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.text import escape_surrogates
 
 if TYPE_CHECKING:
     import pyarrow as pa

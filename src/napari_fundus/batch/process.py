@@ -23,6 +23,7 @@ from napari_fundus.results.quantification import quantify
 from napari_fundus.runtime.devices import choose_device, release_memory
 from napari_fundus.runtime.files import atomic_write
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import describe_error, printable
 
 _LOG_SUFFIX = ".error.log"
 
@@ -151,13 +152,17 @@ def _load(item: BatchItem, job: BatchJob) -> Loaded:
 def process_item(
     item: BatchItem, future: Future[Loaded], job: BatchJob, monitor: Monitor
 ) -> ImageOutcome:
-    """Process one image. This is the boundary at which all errors are caught."""
+    """Process one image. This is the boundary at which all errors are caught.
+
+    Ctrl-C and a monitor that was cancelled end the run; whatever else a detector or a decoder
+    raises, `SystemExit` included, is the failure of one image.
+    """
     start = time.perf_counter()
 
     def failed(message: str, error: BaseException, *, again: bool = True) -> ImageOutcome:
         seconds = time.perf_counter() - start
         line = " ".join(message.split())
-        details = "".join(traceback.format_exception(error))
+        details = _traceback(error)
         return ImageOutcome(
             item.path, item.output_stem, "failed", {}, seconds, line, details, retryable=again
         )
@@ -170,19 +175,21 @@ def process_item(
         (job.output / item.output_stem.parent / f"{item.output_stem.name}{_LOG_SUFFIX}").unlink(
             missing_ok=True
         )
-    except Cancelled:
+    except KeyboardInterrupt:
         raise
     except FundusError as error:
-        return failed(str(error), error, again=False)
+        if isinstance(error, Cancelled) and monitor.cancelled:
+            raise
+        return failed(describe_error(error), error, again=False)
     except OSError as error:
-        return failed(str(error), error)
+        return failed(describe_error(error), error)
     except MemoryError as error:
         return failed("Out of memory: close other programs, or use smaller images.", error)
-    except Exception as error:  # noqa: BLE001 - a detector may raise anything; see the docstring
+    except BaseException as error:  # noqa: BLE001 - a detector may raise anything
         release_memory(job.device)
         log = _write_log(item, job, error)
-        where = f" The traceback is in {log}." if log else ""
-        return failed(f"{type(error).__name__}: {error}.{where}", error)
+        where = f" The traceback is in {printable(str(log))}." if log else ""
+        return failed(f"{type(error).__name__}: {describe_error(error)}.{where}", error)
     seconds = time.perf_counter() - start
     return ImageOutcome(item.path, item.output_stem, "written", seconds=seconds, **found)
 
@@ -235,9 +242,17 @@ def _write_log(item: BatchItem, job: BatchJob, error: BaseException) -> Path | N
     try:
         with atomic_write(path, overwrite=True) as temporary:
             temporary.write_text(
-                f"{item.path}\n{job.request}\n\n{''.join(traceback.format_exception(error))}",
+                f"{item.path}\n{job.request}\n\n{_traceback(error)}",
                 encoding="utf-8",
+                errors="backslashreplace",
             )
     except OSError:
         return None
     return path
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as problem:  # noqa: BLE001 - what an error of others tells may fail in any way
+        return f"The traceback of {type(error).__name__} cannot be told: {describe_error(problem)}"

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
-from napari_fundus.runtime.files import atomic_write, read_json
+from napari_fundus.runtime.files import atomic_write, check_is_file, read_json
+from napari_fundus.runtime.text import escape_surrogates
 
 _FIRST_COLUMNS = ("path", "status", "place")
 _LAST_COLUMNS = ("seconds", "message")
@@ -72,11 +73,14 @@ class BatchReport:
         The folder written to; its ``summary.csv`` holds the same.
     interrupted
         Whether the run was stopped before its end.
+    passed_over
+        What the folders hold beside the images: suffix, or another word for its kind, to number.
     """
 
     outcomes: tuple[ImageOutcome, ...]
     output: Path
     interrupted: bool = False
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def _with(self, status: str) -> list[ImageOutcome]:
         return [outcome for outcome in self.outcomes if outcome.status == status]
@@ -168,6 +172,7 @@ def check_summary(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputExistsError` if a table that is not ours has the name of the summary."""
     if overwrite or not path.exists():
         return
+    check_is_file(path)
     with path.open(encoding="utf-8", errors="replace") as file:
         if not file.readline().startswith(",".join(_FIRST_COLUMNS)):
             raise OutputExistsError(
@@ -207,6 +212,7 @@ def earlier_rows(path: Path) -> dict[str, dict[str, str]]:
     """
     if not path.exists():
         return {}
+    check_is_file(path)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         table = csv.DictReader(file)
         try:
@@ -216,17 +222,6 @@ def earlier_rows(path: Path) -> dict[str, dict[str, str]]:
             return {row["path"]: {k: v for k, v in row.items() if k} for row in whole}
         except csv.Error:
             return {}  # no batch has written this
-
-
-def escape_surrogates(text: str) -> str:
-    r"""Return text that every file and table can hold, as names of files need not be.
-
-    Examples
-    --------
-    >>> escape_surrogates("eye \udcff.png")
-    'eye \\udcff.png'
-    """
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _row(outcome: ImageOutcome, lesions: Sequence[str]) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from napari_fundus.batch.config import record_batch
 from napari_fundus.batch.items import SUMMARY_NAME, BatchItem, find_items
+from napari_fundus.batch.listing import count_passed_over
 from napari_fundus.batch.process import BatchJob, make_batch_job, prefetch_images, process_item
 from napari_fundus.batch.records import BatchReport, ImageOutcome, check_summary, write_summary
 from napari_fundus.defaults import DEFAULT_DETECTOR
@@ -85,9 +87,12 @@ def run_batch(
     name = SUMMARY_NAME if parts == 1 else f"summary-{part}-of-{parts}.csv"
     check_summary(job.output / name, overwrite=overwrite)
     sources = list(sources)
-    items = find_items(sources, job.output, summary=name)[part - 1 :: parts]
+    found = find_items(sources, job.output, summary=name)
+    passed = count_passed_over(sources, (i.path for i in found), leave=job.output.resolve())
     record_batch(job, sources)
-    return run_items(items, job, summary=name, monitor=monitor, on_outcome=on_outcome)
+    items = found[part - 1 :: parts]
+    report = run_items(items, job, summary=name, monitor=monitor, on_outcome=on_outcome)
+    return replace(report, passed_over=passed)
 
 
 def run_items(

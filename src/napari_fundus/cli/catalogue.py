@@ -10,7 +10,9 @@ import typer
 
 from napari_fundus.cli.common import (
     DebugOption,
+    echo,
     handle_errors,
+    plain,
     progress_bar,
     stderr_console,
     stdout_console,
@@ -44,12 +46,12 @@ def list_detectors(
     if name is not None:
         detector = get_detector(name)
         if as_json:
-            typer.echo(json.dumps(_describe(detector, found.sources.get(name, "")), indent=2))
+            echo(json.dumps(_describe(detector, found.sources.get(name, "")), indent=2))
             return
         _print_facts(detector)
         stdout_console().print(fields_table(detector.Options))
         if (spec := detector.training_spec()) is not None:
-            typer.echo("Settings of a training, beside those that all trainings share:")
+            echo("Settings of a training, beside those that all trainings share:")
             stdout_console().print(fields_table(spec.options))
         return
     if as_json:
@@ -59,21 +61,21 @@ def list_detectors(
             ],
             "problems": [vars(problem) for problem in found.problems],
         }
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
         return
     table = _table("name", "finds", "runs on", "what it is", "from")
     for key, detector in found.detectors.items():
         table.add_row(
             key,
-            " ".join(detector.lesions),
+            plain(" ".join(detector.lesions)),
             " ".join(sorted(detector.devices)),
-            _plain(detector.summary),
-            _plain(found.sources.get(key, "")),
+            plain(detector.summary),
+            plain(found.sources.get(key, "")),
         )
     stdout_console().print(table)
     for problem in found.problems:
-        typer.echo(str(problem))
-    typer.echo("`napari-fundus detectors NAME` lists the options of one.")
+        echo(str(problem))
+    echo("`napari-fundus detectors NAME` lists the options of one.")
 
 
 @handle_errors
@@ -102,7 +104,7 @@ def list_datasets(
     dataset = open_dataset(path)
     with progress_bar(stderr_console()) as monitor:
         summary = summarize(dataset, monitor, count_lesions=count)
-    typer.echo(summary.model_dump_json(indent=2) if as_json else summary.to_text().rstrip())
+    echo(summary.model_dump_json(indent=2) if as_json else summary.to_text().rstrip())
 
 
 def _list_readers(*, as_json: bool) -> None:
@@ -117,14 +119,14 @@ def _list_readers(*, as_json: bool) -> None:
     ]
     if as_json:
         content = {"datasets": rows, "problems": [vars(problem) for problem in found.problems]}
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
         return
     table = _table("name", "what it is", "what a folder of it holds", "from")
     for row in rows:
-        table.add_row(*(_plain(row[key]) for key in ("name", "title", "layout", "source")))
+        table.add_row(*(plain(row[key]) for key in ("name", "title", "layout", "source")))
     stdout_console().print(table)
     for problem in found.problems:
-        typer.echo(str(problem))
+        echo(str(problem))
 
 
 def _describe(detector: Detector, source: str) -> dict[str, Any]:
@@ -148,14 +150,14 @@ def _describe(detector: Detector, source: str) -> dict[str, Any]:
 def _print_facts(detector: Detector) -> None:
     from napari_fundus.lesions import describe
 
-    typer.echo(f"{detector.name} {detector.version}: {detector.title}")
-    typer.echo(detector.summary)
+    echo(f"{detector.name} {detector.version}: {detector.title}")
+    echo(detector.summary)
     finds = ", ".join(f"{code} ({describe(code).name})" for code in detector.lesions)
-    typer.echo(f"finds: {finds}")
-    typer.echo(f"runs on: {', '.join(sorted(detector.devices))}")
+    echo(f"finds: {finds}")
+    echo(f"runs on: {', '.join(sorted(detector.devices))}")
     for key in ("licence", "reference"):
         if value := getattr(detector, key):
-            typer.echo(f"{key}: {value}")
+            echo(f"{key}: {value}")
 
 
 def fields_table(model: type[BaseModel]) -> Table:
@@ -167,7 +169,7 @@ def fields_table(model: type[BaseModel]) -> Table:
         default = json.dumps(field["default"]) if "default" in field else "-"
         meaning = field.get("description") or field.get("title", "")
         values = _values(field, schema.get("$defs", {}))
-        table.add_row(name, _plain(values + unit), _plain(default), _plain(meaning))
+        table.add_row(name, plain(values + unit), plain(default), plain(meaning))
     return table
 
 
@@ -201,11 +203,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, no_wrap=column in ("name", "--set"))
     return table
-
-
-def _plain(text: str) -> str:
-    """Return text that rich shows as it is."""
-    from rich.markup import escape
-
-    escaped: str = escape(text)
-    return escaped

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from napari_fundus.errors import FundusError, OptionsError
+from napari_fundus.runtime.text import describe_error, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,13 @@ def stderr_console() -> Console:
     """
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    class PlainConsole(Console):
+        """Prints text from files as text: nothing in it commands the terminal."""
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+    return PlainConsole(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def stdout_console() -> Console:
@@ -51,6 +58,19 @@ def stdout_console() -> Console:
     from rich.console import Console
 
     return Console()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text of which parts may come from files: nothing in it commands the terminal."""
+    typer.echo(printable(text), err=err)
+
+
+def plain(text: str) -> str:
+    """Return text that a table of rich shows as it is."""
+    from rich.markup import escape
+
+    escaped: str = escape(printable(text))
+    return escaped
 
 
 def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
@@ -67,15 +87,15 @@ def handle_errors(command: Callable[P, None]) -> Callable[P, None]:
         except (FundusError, OSError) as error:
             if kwargs.get("debug") or _stdout_is_closed(error):
                 raise
-            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            echo(f"Error: {describe_error(error)}", err=True)
             raise typer.Exit(EXIT_USAGE) from None
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
             if kwargs.get("debug"):
                 raise
-            typer.echo(
-                f"Unexpected {type(error).__name__}: {error}. "
+            echo(
+                f"Unexpected {type(error).__name__}: {describe_error(error)}. "
                 "Please report this; --debug shows where it happened.",
                 err=True,
             )
@@ -139,7 +159,9 @@ def progress_bar(console: Console) -> Iterator[Monitor]:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("", total=1.0)
-        yield Monitor(lambda p: progress.update(task, completed=p.fraction, description=p.message))
+        yield Monitor(
+            lambda p: progress.update(task, completed=p.fraction, description=printable(p.message))
+        )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from napari_fundus.cli.common import (
     EXIT_INTERRUPTED,
     DebugOption,
     DeviceOption,
+    echo,
     handle_errors,
     parse_settings,
     progress_bar,
@@ -155,12 +156,13 @@ def detect(
                 failures=tuple(report.failed),
                 output=report.output,
                 interrupted=report.interrupted,
+                passed_over=report.passed_over,
             )
     if not on_cluster and console.is_terminal and len(report.outcomes) == 1:
         _print_outcome(report.outcomes[0], console)
     _print_summary(summary, tables, console, debug=debug)
     if as_json:
-        typer.echo(json.dumps(_as_json(report), indent=2))
+        echo(json.dumps(_as_json(report), indent=2))
     if summary.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
     if summary.failed or summary.stopped:
@@ -211,6 +213,8 @@ def _count(code: str, outcome: ImageOutcome) -> str:
 
 
 def _print_summary(report: ClusterReport, tables: str, console: Console, *, debug: bool) -> None:
+    from napari_fundus.batch.listing import describe_passed_over
+
     if report.failures:
         console.print(f"Not done ({report.failed}):", style="bold red")
     for outcome in report.failures:
@@ -223,6 +227,8 @@ def _print_summary(report: ClusterReport, tables: str, console: Console, *, debu
             console.print(outcome.traceback)
     if report.failed > len(report.failures):
         console.print("  … the rest is in images.parquet")
+    if report.passed_over:
+        console.print(f"Passed over, no photographs: {describe_passed_over(report.passed_over)}")
     if report.interrupted or report.stopped:
         reason = f"{report.stopped} " if report.stopped else ""
         console.print(
@@ -239,6 +245,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
     return {
         "output": str(report.output),
         "interrupted": report.interrupted,
+        "passed_over": dict(report.passed_over),
         "images": [
             {
                 "path": str(outcome.path),

@@ -16,6 +16,7 @@ from napari_fundus.cli.common import (
     EXIT_INTERRUPTED,
     DebugOption,
     DeviceOption,
+    echo,
     handle_errors,
     parse_settings,
     progress_bar,
@@ -175,7 +176,7 @@ def evaluate(
         console.print("Stopped. Maps are kept: the same command goes on from here.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2))
+        echo(json.dumps(report.to_json(), indent=2))
     _print_report(report, files[-1], console)
     if report.problems:
         raise typer.Exit(EXIT_FAILED_ITEMS)

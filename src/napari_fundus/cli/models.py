@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_fundus.cli.common import DebugOption, handle_errors, stdout_console
+from napari_fundus.cli.common import (
+    DebugOption,
+    echo,
+    handle_errors,
+    plain,
+    stdout_console,
+)
 
 if TYPE_CHECKING:
     from napari_fundus.checkpoints import CheckpointInfo
@@ -29,7 +35,6 @@ def list_models(
     """
     del debug
     from rich.box import SIMPLE
-    from rich.markup import escape
     from rich.table import Table
 
     from napari_fundus.checkpoints import list_checkpoints, models_folder
@@ -37,7 +42,7 @@ def list_models(
     found = list_checkpoints()
     if as_json:
         content = {"models": [_as_json(i) for i in found], "folder": str(models_folder())}
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
         return
     if found:
         table = Table(box=SIMPLE, pad_edge=False)
@@ -46,18 +51,18 @@ def list_models(
         for info in found:
             card = info.card
             table.add_row(
-                escape(info.name),
-                escape(info.detector),
-                " ".join(card.lesions) if card else "",
+                plain(info.name),
+                plain(info.detector),
+                plain(" ".join(card.lesions)) if card else "",
                 info.origin,
                 f"{info.size / 1e6:.1f}",
-                escape(info.problem) if info.problem else _metrics(card.metrics if card else {}),
-                escape(card.data) if card else "",
+                plain(info.problem) if info.problem else _metrics(card.metrics if card else {}),
+                plain(card.data) if card else "",
             )
         stdout_console().print(table)
     else:
-        typer.echo("There are no weights yet.")
-    typer.echo(f"Your own go into {models_folder()}; `napari-fundus train` makes some.")
+        echo("There are no weights yet.")
+    echo(f"Your own go into {models_folder()}; `napari-fundus train` makes some.")
 
 
 def _metrics(metrics: dict[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +11,16 @@ from napari_fundus.cli.catalogue import fields_table
 from napari_fundus.cli.common import (
     EXIT_FAILED_ITEMS,
     DebugOption,
+    echo,
     handle_errors,
     parse_settings,
     progress_bar,
     stderr_console,
     stdout_console,
 )
-from napari_fundus.errors import FundusError, OptionsError, explain_validation
+from napari_fundus.errors import Cancelled, FundusError, OptionsError, explain_validation
+from napari_fundus.runtime.files import read_json
+from napari_fundus.runtime.text import describe_error, escape_surrogates
 
 if TYPE_CHECKING:
     from napari_fundus.batch import BatchItem
@@ -33,7 +35,7 @@ def _list_recipes(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     from napari_fundus.preprocessing import Recipe, preset_descriptions
 
     for name, text in preset_descriptions().items():
-        typer.echo(f"{name}: {text}")
+        echo(f"{name}: {text}")
     stdout_console().print(fields_table(Recipe))
     raise typer.Exit
 
@@ -82,6 +84,7 @@ def preprocess(
     """
     del list_recipes
     from napari_fundus.batch import find_items
+    from napari_fundus.batch.listing import count_passed_over, describe_passed_over
 
     chosen = _recipe(recipe, parse_settings(settings))
     items = find_items(paths, output)
@@ -94,12 +97,19 @@ def preprocess(
             # A bad file is reported at the end and stops nothing.
             try:
                 skipped += not _prepare_one(item, chosen, output, part, overwrite=overwrite)
-            except (FundusError, OSError, MemoryError) as error:
+            except (KeyboardInterrupt, Cancelled):
+                raise
+            except BaseException as error:
                 if debug:
                     raise
-                message = " ".join(str(error).split()) or type(error).__name__
+                message = describe_error(error)
+                if not isinstance(error, FundusError | OSError):
+                    message = f"{type(error).__name__}: {message}"
                 names_path = message.startswith(str(item.path))
                 failures.append(message if names_path else f"{item.path}: {message}")
+    passed = count_passed_over(paths, (item.path for item in items), leave=output.resolve())
+    if passed:
+        console.print(f"Passed over, no photographs: {describe_passed_over(passed)}")
     for failure in failures:
         console.print(f"Not done: {failure}")
     written = len(items) - len(failures) - skipped
@@ -135,7 +145,7 @@ def _prepare_one(
         "package_version": __version__,
         **identity,
         "geometry": prepared.geometry.model_dump(mode="json"),
-        "image_path": str(item.path),
+        "image_path": escape_surrogates(str(item.path)),
     }
     # The picture last: where a run is killed between the two, the next one writes both.
     write_json(record, content, overwrite=overwrite or is_done)
@@ -146,7 +156,7 @@ def _prepare_one(
 def _record_matches(path: Path, identity: dict[str, Any]) -> bool:
     """Return whether a JSON file has the entries of `identity`."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and identity.items() <= content.items()

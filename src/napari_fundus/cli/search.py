@@ -14,6 +14,7 @@ from napari_fundus.cli.common import (
     DebugOption,
     DeviceOption,
     cancel_on_interrupt,
+    echo,
     handle_errors,
     parse_settings,
     progress_bar,
@@ -111,4 +112,4 @@ def search(
         f"file     {result.checkpoint}",
         f"table    {output / 'search.json'}",
     ]
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))

@@ -15,6 +15,7 @@ from napari_fundus.cli.common import (
     DebugOption,
     DeviceOption,
     cancel_on_interrupt,
+    echo,
     handle_errors,
     parse_settings,
     progress_bar,
@@ -226,10 +227,10 @@ def _print_folds(summary: CrossValidationSummary, output: Path, *, as_json: bool
     from napari_fundus.training.search.fold_summary import SUMMARY_STEM
 
     if as_json:
-        typer.echo(summary.model_dump_json(indent=2))
+        echo(summary.model_dump_json(indent=2))
         return
-    typer.echo(summary.markdown())
-    typer.echo(
+    echo(summary.markdown())
+    echo(
         f"\nWritten to {output / SUMMARY_STEM}.md and .json; weights in {output}/fold_1 and so on."
     )
 
@@ -240,7 +241,7 @@ def _print_result(finished: Finished, detector: str, *, as_json: bool) -> None:
     path = finished.best.path
     card = read_card(path)
     if as_json:
-        typer.echo(card.model_dump_json(indent=2))
+        echo(card.model_dump_json(indent=2))
         return
     metrics = ", ".join(f"{key} {value:.4f}" for key, value in card.metrics.items())
     licence = f" ({card.data_licence})" if card.data_licence else ""
@@ -256,4 +257,4 @@ def _print_result(finished: Finished, detector: str, *, as_json: bool) -> None:
         f"file     {path} ({path.stat().st_size / 1e6:.2f} MB)",
         f"Use it:  napari-fundus detect IMAGE -d {detector} --set checkpoint={path} -o FOLDER",
     ]
-    typer.echo("\n".join(lines))
+    echo("\n".join(lines))

@@ -29,6 +29,7 @@ from napari_fundus.plugin_hooks import (
     collect,
     hookimpl,
 )
+from napari_fundus.runtime.text import describe_error
 
 Reader = type[Dataset]
 
@@ -109,12 +110,12 @@ def _call(reader: Reader, function: Callable[[Path], Any], folder: Path, returns
         result = function(folder)
         if not isinstance(result, returns):
             raise TypeError(f"{function.__name__} returned {type(result).__name__}")
-    except FundusError:
+    except (FundusError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise DatasetError(
             f"The reader {reader.name!r} of {source} failed on {folder}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {describe_error(error)}"
         ) from error
     return result
 

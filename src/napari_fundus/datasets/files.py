@@ -36,9 +36,19 @@ def _is_junk(name: str) -> bool:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as found:
-            return sorted((e for e in found if not _is_junk(e.name)), key=lambda e: e.name)
-    except (NotADirectoryError, FileNotFoundError, PermissionError):
+            entries = [e for e in found if not _is_junk(e.name) and _can_be_looked_at(e)]
+            return sorted(entries, key=lambda e: e.name)
+    except OSError:
         return []
+
+
+def _can_be_looked_at(entry: os.DirEntry[str]) -> bool:
+    """Tell what a link to itself is not."""
+    try:
+        entry.is_file()
+    except OSError:
+        return False
+    return True
 
 
 def _is_link_cycle(entry: os.DirEntry[str]) -> bool:

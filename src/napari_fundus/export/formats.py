@@ -112,7 +112,7 @@ def safe_stem(name: str) -> str:
     >>> safe_stem("left/eye: 2")
     'left_eye_ 2'
     """
-    return re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(". ") or "image"
+    return re.sub(r'[\\/:*?"<>|\x00-\x1f\ud800-\udfff]', "_", name).strip(". ") or "image"
 
 
 def export(

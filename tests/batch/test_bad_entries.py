@@ -191,12 +191,15 @@ def test_what_a_folder_holds_beside_photographs_is_told(
     assert walked == expected
 
 
-def test_own_results_are_not_told_as_passed_over(draw: Draw, tmp_path: Path, detector) -> None:
+@pytest.mark.parametrize("place", ["", "out"])
+def test_own_results_are_not_told_as_passed_over(
+    place: str, draw: Draw, tmp_path: Path, detector
+) -> None:
     folder = draw("a.png")
-    for output in (folder, folder / "out"):
-        run_batch([folder], output, detector)
+    output = folder / place
+    for _ in range(2):
         assert run_batch([folder], output, detector).passed_over == {}
-    assert run_batch([folder], tmp_path / "elsewhere", detector).passed_over != {}
+    assert (output / "a.csv").exists()
 
 
 def test_a_folder_taken_away_meanwhile_is_empty(tmp_path: Path) -> None:

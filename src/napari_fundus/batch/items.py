@@ -77,7 +77,9 @@ def find_items(
     items: dict[Path, BatchItem] = {}
     for source in sources:
         for item in _items_of(Path(source), forbidden):
-            items.setdefault(Path(os.path.realpath(item.path)), item)
+            # What cannot be worked on may not even be a path.
+            known = item.path if item.error else Path(os.path.realpath(item.path))
+            items.setdefault(known, item)
     return _make_stems_unique(list(items.values()), summary)
 
 

@@ -80,6 +80,11 @@ class Review:
         """Number of lesions by verdict, and ``"left"`` for those without."""
         return Counter(str(lesion.verdict or "left") for lesion in self.lesions.values())
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was done that was not undone."""
+        return len(self.stack) > 0 or any(x.verdict is not None for x in self.lesions.values())
+
     def verdicts(self) -> list[LesionVerdict]:
         """Return what was said, for the file of corrections."""
         return [

@@ -318,6 +318,62 @@ def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_re
     assert (layer.data == candidate.id).any()
 
 
+@pytest.mark.parametrize("with_panel", [False, True])
+@pytest.mark.parametrize("by", ["widget", "napari"])
+def test_what_is_undone_gives_the_classes_back_to_their_sliders(
+    viewer, open_review, qtbot, wait, by, with_panel
+) -> None:
+    layers = labels_of(viewer)
+    live = layer_metadata(layers["MA"]).live
+    if with_panel:
+        panel = ResultsPanel(viewer, live, list(viewer.layers))
+        qtbot.addWidget(panel)
+        wait(lambda: not panel.busy)
+    widget = open_review(viewer)
+    before = state(viewer, widget)
+    row, col = free_place(layers["MA"])
+    paint(layers["MA"], row, col)
+    wait(lambda: widget.review.counts["drawn"] == 1)
+    assert live.edited == set(layers)
+    (widget if by == "widget" else layers["MA"]).undo()
+    assert live.edited == frozenset()
+    assert_state(viewer, widget, before)
+    assert widget.review.counts["drawn"] == 0
+    (widget if by == "widget" else layers["MA"]).redo()
+    assert widget.review.counts["drawn"] == 1
+    assert live.edited == set(layers)
+
+
+def test_an_undo_of_napari_s_amid_other_verdicts_is_a_change_like_any_other(
+    widget, viewer, wait
+) -> None:
+    layer = labels_of(viewer)["MA"]
+    row, col = free_place(layer)
+    paint(layer, row, col)
+    wait(lambda: widget.review.counts["drawn"] == 1)
+    (drawn,) = (x for x in widget.review.lesions.values() if x.verdict == "drawn")
+    widget.accept()
+    layer.undo()
+    assert widget.review.lesions[drawn.id].verdict == "rejected"
+    assert drawn.id not in set(widget.review.tables["MA"]["index"])
+    assert widget.review.counts["accepted"] == 1
+    widget.undo()
+    assert widget.review.lesions[drawn.id].present
+
+
+def test_a_review_that_has_ended_leaves_the_sliders_what_it_did_not_change(widget, viewer) -> None:
+    live = layer_metadata(labels_of(viewer)["MA"]).live
+    changed = widget.current.lesion
+    widget.reject()
+    other = next(x for x in widget.review.lesions.values() if x.lesion != changed)
+    widget.select(other.id)
+    widget.accept()
+    assert live.edited == set(labels_of(viewer))
+    widget.gone = True
+    widget.shutdown()
+    assert live.edited == {changed}
+
+
 def test_the_sliders_let_go_of_labels_under_review(
     viewer, source, open_review, qtbot, wait
 ) -> None:

@@ -274,6 +274,30 @@ def test_a_review_locks_classes_whatever_is_undone() -> None:
     assert heard == ["MA", "HE"]
 
 
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("objects", [False, True])
+def test_a_review_that_has_ended_leaves_edited_what_was_changed_alone(computed, objects) -> None:
+    live = LiveResult(result(objects=objects))
+    layers = attached(live)
+    if computed:
+        live.show(live.computation()())
+    live.lock(layers)
+    labels = layers["MA"].data
+    before = layers["MA"].paint(live, "MA", [0], int(labels.max()) + 1)
+    heard = listen(live)
+    live.unlock(layers)
+    assert live.edited == {"MA"}
+    assert heard == [code for code in layers if code != "MA"]
+    live.lock(["MA"])
+    layers["MA"].set(live, "MA", [0], before)
+    layers["MA"].data = np.where(labels > 0, labels + 7, 0)  # a review may give other ids
+    live.unlock(["MA"])
+    assert live.edited == frozenset()
+    assert heard[-1] == "MA"
+    live.unlock(["MA"])
+    assert heard.count("MA") == 1
+
+
 def test_one_presenter_at_a_time() -> None:
     live, first, second = LiveResult(result()), Layer(np.zeros(1)), Layer(np.zeros(1))
     assert live.claim(first)

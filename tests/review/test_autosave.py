@@ -15,6 +15,7 @@ from napari_fundus.review.autosave import (
     autosave_path,
     delete_autosave,
     read_autosave,
+    read_unfinished,
     reviews_folder,
     write_autosave,
 )
@@ -144,6 +145,25 @@ def test_a_damaged_file_is_told_of(tmp_path, content) -> None:
 def test_no_file_is_no_review_and_discarding_it_is_fine(tmp_path) -> None:
     assert read_autosave(tmp_path / "a.npz") is None
     delete_autosave(tmp_path / "a.npz")
+
+
+def test_each_review_has_a_file_of_its_own_and_all_of_an_image_are_found(saved, tmp_path) -> None:
+    one, two = (autosave_path("ab" * 32, tmp_path) for _ in range(2))
+    assert one != two
+    for path in (one, two, tmp_path / f"{'ab' * 12}.npz"):  # the last as the first releases name it
+        write_autosave(saved, path)
+    write_autosave(saved, autosave_path("cd" * 32, tmp_path))
+    shape = next(iter(saved.labels.values())).shape
+    found, problems = read_unfinished("ab" * 32, shape, tmp_path)
+    assert (len(found), problems) == (3, [])
+    assert {path for each in found for path in each.files} >= {one, two}
+
+
+def test_reviews_of_another_size_are_told_of(saved, tmp_path) -> None:
+    write_autosave(saved, autosave_path("ab" * 32, tmp_path))
+    found, (problem,) = read_unfinished("ab" * 32, (7, 9), tmp_path)
+    assert found == []
+    assert "another size than 9 x 7 px" in str(problem)
 
 
 def test_the_folder_can_be_set(monkeypatch, tmp_path) -> None:

@@ -14,7 +14,8 @@ from psygnal import Signal
 
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.edits import apply_edited_labels
+from napari_fundus.results.edits import apply_edited_labels, same_components
+from napari_fundus.results.relabel import label_image
 from napari_fundus.results.shown_lesions import (
     ShownLesions,
     ThresholdSettings,
@@ -242,6 +243,28 @@ class LiveResult:
                 self._locked.add(code)
                 if not was_edited:
                     self.edited_changed.emit(code)
+
+    def unlock(self, codes: Iterable[str]) -> None:
+        """Let thresholds move classes again after a review, unless their labels were changed."""
+        for code in codes:
+            if code in self._locked:
+                self._locked.discard(code)
+                if self._differs(code):
+                    self._edited.add(code)
+                else:
+                    self._edited.discard(code)
+                    self._painted.pop(code, None)
+                    self.edited_changed.emit(code)
+
+    def _differs(self, code: str) -> bool:
+        """Return whether the labels cut other lesions than were shown, whatever their ids are."""
+        labels, shown = self.labels(code), self._shown.get(code)
+        if labels is None:
+            return code in self._edited
+        if shown is None:
+            return not same_components(labels, self._original.labels[code])
+        found = shown.components
+        return not same_components(labels, label_image(found.shape, found.pixels, shown.ids))
 
     def _set_edited(self, code: str, *, edited: bool) -> None:
         if edited != (code in self._edited):

@@ -1,4 +1,4 @@
-"""An unfinished review on the disk, so that a crash loses nothing: one file an image."""
+"""Unfinished reviews on the disk, so that a crash loses nothing: a file for each sitting."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ from napari_fundus.review.serialization import (
 from napari_fundus.runtime.files import atomic_write
 
 _VERSION = 1
+
+_SHA_LENGTH = 24
+"""Hexadecimal digits of an image's hash in the name of a file."""
 
 _READ_ERRORS = (
     EOFError,
@@ -57,6 +61,8 @@ class SavedReview:
         What was done last, the newest last, so that it can be undone.
     time
         When it was saved, ISO 8601.
+    files
+        Where it is kept: one file, or several where reviews were merged.
     """
 
     labels: Mapping[str, npt.NDArray[Any]]
@@ -65,6 +71,7 @@ class SavedReview:
     settings: dict[str, Any] = field(default_factory=dict)
     time: str = ""
     history: Sequence[Command] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def judged(self) -> int:
@@ -85,8 +92,54 @@ def reviews_folder() -> Path:
 
 
 def autosave_path(sha256: str, folder: Path | None = None) -> Path:
-    """Return the file of an image's unfinished review, by the SHA-256 of its pixels."""
-    return (folder or reviews_folder()) / f"{sha256[:24]}.npz"
+    """Return a new file for an unfinished review, by the SHA-256 of the image's pixels.
+
+    No two calls return the same one, so no review overwrites another.
+    """
+    return (folder or reviews_folder()) / f"{sha256[:_SHA_LENGTH]}-{uuid4().hex[:8]}.npz"
+
+
+def autosaves_of(sha256: str, folder: Path | None = None) -> list[Path]:
+    """Return the files of all unfinished reviews of an image."""
+    # Files of the first releases bear the hash alone.
+    return sorted((folder or reviews_folder()).glob(f"{sha256[:_SHA_LENGTH]}*.npz"))
+
+
+def read_unfinished(
+    sha256: str, shape: tuple[int, ...], folder: Path | None = None
+) -> tuple[list[SavedReview], list[FundusError]]:
+    """Read the unfinished reviews of an image, the oldest first, and why some cannot be taken up.
+
+    Files that cannot be taken up are left as they are.
+
+    Parameters
+    ----------
+    sha256
+        Of the image's pixels.
+    shape
+        Height and width of the labels that are to be reviewed.
+    folder
+        Of unfinished reviews; None for the user's.
+    """
+    found, problems = [], []
+    for path in autosaves_of(sha256, folder):
+        try:
+            saved = read_autosave(path)
+        except FundusError as error:
+            problems.append(error)
+            continue
+        if saved is None:
+            continue
+        if any(labels.shape != shape for labels in saved.labels.values()):
+            problems.append(
+                FundusError(
+                    f"The unfinished review {path} is of labels of another size than "
+                    f"{shape[1]} x {shape[0]} px, so it cannot be taken up here. It is kept."
+                )
+            )
+        else:
+            found.append(saved)
+    return sorted(found, key=lambda saved: saved.time), problems
 
 
 def delete_autosave(path: Path) -> None:
@@ -145,6 +198,8 @@ def read_autosave(path: Path) -> SavedReview | None:
             # Files of the first releases have none.
             history = unpack_commands(head["history"], file) if "history" in head else ()
         tables = {code: unpack_table(packed) for code, packed in head["tables"].items()}
-        return SavedReview(labels, tables, lesions, head["settings"], head["time"], history)
+        return SavedReview(
+            labels, tables, lesions, head["settings"], head["time"], history, (path,)
+        )
     except _READ_ERRORS as error:
         raise FundusError(f"The unfinished review {path} is damaged: {error}") from error

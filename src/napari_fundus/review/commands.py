@@ -132,6 +132,16 @@ class CommandStack:
         """What can be undone, the newest last."""
         return tuple(self._done)
 
+    @property
+    def next_undo(self) -> Command | None:
+        """The command that would be undone."""
+        return self._done[-1] if self._done else None
+
+    @property
+    def next_redo(self) -> Command | None:
+        """The command that would be done again."""
+        return self._undone[-1] if self._undone else None
+
     def restore(self, done: Iterable[Command]) -> None:
         """Take up commands that were carried out before, the newest last."""
         self._done.clear()
@@ -141,12 +151,12 @@ class CommandStack:
     @property
     def undo_title(self) -> str | None:
         """What would be undone."""
-        return self._done[-1].title if self._done else None
+        return self.next_undo.title if self.next_undo else None
 
     @property
     def redo_title(self) -> str | None:
         """What would be done again."""
-        return self._undone[-1].title if self._undone else None
+        return self.next_redo.title if self.next_redo else None
 
     def push(self, command: Command) -> None:
         """Keep a command that was carried out; what was undone before is forgotten."""

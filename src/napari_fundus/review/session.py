@@ -80,6 +80,11 @@ class Review:
         """Number of lesions by verdict, and ``"left"`` for those without."""
         return Counter(str(lesion.verdict or "left") for lesion in self.lesions.values())
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was done that was not undone."""
+        return len(self.stack) > 0 or any(x.verdict is not None for x in self.lesions.values())
+
     def verdicts(self) -> list[LesionVerdict]:
         """Return what was said, for the file of corrections."""
         return [
@@ -133,6 +138,29 @@ class Review:
         if lesion.present:
             return self._judge(title, lesion, _kept(lesion))
         return self._put(title, lesion, lesion.lesion)
+
+    def adopt(
+        self, identity: int, other: ReviewedLesion, pixels: npt.NDArray[np.int64]
+    ) -> Command | None:
+        """Judge a lesion as another review has judged it: its class, pixels and verdict.
+
+        Parameters
+        ----------
+        identity
+            Of the lesion in this review.
+        other
+            The same lesion in the other review, with a verdict.
+        pixels
+            Its flat indices there.
+        """
+        lesion = self.lesions[identity]
+        if other.verdict is None or not other.present:
+            return self.reject(identity)
+        title = f"{other.verdict.capitalize()} {other.lesion} {identity}"
+        same = lesion.present and lesion.lesion == other.lesion
+        if same and np.array_equal(self.pixels_of(lesion), pixels):
+            return self._judge(title, lesion, other.verdict)
+        return self._put(title, lesion, other.lesion, pixels=pixels, verdict=other.verdict)
 
     def reject(self, identity: int) -> Command | None:
         """Say that there is no lesion; its pixels and its row go."""
@@ -204,13 +232,22 @@ class Review:
         change = LesionChange(lesion.id, lesion, replace(lesion, verdict=verdict))
         return self._do(Command(title, lesion.id, lesions=(change,)))
 
-    def _put(self, title: str, lesion: ReviewedLesion, code: str) -> Command:
+    def _put(
+        self,
+        title: str,
+        lesion: ReviewedLesion,
+        code: str,
+        *,
+        pixels: npt.NDArray[np.int64] | None = None,
+        verdict: Verdict | None = None,
+    ) -> Command:
         """Write a lesion into a class's labels and table, out of where it was."""
         taken, out = self._take(lesion) if lesion.present else (lesion, None)
-        wanted = self.pixels_of(taken)
-        free = wanted[self.labels[code].reshape(-1)[wanted] == 0]
+        wanted = self.pixels_of(taken) if pixels is None else pixels
+        values = self.labels[code].reshape(-1)[wanted]
+        free = wanted[(values == 0) | (values == lesion.id)]
         moved = replace(taken, lesion=code)
-        after = replace(moved, verdict=_kept(replace(moved, verdict=None)))
+        after = replace(moved, verdict=verdict or _kept(replace(moved, verdict=None)))
         changes = [] if out is None else [out]
         rows = list(self._row_out(lesion)) if lesion.present else []
         if len(free):

@@ -23,6 +23,7 @@ from napari_fundus.gui.review.widget import ReviewWidget
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
+from napari_fundus.review.autosave import read_autosave
 
 pytestmark = pytest.mark.gui
 
@@ -317,6 +318,62 @@ def test_a_second_detector_s_findings_come_as_candidates(viewer, source, open_re
     assert (layer.data == candidate.id).any()
 
 
+@pytest.mark.parametrize("with_panel", [False, True])
+@pytest.mark.parametrize("by", ["widget", "napari"])
+def test_what_is_undone_gives_the_classes_back_to_their_sliders(
+    viewer, open_review, qtbot, wait, by, with_panel
+) -> None:
+    layers = labels_of(viewer)
+    live = layer_metadata(layers["MA"]).live
+    if with_panel:
+        panel = ResultsPanel(viewer, live, list(viewer.layers))
+        qtbot.addWidget(panel)
+        wait(lambda: not panel.busy)
+    widget = open_review(viewer)
+    before = state(viewer, widget)
+    row, col = free_place(layers["MA"])
+    paint(layers["MA"], row, col)
+    wait(lambda: widget.review.counts["drawn"] == 1)
+    assert live.edited == set(layers)
+    (widget if by == "widget" else layers["MA"]).undo()
+    assert live.edited == frozenset()
+    assert_state(viewer, widget, before)
+    assert widget.review.counts["drawn"] == 0
+    (widget if by == "widget" else layers["MA"]).redo()
+    assert widget.review.counts["drawn"] == 1
+    assert live.edited == set(layers)
+
+
+def test_an_undo_of_napari_s_amid_other_verdicts_is_a_change_like_any_other(
+    widget, viewer, wait
+) -> None:
+    layer = labels_of(viewer)["MA"]
+    row, col = free_place(layer)
+    paint(layer, row, col)
+    wait(lambda: widget.review.counts["drawn"] == 1)
+    (drawn,) = (x for x in widget.review.lesions.values() if x.verdict == "drawn")
+    widget.accept()
+    layer.undo()
+    assert widget.review.lesions[drawn.id].verdict == "rejected"
+    assert drawn.id not in set(widget.review.tables["MA"]["index"])
+    assert widget.review.counts["accepted"] == 1
+    widget.undo()
+    assert widget.review.lesions[drawn.id].present
+
+
+def test_a_review_that_has_ended_leaves_the_sliders_what_it_did_not_change(widget, viewer) -> None:
+    live = layer_metadata(labels_of(viewer)["MA"]).live
+    changed = widget.current.lesion
+    widget.reject()
+    other = next(x for x in widget.review.lesions.values() if x.lesion != changed)
+    widget.select(other.id)
+    widget.accept()
+    assert live.edited == set(labels_of(viewer))
+    widget.gone = True
+    widget.shutdown()
+    assert live.edited == {changed}
+
+
 def test_the_sliders_let_go_of_labels_under_review(
     viewer, source, open_review, qtbot, wait
 ) -> None:
@@ -502,8 +559,100 @@ def test_an_unfinished_review_stays_until_it_is_taken_up_or_discarded(
     wait(lambda: not second.busy)
     assert kept.read_bytes() == content
     second.discard_unfinished()
+    (own,) = (tmp_path / "reviews").iterdir()
+    assert read_autosave(own).judged == 2
+
+
+def judged(widget: ReviewWidget) -> dict[int, str]:
+    return {x.id: x.verdict for x in widget.review.lesions.values() if x.verdict is not None}
+
+
+def test_verdicts_given_while_an_unfinished_review_is_on_offer_are_kept(
+    widget, source, open_review, wait, tmp_path
+) -> None:
+    widget.accept()
+    widget.accept()
+    widget.reject()
+    first = judged(widget)
+    widget.gone = True
+    widget.shutdown()
+    second = open_review(fresh_viewer(source))
+    for _ in range(5):
+        second.next()
+    second.reject()
+    second.relabel("SE")
+    other = judged(second)
+    assert not first.keys() & other.keys()
+    second.gone = True
+    second.shutdown()
+    again = fresh_viewer(source)
+    third = open_review(again)
+    text = third.results.banner_text.text()
+    assert "2 unfinished reviews" in text
+    assert ("3 verdicts" in text, "2 verdicts" in text) == (True, True)
+    third.recover()
+    wait(lambda: not third.busy)
+    assert judged(third) == {**first, **other}
+    (kept,) = (tmp_path / "reviews").iterdir()
+    assert read_autosave(kept).judged == 5
+    for code, layer in labels_of(again).items():
+        here = {x.id for x in third.review.lesions.values() if x.present and x.lesion == code}
+        assert set(np.unique(layer.data[layer.data > 0])) == here
+
+
+def test_taking_up_keeps_the_verdicts_given_meanwhile_and_the_later_counts(
+    widget, source, open_review, wait
+) -> None:
+    first = widget.current.id
+    widget.reject()
+    widget.accept()
+    earlier = judged(widget)
+    widget.gone = True
+    widget.shutdown()
+    second = open_review(fresh_viewer(source))
+    assert second.current.id == first
+    second.accept()
+    second.recover()
     wait(lambda: not second.busy)
-    assert kept.read_bytes() != content
+    assert judged(second) == {**earlier, first: "accepted"}
+    assert second.review.lesions[first].present
+    second.undo()
+    assert judged(second) == earlier
+
+
+def test_the_work_is_kept_though_the_widget_is_closed_during_an_autosave(
+    widget, source, open_review, wait
+) -> None:
+    widget.accept()
+    widget.controller._autosaver.flush()
+    widget.accept()
+    widget.gone = True
+    widget.shutdown()
+    second = open_review(fresh_viewer(source))
+    wait(lambda: "2 verdicts" in second.results.banner_text.text() or reopen(second))
+
+
+def reopen(widget: ReviewWidget) -> bool:
+    """Read the result again, and return False."""
+    if widget.ready:
+        widget.controller.load(widget.controller.found, None)
+    return False
+
+
+def test_a_file_that_cannot_be_read_is_told_of_and_stays(
+    widget, source, open_review, wait, tmp_path
+) -> None:
+    widget.accept()
+    wait(lambda: not widget.busy)
+    crash(widget)
+    (damaged,) = (tmp_path / "reviews").iterdir()
+    damaged.write_bytes(b"PK\x03\x04 half a file")
+    second = open_review(fresh_viewer(source))
+    assert "damaged" in second.save_box.message.text()
+    second.accept()
+    wait(lambda: not second.busy)
+    assert damaged.read_bytes() == b"PK\x03\x04 half a file"
+    assert len(list((tmp_path / "reviews").iterdir())) == 2
 
 
 def test_what_is_saved_as_corrections_is_unfinished_no_more(widget, tmp_path, wait) -> None:

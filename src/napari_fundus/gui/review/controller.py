@@ -31,11 +31,15 @@ from napari_fundus.gui.review.save_request import SaveRequest, save_corrections
 from napari_fundus.image import FundusImage
 from napari_fundus.review.autosave import SavedReview, delete_autosave
 from napari_fundus.review.loading import LoadedReview, load_lesions
+from napari_fundus.review.merge import merge_reviews
 from napari_fundus.review.session import Review
+from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Shapes
+
+_WRITE_TIMEOUT_S = 20
 
 _STALE_MS = 400
 """Time after which labels that a slider moves are read again."""
@@ -72,7 +76,8 @@ class ReviewController(QObject):
         self.cursor.command_done.connect(self._on_worked)
         self.found: LayerGroup | None = None
         self.other: LayerGroup | None = None
-        self.unfinished: SavedReview | None = None
+        self.unfinished: tuple[SavedReview, ...] = ()
+        """Those of earlier sittings that are on offer, the oldest first."""
         self._label_layers: LabelLayers | None = None
         self._image: FundusImage | None = None
         self._path: Path | None = None
@@ -112,13 +117,14 @@ class ReviewController(QObject):
         name = other.detector if other is not None else ""
         source = None if found.photograph is None else image_source(found.photograph)
         sha256, folder = str(found.provenance.get("image_sha256", "")), self._folder
-        self._reading.start(
-            lambda _: load_review_input(
-                load_lesions(parts, others, name=name), source, sha256, folder
-            ),
-            self._on_read,
-            self._on_unreadable,
-        )
+        written = self._autosaver.written
+
+        def read(_: Monitor) -> ReviewInput:
+            lesions = load_lesions(parts, others, name=name)
+            written.wait(_WRITE_TIMEOUT_S)  # what was just left unfinished is on offer, too
+            return load_review_input(lesions, source, sha256, folder)
+
+        self._reading.start(read, self._on_read, self._on_unreadable)
         self.changed.emit()
 
     def _on_unreadable(self, error: Exception) -> None:
@@ -135,11 +141,11 @@ class ReviewController(QObject):
         self._label_layers.take(read.loaded.labels)
         queue = self.cursor.queue
         self._start(read.loaded, queue.order if queue is not None else "highest")
-        # An earlier one stays until it was taken up or given up.
-        self._autosaver.keep(read.path if read.unfinished is None else None)
-        if read.problem is not None:
-            self.failed.emit(read.problem)
+        # Earlier ones stay until they are taken up or given up: this one has a file of its own.
+        self._autosaver.keep(read.path)
         self.loaded.emit()
+        for problem in read.problems:
+            self.failed.emit(problem)
 
     def _start(self, loaded: LoadedReview | SavedReview, order: str) -> None:
         label_layers = self._label_layers
@@ -210,33 +216,34 @@ class ReviewController(QObject):
         return SavedReview(labels, tables, lesions, settings, history=review.stack.done)
 
     def recover(self) -> None:
-        """Take up the unfinished review of this image."""
-        saved, label_layers, review = self.unfinished, self._label_layers, self.review
-        if saved is not None and label_layers is not None and review is not None:
-            self.unfinished = None
+        """Take up the unfinished reviews of this image, merged with what was done meanwhile."""
+        self.cursor.flush_strokes()
+        earlier, label_layers, review = self.unfinished, self._label_layers, self.review
+        if earlier and label_layers is not None and review is not None:
+            self.unfinished = ()
             label_layers.lock_thresholds()
+            saved = merge_reviews([*earlier, self._state()])
             self._restorer.start(
                 restore_steps(saved, label_layers, review),
-                lambda: self._on_restored(restored_review(saved, label_layers, review)),
+                lambda: self._on_restored(restored_review(saved, label_layers)),
             )
 
     def _on_restored(self, saved: SavedReview) -> None:
-        self._start(saved, str(saved.settings.get("order", "highest")))
+        order = saved.settings.get("order", "highest")
+        self._start(saved, str(order))
         if self.cursor.queue is not None and saved.settings.get("lesion") is not None:
             self.cursor.queue.select(saved.settings["lesion"])
-        self._autosaver.keep(self._path)
+        self._autosaver.keep(self._path, replaces=saved.files)
         self._autosaver.touch()
         self.cursor.show()
         self.loaded.emit()
 
     def discard_unfinished(self) -> None:
-        """Delete the unfinished review, and keep the present one from now on."""
-        self.unfinished = None
-        if self._path is not None:
-            delete_autosave(self._path)
-        self._autosaver.keep(self._path)
-        if self.review is not None and len(self.review.stack):
-            self._autosaver.touch()
+        """Delete the unfinished reviews on offer; the present one is kept as before."""
+        for saved in self.unfinished:
+            for path in saved.files:
+                delete_autosave(path)
+        self.unfinished = ()
 
     def close(self) -> None:
         """End the review; what is unfinished is kept on the disk."""
@@ -248,7 +255,7 @@ class ReviewController(QObject):
         if self._label_layers is not None:
             self._label_layers.release()
             self._label_layers = None
-        self.unfinished = None
+        self.unfinished = ()
         self.cursor.end()
 
     def shutdown(self) -> None:

@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.gui.review.navigation import Navigator
 from napari_fundus.review.commands import Command
+from napari_fundus.review.external_undo import follow_external_undo
 from napari_fundus.review.lesion import ReviewedLesion
 from napari_fundus.review.queue import ReviewQueue
 from napari_fundus.review.session import Review
@@ -58,6 +59,7 @@ class ReviewCursor(QObject):
         """Make a review the current one."""
         if label_layers is not self._label_layers:
             label_layers.painted.connect(self._on_painted)
+            label_layers.reverted.connect(self._on_reverted)
             label_layers.mode_changed.connect(self.changed)
         self._label_layers, self.review = label_layers, review
         self.queue = ReviewQueue(review.lesions, order)
@@ -152,11 +154,21 @@ class ReviewCursor(QObject):
         if self.review is not None:
             self._after(self.review.stroke(code, pixels, before))
 
+    def _on_reverted(self, code: str) -> None:
+        """Follow napari's own undo and redo, which change the pixels of strokes alone."""
+        if self.review is not None and not self._waiting():
+            command = follow_external_undo(self.review, code)
+            if command is not None:
+                self._after(command, back=True)
+
     def _after(self, command: Command | None, *, back: bool = False) -> None:
         """Show what a command did; `back` goes to the lesion that it is about."""
         if command is not None and self.review is not None and self.queue is not None:
             if self._label_layers is not None:
-                self._label_layers.lock_thresholds()
+                if self.review.begun:
+                    self._label_layers.lock_thresholds()
+                else:
+                    self._label_layers.unlock_thresholds()
                 codes = {row.code for row in command.rows}
                 self._label_layers.show_tables({c: self.review.tables[c] for c in codes})
                 self._label_layers.set_next_id(self.review.next_id)

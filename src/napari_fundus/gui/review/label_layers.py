@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_fundus.results.live import LiveResult
     from napari_fundus.review.session import Review
 
 _BRUSH_SHARE = 400
@@ -44,6 +45,8 @@ class LabelLayers(QObject):
 
     painted = Signal(str, object, object)
     """A person painted or erased: class, flat indices, values before."""
+    reverted = Signal(str)
+    """napari's own undo or redo may have changed the labels of a class."""
     labels_changed = Signal()
     """Something else than the review changed a layer's labels."""
     removed = Signal()
@@ -67,6 +70,8 @@ class LabelLayers(QObject):
     def _watch(self, code: str, layer: Labels) -> None:
         connect, events = self._connections.connect, layer.events
         connect(lambda event, code=code: self._on_paint(code, event), events.paint)
+        # napari reports undoing and redoing by this event alone.
+        connect(lambda _, code=code: self._on_data(code), events.set_data)
         connect(self._on_features, events.features)
         connect(self._on_mode, events.mode)
 
@@ -148,7 +153,10 @@ class LabelLayers(QObject):
         """Set pixels in a layer, and show just those."""
         layer = self.layers[code]
         if not layer.visible:  # nothing is drawn, and napari has no slice of it to bring up to date
-            layer.data.reshape(-1)[pixels] = values
+            flat = layer.data.reshape(-1)
+            if (live := layer_metadata(layer).live) is not None:
+                live.add_stroke(code, pixels, flat[pixels])
+            flat[pixels] = values
             return
         with self._ignoring_own_changes():
             layer.data_setitem(np.unravel_index(pixels, layer.data.shape), values)
@@ -168,10 +176,19 @@ class LabelLayers(QObject):
 
     def lock_thresholds(self) -> None:
         """Let sliders leave these layers alone: the review has begun to change them."""
+        for code, live in self._live_results():
+            live.attach(code, self.layers[code])
+            live.lock([code])
+
+    def unlock_thresholds(self) -> None:
+        """Let sliders move these layers again, except those that were changed."""
+        for code, live in self._live_results():
+            live.unlock([code])
+
+    def _live_results(self) -> Iterator[tuple[str, LiveResult]]:
         for code, layer in self.layers.items():
             if (live := layer_metadata(layer).live) is not None:
-                live.attach(code, layer)
-                live.lock([code])
+                yield code, live
 
     def activate(self, code: str) -> None:
         """Make a class's layer the active one."""
@@ -209,6 +226,10 @@ class LabelLayers(QObject):
             pixels, before = stroke_pixels(self.layers[code], stroke)
             self.painted.emit(code, pixels, before)
 
+    def _on_data(self, code: str) -> None:
+        if not self._own and code not in self._strokes:
+            self.reverted.emit(code)
+
     def _on_features(self, event: Any = None) -> None:
         if not self._own:
             self.labels_changed.emit()
@@ -225,3 +246,4 @@ class LabelLayers(QObject):
         self._later.stop()
         self._layer_queue.stop()
         self._connections.disconnect()
+        self.unlock_thresholds()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.layers.placement import ImageSource
 from napari_fundus.gui.review.label_layers import LabelLayers
 from napari_fundus.image import FundusImage
-from napari_fundus.review.autosave import SavedReview, autosave_path, read_autosave
+from napari_fundus.review.autosave import SavedReview, autosave_path, read_unfinished
 from napari_fundus.review.loading import LoadedReview
 from napari_fundus.review.session import Review
 
@@ -26,22 +29,22 @@ class ReviewInput:
     image
         The photograph, if it is in the viewer.
     path
-        Where an unfinished review of it is kept; None if nothing identifies the image.
+        Where this review is kept while it is unfinished: a file of its own.
     unfinished
-        The one that is there.
-    problem
-        Why it cannot be read.
+        Those of earlier sittings, the oldest first.
+    problems
+        Why some cannot be taken up.
     """
 
     loaded: LoadedReview
+    path: Path
     image: FundusImage | None = None
-    path: Path | None = None
-    unfinished: SavedReview | None = None
-    problem: FundusError | None = None
+    unfinished: tuple[SavedReview, ...] = ()
+    problems: tuple[FundusError, ...] = ()
 
 
 def load_review_input(
-    loaded: LoadedReview, source: ImageSource | None, sha256: str, folder: Path | None
+    loaded: LoadedReview, source: ImageSource | None, image_sha256: str, folder: Path | None
 ) -> ReviewInput:
     """Read the photograph and what is known of it; for a thread.
 
@@ -51,24 +54,26 @@ def load_review_input(
         What the labels hold.
     source
         The photograph's layer.
-    sha256
+    image_sha256
         Of the photograph's pixels as the result records it, where there is no layer.
     folder
         Of unfinished reviews; None for the user's.
     """
     image = None if source is None else source.load()
-    known = image.sha256 if image is not None else sha256
-    if not known:
-        return ReviewInput(loaded, image)
-    path = autosave_path(known, folder)
-    try:
-        unfinished = read_autosave(path)
-    except FundusError as error:
-        return ReviewInput(loaded, image, path, problem=error)
+    known = (image.sha256 if image is not None else image_sha256) or _labels_sha256(loaded)
     shape = next(iter(loaded.labels.values())).shape
-    if unfinished is not None and any(a.shape != shape for a in unfinished.labels.values()):
-        unfinished = None
-    return ReviewInput(loaded, image, path, unfinished)
+    unfinished, problems = read_unfinished(known, shape, folder)
+    path = autosave_path(known, folder)
+    return ReviewInput(loaded, path, image, tuple(unfinished), tuple(problems))
+
+
+def _labels_sha256(loaded: LoadedReview) -> str:
+    """Return what identifies labels of an image that nothing is known of."""
+    digest = sha256()
+    for code, labels in sorted(loaded.labels.items()):
+        digest.update(f"{code} {labels.dtype.str} {labels.shape}".encode())
+        digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()
 
 
 def restore_steps(saved: SavedReview, label_layers: LabelLayers, review: Review) -> Iterator[None]:
@@ -83,28 +88,15 @@ def restore_steps(saved: SavedReview, label_layers: LabelLayers, review: Review)
         yield
 
 
-def restored_review(saved: SavedReview, label_layers: LabelLayers, review: Review) -> SavedReview:
-    """Return an unfinished review with labels, tables and lesions as the layers now have them.
+def restored_review(saved: SavedReview, label_layers: LabelLayers) -> SavedReview:
+    """Return an unfinished review with the labels that the layers now have.
 
     Parameters
     ----------
     saved
-        As it was kept.
+        As it was kept, merged with the one that had begun meanwhile.
     label_layers
         The layers, after :func:`restore_steps`.
-    review
-        The review that has begun meanwhile; its classes that `saved` lacks stay.
     """
     label_layers.show_tables(dict(saved.tables))
-    known = {lesion.id for lesion in saved.lesions}
-    others = [
-        lesion
-        for lesion in review.lesions.values()
-        if lesion.lesion not in saved.labels and lesion.id not in known
-    ]
-    return replace(
-        saved,
-        labels={code: label_layers.array(code) for code in label_layers.layers},
-        tables={**review.tables, **saved.tables},
-        lesions=[*saved.lesions, *others],
-    )
+    return replace(saved, labels={code: label_layers.array(code) for code in saved.labels})

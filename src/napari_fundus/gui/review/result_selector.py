@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,7 +21,7 @@ from napari_fundus.review.autosave import SavedReview
 
 
 class ResultSelector(QWidget):
-    """Two lists of the viewer's results, and a banner that offers an unfinished review."""
+    """Two lists of the viewer's results, and a banner that offers unfinished reviews."""
 
     chosen = Signal(object, object)
     """A result was chosen, and another one or None to compare with."""
@@ -48,6 +50,11 @@ class ResultSelector(QWidget):
             button = QPushButton(text)
             button.clicked.connect(lambda _=False, signal=signal: signal.emit())
             line.addWidget(button)
+        self.banner.setToolTip(
+            "<qt>Until then this review is kept beside it. <i>Take up</i> merges both: where both "
+            "judged a lesion, the later verdict counts. <i>Discard</i> deletes what is offered "
+            "here, and nothing of this review.</qt>"
+        )
         inside.addLayout(line)
         form = form_layout(("Result", self.result), ("Compare with", self.other))
         column_layout(self, form, self.banner, spacing=6)
@@ -70,14 +77,13 @@ class ResultSelector(QWidget):
         if other is not None and other.layer_ids in keys:
             self.other.setCurrentIndex(1 + keys.index(other.layer_ids))
 
-    def offer(self, unfinished: SavedReview | None) -> None:
-        """Offer to take up an unfinished review; None hides the banner."""
-        if unfinished is not None:
-            when = unfinished.time.replace("T", " ")[:16]
-            self.banner_text.setText(
-                f"An unfinished review of this image: {unfinished.judged} verdicts, {when} UTC."
-            )
-        self.banner.setVisible(unfinished is not None)
+    def offer(self, unfinished: Sequence[SavedReview]) -> None:
+        """Offer to take up unfinished reviews; none hides the banner."""
+        if unfinished:
+            each = [f"{x.judged} verdicts, {x.time.replace('T', ' ')[:16]} UTC" for x in unfinished]
+            one = "An unfinished review" if len(each) == 1 else f"{len(each)} unfinished reviews"
+            self.banner_text.setText(f"{one} of this image: {'; '.join(each)}.")
+        self.banner.setVisible(bool(unfinished))
 
     def _on_activated(self, _: int) -> None:
         number, second = self.result.currentData(), self.other.currentData()

@@ -245,12 +245,12 @@ class ReviewWidget(QWidget):
 
     def recover(self) -> None:
         """Take up the unfinished review of this image."""
-        self.results.offer(None)
+        self.results.offer(())
         self.controller.recover()
 
     def discard_unfinished(self) -> None:
         """Delete the unfinished review of this image."""
-        self.results.offer(None)
+        self.results.offer(())
         self.controller.discard_unfinished()
 
     def _on_asked(self, name: str, argument: object) -> None:
@@ -287,7 +287,7 @@ class ReviewWidget(QWidget):
 
     def _on_ended(self, reason: str) -> None:
         self._keys.release()
-        self.results.offer(None)
+        self.results.offer(())
         self._show_state()
         self.save_box.show_message(reason)
 

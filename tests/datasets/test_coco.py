@@ -262,3 +262,183 @@ def test_what_a_detector_found_is_never_taken_for_truth_unasked(exported: Any) -
     assert sample.annotated == frozenset()
     (problem,) = open_dataset(folder, "coco").problems
     assert "no expert drew this" in problem.message
+
+
+@pytest.mark.parametrize("write", [int, float, str, lambda n: f"{n}.0", lambda n: f" {n} "])
+@pytest.mark.parametrize("read", [int, float, str])
+def test_ids_are_the_same_however_they_are_written(folder: Path, write: Any, read: Any) -> None:
+    more = {
+        "images": [{"id": write(n), "file_name": f"{x}.jpg"} for n, x in enumerate("ab", start=1)],
+        "categories": [{"id": write(n), "name": code} for n, code in ((1, "MA"), (10, "EX"))],
+    }
+    drawn = [note(read(i), read(c), segmentation=[SQUARE]) for i, c in ((1, 10), (2, 1))]
+    write_json(folder / "n.json", drawn, **more)
+    data = open_dataset(folder)
+    assert [set(s.truths) for s in data] == [{"EX"}, {"MA"}, set()]
+    assert [p.path for p in data.problems] == ["sub/c.png"]
+
+
+LARGE = 2**53
+
+
+@pytest.mark.parametrize(
+    ("ids", "asked", "want"),
+    [
+        ((LARGE, LARGE + 1), (LARGE, LARGE + 1), ["a", "b"]),
+        ((LARGE, LARGE + 1), (LARGE + 1, LARGE + 1), ["b", "b"]),
+        ((str(LARGE), f"{LARGE + 1}.0"), (LARGE, LARGE + 1), ["a", "b"]),
+        ((LARGE, 7), (float(LARGE), 7.0), ["a", "b"]),
+        ((LARGE, LARGE + 1), (float(LARGE), float(LARGE)), []),
+        ((float(LARGE), 3), (LARGE + 1, 3), ["a", "b"]),
+        ((LARGE, 3), (LARGE + 1, 3), ["b"]),
+        (("007", "010"), (7, 10), ["a", "b"]),
+        (("007", "7"), ("007", 7), ["a", "b"]),
+        ((10**400, 3), (10**400, 3), ["a", "b"]),
+        ((1.5, float("nan")), (1.5, float("nan")), ["a"]),
+        ((True, None), (True, None), []),
+        ((3, 3.0), (3, 3), []),
+    ],
+)
+def test_ids_are_exact_or_the_annotation_is_left_out_and_named(
+    folder: Path, ids: Any, asked: Any, want: list[str]
+) -> None:
+    images = [{"id": n, "file_name": f"{x}.jpg"} for n, x in zip(ids, "ab", strict=True)]
+    drawn = [note(n, 1, segmentation=[SQUARE]) for n in asked]
+    write_json(folder / "n.json", drawn, images=images)
+    data = open_dataset(folder)
+    found = [s.id for s in data if s.truths for _ in s.objects("MA", SHAPE)]
+    assert found == want
+    left_out = [p.message for p in data.problems if "of no image" in p.message]
+    assert len(left_out) == (len(want) < 2)
+
+
+def test_a_category_id_of_two_classes_is_used_for_neither(folder: Path) -> None:
+    categories = [{"id": 1, "name": "MA"}, {"id": 1.0, "name": "EX"}, {"id": 2, "name": "lesion"}]
+    drawn = [note(1, n, segmentation=[SQUARE]) for n in (1, 2, 3)]
+    write_json(folder / "n.json", drawn, "a.jpg", categories=categories)
+    data = open_dataset(folder)
+    assert data[0].truths == {}
+    messages = " ".join(p.message for p in data.problems)
+    assert "'1' stands for several classes" in messages
+    assert "2 times: an annotation is of no category" in messages
+    assert "names no class; left out (a.jpg)" in messages
+
+
+EMPTY_BOX = [10, 20, 0, 0]
+POINT, LINE, BROKEN = [12, 21] * 3, [10, 21, 12, 21, 14, 21], [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("rings", "box", "area", "message"),
+    [
+        ([SQUARE, [5, 5, 6, 6]], EMPTY_BOX, 24, "rings of an annotation that enclose nothing"),
+        ([[], SQUARE], None, 24, "rings of an annotation that enclose nothing"),
+        ([SQUARE, LINE], None, 24, "rings of an annotation that enclose nothing"),
+        ([SQUARE, ["x"] * 6], None, 24, "rings of an annotation that enclose nothing"),
+        ([SQUARE, 5, None], None, 24, "rings of an annotation that enclose nothing"),
+        ([[]], [10, 20, 6, 4], 24, "box and no outline"),
+        (None, [10, 20, 6, 4], 24, "box and no outline"),
+        ("MA", [10, 20, 6, 4], 24, "box and no outline"),
+        ([[10, 20, 12, 22]], ["10", "20", "6", "4.0"], 24, "an outline of nothing: the whole box"),
+        ([LINE, BROKEN], [10, 20, 6, 4], 24, "an outline of nothing: the whole box"),
+        ([POINT], [10, 20, 6, 4], 24, "an outline of nothing: the whole box"),
+        ({"counts": [6144], "size": [64, 96]}, [10, 20, 6, 4], 24, "an outline of nothing"),
+        ({"counts": "x", "size": "large"}, [10, 20, 6, 4], 24, "an outline of nothing"),
+        ([POINT], EMPTY_BOX, 1, None),
+        (SQUARE, None, 24, None),
+    ],
+)
+def test_the_sound_ring_counts_else_the_box_and_the_rest_is_named(
+    folder: Path, rings: Any, box: Any, area: int, message: str | None
+) -> None:
+    write_json(folder / "n.json", [note(1, 1, segmentation=rings, bbox=box)], "a.jpg")
+    data = open_dataset(folder)
+    assert data[0].mask("MA", SHAPE).sum() == area
+    said = [p.message for p in data.problems if p.path == "n.json"]
+    assert len(said) == (message is not None)
+    assert all(message in text and "a.jpg" in text for text in said if message)
+
+
+def test_a_ring_that_crosses_itself_encloses_something(folder: Path) -> None:
+    bow = [10, 20, 20, 30, 20, 20, 10, 30]
+    write_json(folder / "n.json", [note(1, 1, segmentation=[bow])], "a.jpg")
+    assert open_dataset(folder)[0].mask("MA", SHAPE).sum() > 40
+
+
+@pytest.mark.parametrize("number", [int, float, str])
+def test_run_lengths_and_sizes_are_read_as_numbers_or_text(folder: Path, number: Any) -> None:
+    size = [number(n) for n in SHAPE]
+    runs = {"size": size, "counts": [number(n) for n in (5, 3, 64 * 96 - 8)]}
+    images = [{"id": 1, "file_name": "a.jpg", "height": size[0], "width": size[1]}]
+    write_json(folder / "n.json", [note(1, 1, segmentation=runs)], images=images)
+    assert open_dataset(folder)[0].mask("MA", SHAPE).sum() == 3
+    images[0]["height"] = number(32)
+    write_json(folder / "n.json", [note(1, 1, segmentation=[SQUARE])], images=images)
+    with pytest.raises(DatasetError, match="96x32 px, and this one has 96x64"):
+        open_dataset(folder)[0].mask("MA", SHAPE)
+
+
+@pytest.mark.parametrize("crowd", [1, 1.0, "1", True])
+def test_a_crowd_is_read_and_named(folder: Path, crowd: Any) -> None:
+    runs = {"size": list(SHAPE), "counts": [0, 4, 60, 4]}
+    write_json(folder / "n.json", [note(1, 1, segmentation=runs) | {"iscrowd": crowd}], "a.jpg")
+    data = open_dataset(folder)
+    assert data[0].mask("MA", SHAPE).sum() == 8
+    assert any("crowd of lesions: it counts as one" in p.message for p in data.problems)
+
+
+def test_a_bare_name_of_two_images_is_lost_and_named(folder: Path, write_image: Any) -> None:
+    for seed, side in enumerate(("left", "right")):
+        write_image(folder / side / "d.png", seed)
+    drawn = [note(n, 1, segmentation=[SQUARE]) for n in (1, 2)]
+    write_json(folder / "n.json", drawn, "d.png", "https://host/eyes/right/d.png")
+    data = open_dataset(folder)
+    assert [s.id for s in data if s.truths] == ["right/d"]
+    assert any(p.path == "n.json: d.png" for p in data.problems)
+
+
+def test_an_image_that_is_listed_twice_is_named(folder: Path) -> None:
+    drawn = [note(n, 1, segmentation=[SQUARE]) for n in (1, 2)]
+    write_json(folder / "n.json", drawn, "a.jpg", "a.jpg")
+    data = open_dataset(folder)
+    assert len(data[0].objects("MA", SHAPE)) == 2
+    assert [p.path for p in data.problems if "several times" in p.message] == ["a.jpg"]
+
+
+def test_files_of_annotations_lie_anywhere_and_what_stands_in_two_counts_once(
+    folder: Path,
+) -> None:
+    beside = [16, 20, 20, 20, 20, 24, 16, 24]
+    write_json(folder / "n.json", [note(1, 1, segmentation=[SQUARE])], "a.jpg")
+    more = [note(1, 1, segmentation=[SQUARE]), note(1, 1, segmentation=[beside])]
+    write_json(folder / "deep" / "er" / "copy.json", more, "a.jpg")
+    data = open_dataset(folder)
+    assert len(data[0].objects("MA", SHAPE)) == 2
+    (problem,) = [p for p in data.problems if "differ in it" in p.message]
+    assert problem.path == "a.jpg"
+    assert "deep/er/copy.json, n.json" in problem.message
+
+
+def test_one_broken_file_of_two_is_named_and_the_other_read(folder: Path) -> None:
+    write_json(folder / "n.json", [note(1, 1, segmentation=[SQUARE])], "a.jpg")
+    (folder / "broken.json").write_text('{"images": [], "annotations": [')
+    data = open_dataset(folder)
+    assert data[0].mask("MA", SHAPE).sum() == 24
+    assert any(p.path == "broken.json" and "left out" in p.message for p in data.problems)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_json_of_windows_programs_is_read(folder: Path, encoding: str) -> None:
+    write_json(folder / "n.json", [note(1, 9, segmentation=[SQUARE])], "a.jpg")
+    content = json.loads((folder / "n.json").read_text())
+    content["categories"].append({"id": 9, "name": "Fläche"})
+    (folder / "n.json").write_bytes(json.dumps(content, ensure_ascii=False).encode(encoding))
+    assert set(open_dataset(folder)[0].truths) == {"Fläche"}
+
+
+def test_a_photograph_of_two_parts_is_named(folder: Path) -> None:
+    for part in ("train", "val"):
+        write_json(folder / f"instances_{part}.json", [], "a.jpg")
+    data = open_dataset(folder)
+    assert data[0].split == "train"
+    assert any(p.path == "a.jpg" and "valid part too" in p.message for p in data.problems)

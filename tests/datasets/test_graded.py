@@ -30,6 +30,7 @@ def aptos(tmp_path: Path, write_image: Any) -> Path:
 
 @pytest.fixture
 def messidor(tmp_path: Path, write_image: Any) -> Path:
+    tmp_path = tmp_path / "Messidor-2"
     write_image(tmp_path / "IMAGES" / "20051020_43808_0100_PP.png")
     write_image(tmp_path / "IMAGES" / "IM002385.JPG")
     (tmp_path / "messidor_data.csv").write_text(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from napari_fundus.datasets import open_dataset, summarize
-from napari_fundus.datasets.via import parse_region
+from napari_fundus.datasets.via_region import parse_region
 from napari_fundus.errors import DatasetError
 
 SHAPE = (64, 96)
@@ -303,3 +303,226 @@ def test_regions_that_are_none_do_no_harm(via: Path, odd: Any) -> None:
 
     assert data[0].mask("EX", SHAPE).sum() == 24
     assert not data[1].mask("EX", SHAPE).any()
+
+
+@pytest.mark.parametrize("name", [r"C:\eyes\a.jpg", "/data/a.jpg", "https://host/x/a.jpg"])
+def test_a_name_of_another_machine_is_the_one_photograph_of_its_bare_name(
+    via: Path, name: str
+) -> None:
+    write_table(via, row(name, RECT, {"class": "EX"}))
+    assert open_dataset(via)[0].mask("EX", SHAPE).sum() == 24
+
+
+def test_one_bare_name_of_two_photographs_is_told_apart_by_its_bytes_or_lost(
+    tmp_path: Path, write_image: Any
+) -> None:
+    places = [write_image(tmp_path / side / "a.png", seed) for seed, side in enumerate("lr")]
+    places[1].write_bytes(places[1].read_bytes() + b"\0")
+    entries = {
+        str(n): {**as_images([region(RECT, {"class": code})])["a.jpg1000"], "filename": "a.png"}
+        | {"size": size}
+        for n, (code, size) in enumerate(
+            (("EX", places[0].stat().st_size), ("MA", str(places[1].stat().st_size)), ("HE", -1))
+        )
+    }
+    (tmp_path / "via.json").write_text(json.dumps(entries))
+    data = open_dataset(tmp_path)
+    assert [set(s.truths) for s in data] == [{"EX"}, {"MA"}]
+    assert [p.path for p in data.problems] == ["via.json: a.png"]
+
+
+def test_annotations_in_the_parts_of_a_set_are_one_data_set(
+    tmp_path: Path, write_image: Any
+) -> None:
+    parts = ("train", "EX", "a.jpg"), ("val", "MA", "a.jpg"), ("test", "", "b.jpg")
+    for part, code, name in parts:
+        write_image(tmp_path / part / name)
+        write_table(tmp_path / part, row(name, RECT, {"class": code}) if code else row(name))
+    data = open_dataset(tmp_path)
+    assert [(s.id, s.split) for s in data] == [
+        ("test/b", "test"),
+        ("train/a", "train"),
+        ("val/a", "valid"),
+    ]
+    assert {s.annotated for s in data} == {frozenset({"EX", "MA"})}
+    assert [set(s.truths) for s in data] == [set(), {"EX"}, {"MA"}]
+    assert data.problems == ()
+    assert len(open_dataset(tmp_path / "val")) == 1
+
+
+def test_numbers_as_text_are_numbers(via: Path) -> None:
+    rect = {"name": "rect", "x": "16", "y": "24.0", "width": -6, "height": "-4"}
+    ring = {"name": "polygon", "all_points_x": "[40, 43, 43, 40]", "all_points_y": "5,5,8,8"}
+    write_table(via, row("a.jpg", rect, {"class": "EX"}), row("a.jpg", ring, {"class": "MA"}))
+    (sample, *_) = open_dataset(via)
+    assert sample.mask("EX", SHAPE)[20:24, 10:16].sum() == sample.mask("EX", SHAPE).sum() == 24
+    assert sample.mask("MA", SHAPE).sum() == 16
+
+
+def test_a_class_of_which_nothing_can_be_read_in_a_photograph_is_not_annotated_there(
+    via: Path,
+) -> None:
+    star = {"name": "star"}
+    write_table(
+        via,
+        row("a.jpg", RECT, {"class": "EX"}),
+        row("a.jpg", star, {"class": "EX"}),
+        row("b.jpg", RECT, {"class": {"MA": True, "HE": "false"}}),
+        row("b.jpg", star, {"class": "EX"}),
+    )
+    data = open_dataset(via)
+    assert [s.annotated for s in data] == [{"EX", "MA"}, {"MA"}, frozenset()]
+
+
+def test_a_broken_file_beside_a_sound_one_is_named(via: Path) -> None:
+    write_table(via, row("a.jpg", RECT, {"class": "EX"}))
+    (via / "via_project.json").write_bytes(b'{"_via_img_metadata": {"a": ')
+    data = open_dataset(via)
+    assert data[0].mask("EX", SHAPE).sum() == 24
+    assert any(p.path == "via_project.json" for p in data.problems)
+
+
+def test_files_that_differ_are_named(via: Path) -> None:
+    write_table(via, row("a.jpg", RECT, {"class": "EX"}))
+    later = as_project(as_images([region({**RECT, "x": 40}, {"class": "EX"})]))
+    (via / "sub" / "via_project.json").write_text(json.dumps(later))
+    data = open_dataset(via)
+    assert len(data[0].objects("EX", SHAPE)) == 2
+    assert [p.path for p in data.problems if "differ" in p.message] == ["a.jpg"]
+
+
+def test_entries_that_name_no_photograph_are_named(via: Path) -> None:
+    images = as_images([region(RECT, {"class": "EX"})]) | {"nameless": {"filename": 7}}
+    (via / "via.json").write_text(json.dumps(as_project(images)))
+    problems = open_dataset(via).problems
+    assert any("'nameless': it names no photograph" in p.message for p in problems)
+
+
+ATTRIBUTES = {
+    "1": {"aname": "lesion", "anchor_id": "FILE1_Z0_XY1", "type": 4, "options": {"0": "MA"}},
+    "2": {"aname": "note", "anchor_id": "FILE1_Z0_XY1", "type": 1, "options": {}},
+}
+
+
+def project_3(*regions: Any, attributes: Any = None, **more: Any) -> dict[str, Any]:
+    """Return a project of version 3 with the views 1 of a.jpg and 2 of b.jpg."""
+    listed = [{"vid": "1", "flg": 0, "z": [], "av": {"1": "0"}} | drawn for drawn in regions]
+    files = {
+        "1": {"fid": 1, "fname": "a.jpg", "type": 2, "loc": 1, "src": ""},
+        "2": {"fid": 2, "fname": "other", "type": 2, "loc": "2", "src": "https://host/b.jpg"},
+    }
+    return {
+        "project": {"pname": "eyes", "data_format_version": "3.1.1", "vid_list": ["1", "2"]},
+        "config": {},
+        "attribute": attributes or ATTRIBUTES,
+        "file": files,
+        "view": {"1": {"fid_list": ["1"]}, "2": {"fid_list": [2]}},
+        "metadata": {f"1_{n}": drawn for n, drawn in enumerate(listed)},
+        **more,
+    }
+
+
+def write_3(folder: Path, *regions: Any, **more: Any) -> None:
+    (folder / "eyes.json").write_text(json.dumps(project_3(*regions, **more)))
+
+
+@pytest.mark.parametrize(
+    ("xy", "alike"),
+    [
+        ([1, 3, 4], {"name": "point", "cx": 3, "cy": 4}),
+        ([2, 10, 20, 6, 4], RECT),
+        (["2", "10", "20", "6.0", "4"], RECT),
+        ([3, 40, 30, 10], {"name": "circle", "cx": 40, "cy": 30, "r": 10}),
+        ([4, 40, 30, 20, 5], {"name": "ellipse", "cx": 40, "cy": 30, "rx": 20, "ry": 5}),
+        ([5, 10, 5, 40, 9], {"name": "polyline", "all_points_x": [10, 40], "all_points_y": [5, 9]}),
+        (
+            [6, 10, 5, 40, 5, 40, 9],
+            {"name": "polyline", "all_points_x": [10, 40, 40], "all_points_y": [5, 5, 9]},
+        ),
+        (
+            [7, 10, 5, 40, 5, 40, 25],
+            {"name": "polygon", "all_points_x": [10, 40, 40], "all_points_y": [5, 5, 25]},
+        ),
+        ([8, 10, 22, 13, 20, 16, 23, 12, 24], RECT),
+        ([9, 30, 30, 40, 40, 50, 30], {"name": "circle", "cx": 40, "cy": 30, "r": 10}),
+    ],
+)
+def test_a_project_of_version_3_draws_as_the_earlier_ones(
+    via: Path, xy: list[Any], alike: dict[str, Any]
+) -> None:
+    from napari_fundus.datasets.shapes import rasterize
+
+    write_3(via, {"xy": xy})
+    data = open_dataset(via)
+    drawn = parse_region(alike)
+    assert drawn is not None
+    assert data.name == "via"
+    assert (data[0].mask("MA", SHAPE) == rasterize([drawn], SHAPE)).all()
+    assert data[0].mask("MA", SHAPE).any()
+    assert [s.annotated for s in data] == [{"MA"}, {"MA"}, frozenset()]
+    assert [p.path for p in data.problems] == ["sub/c.png"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "message"),
+    [
+        ({"xy": [2, 10, 20]}, "without the number 'width'"),
+        ({"xy": [77, 1, 2]}, "number 77 of version 3"),
+        ({"xy": [9, 1, 1, 2, 2, 3, 3]}, "number 9 of version 3"),
+        ({"xy": {"x": 1}}, "no list"),
+        ({"xy": [2, 1, 1, 3, 3], "flg": 1}, "marked as deleted"),
+        ({"xy": [2, 1, 1, 3, 3], "vid": "9"}, "shows 0 files"),
+        ({"xy": [2, 1, 1, 3, 3], "av": {"2": "MA"}}, "has no class"),
+    ],
+)
+def test_what_cannot_be_read_of_version_3_is_named_and_the_rest_read(
+    via: Path, drawn: dict[str, Any], message: str
+) -> None:
+    write_3(via, {"xy": [2, 10, 20, 6, 4]}, drawn)
+    data = open_dataset(via)
+    assert data[0].mask("MA", SHAPE).sum() == 24
+    assert [p.path.partition(",")[0] for p in data.problems] == ["eyes.json", "sub/c.png"]
+    assert message in data.problems[0].message or message in data.problems[1].message
+
+
+def test_a_view_of_two_photographs_is_named(via: Path) -> None:
+    write_3(via, {"xy": [2, 10, 20, 6, 4]}, view={"1": {"fid_list": [1, 2]}})
+    data = open_dataset(via)
+    assert not any(s.truths for s in data)
+    assert any("shows 2 files" in p.message for p in data.problems)
+
+
+def test_choices_of_version_3_stand_for_their_words(via: Path) -> None:
+    attributes = {
+        "1": {"aname": "kind", "type": 2, "options": {"0": "MA", "1": "HE", "2": "EX"}},
+        "2": {"aname": "0", "type": 1, "options": {"0": "SE"}},
+    }
+    write_3(via, {"xy": [2, 10, 20, 6, 4], "av": {"1": "0,2", "2": "0"}}, attributes=attributes)
+    assert set(open_dataset(via)[0].truths) == {"MA", "EX"}
+
+
+def test_a_project_of_version_3_that_is_not_whole_says_what_it_lacks(via: Path) -> None:
+    write_3(via, view=[])
+    with pytest.raises(DatasetError, match=r"version|Annotator 3: it lacks view"):
+        open_dataset(via)
+
+
+def test_an_export_of_version_3_says_the_same_as_its_project(via: Path) -> None:
+    lines = [
+        "# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)",
+        "# SHAPE_ID = " + json.dumps({"POINT": 1, "RECTANGLE": 2}),
+        "# ATTRIBUTE = " + json.dumps(ATTRIBUTES),
+        "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,"
+        "metadata",
+    ]
+    with (via / "eyes_export.csv").open("w", newline="") as file:
+        file.write("\n".join(lines) + "\n")
+        table = csv.writer(file)
+        table.writerow(["1_a", '["a.jpg"]', 0, "[]", "[2,10,20,6,4]", '{"1":"0","2":"seen"}'])
+        table.writerow(["1_b", '["b.jpg"]', 0, "[]", "[2,10", '{"1":"0"}'])
+    data = open_dataset(via)
+    assert data.name == "via"
+    assert data[0].mask("MA", SHAPE).sum() == 24
+    assert any("Row 2 (b.jpg): its coordinates are no list" in p.message for p in data.problems)
+    write_3(via, {"xy": [2, 10, 20, 6, 4], "av": {"1": "0", "2": "seen"}})
+    assert len(open_dataset(via)[0].objects("MA", SHAPE)) == 1

@@ -123,10 +123,14 @@ def _images_of(folder: Path, forbidden: Path) -> dict[Path, Sample]:
     inside_out = folder.is_relative_to(forbidden)
     dataset = open_dataset(folder)
     found = {sample.image_path: sample for sample in dataset}
-    if dataset.root != folder and dataset.root.is_relative_to(folder):
+    if not any(folder.is_relative_to(part) for part in dataset.parts):
         # A data set somewhere below: what lies outside it are photographs all the same.
         around = open_dataset(folder, FolderDataset.name)
-        found |= {s.image_path: s for s in around if not s.image_path.is_relative_to(dataset.root)}
+        found |= {
+            sample.image_path: sample
+            for sample in around
+            if not any(sample.image_path.is_relative_to(part) for part in dataset.parts)
+        }
     return {
         image: found[image]
         for image in sorted(found)

@@ -232,6 +232,11 @@ class Dataset(Sequence[Sample]):
         All samples, sorted by id.
     problems
         What is missing or odd, by name.
+    parts
+        The folders that hold all its files; the root alone, where it is not put together.
+    reads_parts
+        Whether :meth:`open` reads all parts below a folder as one set. Of other data sets each
+        root is opened by itself, and `open_dataset` puts them together.
     """
 
     name: ClassVar[str]
@@ -239,6 +244,7 @@ class Dataset(Sequence[Sample]):
     reference: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     layout: ClassVar[str] = ""
+    reads_parts: ClassVar[bool] = False
 
     def __init__(
         self, root: Path, samples: Sequence[Sample], problems: Sequence[Problem] = ()
@@ -246,6 +252,7 @@ class Dataset(Sequence[Sample]):
         self.root = root
         self.samples = tuple(samples)
         self.problems = tuple(problems)
+        self.parts: tuple[Path, ...] = (root,)
 
     @classmethod
     @abstractmethod

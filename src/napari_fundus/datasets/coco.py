@@ -4,26 +4,42 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from napari_fundus.datasets.annotation_files import (
+    INNER_FOLDERS,
+    RepeatedAnnotations,
+    annotation_folders,
+    read_each,
+)
 from napari_fundus.datasets.base import Dataset, Problem, Sample
-from napari_fundus.datasets.coco_shapes import CocoLesion, CocoTruth, Size, parse_lesion_shape
+from napari_fundus.datasets.coco_ids import ById, identity_of
+from napari_fundus.datasets.coco_shapes import (
+    CocoLesion,
+    CocoTruth,
+    Size,
+    parse_lesion_shape,
+    parse_size,
+)
 from napari_fundus.datasets.files import (
     find_root,
     iter_files,
     list_images,
-    list_subfolders,
     missing_problems,
     relative_to_root,
     split_from_name,
+    split_of_place,
     unique_ids,
 )
 from napari_fundus.datasets.json_files import read_annotations, read_head_and_tail
+from napari_fundus.datasets.recorded_names import PhotographFinder, Recorded
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
-_DEPTH = 3
+_DEPTH = 6
+_MOST_NAMED = 3
 _FOUND_BY_US = b"Lesions found by napari-fundus"
 """What our own exports say of themselves: a detector's findings are nobody's truth."""
 
@@ -43,6 +59,7 @@ class CocoDataset(Dataset):
     name = "coco"
     title = "COCO annotations"
     reference = "Lin et al. 2014, doi:10.1007/978-3-319-10602-1_48"
+    reads_parts = True
     layout = "a JSON with the lists images, annotations and categories, beside or above the images"
 
     @classmethod
@@ -57,20 +74,25 @@ class CocoDataset(Dataset):
 
     @classmethod
     def open(cls, root: Path) -> CocoDataset:
-        """Read the annotations in `root`, in ``annotations/`` and in the folders of its parts.
+        """Read all annotations in `root` and below it.
 
         Raises
         ------
         DatasetError
-            There is none, or one cannot be read as COCO.
+            There are none, or none can be read as COCO.
         """
-        files = list(_files(root, exports=False)) or list(_files(root, exports=True))
+        files = _files(root, exports=False, depth=_DEPTH)
+        files = files or _files(root, exports=True, depth=_DEPTH)
         if not files:
             raise DatasetError(f"{root} has no COCO annotations; looked for {cls.layout}.")
         images = list_images(root, depth=_DEPTH)
         reader = _Reader(root, images)
-        for file in files:
-            reader.read(file)
+        reader.problems += read_each(files, reader.read, root)
+        reader.problems += reader.repeated.problems()
+        for path, code in reader.left_out:
+            # Of what could not be read it is not known that it is absent.
+            if code not in reader.lesions[path]:
+                reader.annotated[path].discard(code)
         unlisted = (relative_to_root(path, root) for path in images if path not in reader.annotated)
         reader.problems += missing_problems(
             unlisted, "Not in the annotations: nothing is known of it."
@@ -90,6 +112,14 @@ class CocoDataset(Dataset):
         return cls(root, samples, reader.problems)
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """An image of a file's list: its file, and its height and width where they are given."""
+
+    path: Path
+    size: Size | None
+
+
 class _Reader:
     """Collects the annotations of all files, and what is odd in them."""
 
@@ -100,12 +130,10 @@ class _Reader:
             lambda: defaultdict(list)
         )
         self.splits: dict[Path, str] = {}
+        self.left_out: list[tuple[Path, str]] = []
+        self.repeated = RepeatedAnnotations(root)
         self.problems: list[Problem] = []
-        self._by_place: dict[str, Path] = {}
-        self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
-        for path in images:
-            self._by_place[path.relative_to(root).as_posix().casefold()] = path
-            self._by_name[path.name.casefold()].append(path)
+        self._finder = PhotographFinder(root, images)
 
     def read(self, file: Path) -> None:
         """Read one file; what cannot be understood in it is listed."""
@@ -115,96 +143,146 @@ class _Reader:
             message = "Found by a detector and exported by napari-fundus: no expert drew this."
             self.problems.append(Problem(where, message))
         images = self._images(file, content["images"])
-        classes = _classes(content["categories"])
-        used = {classes.get(_key(a.get("category_id"))) for a in _objects(content["annotations"])}
+        classes = self._classes(file, content["categories"])
+        annotations = list(_objects(content["annotations"]))
+        used = {classes.get(identity_of(a.get("category_id"))) for a in annotations}
         # Of the categories that nobody used, only those that are lesions were surely looked for.
-        known = {code for code in classes.values() if parse_lesion(code) or code in used}
-        for path, _ in images.values():
-            self.annotated.setdefault(path, set()).update(known)
-        odd: Counter[str] = Counter()
-        for annotation in _objects(content["annotations"]):
-            image = images.get(_key(annotation.get("image_id")))
-            code = classes.get(_key(annotation.get("category_id")))
-            if image is None or code is None:
-                odd["an annotation of an image or category that is not there; left out"] += 1
-                continue
-            try:
-                lesion, boxed = parse_lesion_shape(annotation, size=image[1])
-            except DatasetError as error:
-                odd[f"an annotation is left out: {error}"] += 1
-                continue
-            odd["an annotation has a box and no outline: the whole box counts"] += boxed
-            self.lesions[image[0]][code].append(lesion)
-        self.problems += [
-            Problem(where, message if count == 1 else f"{count} times: {message}")
-            for message, count in odd.items()
-            if count
-        ]
+        known = {code for code in classes if code and (parse_lesion(code) or code in used)}
+        for listed in images:
+            if listed is not None:
+                self.annotated.setdefault(listed.path, set()).update(known)
+                self.repeated.add_photograph(listed.path, file)
+        self.problems += self._take_all(annotations, images, classes, file)
+        if strange := len(content["annotations"]) - len(annotations):
+            message = f"{strange} annotations are no JSON objects and are left out."
+            self.problems.append(Problem(where, message))
 
-    def _images(self, file: Path, listed: Any) -> dict[str, tuple[Path, Size | None]]:
-        """Return the image of each id and its size, only ever one that was found below the root."""
-        found: dict[str, tuple[Path, Size | None]] = {}
-        lost = []
-        for entry in _objects(listed):
-            name = entry.get("file_name")
-            place = self._find(name, file) if isinstance(name, str) else None
-            if place is None:
-                lost.append(f"{relative_to_root(file, self.root)}: {name}")
+    def _take_all(
+        self,
+        annotations: Iterable[Mapping[str, Any]],
+        images: ById[_Listed | None],
+        classes: ById[str],
+        file: Path,
+    ) -> list[Problem]:
+        """Take the annotations of a file, and return what a person should know of them."""
+        odd: defaultdict[str, list[str]] = defaultdict(list)
+        for annotation in annotations:
+            listed = images.get(identity_of(annotation.get("image_id")))
+            if listed is None:
+                message = "an annotation is of no image that is listed once and found; left out"
+                odd[message].append("")
                 continue
-            key = _key(entry.get("id"))
-            if key in found:
-                message = f"The image id {key!r} stands twice: its annotations go to the last."
-                self.problems.append(Problem(relative_to_root(file, self.root), message))
-            sides = entry.get("height"), entry.get("width")
-            sound = all(type(side) is int and side > 0 for side in sides)
-            found[key] = place, cast("Size", sides) if sound else None
-            split = split_from_name(place.parent.name) if place.parent != self.root else None
-            if split := split or split_from_name(file.stem) or _split_of_folder(file, self.root):
-                self.splits[place] = split
-        self.problems += missing_problems(lost, "Listed, but no such image lies in the folder.")
+            for remark in self._take(annotation, listed, classes, file):
+                odd[remark].append(relative_to_root(listed.path, self.root))
+        where = relative_to_root(file, self.root)
+        return [_summed(where, message, names) for message, names in odd.items()]
+
+    def _take(
+        self, annotation: Mapping[str, Any], listed: _Listed, classes: ById[str], file: Path
+    ) -> Iterable[str]:
+        """Take an annotation, and return what a person should know of it."""
+        code = classes.get(identity_of(annotation.get("category_id")))
+        if code is None:
+            return ("an annotation is of no category that is listed once; left out",)
+        if not code:
+            return ("an annotation is of a category that names no class; left out",)
+        try:
+            lesion, remarks = parse_lesion_shape(annotation, size=listed.size)
+        except DatasetError as error:
+            self.left_out.append((listed.path, code))
+            return (f"an annotation is left out: {error}",)
+        if self.repeated.add(listed.path, file, (code, lesion)):
+            self.lesions[listed.path][code].append(lesion)
+        return remarks
+
+    def _images(self, file: Path, listed: Any) -> ById[_Listed | None]:
+        """Return the images by id, None for those that are lost."""
+        where = relative_to_root(file, self.root)
+        entries = [(_recorded(entry), entry) for entry in _objects(listed)]
+        places, lost = self._finder.find(file, (recorded for recorded, _ in entries))
+        self.problems += lost
+        found: ById[_Listed | None] = ById()
+        times: Counter[Path] = Counter()
+        for recorded, entry in entries:
+            identity = identity_of(entry.get("id"))
+            place = places.get(recorded)
+            size = parse_size(entry.get("height"), entry.get("width"))
+            found.add(identity, None if place is None else _Listed(place, size))
+            if place is None:
+                continue
+            times[place] += 1
+            if not identity.is_known:
+                message = f"{recorded.name} is listed without an id: nothing is known of it."
+                self.problems.append(Problem(where, message))
+            self._set_split(place, file)
+        for identity_text in found.ambiguous():
+            message = f"The image id {identity_text!r} stands for several images: no annotation "
+            self.problems.append(Problem(where, f"{message}of it can be used."))
+        twice = (relative_to_root(path, self.root) for path, count in times.items() if count > 1)
+        self.problems += missing_problems(
+            twice, f"Listed several times in {where}: the annotations of all are used."
+        )
         return found
 
-    def _find(self, name: str, file: Path) -> Path | None:
-        """Return an image by its place from the root or the file; else by its bare name.
+    def _set_split(self, image: Path, file: Path) -> None:
+        split = (
+            split_of_place(image, self.root)
+            or split_from_name(file.stem)
+            or split_of_place(file, self.root)
+        )
+        if split is not None and self.splits.setdefault(image, split) != split:
+            message = f"Listed in the {split} part too; it counts as of {self.splits[image]}."
+            self.problems.append(Problem(relative_to_root(image, self.root), message))
 
-        Of several with that name, the one beside the file, or in the part that the file's name
-        speaks of.
-        """
-        place = PurePosixPath(name.replace("\\", "/"))
-        beside = PurePosixPath(file.parent.relative_to(self.root).as_posix())
-        for candidate in (beside / place, place):
-            if (known := self._by_place.get(candidate.as_posix().casefold())) is not None:
-                return known
-        named = self._by_name.get(place.name.casefold(), [])
-        part = split_from_name(file.stem)
-        fitting = [path for path in named if part and split_from_name(path.parent.name) == part]
-        for choice in (fitting, named):
-            if len(choice) == 1:
-                return choice[0]
-        return None
+    def _classes(self, file: Path, categories: Any) -> ById[str]:
+        """Return the classes by id: a known lesion, else our own code, else the name, or ``""``."""
+        classes: ById[str] = ById()
+        for entry in _objects(categories):
+            name, code = entry.get("name"), entry.get("code")
+            title = name.strip() if isinstance(name, str) else ""
+            own = code.strip() if isinstance(code, str) else ""
+            found = str(parse_lesion(title) or parse_lesion(own) or own or title)
+            classes.add(
+                identity_of(entry.get("id")), "" if found.casefold() in _NO_LESION else found
+            )
+        for identity_text in classes.ambiguous():
+            message = f"The category id {identity_text!r} stands for several classes: no "
+            self.problems.append(
+                Problem(relative_to_root(file, self.root), f"{message}annotation of it is used.")
+            )
+        return classes
+
+
+def _summed(where: str, message: str, images: list[str]) -> Problem:
+    """Return one problem for all annotations of which the same is to be said."""
+    named = sorted(set(filter(None, images)))
+    shown = ", ".join(named[:_MOST_NAMED]) + (", …" if len(named) > _MOST_NAMED else "")
+    times = f"{len(images)} times: " if len(images) > 1 else ""
+    return Problem(where, f"{times}{message}{f' ({shown})' if shown else ''}")
+
+
+def _recorded(entry: Mapping[str, Any]) -> Recorded:
+    """Return what a file lists as an image; some programs give a path or an address beside it."""
+    keys = ("file_name", "path", "coco_url", "flickr_url")
+    names = [name for key in keys if isinstance(name := entry.get(key), str) and name.strip()]
+    return Recorded(names[0] if names else "(no name)", also=names[1] if len(names) > 1 else "")
 
 
 def _root(folder: Path, *, exports: bool) -> Path | None:
     return find_root(
         folder,
-        lambda f: next(_files(f, exports=exports), None) is not None,
-        inner_folders=r"^(images?|annotations?|(train|val|valid|test)(ing|idation|ation)?[0-9]*)$",
+        lambda f: any(_files(part, exports=exports, depth=0) for part in annotation_folders(f)),
+        inner_folders=f"^{INNER_FOLDERS.pattern}",
         above=1,
     )
 
 
-def _files(root: Path, *, exports: bool) -> Iterator[Path]:
-    """Yield the files of annotations of a root; those that we export, or all others."""
-    parts = (
-        f
-        for f in list_subfolders(root)
-        if f.name.casefold().startswith("annotation") or split_from_name(f.name)
-    )
-    for folder in (root, *parts):
-        for path in iter_files(folder, depth=0):
-            ends = read_head_and_tail(path)
-            if _looks_like_coco(ends) and (_FOUND_BY_US in ends) == exports:
-                yield path
+def _files(folder: Path, *, exports: bool, depth: int) -> list[Path]:
+    """Return the files of annotations of a folder; those that we export, or all others."""
+    found = ((path, read_head_and_tail(path)) for path in iter_files(folder, depth=depth))
+    return [
+        path for path, ends in found if _looks_like_coco(ends) and (_FOUND_BY_US in ends) == exports
+    ]
 
 
 def _looks_like_coco(ends: bytes) -> bool:
@@ -232,25 +310,3 @@ def _load(file: Path) -> dict[str, Any]:
 
 def _objects(listed: Any) -> Iterator[Mapping[str, Any]]:
     return (entry for entry in listed if isinstance(entry, dict))
-
-
-def _key(identity: Any) -> str:
-    """Return an id as text: some tools write numbers, some text; 1 and "1" are the same."""
-    return str(identity) if isinstance(identity, int | str) else ""
-
-
-def _classes(categories: Any) -> dict[str, str]:
-    """Return the class of each category id: a known lesion, else our own code, else its name."""
-    classes: dict[str, str] = {}
-    for entry in _objects(categories):
-        name, code = entry.get("name"), entry.get("code")
-        title = name.strip() if isinstance(name, str) else ""
-        own = code.strip() if isinstance(code, str) else ""
-        found = parse_lesion(title) or parse_lesion(own) or own or title
-        if found and found.casefold() not in _NO_LESION:
-            classes[_key(entry.get("id"))] = str(found)
-    return classes
-
-
-def _split_of_folder(file: Path, root: Path) -> str | None:
-    return split_from_name(file.parent.name) if file.parent != root else None

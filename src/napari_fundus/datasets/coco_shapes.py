@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
 from napari_fundus.datasets.files import parse_number
+from napari_fundus.datasets.json_files import parse_whole
 from napari_fundus.datasets.shapes import Polygon, Rectangle, Shape
 from napari_fundus.errors import DatasetError
 from napari_fundus.results.objects import LesionObject, trim_box
@@ -112,8 +113,11 @@ class CocoTruth(Truth):
 
 def parse_lesion_shape(
     annotation: Mapping[str, Any], *, size: Size | None = None
-) -> tuple[CocoLesion, bool]:
-    """Return the lesion of a COCO annotation, and whether it is a mere box.
+) -> tuple[CocoLesion, tuple[str, ...]]:
+    """Return the lesion of a COCO annotation, and what a person should know of it.
+
+    Rings that enclose nothing are left out where others do; an annotation without any outline that
+    can be used is the whole of its box.
 
     Parameters
     ----------
@@ -121,6 +125,13 @@ def parse_lesion_shape(
         As it stands in the list of annotations.
     size
         Height and width of its image, where the list of images gives them.
+
+    Returns
+    -------
+    lesion
+        The lesion.
+    remarks
+        What was left out or replaced, each as a sentence on "an annotation".
 
     Raises
     ------
@@ -134,31 +145,104 @@ def parse_lesion_shape(
     >>> found.row, found.col, found.mask.shape
     (2, 1, (4, 3))
     """
-    outline = annotation.get("segmentation")
-    if isinstance(outline, dict):
-        return _runs(outline), False
+    crowd = parse_whole(annotation.get("iscrowd")) == 1 or annotation.get("iscrowd") is True
+    remarks = ("an annotation is of a crowd of lesions: it counts as one",) if crowd else ()
+    outline = _Outline(annotation.get("segmentation"), size)
+    if outline.lesion is not None:
+        return outline.lesion, (*outline.remarks, *remarks)
+    try:
+        box = CocoLesion(size, (_box(annotation.get("bbox")),))
+    except DatasetError:
+        if outline.lines:
+            return CocoLesion(size, outline.lines), remarks
+        if outline.error is not None:
+            raise outline.error from None
+        raise
+    lacking = "has a box and no outline" if outline.is_absent else "has an outline of nothing"
+    return box, (f"an annotation {lacking}: the whole box counts", *remarks)
+
+
+class _Outline:
+    """What the outline of an annotation gives: a lesion, or why there is none.
+
+    Attributes
+    ----------
+    lesion
+        The lesion that is drawn, or None.
+    lines
+        Rings that lie on a line, for where there is nothing else.
+    error
+        The first thing that could not be understood.
+    is_absent
+        Whether there is no outline at all.
+    """
+
+    def __init__(self, outline: Any, size: Size | None) -> None:
+        self.lesion: CocoLesion | None = None
+        self.lines: tuple[Shape, ...] = ()
+        self.remarks: tuple[str, ...] = ()
+        self.error: DatasetError | None = None
+        rings = _rings(outline)
+        self.is_absent = not any(rings)
+        sound: list[Shape] = []
+        for ring in rings:
+            try:
+                if isinstance(ring, dict):
+                    runs = _runs(ring, size)
+                    self.lesion = runs if len(rings) == 1 else None
+                    continue
+                points = _points(ring)
+            except DatasetError as error:
+                self.error = self.error or error
+                continue
+            if _lies_on_a_line(points):
+                self.lines += (Polygon(points),)
+            else:
+                sound.append(Polygon(points))
+        if sound:
+            self.lesion = CocoLesion(size, tuple(sound))
+        if self.lesion is not None and len(rings) > max(len(sound), 1):
+            self.remarks = ("rings of an annotation that enclose nothing are left out",)
+
+
+def _rings(outline: Any) -> list[Any]:
+    """Return the rings of an outline, or its run lengths; some programs write the numbers bare."""
     if isinstance(outline, list) and outline:
-        rings = outline if isinstance(outline[0], list) else [outline]
-        return CocoLesion(size, tuple(Polygon(_points(ring)) for ring in rings)), False
-    left, top, width, height = _numbers(annotation.get("bbox"), "box", exactly=4)
+        return outline if any(isinstance(ring, list | dict) for ring in outline) else [outline]
+    return [outline] if isinstance(outline, dict) else []
+
+
+def _box(box: Any) -> Rectangle:
+    left, top, width, height = _numbers(box, "box", exactly=4)
     if width <= 0 or height <= 0:
         raise DatasetError("it has no outline, and its box is empty.")
-    return CocoLesion(size, (Rectangle(left - _CORNER, top - _CORNER, width, height),)), True
+    return Rectangle(left - _CORNER, top - _CORNER, width, height)
 
 
-def _runs(outline: Mapping[str, Any]) -> CocoLesion:
-    size, counts = outline.get("size"), outline.get("counts")
-    if not (
-        isinstance(size, list)
-        and len(size) == 2
-        and all(type(side) is int and side > 0 for side in size)
-    ):
+def _runs(outline: Mapping[str, Any], image_size: Size | None) -> CocoLesion:
+    sides, counts = outline.get("size"), outline.get("counts")
+    size = image_size if sides is None else parse_size(*sides) if _is_pair(sides) else None
+    if size is None:
         raise DatasetError("its run lengths have no size [height, width].")
     if isinstance(counts, str):
-        return CocoLesion((size[0], size[1]), runs=counts)
-    if isinstance(counts, list) and all(type(count) is int for count in counts):
-        return CocoLesion((size[0], size[1]), runs=tuple(counts))
-    raise DatasetError("its run lengths have no counts.")
+        return CocoLesion(size, runs=counts)
+    runs = [parse_whole(count) for count in counts] if isinstance(counts, list) else [None]
+    known = tuple(run for run in runs if run is not None)
+    if len(known) != len(runs):
+        raise DatasetError("its run lengths have no counts.")
+    if not any(known[1::2]):
+        raise DatasetError("its run lengths mark no pixel.")
+    return CocoLesion(size, runs=known)
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def parse_size(height: Any, width: Any) -> Size | None:
+    """Return the size of an image that two numbers give, be they floats or text, or None."""
+    rows, cols = parse_whole(height), parse_whole(width)
+    return (rows, cols) if rows is not None and cols is not None and min(rows, cols) > 0 else None
 
 
 def _points(ring: Any) -> tuple[tuple[float, float], ...]:
@@ -168,6 +252,15 @@ def _points(ring: Any) -> tuple[tuple[float, float], ...]:
     return tuple(
         (x - _CORNER, y - _CORNER) for x, y in zip(numbers[::2], numbers[1::2], strict=True)
     )
+
+
+def _lies_on_a_line(points: Sequence[tuple[float, float]]) -> bool:
+    """Tell whether points enclose nothing, however they are joined."""
+    x0, y0 = points[0]
+    far = max(points, key=lambda point: abs(point[0] - x0) + abs(point[1] - y0))
+    across, down = far[0] - x0, far[1] - y0
+    reach = abs(across) + abs(down)
+    return all(abs(across * (y - y0) - down * (x - x0)) <= 1e-9 * reach**2 for x, y in points)
 
 
 def _numbers(value: Any, what: str, *, exactly: int | None = None) -> Sequence[float]:

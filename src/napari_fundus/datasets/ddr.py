@@ -7,6 +7,7 @@ from pathlib import Path
 from napari_fundus.datasets.annotations import MaskTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
+    find_folders,
     find_root,
     find_subfolder,
     images_by_stem,
@@ -17,6 +18,9 @@ from napari_fundus.datasets.files import (
 )
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
+
+_DEPTH = 4
+"""Levels between the sets and a folder around them; each may be unpacked into one of its own."""
 
 
 def _labels(split: Path) -> Path | None:
@@ -48,6 +52,7 @@ class Ddr(Dataset):
     title = "DDR, lesion segmentation"
     reference = "Li et al., Information Sciences 501:511-522, 2019, doi:10.1016/j.ins.2019.06.011"
     licence = "for research, see the authors' repository"
+    reads_parts = True
     layout = "'train', 'valid' and 'test', each with 'image' and 'label/EX', 'label/HE', …"
 
     @classmethod
@@ -62,11 +67,15 @@ class Ddr(Dataset):
     @classmethod
     def open(cls, root: Path) -> Ddr:
         """Read the lists and annotations below `root`, but no image."""
-        splits = {split_from_name(sub.name): sub for sub in list_subfolders(root) if _is_split(sub)}
-        if not splits:
-            raise DatasetError(f"{root} is not DDR; looked for {cls.layout}.")
         samples: list[Sample] = []
         problems: list[Problem] = []
+        splits: dict[str | None, Path] = {}
+        for folder in find_folders(root, _is_split, depth=_DEPTH):
+            if splits.setdefault(split := split_from_name(folder.name), folder) != folder:
+                message = f"A second copy of the {split} set; it is left out."
+                problems.append(Problem(relative_to_root(folder, root), message))
+        if not splits:
+            raise DatasetError(f"{root} is not DDR; looked for {cls.layout}.")
         for split in ("train", "valid", "test"):
             if split not in splits:
                 problems.append(Problem(split, "The folder is missing."))
@@ -74,7 +83,9 @@ class Ddr(Dataset):
             found, odd = _read_split(splits[split], split, root)
             samples += found
             problems += odd
-        return cls(root, samples, problems)
+        dataset = cls(root, samples, problems)
+        dataset.parts = tuple(splits.values())
+        return dataset
 
 
 def _read_split(folder: Path, split: str, root: Path) -> tuple[list[Sample], list[Problem]]:

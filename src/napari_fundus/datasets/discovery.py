@@ -20,6 +20,14 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.datasets.graded import Aptos2019, EyePacs, Messidor2
 from napari_fundus.datasets.idrid import Idrid
 from napari_fundus.datasets.roc import Roc
+from napari_fundus.datasets.several_roots import (
+    all_roots,
+    open_roots,
+    unread_datasets,
+    unread_images,
+    unread_roots,
+    unread_twins,
+)
 from napari_fundus.datasets.via import ViaDataset
 from napari_fundus.errors import DatasetError, FundusError
 from napari_fundus.plugin_hooks import (
@@ -129,6 +137,7 @@ def open_dataset(
     ----------
     path
         The folder of the original distribution, one a level or two around it, or one inside it.
+        Where several roots of one data set lie below it, all are read as one.
     name
         Which data set it is, where the content should not decide; see :func:`dataset_classes`.
     class_attribute
@@ -143,44 +152,78 @@ def open_dataset(
     if not given.exists():
         raise DatasetError(f"There is no folder {given}.")
     folder = given.resolve() if given.is_dir() else given.resolve().parent
-    reader, root = _find_named(folder, name) if name is not None else _detect(folder)
-    if reader is ViaDataset:
-        return ViaDataset.open(root, class_attribute=class_attribute)
-    dataset: Dataset = _call(reader, reader.open, root, Dataset)
+    reader, roots, others = _named(folder, name) if name is not None else _detect(folder)
+    recognize = _recognizer(reader, by_name=name is not None)
+
+    def read(root: Path) -> Dataset:
+        if reader is ViaDataset:
+            return ViaDataset.open(root, class_attribute=class_attribute)
+        dataset: Dataset = _call(reader, reader.open, root, Dataset)
+        return dataset
+
+    dataset = open_roots(reader, folder, roots, read)
+    dataset.problems += (
+        *unread_roots(dataset, recognize),
+        *unread_datasets(dataset, others),
+        *unread_images(dataset, folder),
+        *unread_twins(dataset),
+    )
     return dataset
 
 
-def _find_named(folder: Path, name: str) -> tuple[Reader, Path]:
+_Root = tuple[Reader, Path]
+
+
+def _recognizer(reader: Reader, *, by_name: bool = False) -> Callable[[Path], Path | None]:
+    function = reader.recognize_by_name if by_name else reader.recognize
+
+    def recognize(folder: Path) -> Path | None:
+        root: Path | None = _call(reader, function, folder, Path | None)
+        return root
+
+    return recognize
+
+
+def _named(folder: Path, name: str) -> tuple[Reader, list[Path], list[_Root]]:
     readers = {reader.name: reader for reader in dataset_classes()}
     reader = readers.get(name.casefold())
     if reader is None:
         raise DatasetError(
             f"No data set is called {name!r}; there are: {', '.join(readers)}.{_left_out(' ')}"
         )
-    root: Path | None = _call(reader, reader.recognize_by_name, folder, Path | None)
-    if root is None:
+    roots = all_roots(folder, _recognizer(reader, by_name=True))
+    if not roots:
         raise DatasetError(f"{folder} is not {reader.title}. Looked for: {reader.layout}.")
-    return reader, root
+    return reader, roots, []
 
 
-def _detect(folder: Path) -> tuple[Reader, Path]:
+def _detect(folder: Path) -> tuple[Reader, list[Path], list[_Root]]:
+    """Return the reader, its roots, and the other data sets that were recognized."""
     candidates = list(recognized(folder))
-    around = [(reader, root) for reader, root in candidates if folder.is_relative_to(root)]
+    found = [
+        (reader, root)
+        for reader, _ in candidates
+        for root in all_roots(folder, _recognizer(reader))
+    ]
+    around = [(reader, root) for reader, root in found if folder.is_relative_to(root)]
     if around:
         # The innermost root around the folder is what it is a part of.
-        return max(around, key=lambda pair: len(pair[1].parts))
+        chosen, root = max(around, key=lambda pair: len(pair[1].parts))
+        return chosen, [root], [pair for pair in found if pair[0] is not chosen]
     outermost = [
         (reader, root)
-        for reader, root in candidates
-        if not any(root != other and root.is_relative_to(other) for _, other in candidates)
+        for reader, root in found
+        if not any(root != other and root.is_relative_to(other) for _, other in found)
     ]
-    if len({root for _, root in outermost}) > 1:
-        listed = "; ".join(f"{reader.name} in {root}" for reader, root in outermost)
-        raise DatasetError(f"{folder} holds several data sets: {listed}. Open one of them.")
     if outermost:
-        return outermost[0]
+        chosen = outermost[0][0]
+        roots = [root for reader, root in outermost if reader is chosen]
+        if {root for _, root in outermost} != set(roots):
+            listed = "; ".join(f"{reader.name} in {root}" for reader, root in outermost)
+            raise DatasetError(f"{folder} holds several data sets: {listed}. Open one of them.")
+        return chosen, roots, [pair for pair in found if pair[0] is not chosen]
     if FolderDataset.recognize(folder) is not None:
-        return FolderDataset, folder
+        return FolderDataset, [folder], []
     known = "\n".join(f"  {reader.title}: {reader.layout}" for reader in dataset_classes())
     raise DatasetError(
         f"{folder} holds no image and no known data set. Looked for:\n{known}{_left_out()}"

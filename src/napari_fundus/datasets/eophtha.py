@@ -57,6 +57,7 @@ class Eophtha(Dataset):
     title = "e-ophtha (MA and EX)"
     reference = "Decencière et al., IRBM 34(2):196-203, 2013, doi:10.1016/j.irbm.2013.01.010"
     licence = "free for research, see the ADCIS website"
+    reads_parts = True
     layout = (
         "'Annotation_MA' beside 'MA' and 'healthy', or 'Annotation_EX' beside 'EX' and 'healthy'"
     )
@@ -79,7 +80,7 @@ class Eophtha(Dataset):
         problems: list[Problem] = []
         entries: list[_Entry] = []
         sets: dict[Lesion, Path] = {}
-        for part in find_folders(root, lambda folder: _code(folder) is not None, depth=4):
+        for part in find_folders(root, lambda folder: _code(folder) is not None, depth=5):
             code = _code(part)
             if code is None or code in sets:
                 message = f"A second copy of the {code} set; it is left out."
@@ -92,7 +93,9 @@ class Eophtha(Dataset):
         if not sets:
             raise DatasetError(f"{root} holds no set of e-ophtha; looked for {cls.layout}.")
         samples = sorted(_merge(entries), key=lambda sample: sample.id)
-        return cls(root, samples, problems)
+        dataset = cls(root, samples, problems)
+        dataset.parts = tuple(sets.values())
+        return dataset
 
 
 def _read_set(part: Path, code: Lesion, root: Path) -> tuple[list[_Entry], list[Problem]]:

@@ -175,6 +175,12 @@ def split_from_name(name: str) -> str | None:
     return next((s for stem, s in _SPLITS if any(word.startswith(stem) for word in words)), None)
 
 
+def split_of_place(path: Path, root: Path) -> str | None:
+    """Return the split that the folders from `path` up to `root` speak of, the nearest first."""
+    folders = reversed(path.relative_to(root).parts[:-1])
+    return next((split for name in folders if (split := split_from_name(name)) is not None), None)
+
+
 def relative_to_root(path: Path, root: Path) -> str:
     """Return `path` as text, relative to `root` where it lies inside."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
@@ -198,6 +204,11 @@ def parse_number(text: str | None) -> float | None:
     return value if abs(value) < 1e9 else None
 
 
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8 or UTF-16, with or without a byte-order mark, or in Windows' 1252."""
+    return _decode(path.read_bytes())
+
+
 def _decode(content: bytes) -> str:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace")
@@ -207,7 +218,8 @@ def _decode(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _rows(text: str) -> Iterator[list[str]]:
+def read_rows(text: str) -> Iterator[list[str]]:
+    """Return the cells of each line of a table of commas, semicolons or tabs."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",;\t", key=first.count)
     # Exports with a polygon a cell exceed the module's default limit of 128 KiB a field.
@@ -223,7 +235,7 @@ def table_header(path: Path) -> list[str]:
     """Return the column names of a CSV as :func:`read_table` gives them; reads only its start."""
     with path.open("rb") as file:
         text = _decode(file.read(8192))
-    return _clean_header(next(_rows(text), []))
+    return _clean_header(next(read_rows(text), []))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -240,7 +252,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     header: list[str] = []
     try:
-        for cells in _rows(_decode(path.read_bytes())):
+        for cells in read_rows(read_text(path)):
             if not any(cell.strip() for cell in cells):
                 continue
             if not header:

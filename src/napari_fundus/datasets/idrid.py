@@ -34,6 +34,9 @@ _LAYOUT = (
     r"original images|groundtruths?|(training|testing) set|microaneurysms|h(a)?emorrhages"
     r"|(hard|soft) exudates|optic disc|fovea"
 )
+_DEPTH = 4
+"""Levels between the parts and a folder around them; each may be unpacked into one of its own."""
+
 _GROUPS_FILE = "same_eye_groups.txt"
 _IMAGES = r"original images"
 _SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
@@ -96,6 +99,7 @@ class Idrid(Dataset):
     title = "Indian Diabetic Retinopathy Image Dataset (IDRiD)"
     reference = "Porwal et al., Data 3(3):25, 2018, doi:10.3390/data3030025"
     licence = "CC-BY 4.0"
+    reads_parts = True
     layout = (
         "'A. Segmentation', 'B. Disease Grading' or 'C. Localization', each with '1. Original "
         "Images' and '2. … Groundtruths'"
@@ -113,7 +117,7 @@ class Idrid(Dataset):
         """Read the lists and annotations below `root`, but no image."""
         reading = _ReaderState(root)
         parts: dict[str, Path] = {}
-        for part in find_folders(root, lambda folder: _kind(folder) is not None, depth=2):
+        for part in find_folders(root, lambda folder: _kind(folder) is not None, depth=_DEPTH):
             kind = _kind(part) or ""
             if kind in parts:
                 reading.add_problem(part, f"A second copy of the {kind} part; it is left out.")
@@ -128,7 +132,9 @@ class Idrid(Dataset):
         if "localization" in parts:
             _read_localization(reading, parts["localization"], own="grading" not in parts)
         samples = _with_groups(reading.samples.values(), root)
-        return cls(root, sorted(samples, key=lambda sample: sample.id), reading.problems)
+        dataset = cls(root, sorted(samples, key=lambda sample: sample.id), reading.problems)
+        dataset.parts = tuple(parts.values())
+        return dataset
 
 
 def _split_folders(
@@ -138,7 +144,10 @@ def _split_folders(
     if parent is None:
         reading.add_problem(part / what, f"The folder is missing: {part.name} has no images.")
         return {}
-    found = {split_from_name(sub.name) or "": sub for sub in list_subfolders(parent)}
+    found: dict[str, Path] = {}
+    for sub in list_subfolders(parent):
+        if found.setdefault(split_from_name(sub.name) or "", sub) != sub:
+            reading.add_problem(sub, "A second folder of one set, or of none; it is left out.")
     for split in _SPLITS:
         if split not in found:
             reading.add_problem(parent / _FOLDER_OF[split], "The folder is missing.")
@@ -217,9 +226,15 @@ def _add_segmented(
         reading.problems += missing_problems(lost, "The image of this mask is missing.")
 
 
-def _tables_by_split(folder: Path) -> dict[str, Path]:
-    tables = [f for f in iter_files(folder, depth=1) if f.suffix.casefold() == ".csv"]
-    return {split: table for table in tables if (split := split_from_name(table.stem)) is not None}
+def _tables_by_split(reading: _ReaderState, folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for table in iter_files(folder, depth=1):
+        split = split_from_name(table.stem)
+        if table.suffix.casefold() != ".csv" or split is None:
+            continue
+        if found.setdefault(split, table) != table:
+            reading.add_problem(table, f"A second table of the {split} set; it is left out.")
+    return found
 
 
 def _read_grading(reading: _ReaderState, part: Path) -> None:
@@ -227,7 +242,7 @@ def _read_grading(reading: _ReaderState, part: Path) -> None:
         reading, find_subfolder(part, _IMAGES), part, what="1. Original Images"
     )
     truths = _truth_folder(part) or part
-    tables = _tables_by_split(truths)
+    tables = _tables_by_split(reading, truths)
     for split in _SPLITS:
         images = images_by_stem(folders_of.get(split))
         table = tables.get(split)
@@ -262,7 +277,7 @@ def _read_localization(reading: _ReaderState, part: Path, *, own: bool) -> None:
         if folder is None:
             reading.add_problem(truths, f"The folder of {pattern} centres is missing.")
             continue
-        for split, table in _tables_by_split(folder).items():
+        for split, table in _tables_by_split(reading, folder).items():
             if any(sample.split == split for sample in _of_kind(reading, kind)):
                 _attach_centres(reading, table, code, kind=kind, split=split)
 

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 from napari_fundus.datasets.annotations import Point, PointsTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.files import (
+    find_folders,
     find_root,
     iter_files,
     list_images,
@@ -26,6 +27,8 @@ _XML = re.compile(r"annotations-consensus.*\.xml", re.IGNORECASE)
 _IMAGE = re.compile(r"image\d+_(train|test)\w*\.\w+", re.IGNORECASE)
 _SET = re.compile(r"^roc[ _-]*(train|test)", re.IGNORECASE)
 _LAYOUT = r"^roc|training|test"
+
+_DEPTH = 4
 
 _Points = dict[str, dict[str, tuple[Point, ...]]]
 
@@ -53,6 +56,7 @@ class Roc(Dataset):
     title = "Retinopathy Online Challenge (ROC)"
     reference = "Niemeijer et al., IEEE TMI 29(1):185-195, 2010, doi:10.1109/TMI.2009.2033909"
     licence = "for research, see the challenge's rules"
+    reads_parts = True
     layout = "'ROCtraining' with 'imageN_training.jpg' and 'annotations-consensus-ma-only.xml'"
 
     @classmethod
@@ -63,14 +67,17 @@ class Roc(Dataset):
     @classmethod
     def open(cls, root: Path) -> Roc:
         """Read the lists and annotations below `root`, but no image."""
-        points, problems = _read_annotations(root)
+        parts = find_folders(root, _is_set, depth=_DEPTH)
+        points, problems = _read_annotations(root, parts)
         listed = {stem for of_class in points.values() for stem in of_class}
         samples: dict[str, Sample] = {}
         unlisted: list[str] = []
-        for image in list_images(root, depth=3):
+        strange: list[str] = []
+        for image in (path for part in parts for path in list_images(part, depth=_DEPTH)):
             named = _IMAGE.fullmatch(image.name)
             stem = image.stem.casefold()
             if named is None and stem not in listed:
+                strange.append(relative_to_root(image, root))
                 continue
             split = split_from_name(image.stem) or split_from_name(image.parent.name)
             annotated = frozenset(code for code, of_class in points.items() if stem in of_class)
@@ -91,9 +98,14 @@ class Roc(Dataset):
         problems += missing_problems(
             unlisted, "Not listed in the annotations: microaneurysms are not annotated in it."
         )
+        problems += missing_problems(
+            strange, "Neither named as the challenge's images nor listed: it is left out."
+        )
         if not any(sample.split == "test" for sample in samples.values()):
             problems.append(Problem("ROCtesting", "The folder of testing images is missing."))
-        return cls(root, sorted(samples.values(), key=_number), problems)
+        dataset = cls(root, sorted(samples.values(), key=_number), problems)
+        dataset.parts = tuple(parts)
+        return dataset
 
 
 def _number(sample: Sample) -> tuple[str, int, str]:
@@ -101,9 +113,10 @@ def _number(sample: Sample) -> tuple[str, int, str]:
     return sample.split or "", int(digits[0]) if digits else -1, sample.id
 
 
-def _read_annotations(root: Path) -> tuple[_Points, list[Problem]]:
-    """Return class to lower-case stem to points, from all annotation files below `root`."""
-    files = [f for f in iter_files(root, depth=3) if _XML.fullmatch(f.name)]
+def _read_annotations(root: Path, parts: list[Path]) -> tuple[_Points, list[Problem]]:
+    """Return class to lower-case stem to points, from all annotation files of the `parts`."""
+    below = (file for part in parts for file in iter_files(part, depth=_DEPTH))
+    files = [file for file in below if _XML.fullmatch(file.name)]
     problems: list[Problem] = []
     found: _Points = {}
     if not files:

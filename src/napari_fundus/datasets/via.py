@@ -2,43 +2,52 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+from napari_fundus.datasets.annotation_files import (
+    INNER_FOLDERS,
+    RepeatedAnnotations,
+    annotation_folders,
+    read_each,
+)
 from napari_fundus.datasets.annotations import ShapesTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
 from napari_fundus.datasets.files import (
     find_root,
     list_images,
     missing_problems,
-    parse_number,
     relative_to_root,
     split_from_name,
+    split_of_place,
+    unique_ids,
 )
-from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Polyline, Rectangle, Shape
+from napari_fundus.datasets.recorded_names import PhotographFinder
+from napari_fundus.datasets.shapes import Shape
 from napari_fundus.datasets.via_files import read_via, via_files
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import parse_lesion
 
 _UNNAMED = "lesion"
-_DEPTH = 3
+_DEPTH = 6
 
 
 @dataclass(frozen=True)
 class _Region:
+    """A region of a photograph; without a shape, where that cannot be read."""
+
     image: Path
-    shape: Shape
+    shape: Shape | None
     attributes: Mapping[str, Any]
     where: str
 
 
 class ViaDataset(Dataset):
-    """Images annotated with the VGG Image Annotator, versions 1 and 2.
+    """Images annotated with the VGG Image Annotator, versions 1 to 3.
 
     Every class that occurs in the files counts as annotated in every image that they list, with
     or without a region; images that they do not list are not annotated.
@@ -47,19 +56,25 @@ class ViaDataset(Dataset):
     name = "via"
     title = "VGG Image Annotator"
     reference = "Dutta and Zisserman 2019, doi:10.1145/3343031.3350535"
+    reads_parts = True
     layout = (
         "a CSV with the columns filename, region_shape_attributes, region_attributes, an export "
-        "as JSON, or a saved project (via_project.json)"
+        "as JSON, or a saved project (via_project.json, or one of version 3)"
     )
 
     @classmethod
     def recognize(cls, folder: Path) -> Path | None:
         """Return the folder of exports or projects around or inside `folder`, or None."""
-        return find_root(folder, lambda f: bool(via_files(f)), inner_folders=r"images?", above=1)
+        return find_root(
+            folder,
+            lambda f: any(via_files(part, depth=0) for part in annotation_folders(f)),
+            inner_folders=f"^{INNER_FOLDERS.pattern}",
+            above=1,
+        )
 
     @classmethod
     def open(cls, root: Path, *, class_attribute: str | None = None) -> ViaDataset:
-        """Read the exports and projects that lie directly in `root`.
+        """Read all exports and projects in `root` and below it.
 
         Parameters
         ----------
@@ -72,30 +87,30 @@ class ViaDataset(Dataset):
         Raises
         ------
         DatasetError
-            There is none, one cannot be read, or no region has the attribute.
+            There are none, none can be read, or no region has the attribute.
         """
-        files = via_files(root)
+        files = via_files(root, depth=_DEPTH)
         if not files:
             raise DatasetError(f"{root} has no VIA annotations; looked for {cls.layout}.")
         images = list_images(root, depth=_DEPTH)
         reader = _Reader(root, images)
-        for file in files:
-            reader.read(file)
+        reader.problems += read_each(files, reader.read, root)
+        reader.problems += reader.repeated.problems()
         attribute = _class_attribute(reader.regions, class_attribute)
-        truths, classes = _by_class(reader, attribute)
+        drawn = _by_class(reader, attribute)
         unlisted = (relative_to_root(path, root) for path in images if path not in reader.listed)
         reader.problems += missing_problems(
             unlisted, "Not in the annotations: nothing is annotated in it."
         )
         samples = [
             Sample(
-                path.relative_to(root).with_suffix("").as_posix(),
+                identity,
                 path,
-                split=split_from_name(path.parent.name) if path.parent != root else None,
-                annotated=classes if path in reader.listed else frozenset(),
-                truths=truths.get(path, {}),
+                split=reader.split_of(path),
+                annotated=drawn.annotated(path) if path in reader.listed else frozenset(),
+                truths=drawn.truths.get(path, {}),
             )
-            for path in images
+            for identity, path in unique_ids(images, root)
         ]
         return cls(root, samples, reader.problems)
 
@@ -106,22 +121,10 @@ class _Reader:
     def __init__(self, root: Path, images: Iterable[Path]) -> None:
         self.root = root
         self.regions: list[_Region] = []
-        self.listed: set[Path] = set()
+        self.listed: dict[Path, Path] = {}
+        self.repeated = RepeatedAnnotations(root)
         self.problems: list[Problem] = []
-        self._known: set[tuple[Path, str]] = set()
-        self._by_place: dict[str, Path] = {}
-        self._by_name: dict[str, Path] = {}
-        for path in images:
-            self._by_place[path.relative_to(root).as_posix().casefold()] = path
-            self._by_name.setdefault(path.name.casefold(), path)
-
-    def find(self, name: str) -> Path | None:
-        """Return the image of a name, only ever one that was found below the root."""
-        place = PurePosixPath(name.replace("\\", "/"))
-        known = self._by_place.get(place.as_posix().casefold())
-        if known is not None:
-            return known
-        return self._by_name.get(name.casefold()) if place.name == name else None
+        self._finder = PhotographFinder(root, images)
 
     def read(self, file: Path) -> None:
         """Take all regions of one file; what cannot be understood of them is named.
@@ -130,101 +133,51 @@ class _Reader:
         its own export.
         """
         where = relative_to_root(file, self.root)
-        own: set[tuple[Path, str]] = set()
-        lost: set[str] = set()
-        for region in read_via(file):
-            image = self.find(region.image)
-            if image is None:
-                lost.add(f"{where}: {region.image}")
+        regions = list(read_via(file))
+        recorded = (region.image for region in regions if region.image is not None)
+        images, lost = self._finder.find(file, recorded)
+        self.problems += lost
+        for region in regions:
+            image = images.get(region.image) if region.image is not None else None
+            if image is None and region.image is not None:
                 continue
-            self.listed.add(image)
+            name = f" ({region.image.name})" if region.image is not None else ""
             try:
-                shape = parse_region(_object(region.shape))
-                attributes = _object(region.attributes)
+                shape, attributes = region.read()
             except DatasetError as error:
-                message = f"{region.place.capitalize()} ({region.image}): {error}"
+                message = f"{region.place.capitalize()}{name}: {error}"
                 self.problems.append(Problem(where, message))
+                shape, attributes = None, region.read_attributes()
+                if image is not None and attributes:
+                    self.regions.append(_Region(image, None, attributes, where))
+            if image is None:
                 continue
-            key = (image, f"{shape} {sorted(attributes.items(), key=str)}")
-            own.add(key)
-            if shape is not None and key not in self._known:
+            self.listed.setdefault(image, file)
+            self.repeated.add_photograph(image, file)
+            if shape is not None and self.repeated.add(
+                image, file, f"{shape} {sorted(attributes.items(), key=str)}"
+            ):
                 self.regions.append(_Region(image, shape, attributes, f"{where}, {region.place}"))
-        self._known |= own
-        self.problems += missing_problems(lost, "Annotated, but no such image lies in the folder.")
 
-
-def _object(value: Any) -> Mapping[str, Any]:
-    """Return a JSON object, which in a table is still text; an empty one of nothing."""
-    if isinstance(value, str):
-        if not value.strip():
-            return {}
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise DatasetError(f"{value[:60]!r} is not JSON.") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise DatasetError(f"{str(value)[:60]!r} is not a JSON object.")
-    return value
-
-
-def parse_region(attributes: Mapping[str, Any]) -> Shape | None:
-    """Return the shape that VIA's ``region_shape_attributes`` describe, or None if there is none.
-
-    Raises
-    ------
-    DatasetError
-        The kind of shape is unknown, or its numbers are missing.
-
-    Examples
-    --------
-    >>> parse_region({"name": "rect", "x": 3, "y": 4, "width": 5, "height": 6})
-    Rectangle(x=3.0, y=4.0, width=5.0, height=6.0)
-    """
-    if not attributes:
-        return None
-    kind = str(attributes.get("name", ""))
-
-    def number(key: str, default: float | None = None) -> float:
-        value = parse_number(str(attributes.get(key, "")))
-        if value is None and default is None:
-            raise DatasetError(f"a {kind} without the number {key!r}.")
-        return value if value is not None else float(default or 0)
-
-    if kind in ("rect", "rectangle"):
-        return Rectangle(number("x"), number("y"), number("width"), number("height"))
-    if kind == "circle":
-        return Circle(number("cx"), number("cy"), number("r"))
-    if kind == "ellipse":
-        # VIA turns by `theta` radians on a canvas whose rows grow downwards: clockwise.
-        turned = -math.degrees(number("theta", 0.0))
-        return Ellipse(number("cx"), number("cy"), number("rx"), number("ry"), turned)
-    if kind == "point":
-        return Circle(number("cx"), number("cy"), 0.0)
-    if kind in ("polygon", "polyline"):
-        points = _vertices(attributes, kind)
-        return Polygon(points) if kind == "polygon" else Polyline(points)
-    raise DatasetError(f"shapes of the kind {kind!r} are not known.")
-
-
-def _vertices(attributes: Mapping[str, Any], kind: str) -> tuple[tuple[float, float], ...]:
-    columns = [attributes.get(f"all_points_{axis}") for axis in "xy"]
-    if not all(isinstance(column, list) for column in columns):
-        raise DatasetError(f"a {kind} without all_points_x and all_points_y.")
-    xs, ys = ([parse_number(str(value)) for value in column or ()] for column in columns)
-    known = [(x, y) for x, y in zip(xs, ys, strict=False) if x is not None and y is not None]
-    if not known or len(known) != len(xs) or len(xs) != len(ys):
-        raise DatasetError(f"a {kind} whose points are not pairs of numbers.")
-    return tuple(known)
+    def split_of(self, image: Path) -> str | None:
+        """Return the part that an image belongs to by its folders, or by the file that lists it."""
+        split = split_of_place(image, self.root)
+        if split is not None or image not in self.listed:
+            return split
+        file = self.listed[image]
+        return split_of_place(file, self.root) or split_from_name(file.stem)
 
 
 def _values(attributes: Mapping[str, Any], attribute: str) -> list[str]:
     """Return the classes of a region: one of text, radio or list, several of check boxes."""
     value = attributes.get(attribute)
     if isinstance(value, dict):
-        return [str(name).strip() for name, ticked in value.items() if ticked]
+        return [str(name).strip() for name, ticked in value.items() if _is_ticked(ticked)]
     return [str(value).strip()] if value not in (None, "") else []
+
+
+def _is_ticked(value: Any) -> bool:
+    return str(value).strip().casefold() not in ("", "false", "0", "none")
 
 
 def _class_attribute(regions: list[_Region], wanted: str | None) -> str | None:
@@ -248,20 +201,43 @@ def _class_attribute(regions: list[_Region], wanted: str | None) -> str | None:
     return best[0][0] if best else None
 
 
-def _by_class(
-    reader: _Reader, attribute: str | None
-) -> tuple[dict[Path, dict[str, Truth]], frozenset[str]]:
+@dataclass(frozen=True)
+class _Drawn:
+    """What is drawn in the photographs: shapes by class, and the classes that are not known."""
+
+    truths: Mapping[Path, Mapping[str, Truth]]
+    unknown: Mapping[Path, frozenset[str]]
+
+    @cached_property
+    def classes(self) -> frozenset[str]:
+        """All that is drawn in any of them."""
+        return frozenset(code for of_class in self.truths.values() for code in of_class)
+
+    def annotated(self, image: Path) -> frozenset[str]:
+        """Return the classes that count as looked for in a photograph that is listed.
+
+        A class is not among them where all that was drawn of it cannot be read.
+        """
+        drawn = self.truths.get(image, {})
+        return self.classes - (self.unknown.get(image, frozenset()) - frozenset(drawn))
+
+
+def _by_class(reader: _Reader, attribute: str | None) -> _Drawn:
     shapes: dict[Path, dict[str, list[Shape]]] = {}
+    unknown: dict[Path, frozenset[str]] = {}
     for region in reader.regions:
         names = _values(region.attributes, attribute) if attribute is not None else [_UNNAMED]
-        if not names:
+        if not names and region.shape is not None:
             message = f"A region without {attribute!r} has no class; it is left out."
             reader.problems.append(Problem(region.where, message))
         for name in names:
-            code = parse_lesion(name) or name
+            code = str(parse_lesion(name) or name)
+            if region.shape is None:
+                unknown[region.image] = unknown.get(region.image, frozenset()) | {code}
+                continue
             shapes.setdefault(region.image, {}).setdefault(code, []).append(region.shape)
     truths: dict[Path, dict[str, Truth]] = {
         image: {code: ShapesTruth(tuple(drawn)) for code, drawn in of_class.items()}
         for image, of_class in shapes.items()
     }
-    return truths, frozenset(code for of_class in shapes.values() for code in of_class)
+    return _Drawn(truths, unknown)

@@ -61,6 +61,7 @@ class FolderDataset(Dataset):
 
     name = "folder"
     title = "Folder of images"
+    reads_parts = True
     layout = "images, with masks named like '<image>_MA.png' or in folders named like 'MA'"
 
     @classmethod

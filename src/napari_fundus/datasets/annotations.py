@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets.base import Truth
-from napari_fundus.datasets.masks import read_grey, read_mask, read_region
+from napari_fundus.datasets.masks import read_grey, read_levels, read_mask, read_region
 from napari_fundus.datasets.shapes import Circle, Shape, objects_of_shapes, rasterize
+from napari_fundus.errors import DatasetError
 from napari_fundus.results.components import find_components
 from napari_fundus.results.objects import LesionObject
 
@@ -45,6 +46,43 @@ class OwnMaskTruth(MaskTruth):
     def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Rasterize: bool array of the image's `shape` (height, width)."""
         return read_region(self.path, shape)
+
+
+@dataclass(frozen=True)
+class SmoothMaskTruth(MaskTruth):
+    """A mask file whose edges are smoothed: from halfway to the mark on, a pixel counts."""
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        return read_mask(self.path, shape, smooth=True)
+
+
+@dataclass(frozen=True)
+class LevelTruth(MaskTruth):
+    """One of several numbers in a mask file, each of which stands for a class.
+
+    Attributes
+    ----------
+    level
+        The number of this class.
+    known
+        All numbers that the data set uses; a file with others is refused.
+    """
+
+    level: int
+    known: frozenset[int]
+
+    def mask(self, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+        """Rasterize: bool array of the image's `shape` (height, width)."""
+        levels = read_levels(self.path, shape)
+        if other := set(np.unique(levels).tolist()) - self.known:
+            listed = ", ".join(map(str, sorted(other)[:5]))
+            raise DatasetError(
+                f"The mask {self.path.name} holds {listed}, where this data set has "
+                f"{', '.join(map(str, sorted(self.known)))}: it was converted. Use the original."
+            )
+        marked: npt.NDArray[np.bool_] = levels == self.level
+        return marked
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,13 @@ from napari_fundus.datasets.corrections import Corrections
 from napari_fundus.datasets.ddr import Ddr
 from napari_fundus.datasets.diaretdb1 import Diaretdb1Drawings, Diaretdb1Maps
 from napari_fundus.datasets.eophtha import Eophtha
+from napari_fundus.datasets.fgadr import Fgadr
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.datasets.graded import Aptos2019, EyePacs, Messidor2
+from napari_fundus.datasets.hei_med import HeiMed
 from napari_fundus.datasets.idrid import Idrid
+from napari_fundus.datasets.maples_dr import MaplesDr
+from napari_fundus.datasets.retinal_lesions import RetinalLesions
 from napari_fundus.datasets.roc import Roc
 from napari_fundus.datasets.several_roots import (
     all_roots,
@@ -28,6 +32,8 @@ from napari_fundus.datasets.several_roots import (
     unread_roots,
     unread_twins,
 )
+from napari_fundus.datasets.tjdr import Tjdr
+from napari_fundus.datasets.vessel_sets import Fives, Reta
 from napari_fundus.datasets.via import ViaDataset
 from napari_fundus.errors import DatasetError, FundusError
 from napari_fundus.plugin_hooks import (
@@ -53,6 +59,13 @@ def napari_fundus_datasets() -> list[Reader]:
         Diaretdb1Drawings,
         Diaretdb1Maps,
         Ddr,
+        Fgadr,
+        Tjdr,
+        MaplesDr,
+        RetinalLesions,
+        HeiMed,
+        Fives,
+        Reta,
         Messidor2,
         Aptos2019,
         EyePacs,

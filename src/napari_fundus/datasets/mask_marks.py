@@ -34,7 +34,12 @@ _REMEDY = "Save it as PNG with the lesions in white on black."
 
 
 def find_marks(
-    pixels: Pixels, name: str, *, lossy: bool = False, palette: Pixels | None = None
+    pixels: Pixels,
+    name: str,
+    *,
+    lossy: bool = False,
+    smooth: bool = False,
+    palette: Pixels | None = None,
 ) -> Mask:
     """Return what a mask of lesions marks.
 
@@ -46,6 +51,8 @@ def find_marks(
         Of the file, for messages.
     lossy
         Whether the file's compression changes pixels.
+    smooth
+        Whether edges are known to be smoothed: they count from halfway, as for lossy files.
     palette
         For indices: the colour of each, shape (N, 4), red, green, blue and opacity.
 
@@ -66,8 +73,18 @@ def find_marks(
         marks = _noisy_marks(pixels, name) if lossy else _grey_marks(pixels, name, palette)
     else:
         marks = _channel_marks(pixels, name, lossy=lossy)
+    if smooth and not lossy and palette is None:
+        marks &= _upper_half(pixels, marks)
     _refuse_unclear(marks, name)
     return marks
+
+
+def _upper_half(pixels: Pixels, marks: Mask) -> Mask:
+    """Return where pixels differ from the ground by more than half of what the marks do at most."""
+    values = (pixels if pixels.ndim == 2 else pixels[..., :3].max(axis=2)).astype(np.float32)
+    distance = np.abs(values - values.flat[int(np.argmin(marks))])
+    upper: Mask = distance > distance.max() / 2
+    return upper
 
 
 def _channel_marks(pixels: Pixels, name: str, *, lossy: bool) -> Mask:

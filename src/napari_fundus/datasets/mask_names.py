@@ -22,6 +22,9 @@ _BESIDE = frozenset(
     ("ground", "st", "nd", "set", "train", "training", "val", "valid", "test", "testing")
 )
 _IMAGE = frozenset(("image", "img", "original", "photo", "photograph", "fundus"))
+_MAPLES_DR = frozenset(("opticcup", "drusens", "brightuncertains", "reduncertains"))
+"""Folders of MAPLES-DR, whose names are like no other's."""
+
 _BOTH = frozenset(("and", "with"))
 
 _ENDING = re.compile(
@@ -45,6 +48,8 @@ def _known(word: str) -> str:
 
 def _holds_masks(name: str) -> bool | None:
     """Tell whether a folder of this name holds masks or photographs; None where it says neither."""
+    if name.casefold() in _MAPLES_DR:
+        return True
     words = {_known(word) for word in _words(name)}
     of_images = bool(words & _IMAGE)
     if words & _MASK:

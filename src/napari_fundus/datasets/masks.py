@@ -41,7 +41,9 @@ def image_shape(path: Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-def read_mask(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[np.bool_]:
+def read_mask(
+    path: Path, shape: tuple[int, int] | None = None, *, smooth: bool = False
+) -> npt.NDArray[np.bool_]:
     """Read a mask of lesions or of the disc, however it was written: True where it marks.
 
     What most of the pixels are is the ground, and whatever differs from it is marked: in the colour
@@ -54,6 +56,8 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[n
         The file.
     shape
         Height and width that the mask must have.
+    smooth
+        Whether edges are known to be smoothed, so that lossless files count from halfway too.
 
     Returns
     -------
@@ -70,7 +74,16 @@ def read_mask(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[n
     """
     pixels, palette, lossy = _decode(path)
     _of_shape(pixels, shape, path)
-    return find_marks(pixels, path.name, lossy=lossy, palette=palette)
+    return find_marks(pixels, path.name, lossy=lossy, smooth=smooth, palette=palette)
+
+
+def read_levels(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[Any]:
+    """Read the numbers that a mask of several classes stores: unsigned, shape (H, W).
+
+    The index in palette images, else the grey value, or the maximum over the first three channels.
+    Raises as :func:`read_region`.
+    """
+    return _of_shape(_flat(_decode(path)[0]), shape, path)
 
 
 def read_region(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,6 @@ spelling ``Hemohedge_Masks``; this reader has not been tried on the set itself.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from napari_fundus.datasets.annotations import SmoothMaskTruth
@@ -19,6 +18,8 @@ from napari_fundus.datasets.files import (
     images_by_stem,
     list_subfolders,
     missing_problems,
+    read_rows,
+    read_text,
     relative_to_root,
 )
 from napari_fundus.datasets.grades import image_stem
@@ -92,7 +93,7 @@ def _read_grades(
     grades: dict[str, dict[str, int]] = {}
     lost: list[str] = []
     problems: list[Problem] = []
-    for cells in csv.reader(table.read_text("utf-8-sig", errors="replace").splitlines()):
+    for cells in read_rows(read_text(table)):
         if len(cells) < 2 or not cells[0].strip():
             continue
         stem, grade = image_stem(cells[0].strip()), cells[1].strip()

@@ -17,6 +17,7 @@ from napari_fundus.datasets.files import (
     read_table,
     relative_to_root,
     split_from_name,
+    split_of_place,
     table_header,
 )
 from napari_fundus.datasets.folder import photographs_among
@@ -143,7 +144,7 @@ def _divide(
     copies: Counter[str] = Counter()
     unlisted: list[tuple[Path, _List]] = []
     listed: list[tuple[Path, _List]] = []
-    split_of = {path: _split_of_folder(path, root) for path in everything}
+    split_of = {path: split_of_place(path, root) for path in everything}
     for path in split_of:
         table = _table_of(path, tables, split_of[path])
         if table is None:
@@ -170,12 +171,6 @@ def _divide(
         for folder, count in copies.items()
     ]
     return given, [Problem(folder, message) for folder, message in sorted(messages)]
-
-
-def _split_of_folder(path: Path, root: Path) -> str | None:
-    """Return the split that the innermost folder below `root` is named after, if any is."""
-    names = reversed(path.relative_to(root).parts[:-1])
-    return next((split for name in names if (split := split_from_name(name)) is not None), None)
 
 
 def _table_of(path: Path, tables: Sequence[_List], of_folder: str | None) -> _List | None:

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_DISTANCE = 60
+MAX_DISTANCE = 48
 """Most bits of 256 in which the perceptual hashes of one photograph differ."""
 
 _GRID = 64
-_LOW = 16
-_SIGMA = 4.0
+_FIRST, _COUNT = 4, 16
+"""Of the frequencies kept: lower ones show what all retinas share, higher ones are noise."""
+
+_SIGMA = 3.0
 """Of the local mean and contrast that are taken away, in pixels of the grid."""
 
 _DARK = 12
@@ -109,7 +111,8 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> str:
     if float(deviation.max()) < _LEAST_CONTRAST:
         return ""
     flat /= deviation + _LEAST_CONTRAST
-    low = cv2.dct(flat)[1 : _LOW + 1, 1 : _LOW + 1]
+    kept = slice(_FIRST, _FIRST + _COUNT)
+    low = cv2.dct(flat)[kept, kept]
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 

@@ -43,6 +43,7 @@ from napari_fundus.gui.layers.build import (
 )
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.runtime.progress import Monitor
@@ -90,6 +91,7 @@ class BrowserWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
         self._job = JobSlot(self)

@@ -31,6 +31,7 @@ from napari_fundus.gui.layers.build import LayerTuple, make_layer
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.layers.placement import ImageSource, image_source, transformed_placement
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import PreprocessedImage, Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
@@ -65,6 +66,7 @@ class PreprocessWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._last: tuple[PreprocessedImage, FundusImage, str] | None = None
         self._build()

@@ -36,6 +36,7 @@ from napari_fundus.gui.layers.napari_compat import (
     unwrap_viewer,
 )
 from napari_fundus.gui.layers.placement import ImageSource, image_source, lies_at
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import FundusImage
 from napari_fundus.plugins import find_detectors
 from napari_fundus.results.layer_metadata import (
@@ -155,6 +156,7 @@ class SimilarityWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, checkpoint: str | None = None) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._checkpoint = checkpoint or DEFAULT_CHECKPOINT
         self._labels: Labels | None = None

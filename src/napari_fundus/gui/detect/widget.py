@@ -28,6 +28,7 @@ from napari_fundus.gui.layers.landmarks import stored_landmarks
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.gui.layers.update import LayerUpdate
+from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
@@ -57,6 +58,7 @@ class DetectWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._found = discovery or find_detectors()
         self._form: ModelForm | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -67,6 +68,40 @@ class ImageIdentity(BaseModel):
         if self.perceptual and other.perceptual:
             return hash_distance(self.perceptual, other.perceptual) <= MAX_DISTANCE
         return False if self.sha256 and other.sha256 else None
+
+
+class KnownImages:
+    """Photographs among which one is looked up by its content.
+
+    Parameters
+    ----------
+    images
+        Those without a hash are left out.
+    """
+
+    def __init__(self, images: Iterable[ImageIdentity]) -> None:
+        known = [image for image in images if image.known]
+        self._exact = {image.sha256: image for image in reversed(known) if image.sha256}
+        self._looks = [image for image in known if image.perceptual]
+        hashes = b"".join(bytes.fromhex(image.perceptual) for image in self._looks)
+        self._bits = np.frombuffer(hashes, np.uint64).reshape(-1, 4)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._exact or self._looks)
+
+    def find(self, image: ImageIdentity | None) -> ImageIdentity | None:
+        """Return the one that is `image`, or looks most like it and is a copy; None for none."""
+        if image is None:
+            return None
+        if (same := self._exact.get(image.sha256)) is not None:
+            return same
+        if not image.perceptual or not self._looks:
+            return None
+        bits = np.frombuffer(bytes.fromhex(image.perceptual), np.uint64)
+        distances = np.bitwise_count(self._bits ^ bits).sum(axis=1)
+        nearest = int(distances.argmin())
+        return self._looks[nearest] if distances[nearest] <= MAX_DISTANCE else None
 
 
 def exact_hash(pixels: npt.NDArray[Any]) -> str:

@@ -13,9 +13,9 @@ from napari.settings import get_plugin_settings
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QWidget
 
-from napari_fundus.gui import preferences as page
+from napari_fundus.gui.controls import preferences as page
+from napari_fundus.gui.controls.preferences import PLUGIN, SECTIONS, sync_preferences
 from napari_fundus.gui.layers.build import label_colormap
-from napari_fundus.gui.preferences import PLUGIN, SECTIONS, sync_preferences
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 from napari_fundus.samples import normal_image_path
 

@@ -27,6 +27,7 @@ from superqt.utils import signals_blocked
 from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
     SampleListModel,
@@ -43,7 +44,6 @@ from napari_fundus.gui.layers.build import (
 )
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.runtime.progress import Monitor

@@ -24,6 +24,7 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
@@ -31,7 +32,6 @@ from napari_fundus.gui.layers.build import LayerTuple, make_layer
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.layers.placement import ImageSource, image_source, transformed_placement
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import FundusImage
 from napari_fundus.preprocessing import PreprocessedImage, Recipe, preset_descriptions
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.layers.build import detection_layers, image_layer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
 from napari_fundus.runtime.files import check_is_file
 

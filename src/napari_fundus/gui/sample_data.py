@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.layers.build import LayerTuple, image_layer, truth_layers
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import read_image
 from napari_fundus.samples import (
     NORMAL_CREDIT,

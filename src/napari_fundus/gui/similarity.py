@@ -26,6 +26,7 @@ from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.event_loop import single_shot_timer
@@ -36,7 +37,6 @@ from napari_fundus.gui.layers.napari_compat import (
     unwrap_viewer,
 )
 from napari_fundus.gui.layers.placement import ImageSource, image_source, lies_at
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.image import FundusImage
 from napari_fundus.plugins import find_detectors
 from napari_fundus.results.layer_metadata import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import write_file
-from napari_fundus.gui.preferences import sync_preferences
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.results.layer_metadata import detections_from_layer
 
 

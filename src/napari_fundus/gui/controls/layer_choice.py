@@ -35,7 +35,7 @@ def find_photograph(viewer: ViewerModel, lesions: Any) -> Image | None:
     fitting = [x for x in viewer.layers if is_photograph(x) and x.ndim == 2 and _shape(x) == shape]
     alike = {id(x): photograph and photograph.same_photograph(layer_identity(x)) for x in fitting}
     if known.source in fitting and alike[id(known.source)] is not False:
-        return known.source  # type: ignore[no-any-return]
+        return known.source
     if photograph is not None and photograph.known:
         return next((x for x in reversed(fitting) if alike[id(x)]), None)
     named = [x for x in fitting if x.name == known.provenance.get("image_name")]

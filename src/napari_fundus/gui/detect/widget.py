@@ -19,6 +19,7 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
@@ -28,7 +29,6 @@ from napari_fundus.gui.layers.landmarks import stored_landmarks
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.layers.placement import ImageSource, image_source
 from napari_fundus.gui.layers.update import LayerUpdate
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QWidget
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
 from napari_fundus.gui.evaluate.layer_groups import (
@@ -32,7 +33,6 @@ from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.live_layers import LiveLayers
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.lesion_matching import ClassMatch
 from napari_fundus.results.layer_metadata import layer_snapshot

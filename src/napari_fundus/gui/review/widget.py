@@ -11,10 +11,10 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.gui.review.controller import ReviewController
 from napari_fundus.gui.review.keys import ReviewKeys
 from napari_fundus.gui.review.result_layers import find_result_layers, result_layers_from

@@ -19,9 +19,9 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.gui.train.buttons import TrainingControls
 from napari_fundus.gui.train.command import training_command
 from napari_fundus.gui.train.curves import TrainingCurves

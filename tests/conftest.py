@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -40,7 +41,10 @@ class Retina:
 
 
 def draw_retina(height: int = 240, width: int = 320, *, seed: int = 0) -> Retina:
-    """Draw an orange disc on black with dark dots (MA), dark blobs (HE) and bright spots (EX)."""
+    """Draw an orange disc on black with dark dots (MA), dark blobs (HE) and bright spots (EX).
+
+    All seeds but 0 have a faint pattern of their own, so that they are different photographs.
+    """
     rng = np.random.default_rng(seed)
     rows, cols = np.mgrid[:height, :width]
     radius = 0.46 * min(height, width)
@@ -50,6 +54,10 @@ def draw_retina(height: int = 240, width: int = 320, *, seed: int = 0) -> Retina
     colour = np.array([190.0, 95.0, 35.0])
     pixels = colour * (1 - 0.25 * (distance / radius)[..., np.newaxis] ** 2)
     pixels += rng.normal(0, 2, pixels.shape)
+    if seed:
+        pattern = np.random.default_rng((seed, 1)).normal(0, 1, (height, width))
+        pattern = cv2.GaussianBlur(pattern, (0, 0), 0.05 * radius)
+        pixels += (5 / pattern.std() * pattern)[..., np.newaxis]
     masks: dict[str, npt.NDArray[np.bool_]] = {}
     for code, size, shade, places in (
         ("MA", 0.012, 0.55, ((-0.4, -0.3), (0.3, -0.5), (0.1, 0.4))),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 import napari_fundus as nf
 from napari_fundus.datasets import open_dataset
-from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.errors import OptionsError, OtherPhotographError, TrainingError
 from napari_fundus.evaluation import assess
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections, Provenance
@@ -30,7 +31,8 @@ class Layer:
 
 def test_a_truth_is_masks_by_class_or_layers_that_show_them(result, retina):
     plain = assess(result, retina.masks).metrics
-    layers = [Layer(mask * 7, kind="truth", lesion=code) for code, mask in retina.masks.items()]
+    known = {"kind": "truth", "identity": result.provenance.image}
+    layers = [Layer(mask * 7, lesion=code, **known) for code, mask in retina.masks.items()]
     layers.append(Layer(retina.pixels))
     shown = Layer(result.labels["MA"], kind="labels", lesion="MA", live=LiveResult(result))
     np.testing.assert_array_equal(nf.evaluate(result, retina.masks).metrics, plain)
@@ -45,7 +47,47 @@ def test_a_truth_may_be_a_sample_of_a_data_set():
     empty = np.zeros(shape, np.float32)
     told = Provenance(detector="none", detector_version="1", package_version="0", image_shape=shape)
     found = Detections(told, {"MA": empty}, {"MA": 0.5})
-    assert nf.evaluate(found, sample).row("MA")["missed"] == 125
+    with pytest.warns(UserWarning, match="which photograph the result is: .*'IDRiD_13'"):
+        assert nf.evaluate(found, sample).row("MA")["missed"] == 125
+
+
+@pytest.fixture
+def other(draw) -> Detections:
+    """A result of another photograph of the same size, under the same name."""
+    return nf.detect(draw(seed=1).pixels, "tophat", working_diameter=300)
+
+
+def test_a_truth_of_another_photograph_is_refused(result, other, retina):
+    layer = Layer(retina.masks["MA"], kind="truth", lesion="MA", identity=other.provenance.image)
+    with pytest.raises(OtherPhotographError, match="result of 'image' .*the truth of 'image' "):
+        nf.evaluate(result, layer)
+    with pytest.raises(OtherPhotographError, match="A of"):
+        nf.compare(result, result, truth=iter([layer]))
+    (sample,) = open_dataset(nf.sample_image_path().parent)
+    with pytest.raises(OtherPhotographError, match="'image', the truth of 'IDRiD_13'"):
+        nf.evaluate(result, sample)
+    allowed = nf.evaluate(result, layer, allow_other_photograph=True).metrics
+    plain = nf.evaluate(result, {"MA": retina.masks["MA"]}).metrics
+    np.testing.assert_array_equal(allowed, plain)
+
+
+def test_results_of_two_photographs_are_not_compared(result, other):
+    with pytest.raises(OtherPhotographError, match="different photographs: A of"):
+        nf.compare(result, other)
+    assert len(nf.compare(result, other, allow_other_photograph=True).lesions)
+
+
+def test_where_a_hash_is_missing_it_is_told(result, retina):
+    layer = Layer(retina.masks["MA"], kind="truth", lesion="MA")
+    with pytest.warns(UserWarning, match="which photograph the truth is: .*'image'"):
+        assert nf.evaluate(result, layer).row("MA")["lesions"] == 3
+
+
+def test_a_reduced_copy_has_the_same_identity_in_its_result(result, retina):
+    small = cv2.resize(retina.pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    again = nf.detect(small, "tophat", working_diameter=300)
+    assert again.provenance.image_sha256 != result.provenance.image_sha256
+    assert again.provenance.image.same_photograph(result.provenance.image) is True
 
 
 @pytest.mark.parametrize("wrong", [{}, [], 3, {"MA": np.zeros((3, 3), bool)}])

@@ -8,7 +8,8 @@ import napari_fundus as nf
 from napari_fundus.backends.voting import napari_fundus_detectors
 from napari_fundus.checkpoints import bundled_folder, list_checkpoints, load_checkpoint
 from napari_fundus.evaluation import assess
-from napari_fundus.image import read_pixels
+from napari_fundus.image import read_identity, read_pixels
+from napari_fundus.image_identity import KnownImages
 from napari_fundus.samples import sample_folder
 
 NAMES = sorted(path.stem for path in bundled_folder().glob("*.safetensors"))
@@ -29,6 +30,23 @@ def test_a_card_tells_data_licence_split_and_figures(name: str) -> None:
     assert not set(card.split.train) & set(card.split.validation)
     assert "segmentation/IDRiD_13" not in card.split.train, "the sample picture is held back"
     assert name in {info.card.name for info in list_checkpoints() if info.card is not None}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_knows_its_images_by_content(name: str) -> None:
+    split = load_checkpoint(name).card.split
+    hashed = {image.name.replace("healthy/", "grading/") for image in split.train_images}
+    assert {one.replace("healthy/", "grading/") for one in split.train} <= hashed
+    assert {image.name for image in split.validation_images} == set(split.validation)
+    assert all(x.sha256 and x.perceptual for x in (*split.train_images, *split.validation_images))
+    trained = KnownImages(split.train_images)
+    assert [x.name for x in split.validation_images if trained.find(x) is not None] == []
+    sample = read_identity(sample_folder() / "IDRiD_13.jpg")
+    assert trained.find(sample) is None
+    if "segmentation/IDRiD_13" in split.validation:
+        found = KnownImages(split.validation_images).find(sample)
+        assert found is not None
+        assert found.name == "segmentation/IDRiD_13"
 
 
 def test_multiscale_weights_hold_all_stages_and_are_light() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from napari_fundus.checkpoints import (
     Download,
@@ -30,7 +30,9 @@ from napari_fundus.checkpoints import (
     save_checkpoint,
     zoo,
 )
+from napari_fundus.checkpoints.file import replace_card
 from napari_fundus.errors import CheckpointError, OutputExistsError
+from napari_fundus.image_identity import ImageIdentity
 
 CARD = ModelCard(
     name="tiny",
@@ -130,6 +132,24 @@ def test_scales_that_do_not_fit_are_told(tmp_path: Path, tensors) -> None:
     save_checkpoint(tmp_path / "odd", tensors, CARD)
     with pytest.raises(CheckpointError, match="not a valid safetensors file.*w"):
         read_checkpoint(tmp_path / "odd")
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_a_card_is_replaced_and_the_weights_stay_bit_for_bit(tmp_path: Path, storage) -> None:
+    path = tmp_path / "tiny.safetensors"
+    torch.manual_seed(1)
+    save_checkpoint(path, {"large": torch.randn(64, 64, 3, 3)}, CARD, storage=storage)
+    before = read_checkpoint(path)
+    stored = load_file(path)
+    image = ImageIdentity(name="a", sha256="a" * 64, perceptual="b" * 64)
+    card = CARD.model_copy(update={"split": Split(train=("a",), train_images=(image,))})
+    replace_card(path, card)
+    after = read_checkpoint(path)
+    assert after.card.split.train_images == (image,)
+    assert after.card.storage == storage
+    assert after.sha256 != before.sha256
+    assert load_file(path).keys() == stored.keys()
+    assert all(torch.equal(value, stored[name]) for name, value in load_file(path).items())
 
 
 def test_nothing_is_overwritten_unless_asked(saved: Path) -> None:

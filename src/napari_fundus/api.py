@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from napari_fundus.datasets import Sample
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.image import FundusImage, read_image
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.plugins import get_detector
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import layer_metadata
+from napari_fundus.results.layer_metadata import layer_identity, layer_metadata
+from napari_fundus.results.same_photograph import photograph_doubt, require_same_photograph
 from napari_fundus.runtime.native_libraries import isolate_triton_llvm
 from napari_fundus.runtime.progress import Monitor
 
@@ -88,7 +91,7 @@ def detect(
     return get_detector(detector).detect(as_image(source), options, device=device, monitor=monitor)
 
 
-def evaluate(result: Any, truth: Any) -> Assessment:
+def evaluate(result: Any, truth: Any, *, allow_other_photograph: bool = False) -> Assessment:
     """Judge a result by what experts drew in the same image.
 
     Parameters
@@ -98,6 +101,9 @@ def evaluate(result: Any, truth: Any) -> Assessment:
     truth
         Class code to mask (bool or labels, shape (H, W)); a sample of a data set; or labels layers
         that show a truth, one or several.
+    allow_other_photograph
+        Whether the truth may be of another photograph than the result, as far as that is known:
+        samples and layers carry the hash of their photograph, bare masks do not.
 
     Returns
     -------
@@ -108,6 +114,8 @@ def evaluate(result: Any, truth: Any) -> Assessment:
     ------
     OptionsError
         There is no result or no truth in what was given, or no class stands in both.
+    OtherPhotographError
+        The truth is of another photograph.
 
     Examples
     --------
@@ -120,10 +128,15 @@ def evaluate(result: Any, truth: Any) -> Assessment:
     from napari_fundus.evaluation.assessment import assess
 
     detections = as_detections(result)
+    truth = list(truth) if isinstance(truth, Iterator) else truth
+    if not allow_other_photograph:
+        _check_truth("the result", detections, truth)
     return assess(detections, as_masks(truth, detections.shape))
 
 
-def compare(a: Any, b: Any, *, truth: Any = None) -> Agreement:
+def compare(
+    a: Any, b: Any, *, truth: Any = None, allow_other_photograph: bool = False
+) -> Agreement:
     """Compare two results on one image, lesion by lesion.
 
     Parameters
@@ -132,12 +145,50 @@ def compare(a: Any, b: Any, *, truth: Any = None) -> Agreement:
         As `result` of :func:`evaluate`.
     truth
         As of :func:`evaluate`, where there is one that shall judge both.
+    allow_other_photograph
+        Whether the three may be of different photographs.
+
+    Raises
+    ------
+    OptionsError
+        As :func:`evaluate`.
+    OtherPhotographError
+        The results, or a result and the truth, are of different photographs.
     """
     from napari_fundus.evaluation import agreement
 
     one, other = as_detections(a), as_detections(b)
+    truth = list(truth) if isinstance(truth, Iterator) else truth
+    if not allow_other_photograph:
+        photographs = one.provenance.image, other.provenance.image
+        require_same_photograph("A", photographs[0], "B", photographs[1])
+        _warn_of_doubt(photograph_doubt("A", photographs[0], "B", photographs[1]))
+        if truth is not None:
+            _check_truth("A", one, truth)
     masks = None if truth is None else as_masks(truth, one.shape)
     return agreement.compare(one, other, truth=masks)
+
+
+def _check_truth(what: str, detections: Detections, truth: Any) -> None:
+    """Raise where a truth is of another photograph; warn where its layers do not tell."""
+    if isinstance(truth, Mapping):
+        return
+    photograph = detections.provenance.image
+    for found in _photographs_of(truth):
+        require_same_photograph(what, photograph, "the truth", found)
+        _warn_of_doubt(photograph_doubt(what, photograph, "the truth", found))
+
+
+def _photographs_of(truth: Any) -> list[ImageIdentity | None]:
+    if isinstance(truth, Sample):
+        return [truth.identity()]
+    layers = list(truth) if isinstance(truth, Iterable) else [truth]
+    return [layer_identity(x) for x in layers if layer_metadata(x).kind == "truth"]
+
+
+def _warn_of_doubt(doubt: str) -> None:
+    if doubt:
+        warnings.warn(doubt, UserWarning, stacklevel=4)
 
 
 def as_detections(result: Any) -> Detections:

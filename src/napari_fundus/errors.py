@@ -27,6 +27,7 @@ __all__ = [
     "NotAFileError",
     "NotAnImageError",
     "OptionsError",
+    "OtherPhotographError",
     "OutputExistsError",
     "TrainingError",
     "UnknownDetectorError",
@@ -89,6 +90,10 @@ class DatasetError(FundusError):
 
 class OptionsError(FundusError):
     """An option of a detector or a recipe has an unknown name or a value out of bounds."""
+
+
+class OtherPhotographError(OptionsError):
+    """Two results, or a result and a truth, are of different photographs."""
 
 
 class DetectorError(FundusError):

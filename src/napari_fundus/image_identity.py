@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_DISTANCE = 60
+MAX_DISTANCE = 48
 """Most bits of 256 in which the perceptual hashes of one photograph differ."""
 
 _GRID = 64
-_LOW = 16
-_SIGMA = 4.0
+_FIRST, _COUNT = 4, 16
+"""Of the frequencies kept: lower ones show what all retinas share, higher ones are noise."""
+
+_SIGMA = 3.0
 """Of the local mean and contrast that are taken away, in pixels of the grid."""
 
 _DARK = 12
@@ -67,6 +70,40 @@ class ImageIdentity(BaseModel):
         return False if self.sha256 and other.sha256 else None
 
 
+class KnownImages:
+    """Photographs among which one is looked up by its content.
+
+    Parameters
+    ----------
+    images
+        Those without a hash are left out.
+    """
+
+    def __init__(self, images: Iterable[ImageIdentity]) -> None:
+        known = [image for image in images if image.known]
+        self._exact = {image.sha256: image for image in reversed(known) if image.sha256}
+        self._looks = [image for image in known if image.perceptual]
+        hashes = b"".join(bytes.fromhex(image.perceptual) for image in self._looks)
+        self._bits = np.frombuffer(hashes, np.uint64).reshape(-1, 4)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._exact or self._looks)
+
+    def find(self, image: ImageIdentity | None) -> ImageIdentity | None:
+        """Return the one that is `image`, or looks most like it and is a copy; None for none."""
+        if image is None:
+            return None
+        if (same := self._exact.get(image.sha256)) is not None:
+            return same
+        if not image.perceptual or not self._looks:
+            return None
+        bits = np.frombuffer(bytes.fromhex(image.perceptual), np.uint64)
+        distances = np.bitwise_count(self._bits ^ bits).sum(axis=1)
+        nearest = int(distances.argmin())
+        return self._looks[nearest] if distances[nearest] <= MAX_DISTANCE else None
+
+
 def exact_hash(pixels: npt.NDArray[Any]) -> str:
     """Return the hex SHA-256 of shape, dtype and pixels."""
     digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype}".encode())
@@ -109,7 +146,8 @@ def perceptual_hash(pixels: npt.NDArray[np.uint8]) -> str:
     if float(deviation.max()) < _LEAST_CONTRAST:
         return ""
     flat /= deviation + _LEAST_CONTRAST
-    low = cv2.dct(flat)[1 : _LOW + 1, 1 : _LOW + 1]
+    kept = slice(_FIRST, _FIRST + _COUNT)
+    low = cv2.dct(flat)[kept, kept]
     return np.packbits(low > np.median(low)).tobytes().hex()
 
 

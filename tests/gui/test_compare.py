@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -182,3 +184,56 @@ def test_the_colours_go_when_a_result_does(scene, wait):
         viewer.layers.remove(layer)
     wait(lambda: not widget.layers)
     assert widget.agreement is None
+
+
+@pytest.fixture
+def two_patients(qtbot, draw, request):
+    """A viewer with two photographs of one size and results of each, and the widget."""
+    viewer = ViewerModel()
+    layers = []
+    for seed, name in enumerate(("anna", "bert")):
+        retina = draw(seed=seed)
+        image = FundusImage.from_array(retina.pixels, name=name)
+        (photograph,) = add_layers(viewer, [image_layer(image)])
+        masks = truth_layers(retina.masks, name=name, identity=image.identity)
+        add_layers(viewer, masks)
+        for number, detector in enumerate(request.param):
+            found = guess(retina, detector, seed=number)
+            known = {"image_name": name, "image_sha256": image.sha256}
+            known["image_perceptual"] = image.identity.perceptual
+            told = found.provenance.model_copy(update=known)
+            found = replace(found, provenance=told)
+            layers.append(add_detections(viewer, found, photograph))
+    widget = CompareWidget(viewer)
+    qtbot.addWidget(widget)
+    yield viewer, widget, layers
+    widget.shutdown()
+
+
+@pytest.mark.parametrize("two_patients", [("one",)], indirect=True)
+def test_results_of_two_photographs_are_refused_with_both_names(two_patients, wait):
+    _, widget, _ = two_patients
+    wait(lambda: not widget.busy)
+    assert widget.agreement is None
+    for words in ("different photographs", "A of 'anna'", "B of 'bert'"):
+        assert words in widget.message.text()
+
+
+@pytest.mark.parametrize("two_patients", [("one", "two")], indirect=True)
+def test_the_other_result_and_the_truth_follow_the_photograph(two_patients, wait):
+    viewer, widget, layers = two_patients
+    wait(lambda: widget.agreement is not None and not widget.busy)
+    for result, name in ((layers[0], "anna"), (layers[3], "bert")):
+        assert widget.b_box.choose(result)
+        assert name in widget.a_box.choice().title
+        assert widget.truth_box.choice().title.endswith(name)
+        assert widget.message.text() == ""
+        wait(lambda: widget.agreement is not None and not widget.busy)
+    widget.show_side_by_side(True)
+    wait(lambda: not widget.busy)
+    shown = [layer.name for layer in viewer.layers if layer.visible]
+    assert "bert" in shown
+    assert "bert (B)" in shown
+    assert not any("anna" in name for name in shown)
+    widget.show_side_by_side(False)
+    wait(lambda: not widget.busy)

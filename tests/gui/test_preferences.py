@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-import napari.settings
-import pytest
-from napari.settings import get_plugin_settings
-from npe2 import PluginManager
+from importlib import import_module
+from pathlib import Path
 
-from napari_fundus.gui import preferences as page
+import napari.settings
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtWidgets import QWidget
+
+from napari_fundus.gui.controls import preferences as page
+from napari_fundus.gui.controls.preferences import PLUGIN, SECTIONS, sync_preferences
 from napari_fundus.gui.layers.build import label_colormap
-from napari_fundus.gui.preferences import PLUGIN, SECTIONS, sync_preferences
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
+from napari_fundus.samples import normal_image_path
+
+DOORS = {
+    command.id.partition(".")[2]: command.python_name
+    for command in PluginManifest.from_file(
+        Path(__file__).parents[2] / "napari.yaml"
+    ).contributions.commands
+}
+"""All that napari can call of this package, from the manifest."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +78,10 @@ def test_a_variable_of_the_environment_is_not_written_onto_the_page(settings, mo
 
 def test_what_does_not_fit_is_told_and_not_kept(settings, monkeypatch):
     told = []
-    monkeypatch.setattr(page, "show_error", told.append)
+    monkeypatch.setattr(page, "show_warning", told.append)
     sync_preferences()
     settings.colours.colour_he = "pink"
-    assert "colour_he" in str(told[0])
+    assert "colour_he" in told[0]
     assert preferences() == Preferences()
 
 
@@ -77,3 +92,19 @@ def test_changes_are_followed_once_however_many_widgets_there_are(settings, monk
     monkeypatch.setattr(page, "save_preferences", lambda **changes: saved.append(changes))
     settings.computing.cache = "/big"
     assert saved == [{"cache": "/big"}]
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_whichever_door_is_opened_first_changes_count_from_then_on(settings, door, tmp_path, qtbot):
+    module, _, name = DOORS[door].partition(":")
+    function = getattr(import_module(module), name)
+    if isinstance(function, type) and issubclass(function, QWidget):
+        qtbot.addWidget(function(ViewerModel()))
+    elif door.startswith("write"):
+        function(str(tmp_path / "MA.csv"), np.zeros((64, 64), int), {"name": "MA"})
+    elif door == "read":
+        function(str(normal_image_path()))
+    else:
+        function()
+    settings.colours.colour_ma = "#ff0000"
+    assert preferences().colour_ma == "#ff0000"

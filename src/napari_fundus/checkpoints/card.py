@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from napari_fundus.image_identity import Digest
+from napari_fundus.image_identity import Digest, ImageIdentity
 
 FORMAT_VERSION = 1
 """Version of the card's layout; a reader refuses cards of a later one."""
@@ -36,12 +36,19 @@ class Split(BaseModel):
     ----------
     train, validation
         Ids of samples.
+    train_images
+        The same by content, other photographs of these eyes included, and those that the starting
+        weights had seen; empty in the cards of versions before 0.2.
+    validation_images
+        Those of `validation` by content.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
+    train_images: tuple[ImageIdentity, ...] = ()
+    validation_images: tuple[ImageIdentity, ...] = ()
 
 
 class ModelCard(BaseModel):
@@ -62,7 +69,7 @@ class ModelCard(BaseModel):
     data, data_licence, licence
         What it was trained on, under which terms; the licence of the weights themselves.
     split
-        Ids of the samples seen.
+        The samples seen.
     metrics
         Name to figure, on the validation part unless the name says otherwise.
     parent

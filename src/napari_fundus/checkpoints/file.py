@@ -95,7 +95,6 @@ def save_checkpoint(
         A weight is NaN or infinite, or the card holds what JSON cannot.
     """
     import torch
-    from safetensors.torch import save
 
     state = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     if (bad := _first_not_finite(state)) is not None:
@@ -114,14 +113,43 @@ def save_checkpoint(
             "package_version": card.package_version or __version__,
             "storage": storage,
             "format_version": FORMAT_VERSION,
-            "content_sha256": _ZEROS,
         }
     )
+    return _write(path, stored, card, overwrite=overwrite)
+
+
+def replace_card(path: str | Path, card: ModelCard) -> ModelCard:
+    """Write another card into a file of weights; the weights stay bit for bit what they are.
+
+    Returns
+    -------
+    ModelCard
+        The card as written.
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`read_checkpoint`, or the card holds what JSON cannot.
+    """
+    from safetensors.torch import load
+
+    storage = read_checkpoint(path).card.storage
+    stored = load(_read(Path(path)))
+    return _write(path, stored, card.model_copy(update={"storage": storage}), overwrite=True)
+
+
+def _write(
+    path: str | Path, stored: Mapping[str, torch.Tensor], card: ModelCard, *, overwrite: bool
+) -> ModelCard:
+    """Write tensors as they are stored, and the card with the hash of both."""
+    from safetensors.torch import save
+
+    card = card.model_copy(update={"content_sha256": _ZEROS})
     try:
         text = json.dumps(card.model_dump(mode="json"), allow_nan=False, separators=(",", ":"))
     except ValueError as error:
         raise CheckpointError(f"The model card cannot be stored as JSON: {error}.") from error
-    content = save(stored, metadata={_KEY: text})
+    content = save(dict(stored), metadata={_KEY: text})
     digest = hashlib.sha256(content).hexdigest()
     content = content.replace(_MARK + _ZEROS.encode(), _MARK + digest.encode(), 1)
     with atomic_write(path, overwrite=overwrite) as temporary:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from napari_fundus.datasets.masks import read_region
 from napari_fundus.errors import DatasetError
-from napari_fundus.image import FundusImage, read_image
+from napari_fundus.image import FundusImage, read_identity, read_image
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Fovea, Landmarks, OpticDisc, disc_of_mask
 from napari_fundus.lesions import Lesion
 from napari_fundus.results.objects import LesionObject, objects_of_mask
@@ -126,6 +127,16 @@ class Sample:
             return image
         disc = read_region(self.field_of_view_path, image.shape)
         return replace(image, given_field_of_view=disc)
+
+    def identity(self) -> ImageIdentity:
+        """Return which photograph this is by its content; its file is read once.
+
+        Raises
+        ------
+        OSError, ImageReadError
+            The image cannot be read.
+        """
+        return read_identity(self.image_path)
 
     def mask(self, lesion: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Return the true mask of a class.

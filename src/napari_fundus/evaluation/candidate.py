@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from napari_fundus.checkpoints import ModelCard, load_checkpoint
 from napari_fundus.datasets import Sample
 from napari_fundus.detector import Detector, DetectorOptions, coerce_options
-from napari_fundus.errors import OptionsError
+from napari_fundus.errors import ImageReadError, OptionsError
+from napari_fundus.image_identity import ImageIdentity, KnownImages
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +58,15 @@ class Candidate:
     def trained_on(self, samples: Iterable[Sample]) -> list[Sample]:
         """Return those of the samples that the weights were trained on, or that show such an eye.
 
-        Ids are those of the card. Where a data set was opened at a part of it, so that no id of the
-        card occurs, the last parts of the names are compared.
+        Photographs are compared by content, whatever their names: renamed, resized and newly
+        encoded copies are found, and others of the same name are not. Cards that hold no hashes
+        (see `names_only`) are compared by ids; where a data set was opened at a part of it, so that
+        no id of the card occurs, by the last parts of the names.
         """
         if self.card is None:
             return []
         given = list(samples)
-        seen = _named(self.card.split.train, given, self.card)
+        seen = self._among(given, self.card, "train")
         eyes = {s.group for s in given if s.id in seen} - {None}
         return [s for s in given if s.id in seen or s.group in eyes]
 
@@ -72,8 +75,33 @@ class Candidate:
         if self.card is None:
             return []
         given = list(samples)
-        known = _named(self.card.split.validation, given, self.card)
+        known = self._among(given, self.card, "validation")
         return [s for s in given if s.id in known]
+
+    @property
+    def names_only(self) -> bool:
+        """Whether the card holds no hashes of the images that it names."""
+        split = None if self.card is None else self.card.split
+        return split is not None and bool(split.train) and not split.train_images
+
+    def _among(
+        self, samples: Sequence[Sample], card: ModelCard, part: Literal["train", "validation"]
+    ) -> set[str]:
+        """Return the ids of samples that stand in a part of the card."""
+        split = card.split
+        if not split.train_images and not split.validation_images:
+            return _named(split.train if part == "train" else split.validation, samples, card)
+        images = split.train_images if part == "train" else split.validation_images
+        known = KnownImages(images)
+        return {s.id for s in samples if known and known.find(_identity(s)) is not None}
+
+
+def _identity(sample: Sample) -> ImageIdentity | None:
+    """Return the photograph's identity; None for one that cannot be read, or evaluated."""
+    try:
+        return sample.identity()
+    except (OSError, ImageReadError):
+        return None
 
 
 def _named(names: Sequence[str], samples: Sequence[Sample], card: ModelCard) -> set[str]:

@@ -166,6 +166,12 @@ class Report:
                     f"images (or on the same eyes): {shown}. Its figures tell how well it "
                     "remembers them, not how well it finds lesions in others."
                 )
+            if trial.candidate.names_only:
+                found.append(
+                    f"The weights of {trial.candidate.label} hold no hashes of the images they "
+                    "were trained on: only names could be compared. A renamed training image would "
+                    "not be noticed, and another of the same name counts as one."
+                )
         if self.problems:
             found.append(
                 f"{len(self.problems)} images could not be evaluated and are left out for all "

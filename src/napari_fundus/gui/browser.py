@@ -27,6 +27,7 @@ from superqt.utils import signals_blocked
 from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
     SampleListModel,
@@ -90,6 +91,7 @@ class BrowserWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
         self._job = JobSlot(self)

@@ -24,6 +24,7 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
@@ -65,6 +66,7 @@ class PreprocessWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._last: tuple[PreprocessedImage, FundusImage, str] | None = None
         self._build()

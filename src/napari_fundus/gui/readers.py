@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.layers.build import detection_layers, image_layer
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
 from napari_fundus.runtime.files import check_is_file
@@ -19,6 +20,7 @@ def get_reader(path: str | list[str]) -> Reader | None:
 
     Volumes (TIFFs of several pages that this package has not written) are left to other readers.
     """
+    sync_preferences()
     paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
     if len(paths) == 1 and paths[0].is_dir():
         from napari_fundus.export import is_zarr_result

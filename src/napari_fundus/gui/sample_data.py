@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.layers.build import LayerTuple, image_layer, truth_layers
 from napari_fundus.image import read_image
 from napari_fundus.samples import (
@@ -22,6 +23,7 @@ def idrid() -> list[LayerTuple]:
     """Return a photograph with lesions of all four classes, and the experts' masks."""
     from napari_fundus.datasets import open_dataset
 
+    sync_preferences()
     image = read_image(sample_image_path())
     (sample,) = open_dataset(sample_folder())
     masks = {code: sample.mask(code, image.shape) for code in sorted(sample.annotated)}
@@ -35,4 +37,5 @@ def idrid() -> list[LayerTuple]:
 
 def normal() -> list[LayerTuple]:
     """Return a photograph of a healthy retina."""
+    sync_preferences()
     return [_credited(image_layer(read_image(normal_image_path())), NORMAL_CREDIT)]

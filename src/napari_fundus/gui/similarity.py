@@ -26,6 +26,7 @@ from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.layers.build import add_layers
 from napari_fundus.gui.layers.event_loop import single_shot_timer
@@ -155,6 +156,7 @@ class SimilarityWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, checkpoint: str | None = None) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._checkpoint = checkpoint or DEFAULT_CHECKPOINT
         self._labels: Labels | None = None

@@ -6,10 +6,12 @@ from typing import Any
 
 from napari_fundus.errors import FundusError
 from napari_fundus.export.single_file import write_file
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.results.layer_metadata import detections_from_layer
 
 
 def _write_layer(path: str, data: Any, meta: dict[str, Any], form: str) -> list[str]:
+    sync_preferences()
     # napari's own dialog has asked before an existing file is replaced.
     try:
         return [write_file(detections_from_layer(data, meta), path, form, overwrite=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_fundus.image.fundus_image import FundusImage, read_image
+from napari_fundus.image.fundus_image import FundusImage, read_identity, read_image
 from napari_fundus.image.limits import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -21,6 +21,7 @@ __all__ = [
     "FundusImage",
     "check_size",
     "open_pillow",
+    "read_identity",
     "read_image",
     "read_pixels",
 ]

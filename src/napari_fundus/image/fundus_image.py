@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +187,22 @@ def read_image(path: str | Path) -> FundusImage:
     path = Path(path)
     pixels, info = read_pixels(path)
     return FundusImage.from_array(pixels, name=path.stem, path=path, metadata=info)
+
+
+def read_identity(path: str | Path) -> ImageIdentity:
+    """Return which photograph a file holds; it is read again only when it has changed.
+
+    Raises
+    ------
+    OSError, ImageReadError
+        As :func:`read_image`.
+    """
+    path = Path(path)
+    state = path.stat()
+    return _identity(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=1 << 17)
+def _identity(path: Path, modified: int, size: int) -> ImageIdentity:
+    del modified, size  # with others the file is read anew
+    return read_image(path).identity

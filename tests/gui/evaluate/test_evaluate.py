@@ -399,3 +399,78 @@ def test_colours_are_told_apart_with_any_colour_vision(kind, kinds):
     for i, one in enumerate(seen):
         for other in seen[i + 1 :]:
             assert np.abs(one - other).max() > 0.25
+
+
+def of(found: Detections, image: FundusImage) -> Detections:
+    """Return a result as the detector gives it: with the hashes of its photograph."""
+    known = image.identity
+    told = found.provenance.model_copy(
+        update={
+            "image_name": known.name,
+            "image_sha256": known.sha256,
+            "image_perceptual": known.perceptual,
+        }
+    )
+    return replace(found, provenance=told)
+
+
+@pytest.fixture
+def two_patients(qtbot, draw, found):
+    """A viewer with photograph and truth of two patients, a result of the first, and the widget."""
+    viewer = ViewerModel()
+    images, truths = [], []
+    for seed, name in enumerate(("anna", "bert")):
+        retina = draw(seed=seed)
+        images.append(FundusImage.from_array(retina.pixels, name=name))
+        add_layers(viewer, [image_layer(images[-1])])
+        masks = truth_layers(retina.masks, name=name, identity=images[-1].identity)
+        truths.append(add_layers(viewer, masks))
+    add_detections(viewer, of(found, images[0]), viewer.layers["anna"])
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    yield viewer, widget, images, truths
+    widget.shutdown()
+
+
+def test_the_truth_of_the_result_s_photograph_is_chosen(two_patients, found, wait):
+    viewer, widget, images, _ = two_patients
+    wait(lambda: widget.assessment is not None and not widget.busy)
+    assert widget.view.truth_box.choice().title.endswith("anna")
+    second = add_detections(viewer, of(found, images[1]), viewer.layers["bert"])
+    assert widget.view.result_box.choose(second)
+    assert widget.view.truth_box.choice().title.endswith("bert")
+    wait(lambda: widget.assessment is not None and not widget.busy)
+    assert layer_metadata(widget.layers[0]).identity.name == "bert"
+
+
+def test_a_truth_of_another_photograph_is_refused_with_both_names(two_patients, wait):
+    _, widget, _, truths = two_patients
+    wait(lambda: not widget.busy)
+    assert widget.view.truth_box.choose(truths[1])
+    assert widget.assessment is None
+    assert widget.layers == []
+    for words in ("different photographs", "the result of 'anna'", "the truth of 'bert'"):
+        assert words in widget.view.message.text()
+
+
+def test_truths_of_two_photographs_of_one_name_stay_apart(draw):
+    viewer = ViewerModel()
+    for seed in range(2):
+        retina = draw(seed=seed)
+        image = FundusImage.from_array(retina.pixels, name="IDRiD_001")
+        masks = {"MA": retina.masks["MA"]}
+        add_layers(viewer, truth_layers(masks, name=image.name, identity=image.identity))
+    assert len(list_truths(viewer)) == 2
+    assert len({truth.title for truth in list_truths(viewer)}) == 2
+
+
+def test_labels_that_tell_no_photograph_are_asked_about(two_patients, found, retina, wait):
+    viewer, widget, _, truths = two_patients
+    mine = viewer.add_labels(retina.masks["MA"].astype(int), name="MA of mine")
+    widget.choose(next(x for x in viewer.layers if "guess" in x.name), mine)
+    wait(lambda: widget.assessment is not None and not widget.busy)
+    assert "Nothing tells of which photograph the truth is" in widget.view.message.text()
+    assert "'anna'" in widget.view.message.text()
+    assert widget.view.truth_box.choose(truths[0])
+    wait(lambda: not widget.busy)
+    assert widget.view.message.text() == ""

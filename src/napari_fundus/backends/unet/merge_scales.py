@@ -82,11 +82,21 @@ def merge_scales(
         for part, checkpoint in ((FINE, fine), (COARSE, coarse))
         for key, values in checkpoint.tensors.items()
     }
+    parts = [checkpoint.card.split for checkpoint in (fine, coarse)]
+    # Where one knows names alone, hashes of the other would hide what it has seen.
+    hashed = all(part.train_images or not part.train for part in parts)
+    images = dict.fromkeys(image for part in parts for image in part.train_images if hashed)
     seen = set(fine.card.split.train) | set(coarse.card.split.train)
     split = fine.card.split.model_copy(
         update={
             "train": tuple(sorted(seen)),
             "validation": tuple(v for v in fine.card.split.validation if v not in seen),
+            "train_images": tuple(images),
+            "validation_images": tuple(
+                image
+                for image in fine.card.split.validation_images
+                if hashed and image.name not in seen
+            ),
         }
     )
     card = fine.card.model_copy(

@@ -16,6 +16,7 @@ from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, 
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.layer_choice import find_photograph
 from napari_fundus.gui.controls.layouts import (
     column_layout,
     form_layout,
@@ -23,11 +24,14 @@ from napari_fundus.gui.controls.layouts import (
     scrollable_layout,
 )
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
 from napari_fundus.gui.evaluate.layer_groups import (
     LayerGroup,
     LayerGroupCombo,
+    doubt,
+    incompatibility,
     lesion_layers,
     list_results,
     list_truths,
@@ -35,7 +39,6 @@ from napari_fundus.gui.evaluate.layer_groups import (
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import as_array
 
@@ -73,15 +76,16 @@ class CompareWidget(QWidget):
         self._later = single_shot_timer(self, _IDLE_MS, self._compare)
         self._build()
         on_widget_removed(self, self.shutdown)
-        self._begin()
+        self._follow(self.b_box, self.a_box)
 
     def _build(self) -> None:
         column = scrollable_layout(self)
         self.a_box = LayerGroupCombo(self._viewer, list_results, preferred=1)
         self.b_box = LayerGroupCombo(self._viewer, list_results)
         self.truth_box = LayerGroupCombo(self._viewer, list_truths)
-        for box in (self.a_box, self.b_box, self.truth_box):
-            box.chosen.connect(self._begin)
+        self.a_box.chosen.connect(lambda: self._follow(self.a_box, self.b_box))
+        self.b_box.chosen.connect(lambda: self._follow(self.b_box, self.a_box))
+        self.truth_box.chosen.connect(self._begin)
         column.addLayout(
             form_layout(("A", self.a_box), ("B", self.b_box), ("Truth", self.truth_box))
         )
@@ -163,7 +167,9 @@ class CompareWidget(QWidget):
         """Show the two results side by side, or all layers over each other again."""
         a, b = self.a_box.choice(), self.b_box.choice()
         if on and a is not None and b is not None and self.agreement is not None:
-            steps = self._grid.show(a, b, a.source or b.source or self._photograph(a))
+            stack = a.source if getattr(a.source, "ndim", 2) > 2 else None
+            photograph = find_photograph(self._viewer, next(iter(a.labels.values()))) or stack
+            steps = self._grid.show(a, b, photograph)
         else:
             steps = self._grid.hide()
         self._grid_runner.start(
@@ -180,24 +186,18 @@ class CompareWidget(QWidget):
         with signals_blocked(self.side_button):
             self.side_button.setChecked(self._grid.shown)
 
-    def _photograph(self, choice: LayerGroup) -> Layer | None:
-        """Return a picture of the size of a result whose own picture is not known."""
-        from napari_fundus.gui.controls.layer_choice import is_photograph
-
-        return next(
-            (
-                layer
-                for layer in self._viewer.layers
-                if is_photograph(layer) and tuple(layer.data.shape[:2]) == choice.shape
-            ),
-            None,
-        )
+    def _follow(self, chosen: LayerGroupCombo, other: LayerGroupCombo) -> None:
+        """Turn to a second result and a truth of the chosen one's photograph, if there are such."""
+        if (choice := chosen.choice()) is not None:
+            other.follow(choice.identity, other_than=choice.key)
+            self.truth_box.follow(choice.identity)
+        self._begin()
 
     def _begin(self) -> None:
         self._drop()
-        a, b = self.a_box.choice(), self.b_box.choice()
+        a, b, truth = self.a_box.choice(), self.b_box.choice(), self.truth_box.choice()
         reason = _incompatibility(a, b)
-        self.message.setText(reason)
+        self.message.setText(reason or _remarks(a, b, truth))
         if a is None or b is None or reason:
             self._error_map.clear()
             return
@@ -214,7 +214,7 @@ class CompareWidget(QWidget):
             return
         result_a, result_b = a.live.snapshot(), b.live.snapshot()
         masks = {}
-        if truth is not None and truth.shape == a.shape:
+        if truth is not None and not incompatibility("A", a, "the truth", truth):
             masks = {code: layer.data for code, layer in truth.labels.items()}
 
         def work(_: Any) -> Agreement:
@@ -304,8 +304,19 @@ def _incompatibility(a: LayerGroup | None, b: LayerGroup | None) -> str:
     for choice in (a, b):
         if choice.live is None:
             return f"{choice.title} was read from a file without maps: run its detector again."
-    if a.shape != b.shape:
-        return f"They are of different images: {a.shape} and {b.shape} pixels."
-    if not set(a.labels) & set(b.labels):
-        return f"No class stands in both: A has {', '.join(a.labels)}, B {', '.join(b.labels)}."
-    return ""
+    return incompatibility("A", a, "B", b)
+
+
+def _remarks(a: LayerGroup | None, b: LayerGroup | None, truth: LayerGroup | None) -> str:
+    """Return what a person should know of two results that can be compared."""
+    if a is None or b is None:
+        return ""
+    found = [doubt("A", a, "B", b)]
+    if truth is not None:
+        unusable = incompatibility("A", a, "the truth", truth)
+        found.append(
+            f"⚠ The truth is left out. {unusable}"
+            if unusable
+            else doubt("A", a, "the truth", truth)
+        )
+    return " ".join(line for line in found if line)

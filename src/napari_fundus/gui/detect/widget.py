@@ -19,6 +19,7 @@ from napari_fundus.gui.controls.forms import ModelForm
 from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
@@ -57,6 +58,7 @@ class DetectWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._found = discovery or find_detectors()
         self._form: ModelForm | None = None

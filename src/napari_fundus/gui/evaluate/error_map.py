@@ -17,7 +17,12 @@ from napari_fundus.gui.controls.layouts import colour_chip
 from napari_fundus.gui.evaluate.layer_visibility import LayerVisibility
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.placement import lies_at, placement_of
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
+from napari_fundus.results.layer_metadata import (
+    METADATA_KEY,
+    LayerMetadata,
+    layer_identity,
+    layer_metadata,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -130,8 +135,10 @@ class ErrorMapLayers:
             if per_class
             else {"": list(parts.values())}
         )
+        metadata = _metadata(over)
         for name, group in groups.items():
             layer = self._layers[name]
+            layer.metadata[METADATA_KEY] = metadata  # the photograph may be another one now
             flat = layer.data.reshape(-1)
             for pixels in self._written.get(name, ()):
                 flat[pixels] = 0
@@ -187,7 +194,6 @@ class ErrorMapLayers:
         colours: dict[int | None, Any] = {
             value: colour for value, (_, colour) in enumerate(self._kinds, start=1)
         }
-        source = layer_metadata(over).source
         layer = Labels(
             np.zeros(over.data.shape, np.uint8),
             name=f"{self._title}{f': {name}' if name else ''}",
@@ -198,12 +204,18 @@ class ErrorMapLayers:
             features=pd.DataFrame(
                 {"index": [1, 2, 3], "outcome": [kind for kind, _ in self._kinds]}
             ),
-            metadata={METADATA_KEY: LayerMetadata(kind="outcome", source=source)},
+            metadata={METADATA_KEY: _metadata(over)},
             visible=False,
             **placement_of(over),
         )
         layer.editable = False
         return layer
+
+
+def _metadata(over: Layer) -> LayerMetadata:
+    return LayerMetadata(
+        kind="outcome", source=layer_metadata(over).source, identity=layer_identity(over)
+    )
 
 
 class Legend(QWidget):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
@@ -14,13 +14,16 @@ from superqt.utils import signals_blocked
 from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layouts import shrink_combo
 from napari_fundus.gui.layers.event_loop import single_shot_timer
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.results.layer_metadata import (
     METADATA_KEY,
     LayerMetadata,
+    layer_identity,
     layer_metadata,
     lesion_in_name,
 )
 from napari_fundus.results.live import LiveResult
+from napari_fundus.results.same_photograph import photograph_doubt, photograph_mismatch
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -92,6 +95,11 @@ class LayerGroup:
         return next((x for x in sources if x is not None), None)
 
     @property
+    def identity(self) -> ImageIdentity | None:
+        """The photograph that the lesions are of; None where nothing tells."""
+        return layer_identity(next(iter(self.labels.values())))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Height and width in pixels."""
         return tuple(next(iter(self.labels.values())).data.shape)
@@ -117,6 +125,7 @@ def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
     """Return the truths among the layers: the experts' masks, and labels that a person drew.
 
     Labels of no known origin count if they are named after a class, as in "my MA" or "exudates".
+    Those of two photographs are two truths, even if both photographs have one name.
     """
     groups: dict[tuple[Any, ...], dict[str, Labels]] = {}
     for layer in reversed(viewer.layers):
@@ -125,26 +134,60 @@ def list_truths(viewer: ViewerModel) -> list[LayerGroup]:
             continue
         prefix, _, rest = layer.name.rpartition(": ")
         if metadata.kind == "truth" and metadata.lesion is not None:
-            groups.setdefault(("experts", prefix), {}).setdefault(metadata.lesion, layer)
+            photograph = layer_identity(layer)
+            content = "" if photograph is None else photograph.sha256 or photograph.perceptual
+            groups.setdefault(("experts", prefix, content), {}).setdefault(metadata.lesion, layer)
         elif METADATA_KEY not in layer.metadata and (code := lesion_in_name(rest)) is not None:
-            groups.setdefault(("drawn", prefix), {}).setdefault(code, layer)
+            groups.setdefault(("drawn", prefix, ""), {}).setdefault(code, layer)
     choices = []
-    for (kind, prefix), labels in groups.items():
+    for (kind, prefix, content), labels in groups.items():
         name = "Experts' masks" if kind == "experts" else "Drawn labels"
         title = f"{name} · {prefix}" if prefix else name
-        choices.append(LayerGroup((kind, prefix), title, dict(reversed(labels.items()))))
-    return choices
+        choices.append(LayerGroup((kind, prefix, content), title, dict(reversed(labels.items()))))
+    return _with_unique_titles(choices)
+
+
+def incompatibility(what: str, one: LayerGroup, other_what: str, other: LayerGroup) -> str:
+    """Return why two groups cannot be compared; empty if they can.
+
+    Parameters
+    ----------
+    what, other_what
+        What they are called, such as "the result" and "the truth".
+    one, other
+        The groups.
+    """
+    if reason := photograph_mismatch(what, one.identity, other_what, other.identity):
+        return f"{reason} Choose two of one photograph."
+    if one.shape != other.shape:
+        return f"They are of different images: {one.shape} and {other.shape} pixels."
+    if not set(one.labels) & set(other.labels):
+        return (
+            f"No class stands in both: {what} has {', '.join(one.labels)}, {other_what} "
+            f"{', '.join(other.labels)}."
+        )
+    return ""
+
+
+def doubt(what: str, one: LayerGroup, other_what: str, other: LayerGroup) -> str:
+    """Return a warning where nothing tells whether two groups are of one photograph."""
+    found = photograph_doubt(what, one.identity, other_what, other.identity)
+    return f"⚠ {found}" if found else ""
 
 
 def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
-    """Return the layers that show lesions on the same picture as `over`: found, boxed or true."""
+    """Return the layers that show lesions on the same photograph as `over`: found, boxed or true.
+
+    Those of which nothing tells the photograph count where they have its size.
+    """
     drawn = [layer for choice in list_truths(viewer) for layer in choice.labels.values()]
-    shape = tuple(over.data.shape)
+    shape, photograph = tuple(over.data.shape), layer_identity(over)
     return [
         layer
         for layer in viewer.layers
         if layer in drawn or layer_metadata(layer).kind in ("labels", "boxes", "heatmap")
         if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
+        if photograph is None or photograph.same_photograph(layer_identity(layer)) is not False
     ]
 
 
@@ -174,12 +217,12 @@ def _with_unique_titles(choices: Sequence[LayerGroup]) -> list[LayerGroup]:
     for choice in choices:
         title = choice.title
         if sum(other.title == choice.title for other in choices) > 1:
-            created = layer_metadata(choice.layers[0]).provenance.get("created", "")
+            created = choice.provenance.get("created", "")
             title += f" · {created[11:19]}" if created else ""
         same = sum(other.title.split(" #")[0] == title for other in result)
         if same:
             title += f" #{same + 1}"
-        result.append(LayerGroup(choice.key, title, choice.labels, choice.others))
+        result.append(replace(choice, title=title))
     return result
 
 
@@ -240,6 +283,30 @@ class LayerGroupCombo(QComboBox):
                 self.setCurrentIndex(index)
                 return True
         return False
+
+    def follow(self, photograph: ImageIdentity | None, *, other_than: Any = None) -> None:
+        """Choose the first that is of a photograph, unless the present choice may be of it.
+
+        `chosen` is not emitted.
+
+        Parameters
+        ----------
+        photograph
+            The photograph; None changes nothing.
+        other_than
+            Key of a group that is not to be chosen.
+        """
+        if photograph is None:
+            return
+        present = self.choice()
+        wanted = [c for c in self._choices if c.key != other_than]
+        if present in wanted and photograph.same_photograph(present.identity) is not False:
+            return
+        for choice in wanted:
+            if photograph.same_photograph(choice.identity):
+                with signals_blocked(self):
+                    self.setCurrentIndex(self._choices.index(choice))
+                return
 
     def refresh(self) -> None:
         """List the choices again; `chosen` is emitted if other layers are chosen now."""

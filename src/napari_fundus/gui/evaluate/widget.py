@@ -11,9 +11,15 @@ from qtpy.QtWidgets import QWidget
 from napari_fundus.errors import OptionsError
 from napari_fundus.evaluation.assessment import Assessment
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import ERROR_CATEGORIES, ErrorMapLayers
-from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers
+from napari_fundus.gui.evaluate.layer_groups import (
+    LayerGroup,
+    doubt,
+    incompatibility,
+    lesion_layers,
+)
 from napari_fundus.gui.evaluate.lesion_outcomes import nearest_lesion
 from napari_fundus.gui.evaluate.prepare_truth import (
     PreparedTruth,
@@ -27,7 +33,6 @@ from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import go_to
 from napari_fundus.gui.layers.live_layers import LiveLayers
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.preferences import sync_preferences
 from napari_fundus.metrics.curves import Curve, CurveKind
 from napari_fundus.metrics.lesion_matching import ClassMatch
 from napari_fundus.results.layer_metadata import layer_snapshot
@@ -83,11 +88,12 @@ class EvaluateWidget(QWidget):
         """Curves of the image, by kind (``"froc"``, ``"pr"``) and class."""
         self.set_curves: DatasetCurves | None = None
         """Curves of a whole set, once a run or a report gave them."""
+        self._doubt = ""
         self.view = EvaluateView(viewer, self)
         self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._match)
         self._truth_timer = single_shot_timer(self, _TRUTH_MS, self._prepare)
         view = self.view
-        view.result_box.chosen.connect(self._begin)
+        view.result_box.chosen.connect(self._on_result_chosen)
         view.truth_box.chosen.connect(self._begin)
         view.lesion_chosen.connect(self.select)
         view.layers_chosen.connect(lambda: self._draw())
@@ -95,7 +101,7 @@ class EvaluateWidget(QWidget):
         view.lesion_activated.connect(self._go)
         view.dataset_panel.loaded.connect(self._on_set)
         on_widget_removed(self, self.shutdown)
-        self._begin()
+        self._on_result_chosen()
 
     @property
     def busy(self) -> bool:
@@ -161,6 +167,12 @@ class EvaluateWidget(QWidget):
         """Go to a row of the list of lesions, as a click on it does."""
         self.view.list.choose(row)
 
+    def _on_result_chosen(self) -> None:
+        """Turn to a truth of the photograph that the result is of, where there is one."""
+        if (result := self.view.result_box.choice()) is not None:
+            self.view.truth_box.follow(result.identity)
+        self._begin()
+
     def _begin(self) -> None:
         """Start on what is now chosen; what was on its way is dropped."""
         self._drop()
@@ -170,6 +182,7 @@ class EvaluateWidget(QWidget):
         if result is None or truth is None or reason:
             self._error_map.clear()
             return
+        self._doubt = doubt("the result", result, "the truth", truth)
         self._truth = truth
         paint = (layer.events.paint for layer in truth.labels.values())
         self._truth_changes.connect(self._on_truth_painted, *paint)
@@ -189,7 +202,7 @@ class EvaluateWidget(QWidget):
 
     def _on_prepared(self, prepared: PreparedTruth) -> None:
         self._prepared = prepared
-        self.view.message.setText("")
+        self.view.message.setText(self._doubt)
         result = self._result
         if result is None:
             return
@@ -379,11 +392,4 @@ def _incompatibility(result: LayerGroup | None, truth: LayerGroup | None) -> str
             "No truth here: open a sample of a data set, or add a labels layer named after its "
             "class, such as MA."
         )
-    if result.shape != truth.shape:
-        return f"They are of different images: {result.shape} and {truth.shape} pixels."
-    if not set(result.labels) & set(truth.labels):
-        return (
-            f"No class stands in both: the result has {', '.join(result.labels)}, the truth "
-            f"{', '.join(truth.labels)}."
-        )
-    return ""
+    return incompatibility("the result", result, "the truth", truth)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from napari.layers import Image, Labels
 
-from napari_fundus.gui.controls.layer_choice import is_photograph
+from napari_fundus.gui.controls.layer_choice import find_photograph
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers, list_results
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.results.layer_metadata import (
-    LayerMetadata,
     as_array,
     layer_metadata,
     lesion_in_name,
@@ -68,7 +66,7 @@ def result_layers_from(
         lesion = layer_metadata(layer).lesion or lesion_in_name(layer.name) or layer.name
         by_class.setdefault(str(lesion), layer)
     about = layer_metadata(layers[0])
-    source = photograph if photograph is not None else _photograph(viewer, layers[0], about)
+    source = photograph if photograph is not None else find_photograph(viewer, layers[0])
     image = source.name if source is not None else str(about.provenance.get("image_name", ""))
     title = " · ".join(part for part in (about.provenance.get("detector"), image) if part)
     return LayerGroup((), title or "labels", by_class, photograph=source)
@@ -77,21 +75,3 @@ def result_layers_from(
 def _threshold(layer: Labels) -> float:
     value = layer_metadata(layer).threshold
     return float("nan") if value is None else float(value)
-
-
-def _photograph(viewer: ViewerModel, layer: Labels, about: LayerMetadata) -> Image | None:
-    """Return the photograph that the layer says it belongs to, else the likeliest one."""
-    photographs = [x for x in viewer.layers if is_photograph(x) and x.ndim == 2]
-    source = about.source
-    for candidate in photographs:
-        if candidate is source:
-            return candidate
-    shape = np.shape(as_array(layer.data))
-    fitting = [x for x in photographs if _shape(x) == shape]
-    named = [x for x in fitting if x.name == about.provenance.get("image_name")]
-    return (named or fitting or [None])[-1]
-
-
-def _shape(layer: Image) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(data.shape[:2])

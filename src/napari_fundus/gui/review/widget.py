@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_fundus.gui.controls.connections import Connections
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import ThreadJob, show_error
 from napari_fundus.gui.layers.event_loop import single_shot_timer
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
@@ -52,6 +53,7 @@ class ReviewWidget(QWidget):
         self, viewer: napari.viewer.Viewer, *, autosave_folder: Path | None = None
     ) -> None:
         super().__init__()
+        sync_preferences()
         viewer = unwrap_viewer(viewer)
         self._viewer = viewer
         self.controller = ReviewController(viewer, autosave_folder=autosave_folder, parent=self)

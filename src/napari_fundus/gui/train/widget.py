@@ -19,6 +19,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.layouts import scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
 from napari_fundus.gui.train.buttons import TrainingControls
@@ -66,6 +67,7 @@ class TrainWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
         super().__init__()
+        sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self.session: TrainingSession | None = None
         self.outcome: TrainingOutcome | None = None

@@ -28,6 +28,7 @@ from napari_fundus.batch.worklist import Worklist, WorklistEntry
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.layouts import make_combo, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import JobSlot, ThreadJob, short_message, show_error
 from napari_fundus.gui.detect.results import ResultsPanel
@@ -73,6 +74,7 @@ class WorklistWidget(QWidget):
 
     def __init__(self, viewer: napari.viewer.Viewer, *, discovery: Discovery | None = None) -> None:
         super().__init__()
+        sync_preferences()
         self._viewer = unwrap_viewer(viewer)
         self.worklist: Worklist | None = None
         self.results: ResultsPanel | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from napari.settings import get_plugin_settings
+from napari.utils.notifications import show_warning
 
 from napari_fundus.errors import OptionsError
-from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.runtime.preferences import Preferences, preferences, save_preferences
 
 PLUGIN = "napari-fundus"
@@ -24,9 +24,10 @@ _synced_settings: list[Any] = []
 def sync_preferences() -> None:
     """Synchronize napari's page with the file of preferences.
 
-    Every widget calls this; the first call connects. napari saves its page in a file of its own
-    that the command line does not read, so changes there are written to our file too. At the start,
-    values of the page that are not the default are kept; the others are read from the file.
+    Every door that the manifest names calls this: widgets, readers, writers and sample data, since
+    any of them may be the first. The first call connects. napari saves its page in a file of its
+    own that the command line does not read, so changes there are written to our file too. At the
+    start, values of the page that are not the default are kept; the others are read from the file.
     """
     settings = get_plugin_settings().get(PLUGIN)
     if settings is None or any(settings is synced for synced in _synced_settings):
@@ -34,8 +35,8 @@ def sync_preferences() -> None:
     _synced_settings[:] = [settings]
     try:
         _merge_preferences(settings)
-    except OptionsError as error:
-        show_error(error)
+    except (OptionsError, OSError) as error:
+        show_warning(str(error))
     for section, names in SECTIONS.items():
         page = getattr(settings, section)
         for name in names:
@@ -65,4 +66,4 @@ def _save(**changes: Any) -> None:
     try:
         save_preferences(**changes)
     except (OptionsError, OSError) as error:
-        show_error(error)
+        show_warning(str(error))

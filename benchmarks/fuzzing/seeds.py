@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -149,6 +150,14 @@ def checkpoint() -> bytes:
     )
     tensors = {"first.weight": torch.ones(3, 4), "first.bias": torch.zeros(3)}
     return _written(lambda path: save_checkpoint(path, tensors, card), "toy.safetensors")
+
+
+def hei_med_map() -> bytes:
+    """Return a map of HEI-MED with two blobs."""
+    blobs = np.zeros(SIDES, "<i4")
+    blobs[20:24, 30:34], blobs[40:44, 30:34] = 1, 2
+    head = np.array([1, SIDES[1], SIDES[0]], "<i4")
+    return gzip.compress(head.tobytes() + blobs.tobytes(), mtime=0)
 
 
 @lru_cache

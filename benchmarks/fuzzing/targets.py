@@ -248,6 +248,16 @@ def _graded() -> list[SeedInput]:
     ]
 
 
+def _hei_med() -> list[SeedInput]:
+    files = {
+        "eye.jpg": seeds.picture("JPEG"),
+        "eye.GND": b"2\nExudate 1\nMicroAneurysm 0\n0\n0\nNA\n",
+        "eye.map.gz": seeds.hei_med_map(),
+        "eye.meta": b"~ONrow~21\n~ONcol~30\n",
+    }
+    return [SeedInput(files, name, damage_bytes) for name in ("eye.GND", "eye.map.gz", "eye.meta")]
+
+
 def _corrections() -> list[SeedInput]:
     files = seeds.correction()
     record = next(name for name in files if name.endswith("correction.json"))
@@ -328,6 +338,7 @@ _ALL = (
     FuzzTarget("diaretdb1", _diaretdb1, _read_dataset),
     FuzzTarget("roc", _roc, _read_dataset),
     FuzzTarget("idrid", _idrid, _read_dataset),
+    FuzzTarget("hei-med", _hei_med, _read_dataset),
     FuzzTarget("grades", _graded, _read_dataset),
     FuzzTarget("via", _with_image("eye.png", "via.csv", seeds.VIA_CSV, damage_csv), _read_dataset),
     FuzzTarget(

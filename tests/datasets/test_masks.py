@@ -220,15 +220,25 @@ def test_what_grey_with_opacity_marks_is_its_opacity(
     np.testing.assert_array_equal(read_mask(path), drawn)
 
 
+def test_an_optic_disc_and_a_large_haemorrhage_are_no_retina(tmp_path: Path) -> None:
+    boat = disc(22)
+    boat[:32] = False
+    for marked in (disc(12), boat):
+        Image.fromarray(marked * np.uint8(255)).save(tmp_path / "mask.png")
+
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), marked)
+
+
 def test_what_is_cut_away_around_a_drawing_is_not_marked(
     tmp_path: Path, drawn: npt.NDArray[np.bool_]
 ) -> None:
     """Black inside a transparent surround, with white lesions."""
     pixels = np.dstack([*[drawn * 255] * 3, np.full(drawn.shape, 255)]).astype(np.uint8)
     pixels[:, :15] = 0
-    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    for name, stored in (("mask.png", pixels), ("mask.tif", pixels), ("grey.tif", pixels[..., 2:])):
+        Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / name)
 
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), drawn)
+        np.testing.assert_array_equal(read_mask(tmp_path / name), drawn)
 
 
 @pytest.mark.parametrize(
@@ -291,10 +301,21 @@ def disc(radius: float) -> npt.NDArray[np.bool_]:
         (np.indices((64, 96))[1] < 48, "no colour of it covers more than half"),
         (disc(30), "most of the retina"),
         (disc(30) & ~disc(5), "most of the retina"),
+        (disc(18), "a disc of the size of a retina"),
+        (disc(18) & ~disc(5), "a disc of the size of a retina"),
         (disc(55) & ~disc(5), "surrounds the retina"),
         (disc(40) & ~disc(5), "surrounds the retina"),
     ],
-    ids=["all", "half", "the field", "inside out", "inside out, cut", "inside out, cut twice"],
+    ids=[
+        "all",
+        "half",
+        "the field",
+        "inside out",
+        "small",
+        "small, inside out",
+        "cut",
+        "cut twice",
+    ],
 )
 def test_marks_that_no_lesion_has_are_refused_with_the_reason(
     tmp_path: Path, marked: npt.NDArray[np.bool_], reason: str, ending: str

@@ -6,6 +6,7 @@ spelling ``Hemohedge_Masks``; this reader has not been tried on the set itself.
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 from napari_fundus.datasets.annotations import SmoothMaskTruth
@@ -93,7 +94,11 @@ def _read_grades(
     grades: dict[str, dict[str, int]] = {}
     lost: list[str] = []
     problems: list[Problem] = []
-    for cells in read_rows(read_text(table)):
+    try:
+        rows = list(read_rows(read_text(table)))
+    except csv.Error as error:
+        return {}, [Problem(_TABLE, f"It is no table: {error}. No photograph has a grade.")]
+    for cells in rows:
         if len(cells) < 2 or not cells[0].strip():
             continue
         stem, grade = image_stem(cells[0].strip()), cells[1].strip()

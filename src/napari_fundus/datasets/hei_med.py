@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
-from napari_fundus.datasets.files import find_root, iter_files, missing_problems, relative_to_root
+from napari_fundus.datasets.files import (
+    find_root,
+    iter_files,
+    missing_problems,
+    parse_number,
+    relative_to_root,
+)
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 from napari_fundus.results.components import find_components
@@ -145,7 +151,7 @@ def _read_drawings(listed: Path | None, drawn: Path | None) -> tuple[Truth | Non
     if lines and lines[0].strip().upper().startswith(_VERSION):
         lines = lines[1:]
     number = lines[0].strip() if lines else ""
-    if not number.isdecimal() or int(number) > len(lines) - 1:
+    if not re.fullmatch(r"[0-9]{1,6}", number) or int(number) > len(lines) - 1:
         return None, [], f"{listed.name} is damaged"
     names = [line.strip() for line in lines[1 : int(number) + 1]]
     exudates = {n for n, name in enumerate(names, 1) if "exudate" in name.casefold()}
@@ -162,7 +168,10 @@ def _disc(notes: Path | None) -> dict[str, tuple[float, float]]:
     if notes is None:
         return {}
     text = notes.read_text("latin-1")
-    row, col = (re.search(rf"ON{axis}\W+([0-9.]+)", text, re.IGNORECASE) for axis in ("row", "col"))
-    if row is None or col is None:
-        return {}
-    return {Lesion.OD: (float(row[1]) - 1, float(col[1]) - 1)}
+    row, col = (
+        parse_number(found[1] if found else None)
+        for found in (
+            re.search(rf"ON{axis}\W+([0-9.]+)", text, re.IGNORECASE) for axis in ("row", "col")
+        )
+    )
+    return {} if row is None or col is None else {Lesion.OD: (row - 1, col - 1)}

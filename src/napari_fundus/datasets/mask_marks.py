@@ -30,6 +30,10 @@ _LUMA_CONTRAST = 48 / 255
 _FULL_CONTRAST = 0.75
 """Contrast from which on noise does not move outlines that are drawn at half of it."""
 
+_LARGEST_DISC = 0.2
+"""Largest share of the retina that a disc may cover; an optic disc has 0.03, in close views more.
+The retina itself may be that small in its picture."""
+
 _REMEDY = "Save it as PNG with the lesions in white on black."
 
 
@@ -258,12 +262,23 @@ def _refuse_unclear(marks: Mask, name: str) -> None:
         what = "it would mark what surrounds the retina"
     elif 2 * number > retina:
         what = f"it would mark {number / marks.size:.0%} of the picture, most of the retina"
+    elif number > _LARGEST_DISC * retina and _is_round(marks):
+        what = "it would mark a disc of the size of a retina"
     else:
         return
     raise DatasetError(
         f"The mask {name} is not used: {what}, as no lesion does. It may be turned inside out, or "
         f"show the field of view. {_REMEDY}"
     )
+
+
+def _is_round(marks: Mask) -> bool:
+    """Tell whether the largest outline, with what it encloses, is a disc."""
+    outlines, _ = cv2.findContours(marks.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    outline = max(outlines, key=cv2.contourArea)
+    _, radius = cv2.minEnclosingCircle(outline)
+    area = cv2.contourArea(outline)
+    return area > 0.9 * np.pi * radius**2 and 2 * area > np.count_nonzero(marks)
 
 
 def _packed(colours: Pixels) -> Pixels:

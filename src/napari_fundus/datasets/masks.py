@@ -156,7 +156,7 @@ def _decode(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None,
         pixels, info = read_pixels(path)
     except FileNotFoundError:
         raise DatasetError(f"The mask {path} is missing.") from None
-    if stored is not None and stored.shape == pixels.shape[:2]:
+    if stored is not None and pixels.shape in (stored.shape, (*stored.shape, 3)):
         scale = 257 if pixels.dtype == np.uint16 else 1
         pixels = np.dstack([pixels, stored.astype(pixels.dtype) * scale])
     return pixels, None, _is_lossy(path, info["format"])

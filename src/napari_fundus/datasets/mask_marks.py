@@ -278,7 +278,7 @@ def _is_round(marks: Mask) -> bool:
     outline = max(outlines, key=cv2.contourArea)
     _, radius = cv2.minEnclosingCircle(outline)
     area = cv2.contourArea(outline)
-    return area > 0.9 * np.pi * radius**2 and 2 * area > np.count_nonzero(marks)
+    return bool(area > 0.9 * np.pi * radius**2 and 2 * area > np.count_nonzero(marks))
 
 
 def _packed(colours: Pixels) -> Pixels:

@@ -214,3 +214,48 @@ def test_annotations_in_a_folder_beside_the_images_find_them(
     data = open_dataset(tmp_path)
     assert [(s.id, s.annotated) for s in data] == [("pictures/a", {"MA"})]
     assert data.problems == ()
+
+
+def test_tables_in_folders_of_their_own_find_the_images_beside_them(
+    tmp_path: Path, write_image: Any
+) -> None:
+    for number, name in enumerate(("1_left", "2_left", "3_left")):
+        part = "test" if number == 2 else f"train_{number + 1}"
+        write_image(tmp_path / f"{part}.zip" / part / f"{name}.jpeg", number)
+    tables = {
+        "trainLabels.csv": "image,level\n1_left,4\n2_left,0\n",
+        "retinopathy_solution.csv": "image,level,Usage\n3_left,3,Private\n",
+    }
+    for name, content in tables.items():
+        (tmp_path / f"{name}.zip").mkdir()
+        (tmp_path / f"{name}.zip" / name).write_text(content)
+    data = open_dataset(tmp_path)
+    assert sorted((s.image_path.stem, s.split, s.grades["dr"]) for s in data) == [
+        ("1_left", "train", 4),
+        ("2_left", "train", 0),
+        ("3_left", "test", 3),
+    ]
+    assert data.problems == ()
+    (tmp_path / "retinopathy_solution.csv.zip" / "retinopathy_solution.csv").unlink()
+    assert {s.image_path.stem for s in open_dataset(tmp_path) if s.grades} == {"1_left", "2_left"}
+
+
+def test_a_table_whose_images_are_nowhere_takes_no_others(tmp_path: Path, write_image: Any) -> None:
+    write_image(tmp_path / "holiday" / "a.jpeg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "trainLabels.csv").write_text("image,level\n1_left,4\n")
+    data = open_dataset(tmp_path)
+    assert len(data) == 0
+    assert [p.path for p in data.problems] == ["trainLabels.csv", "holiday"]
+
+
+def test_annotations_in_an_unknown_format_are_named(tmp_path: Path, write_image: Any) -> None:
+    write_image(tmp_path / "a.jpg")
+    (tmp_path / "a.json").write_text('{"version": "5.0.1", "shapes": [{"label": "MA"}]}')
+    (tmp_path / "a.xml").write_text("<annotation><object/></annotation>")
+    (tmp_path / "grades.csv").write_text("filename,my grade\na.jpg,3\n")
+    (tmp_path / "prices.csv").write_text("what,euro\ncamera,3\n")
+    (tmp_path / "ours.json").write_text('{"creator": "napari-fundus 1.0"}')
+    data = open_dataset(tmp_path)
+    assert data.name == "folder"
+    assert sorted(p.path for p in data.problems) == ["a.json", "a.xml", "grades.csv"]

@@ -231,23 +231,18 @@ class Dataset(Sequence[Sample]):
 
     Attributes
     ----------
-    name, title
-        Stable id and full name.
-    reference, licence
-        Who made it, and under which terms.
+    name, title, reference, licence
+        Stable id, full name, who made it, and under which terms.
     layout
         What a folder must hold to be recognized, for people.
-    root
-        The folder.
-    samples
-        All samples, sorted by id.
+    root, samples
+        The folder, and all samples, sorted by id.
     problems
         What is missing or odd, by name.
     parts
-        The folders that hold all its files; the root alone, where it is not put together.
+        The folders that hold all its files: the root, or several below it.
     reads_parts
-        Whether :meth:`open` reads all parts below a folder as one set. Of other data sets each
-        root is opened by itself, and `open_dataset` puts them together.
+        Whether :meth:`open` reads all below a folder; else `open_dataset` joins several roots.
     """
 
     name: ClassVar[str]
@@ -268,10 +263,7 @@ class Dataset(Sequence[Sample]):
     @classmethod
     @abstractmethod
     def recognize(cls, folder: Path) -> Path | None:
-        """Return the root of this data set if `folder` is one, or lies inside one; else None.
-
-        Quick: looks at names only.
-        """
+        """Return the root if `folder` is one or lies in one, else None; looks at names only."""
 
     @classmethod
     def recognize_by_name(cls, folder: Path) -> Path | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from napari_fundus.datasets.annotations import CONFIDENCE_WEIGHTS, Confidence, Marking
-from napari_fundus.datasets.files import parse_number, read_xml
+from napari_fundus.datasets.files import parse_number
 from napari_fundus.datasets.shapes import Circle, Ellipse, Polygon, Shape
+from napari_fundus.datasets.xml_files import read_xml
 from napari_fundus.lesions import parse_lesion
 
 

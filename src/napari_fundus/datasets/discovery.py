@@ -21,17 +21,17 @@ from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.datasets.graded import Aptos2019, EyePacs, Messidor2
 from napari_fundus.datasets.hei_med import HeiMed
 from napari_fundus.datasets.idrid import Idrid
-from napari_fundus.datasets.maples_dr import MaplesDr
-from napari_fundus.datasets.retinal_lesions import RetinalLesions
-from napari_fundus.datasets.roc import Roc
-from napari_fundus.datasets.several_roots import (
-    all_roots,
-    open_roots,
+from napari_fundus.datasets.left_out import (
+    unread_annotations,
     unread_datasets,
     unread_images,
     unread_roots,
     unread_twins,
 )
+from napari_fundus.datasets.maples_dr import MaplesDr
+from napari_fundus.datasets.retinal_lesions import RetinalLesions
+from napari_fundus.datasets.roc import Roc
+from napari_fundus.datasets.several_roots import all_roots, open_roots
 from napari_fundus.datasets.tjdr import Tjdr
 from napari_fundus.datasets.vessel_sets import Fives, Reta
 from napari_fundus.datasets.via import ViaDataset
@@ -176,10 +176,11 @@ def open_dataset(
 
     dataset = open_roots(reader, folder, roots, read)
     dataset.problems += (
-        *unread_roots(dataset, recognize),
+        *unread_roots(dataset, recognize, roots),
         *unread_datasets(dataset, others),
         *unread_images(dataset, folder),
         *unread_twins(dataset),
+        *unread_annotations(dataset),
     )
     return dataset
 

@@ -1,4 +1,4 @@
-"""Finding the files of a data set whatever their case, and reading its tables and XML safely."""
+"""Finding the files of a data set whatever their case, and reading its tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree as ET
-
-from defusedxml import DefusedXmlException
-from defusedxml import ElementTree as SafeElementTree
 
 from napari_fundus.datasets.base import Problem
 from napari_fundus.errors import DatasetError
@@ -19,12 +15,6 @@ from napari_fundus.image import IMAGE_SUFFIXES
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _MAX_NAMED = 20
-_DEEPEST = 32
-"""Levels of elements in an XML, where DIARETDB1 has 6: what looks for something below each element
-would take hours over a file of nothing but nesting."""
-
-_MOST_XML = 16 << 20
-
 _SPLITS = (("train", "train"), ("valid", "valid"), ("val", "valid"), ("test", "test"))
 
 
@@ -262,50 +252,3 @@ def read_table(path: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise DatasetError(f"{path} is not a table of comma-separated values: {error}.") from error
     return rows
-
-
-def read_xml(path: Path) -> ET.Element:
-    """Parse an XML file; a document type may be named, but nothing declared or fetched.
-
-    Raises
-    ------
-    DatasetError
-        The file is broken, declares entities, or is nested too deeply.
-    """
-    if path.stat().st_size > _MOST_XML:
-        raise DatasetError(
-            f"{path.name} is refused: it has {path.stat().st_size >> 20} MB, and annotations have "
-            f"no more than {_MOST_XML >> 20}."
-        )
-    try:
-        return _parse(path)
-    except ET.ParseError as error:
-        raise DatasetError(f"{path.name} is not well-formed XML: {error}.") from error
-    except DefusedXmlException as error:
-        raise DatasetError(
-            f"{path.name} is refused: it declares entities or refers to outside files, which no "
-            f"annotation needs ({type(error).__name__})."
-        ) from error
-    except (ValueError, LookupError) as error:
-        raise DatasetError(f"{path.name} has an encoding that cannot be read: {error}.") from error
-
-
-def _parse(path: Path) -> ET.Element:
-    """Parse step by step, so that deep nesting is refused before a tree is built of it."""
-    root: ET.Element | None = None
-    depth = 0
-    events = SafeElementTree.iterparse(path, events=("start", "end"), forbid_dtd=False)
-    for event, element in events:
-        if event == "end":
-            depth -= 1
-            continue
-        root = element if root is None else root
-        depth += 1
-        if depth > _DEEPEST:
-            raise DatasetError(
-                f"{path.name} is refused: its elements are nested more than {_DEEPEST} deep, which "
-                "no annotation is."
-            )
-    if root is None:
-        raise ET.ParseError("no element found")
-    return root

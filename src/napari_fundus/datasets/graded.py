@@ -43,11 +43,11 @@ class GradedDataset(Dataset):
     inner_folders: ClassVar[str]
 
     @classmethod
-    def tables(cls, folder: Path) -> list[Path]:
-        """Return the tables of grades directly in a folder."""
+    def tables(cls, folder: Path, *, depth: int = 0) -> list[Path]:
+        """Return the tables of grades down to `depth` levels below a folder."""
         return [
             path
-            for path in iter_files(folder, depth=0)
+            for path in iter_files(folder, depth=depth)
             if path.suffix.casefold() == ".csv" and cls._is_table(table_header(path))
         ]
 
@@ -69,16 +69,18 @@ class GradedDataset(Dataset):
     @classmethod
     def open(cls, root: Path) -> GradedDataset:
         """Read the lists and annotations below `root`, but no image."""
-        tables = [_read_list(path) for path in cls.tables(root)]
+        # Each of Kaggle's zips may be unpacked into a folder of its own, those of the tables too.
+        found = cls.tables(root) or cls.tables(root, depth=_DEPTH)
+        tables = [_read_list(path) for path in found]
         if not tables:
             raise DatasetError(f"{root} is not {cls.title}; looked for {cls.layout}.")
         # Grades come first: an image that a submission lists as well has those of an expert.
         tables.sort(key=lambda table: table.is_submission)
-        found = list_images(root, depth=_DEPTH)
-        photographs = photographs_among(found, root)
+        files = list_images(root, depth=_DEPTH)
+        photographs = photographs_among(files, root)
         images, problems = _divide(photographs, tables, root)
-        if len(photographs) < len(found):
-            number = len(found) - len(photographs)
+        if len(photographs) < len(files):
+            number = len(files) - len(photographs)
             message = f"{number} masks are left out: grades are read alone. 'folder' reads masks."
             problems.append(Problem(".", message))
         named = {stem for table in tables for stem in images[table.path]}

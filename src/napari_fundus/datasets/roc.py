@@ -15,11 +15,11 @@ from napari_fundus.datasets.files import (
     list_images,
     missing_problems,
     parse_number,
-    read_xml,
     relative_to_root,
     split_from_name,
 )
 from napari_fundus.datasets.grades import image_stem
+from napari_fundus.datasets.xml_files import read_xml
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion, parse_lesion
 

@@ -16,9 +16,9 @@ import napari_fundus
 PACKAGE = Path(napari_fundus.__file__).parent
 
 FLOORS: list[set[str]] = [
-    {"_version", "defaults", "errors", "image_identity", "plugin_hooks", "landmarks", "samples"},
+    {"_version", "defaults", "errors", "image_identity", "landmarks", "samples"},
     {"runtime"},
-    {"image"},
+    {"image", "plugin_hooks"},
     {"checkpoints", "lesions", "preprocessing"},
     {"results"},
     {"datasets", "detector", "inference", "metrics"},

@@ -88,6 +88,21 @@ BROKEN = {
         GOOD.format(name="flat").replace('("MA",)', '"MA"'),
         "lesions is not a collection",
     ),
+    "base_exception": ("raise BaseException('gone')", "BaseException: gone"),
+    "generator_exit": ("raise GeneratorExit", "GeneratorExit"),
+    "unprintable": (
+        "class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute",
+        "Mute, whose message cannot be printed",
+    ),
+    "escapes": ("raise RuntimeError('\\x1b[2J')", r"RuntimeError: \\x1b\[2J"),
+    "lesions_as_numbers": (GOOD.format(name="n").replace('("MA",)', "(1, 2)"), "not text"),
+    "lesions_as_paths": (GOOD.format(name="n").replace('("MA",)', '("../MA",)'), "no name of a"),
+    "lesions_twice": (GOOD.format(name="n").replace('("MA",)', '("MA", "ma")'), "named twice"),
+    "lesions_as_columns": (GOOD.format(name="n").replace('("MA",)', '("status",)'), "column"),
+    "devices_as_numbers": (
+        GOOD.format(name="n").replace("    def pre", "    devices = (1,)\n    def pre"),
+        "devices is not a collection of names",
+    ),
     "no_devices": (
         GOOD.format(name="nowhere").replace("    def pre", "    devices = None\n    def pre"),
         "devices is not a collection",
@@ -144,6 +159,36 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_hides_nothing(
     (problem,) = found.problems
     assert problem.plugin == kind
     assert re.search(reason, problem.reason), problem.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[napari_fundus]\nbad = \xff\xfe\n", "UnicodeDecodeError"),
+        (b"[napari_fundus]\nno equals sign\n", ""),
+        (b"a = b\n[napari_fundus\nx = \n", ""),
+        (b"[napari_fundus]\nwords = not a module\n", ""),
+    ],
+    ids=["not UTF-8", "no value", "no section", "no module"],
+)
+def test_a_list_of_entry_points_that_cannot_be_read_hides_no_other(
+    content: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, entry_points in {
+        "broken": content,
+        "sound": b"[napari_fundus]\nsound = sound_plugin\n",
+    }.items():
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_bytes(entry_points)
+    (tmp_path / "sound_plugin.py").write_text(GOOD.format(name="sound"))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = discover()
+    assert {"sound", "tophat"} <= set(found.detectors)
+    problems = {p.distribution: p.reason for p in found.problems}
+    assert reason in problems.get("broken", "")
+    assert not reason or "broken" in problems
 
 
 def test_of_two_detectors_with_one_name_the_first_is_kept(plugin: Plugin) -> None:

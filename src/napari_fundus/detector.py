@@ -21,7 +21,7 @@ from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, clip_objects
 from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
 from napari_fundus.runtime.progress import Monitor
-from napari_fundus.runtime.text import escape_surrogates
+from napari_fundus.runtime.text import check_class_codes, escape_surrogates
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -283,7 +283,7 @@ class Detector(ABC):
             raise DetectorError(
                 f"{self.name}.predict returned {type(prediction).__name__}, not a Prediction."
             )
-        _check_finite(prediction, self.title)
+        _check_prediction(prediction, self.title)
         seconds = time.perf_counter() - start
         thresholds = {
             code: prediction.thresholds.get(code, chosen_options.threshold)
@@ -338,8 +338,13 @@ class Detector(ABC):
         raise DetectorError(f"{self.title} has nothing to train.")
 
 
-def _check_finite(prediction: Prediction, title: str) -> None:
-    """Raise `DetectorError` for maps or scores that are not finite: no threshold finds them."""
+def _check_prediction(prediction: Prediction, title: str) -> None:
+    """Raise `DetectorError` for classes that cannot be told apart, and for what is not finite."""
+    try:
+        check_class_codes(dict.fromkeys([*prediction.probability, *prediction.heatmap]))
+        check_class_codes(prediction.image_score)
+    except ValueError as error:
+        raise DetectorError(f"{title} gave classes that cannot be stored: {error}.") from None
     maps = [
         (code, np.asarray(values))
         for kind in (prediction.probability, prediction.heatmap, prediction.stages)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 import pluggy
+
+from napari_fundus.runtime.text import describe_error
 
 ENTRY_POINT_GROUP = "napari_fundus"
 """Entry-point group, and pluggy project name, under which plugins are found."""
@@ -105,8 +108,9 @@ def collect(
     entry_points
         What to load; None for all installed ones.
     """
+    problems: list[PluginProblem] = []
     if entry_points is None:
-        entry_points = metadata.entry_points(group=ENTRY_POINT_GROUP)
+        entry_points, problems = _installed_entry_points()
     plugins = [
         (entry.dist.name if entry.dist else "unknown", entry.name, entry.load)
         for entry in sorted(set(entry_points), key=_built_in_first)
@@ -116,7 +120,6 @@ def collect(
         plugins = [(OWN_DISTRIBUTION, hook, lambda: built_in), *others]
     items: dict[str, T] = {}
     sources: dict[str, str] = {}
-    problems: list[PluginProblem] = []
     for distribution, plugin, load in plugins:
 
         def report(reason: str, plugin: str = plugin, distribution: str = distribution) -> None:
@@ -125,21 +128,48 @@ def collect(
         # The boundary to code of strangers, where anything may be raised, SystemExit included.
         try:
             offered = _call_hook(hook, load(), plugin)
-        except (Exception, SystemExit) as error:
-            report(f"{type(error).__name__}: {error}")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            report(_describe(error))
             continue
         for candidate in offered:
             try:
                 item: Any = accept(candidate)
                 name = str(item.name)
-            except (Exception, SystemExit) as error:
-                report(f"{type(error).__name__}: {error}")
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                report(_describe(error))
                 continue
             if name in items:
                 report(f"The name {name!r} is taken by {sources[name]}; that one is kept.")
                 continue
             items[name], sources[name] = item, distribution
     return Contributions(items, sources, tuple(problems))
+
+
+def _installed_entry_points() -> tuple[list[metadata.EntryPoint], list[PluginProblem]]:
+    """Return the entry points of all distributions, and those whose list of them can't be read."""
+    # One list that is not UTF-8, or none at all, would hide those of all others.
+    with suppress(Exception):
+        return list(metadata.entry_points(group=ENTRY_POINT_GROUP)), []
+    found: dict[str, list[metadata.EntryPoint]] = {}
+    problems: list[PluginProblem] = []
+    for distribution in metadata.distributions():
+        name = "unknown"
+        try:
+            name = str(distribution.metadata["Name"])
+            own = [e for e in distribution.entry_points if e.group == ENTRY_POINT_GROUP]
+        except Exception as error:
+            problems.append(PluginProblem("entry_points.txt", name, _describe(error)))
+        else:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), own)
+    return [entry for own in found.values() for entry in own], problems
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {describe_error(error)}"
 
 
 def check_class(

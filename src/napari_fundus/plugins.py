@@ -12,6 +12,7 @@ from typing import Any
 from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import UnknownDetectorError
 from napari_fundus.plugin_hooks import PluginProblem, check_class, collect
+from napari_fundus.runtime.text import check_class_codes
 
 __all__ = ["Discovery", "PluginProblem", "discover", "find_detectors", "get_detector"]
 
@@ -53,6 +54,9 @@ def _accept(candidate: Any) -> Detector:
         value = getattr(candidate, attribute)
         if not (isinstance(value, Collection) and not isinstance(value, str)):
             raise TypeError(f"{candidate.__name__}.{attribute} is not a collection of names.")
+    check_class_codes(candidate.lesions)
+    if not all(isinstance(device, str) for device in candidate.devices):
+        raise TypeError(f"{candidate.__name__}.devices is not a collection of names.")
     options = candidate.Options
     if not (inspect.isclass(options) and issubclass(options, DetectorOptions)):
         raise TypeError(f"{candidate.__name__}.Options is not a subclass of DetectorOptions.")

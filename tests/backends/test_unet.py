@@ -85,6 +85,27 @@ def test_a_training_gives_weights_that_find_what_was_drawn(trained, draw) -> Non
     assert not found.probability["MA"][~unseen.disc & ~found.field_of_view].any()
 
 
+def test_exchanged_masks_are_noticed_when_a_run_is_resumed(draw, tmp_path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(2):
+        retina = draw(160, 200, seed=seed)
+        Image.fromarray(retina.pixels).save(folder / f"eye{seed}.png")
+        Image.fromarray(retina.masks["HE"]).save(folder / f"eye{seed}_HE.png")
+    settings = {**SMALL, "steps_per_epoch": 1, "max_epochs": 1, "validation_share": 0.5}
+    given = {"data": folder, "output": tmp_path / "run", "device": "cpu"}
+    list(train_unet(settings=settings, **given))
+    settings["max_epochs"] = 2
+    mask = folder / "eye0_HE.png"
+    before = mask.read_bytes()
+    Image.fromarray(np.array(Image.open(mask))[::-1]).save(mask)
+    with pytest.raises(TrainingError, match="image or annotations of eye0 are others"):
+        list(train_unet(settings=settings, resume=True, **given))
+    mask.write_bytes(before)
+    *_, last = train_unet(settings=settings, resume=True, **given)
+    assert last.steps == 2
+
+
 def test_tiles_flips_and_scale_are_options(trained, folder) -> None:
     path, _ = trained
     image = read_image(folder / "eye0.png")

@@ -155,6 +155,23 @@ def test_a_format_asked_for_later_is_added(draw: Draw, out: Path, detector) -> N
     assert {"a.csv", "a.geojson"} <= set(files(out))
 
 
+def test_fewer_formats_leave_no_maps_of_before(draw: Draw, out: Path, detector) -> None:
+    """Maps with other thresholds beside the new provenance would be another result's."""
+    folder = draw("a.png")
+    (out / "sub").mkdir(parents=True)
+    run_batch([folder], out, detector, formats=("csv", "probability", "zarr", "labels"))
+    (out / "a.geojson").write_text("of another program")
+    again = run_batch(
+        [folder], out, detector, formats=("csv",), thresholds={"EX": 0.9}, overwrite=True
+    )
+    assert [o.status for o in again.outcomes] == ["written"]
+    assert {p.name for p in out.iterdir() if p.name.startswith("a.")} == {
+        "a.csv",
+        "a.geojson",
+        "a.provenance.json",
+    }
+
+
 def test_files_of_others_are_not_overwritten(draw: Draw, out: Path, detector) -> None:
     out.mkdir()
     (out / "a.csv").write_text("mine")

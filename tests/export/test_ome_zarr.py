@@ -216,6 +216,34 @@ def test_an_array_that_is_not_as_written_is_refused_unread(
         read_zarr(store)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (4, 1 << 31),
+        (4, 0),
+        (12, 1 << 31),
+        (12, 0),
+        (12, 17),
+        (8, 0),
+        (8, 1 << 31),
+        (8, 1),
+        (3, 255),
+    ],
+)
+def test_a_header_of_blosc_that_lies_is_refused_unread(
+    store: Path, place: int, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes unpacked and packed, of blocks and of elements: blosc believes them all."""
+    path = next(path for path in (store / "0" / "c").rglob("*") if path.is_file())
+    whole = bytearray(path.read_bytes())
+    width = 1 if place == 3 else 4
+    whole[place : place + width] = value.to_bytes(width, "little")
+    path.write_bytes(whole)
+    monkeypatch.setattr(zarr.Array, "__getitem__", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(FundusError, match=r"eye\.zarr.*a chunk"):
+        read_zarr(store)
+
+
 @pytest.mark.parametrize("damage", ["size", "short", "empty"])
 def test_a_piece_that_claims_more_than_it_has_is_refused_unread(
     store: Path, damage: str, monkeypatch: pytest.MonkeyPatch

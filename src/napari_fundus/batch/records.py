@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from napari_fundus.errors import OutputExistsError
 from napari_fundus.export import FORMATS, PROVENANCE_SUFFIX
 from napari_fundus.runtime.files import atomic_write, check_is_file, read_json
+from napari_fundus.runtime.locks import lock_file
 from napari_fundus.runtime.text import escape_surrogates
 
 _FIRST_COLUMNS = ("path", "status", "place")
@@ -186,8 +187,14 @@ def write_summary(path: Path, outcomes: Sequence[ImageOutcome], lesions: Iterabl
     Images of earlier runs into the same folder keep their rows: the table covers the whole
     folder, also after a run that was stopped or that concerned a few images.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Another run into the folder must not lose these rows, nor this one its.
+    with lock_file(path.with_name(f".{path.name}.lock")):
+        _merge_rows(path, outcomes, tuple(lesions))
+
+
+def _merge_rows(path: Path, outcomes: Sequence[ImageOutcome], lesions: Sequence[str]) -> None:
     rows = earlier_rows(path)
-    lesions = tuple(lesions)
     for outcome in outcomes:
         row = {
             escape_surrogates(k): escape_surrogates(v) for k, v in _row(outcome, lesions).items()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from napari_fundus.image_identity import Digest, ImageIdentity
+from napari_fundus.runtime.text import check_class_codes
 
 FORMAT_VERSION = 1
 """Version of the card's layout; a reader refuses cards of a later one."""
@@ -93,7 +94,7 @@ class ModelCard(BaseModel):
     format_version: int = Field(FORMAT_VERSION, ge=1)
     name: str = Field(min_length=1, max_length=200)
     detector: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    lesions: tuple[str, ...] = ()
+    lesions: Annotated[tuple[str, ...], AfterValidator(check_class_codes)] = ()
     architecture: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
     data: str = ""

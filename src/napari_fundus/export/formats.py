@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from napari_fundus.export.coco import write_coco
 from napari_fundus.export.geojson import write_geojson
 from napari_fundus.export.ome_zarr import check_zarr, read_zarr, write_zarr
 from napari_fundus.export.overlay import write_overlay
+from napari_fundus.export.staging import check_free, move_into_place, staging_folder
 from napari_fundus.export.tables import write_csv, write_provenance
 from napari_fundus.export.tiff import (
     read_probability_tiff,
@@ -25,7 +25,7 @@ from napari_fundus.export.tiff import (
 )
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.files import raise_if_exists, replace_folder
+from napari_fundus.runtime.files import read_json
 
 
 @dataclass(frozen=True)
@@ -167,14 +167,10 @@ def export(
     stem = safe_stem(detections.provenance.image_name) if stem is None else stem
     targets = {name: folder / f"{stem}{FORMATS[name].suffix}" for name in names}
     targets["provenance"] = folder / f"{stem}{PROVENANCE_SUFFIX}"
-    staging = folder / f".{stem}.partial"
-    # A staging folder left behind means that a run was cut off while renaming: the files that are
-    # there are its own.
-    if not staging.is_dir():
-        for target in targets.values():
-            raise_if_exists(target, overwrite=overwrite)
-    staging.mkdir(parents=True, exist_ok=True)
-    try:
+    folder.mkdir(parents=True, exist_ok=True)
+    for target in targets.values():
+        check_free(target, folder, stem, overwrite=overwrite)
+    with staging_folder(folder, stem) as staging:
         for name in names:
             path = staging / targets[name].name
             if image is not None and name == "overlay":
@@ -183,18 +179,22 @@ def export(
                 WRITERS[name](detections, path, overwrite=True)
         marker = staging / targets["provenance"].name
         write_provenance(detections, marker, more=more, overwrite=True)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
-    targets["provenance"].unlink(missing_ok=True)
-    for target in targets.values():
-        made = staging / target.name
-        if made.is_dir():
-            replace_folder(made, target)
-        else:
-            made.replace(target)
-    shutil.rmtree(staging, ignore_errors=True)
+        stale = _stale_files(targets["provenance"], folder, stem, more or {}) if overwrite else ()
+        move_into_place(staging, targets.values(), folder, stem, overwrite=overwrite, remove=stale)
     return targets
+
+
+def _stale_files(provenance: Path, folder: Path, stem: str, more: Mapping[str, Any]) -> list[Path]:
+    """Return files of an earlier batch that the new result would leave beside its own."""
+    if "formats" not in more:
+        return []  # a single export: other files may be of other exports
+    try:
+        known = read_json(provenance)["formats"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    earlier = known if isinstance(known, list) else []
+    left = [n for n in earlier if isinstance(n, str) and n in FORMATS and n not in more["formats"]]
+    return [folder / f"{stem}{FORMATS[name].suffix}" for name in left]
 
 
 def load_detections(path: str | Path) -> Detections:

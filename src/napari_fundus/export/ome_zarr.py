@@ -20,12 +20,13 @@ from napari_fundus.export.metadata import (
 )
 from napari_fundus.image import MAX_PIXELS
 from napari_fundus.results.detections import Detections
-from napari_fundus.runtime.files import atomic_folder, read_json
+from napari_fundus.runtime.files import atomic_folder, check_is_file, read_json
 
 _CHUNK = 512
 _METADATA_KEY = "napari_fundus"
 _MAPS, _FIELD = "0", "labels/field_of_view/0"
 _NOT_STORED = np.iinfo(np.uint64).max
+_BLOSC_HEADER, _BLOSC_COPIED = 16, 0x02
 """The index's entry of a chunk that holds nothing but zeros."""
 
 _MOST_MAPS = 64
@@ -187,22 +188,38 @@ def _open_checked(folder: Path, shape: tuple[int, ...], dtype: str) -> Any:
         raise ValueError(f"its array {folder.name} is {found}, not {expected}")
     size = math.prod(chunks) * array.dtype.itemsize
     for file in folder.rglob("*"):
-        if file.is_file() and file.name != "zarr.json":
-            _check_shard(file, math.prod(shards) // math.prod(chunks), size)
+        if not file.is_dir() and file.name != "zarr.json":
+            _check_shard(file, math.prod(shards) // math.prod(chunks), size, array.dtype.itemsize)
     return array
 
 
-def _check_shard(file: Path, count: int, size: int) -> None:
-    """Refuse a file whose chunks would not each unpack to `size` bytes.
+def _check_shard(file: Path, count: int, size: int, itemsize: int) -> None:
+    """Refuse a file whose chunks would not each unpack to `size` bytes, of the bytes they have.
 
-    Zarr decompresses whatever a chunk claims, up to 2 GB, before it compares the sizes.
+    Blosc believes its header: it fills as many bytes as that claims, and reads as many.
     """
+    check_is_file(file)
     content = np.memmap(file, np.uint8, mode="r")
-    starts = content[-16 * count - 4 : -4].view("<u8")[::2]
-    starts = starts[starts != _NOT_STORED].astype(np.int64)
-    # The header of Blosc holds the decompressed size in its second four bytes.
-    if (content[starts[:, np.newaxis] + np.arange(4, 8)].view("<u4") != size).any():
+    index = content[-16 * count - 4 : -4].view("<u8").reshape(count, 2)
+    index = index[index[:, 0] != _NOT_STORED]
+    if (index > len(content)).any() or (index.sum(axis=1) > len(content)).any():
+        raise ValueError("a chunk lies outside its file")
+    starts, stored = index.astype(np.int64).T
+    if (stored < _BLOSC_HEADER).any():
+        raise ValueError("a chunk has no header")
+    # Bytes: version, that of the codec, flags, size of an element; then sizes in bytes: unpacked,
+    # of a block, packed.
+    head = content[starts[:, np.newaxis] + np.arange(_BLOSC_HEADER)]
+    unpacked, block, packed = head[:, 4:].copy().view("<u4").astype(np.int64).T
+    if (unpacked != size).any() or (packed != stored).any():
         raise ValueError("a chunk claims another size than it has")
+    if (block < 1).any() or (block > size).any() or (head[:, 3] != itemsize).any():
+        raise ValueError("a chunk claims blocks or elements that it cannot have")
+    # A mere copy follows the header; else the place of each block does.
+    copied = head[:, 2] & _BLOSC_COPIED != 0
+    places = np.where(copied, unpacked, 4 * -(-unpacked // np.maximum(block, 1)))
+    if (_BLOSC_HEADER + places > packed).any():
+        raise ValueError("a chunk claims more blocks than it has")
 
 
 def _multiscale(name: str, *, channels: bool) -> dict[str, Any]:

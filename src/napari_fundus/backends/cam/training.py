@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -35,7 +36,7 @@ from napari_fundus.backends.cam.training_data import (
 from napari_fundus.backends.cam.training_options import SPEC, CamTrainingOptions
 from napari_fundus.backends.cam.weights import load_architecture, load_recipe
 from napari_fundus.checkpoints import Checkpoint, ModelCard
-from napari_fundus.datasets import Dataset
+from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.metrics.calibration import best_temperature
@@ -300,9 +301,15 @@ class GradingTask(CamTask):
 def _facts(images: GradedImages) -> SplitSummary:
     names, counts = np.unique(images.grades, return_counts=True)
     return SplitSummary(
-        [SampleSummary(s.id, s.group) for s in images.samples],
+        [SampleSummary(s.id, s.group, content=_content(s)) for s in images.samples],
         {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
     )
+
+
+def _content(sample: Sample) -> str:
+    """Return a hash of an image's grades and of its file's size: to read all again takes long."""
+    known = (sorted(sample.grades.items()), sample.image_path.stat().st_size)
+    return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def _task(data: Dataset, healthy: Dataset | None, **chosen: Any) -> CamTask:

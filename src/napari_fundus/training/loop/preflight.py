@@ -23,11 +23,14 @@ class SampleSummary:
         Images of one group show the same eye; None where that is not known.
     lesions
         Class code to number of lesions, for every annotated class, with 0 where none was found.
+    content
+        Hash of the image and of what is annotated in it, by which a run that is resumed knows them.
     """
 
     id: str
     group: str | None = None
     lesions: Mapping[str, int] = field(default_factory=dict)
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -297,6 +297,10 @@ class TrainingRun:
             "batches_a_step": self.batches_per_step,
             "train": [s.id for s in self.facts.train.samples],
             "validation": [s.id for s in self.facts.validation.samples],
+            "content": {
+                sample.id: sample.content
+                for sample in (*self.facts.train.samples, *self.facts.validation.samples)
+            },
         }
 
     def load(self) -> None:

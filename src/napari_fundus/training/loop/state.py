@@ -87,7 +87,8 @@ def check_unchanged(folder: Path, before: Mapping[str, Any], now: Mapping[str, A
         Of the run.
     before, now
         ``"settings"`` (name to value), ``"batches_a_step"`` of all devices, ``"train"`` and
-        ``"validation"`` (ids of the images), as saved and as they are.
+        ``"validation"`` (ids of the images), and ``"content"`` (id to hash; runs of earlier
+        versions have none), as saved and as they are.
     """
     settings = before["settings"]
     batches = before.get("batches_a_step", settings["devices"])
@@ -105,6 +106,11 @@ def check_unchanged(folder: Path, before: Mapping[str, Any], now: Mapping[str, A
         for name in ("train", "validation")
         if before[name] != now[name]
     ]
+    known = before.get("content", {})
+    other = [i for i, digest in now["content"].items() if known.get(i, digest) != digest]
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        changed.append(f"image or annotations of {', '.join(other[:3])}{more} are others")
     if changed:
         raise TrainingError(
             f"{folder} cannot be resumed like this: {'; '.join(changed)}. Use the former ones, or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,6 +230,8 @@ def _stored(
     region = sample.region(image.shape)
     unknown = None if region is None else ~prepared.geometry.forward_mask(region)
     known = inside if unknown is None else inside & ~unknown
+    # In pixels of the file, so that another release of the preprocessing changes nothing.
+    digest = hashlib.sha256(image.sha256.encode())
     masks, counts = [], {}
     objects: list[LesionObject] = []
     for code in map(str, lesions):
@@ -236,8 +239,9 @@ def _stored(
             masks.append(np.zeros_like(inside))
             counts[code] = 0
             continue
-        mask = prepared.geometry.forward_mask(sample.mask(code, image.shape))
-        masks.append(mask & known)
+        drawn_mask = sample.mask(code, image.shape)
+        digest.update(code.encode() + np.packbits(drawn_mask).tobytes())
+        masks.append(prepared.geometry.forward_mask(drawn_mask) & known)
         counts[code] = sample.truths[code].count(image.shape)
         if reach is not None and sample.truths[code].instance_level:
             drawn = objects_to_working_scale(
@@ -255,6 +259,7 @@ def _stored(
         lesions=counts,
         unknown=unknown,
         objects=tuple(objects),
+        content=digest.hexdigest(),
     )
 
 

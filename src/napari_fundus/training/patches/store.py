@@ -36,6 +36,8 @@ class StoredImage:
         nowhere.
     objects
         Lesions that were drawn one by one, of the classes whose mask does not keep them apart.
+    content
+        Hash of the photograph and of what is annotated in it; empty where that is not known.
     """
 
     id: str
@@ -47,6 +49,7 @@ class StoredImage:
     lesions: Mapping[str, int]
     unknown: npt.NDArray[np.bool_] | None = None
     objects: tuple[LesionObject, ...] = ()
+    content: str = ""
 
     @property
     def valid_mask(self) -> npt.NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from napari_fundus.metrics.precision_recall import count_pixels, pixel_metrics
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import denormalize_pixels, normalize_pixels
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import check_class_codes
 from napari_fundus.training.loop.events import Patches
 from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, SplitSummary
 from napari_fundus.training.loop.settings import TrainingSettings
@@ -64,6 +65,12 @@ class PatchTaskSpec:
     recipe: Recipe
     architecture: BaseModel
     patch: int
+
+    def __post_init__(self) -> None:
+        try:
+            check_class_codes(self.lesions)
+        except ValueError as error:
+            raise TrainingError(f"These classes cannot be trained: {error}.") from None
 
 
 class PatchTask(Task):
@@ -354,4 +361,4 @@ def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
 
 
 def _facts(store: PatchStore) -> list[SampleSummary]:
-    return [SampleSummary(i.id, i.group or None, i.lesions) for i in store]
+    return [SampleSummary(i.id, i.group or None, i.lesions, i.content) for i in store]

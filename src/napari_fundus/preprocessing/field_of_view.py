@@ -46,8 +46,20 @@ _SMALL_SHAPE = 0.9
 _LEAST_EVEN = 0.9
 """Least share of what lies outside the retina that is black, or of the surround's colour."""
 
-_ON_SURROUND = 0.3
+_ON_SURROUND = 0.5
 """Least step at the rim, of levels of distance from a bright surround's colour."""
+
+_GRAIN = 8.0
+"""Most median deviation of such a surround from its fitted colour, in grey levels, smoothed."""
+
+_DRAWN = 1.0
+"""The same of a surround of a retina's colours; a retina's own is 3 or more."""
+
+_LEAST_RED = 0.2
+"""Least share of a retina's colours in a picture on such a surround, its black included."""
+
+_WHOLE = 0.97
+"""Share of the frame from which on a region is the frame."""
 
 _ZOOM = 0.5
 """A retina whose box is smaller than this share of the frame is looked at again, enlarged."""
@@ -216,21 +228,52 @@ def _one_of_several(candidates: list[LitRegion], planes: tuple[Pixels, ...]) -> 
 def _on_surround(small: Pixels, surround: Surround) -> LitRegion | None:
     """Return the disc, or the picture, that lies on an even bright ground; None for none."""
     distance = surround.distance(small)
-    black = small.max(axis=2) <= _BLACK
     found: list[LitRegion] = []
     for threshold in thresholds(distance):
-        even = (distance <= threshold) | black
         lit = (distance > threshold).view(np.uint8)
-        for mask in all_filled(lit, opening=3, least=_LEAST_SMALL):
-            region = measured(mask, distance, -1, threshold)
-            if (
-                (region.shape >= _SMALL_SHAPE or region.rectangular)
-                and region.edge >= _ON_SURROUND
-                and region.share < 0.97
-                and even[~mask].mean() >= _LEAST_EVEN
-            ):
-                found.append(region)
-    return max(found, key=_disc_score, default=None)
+        regions = [
+            region
+            for mask in all_filled(lit, opening=3, least=_LEAST_SMALL)
+            if (region := measured(mask, distance, -1, threshold)).share < _WHOLE
+            and region.edge >= _ON_SURROUND
+            and (region.shape >= _SMALL_SHAPE or region.rectangular)
+        ]
+        inside = np.logical_or.reduce([region.mask for region in regions] or [lit > 1])
+        if ((distance <= threshold) | _is_black(small))[~inside].mean() >= _LEAST_EVEN:
+            found += regions
+    best = max(found, key=_disc_score, default=None)
+    return best if best and _is_ground(small, surround, best) else None
+
+
+def _is_ground(small: Pixels, surround: Surround, region: LitRegion) -> bool:
+    """Say whether a surround is even enough to be no retina around the optic disc or the fovea.
+
+    Where retina and ground can be told apart by their colours, a scanned page may have its grain;
+    else the ground must be as even as only a program draws it.
+    """
+    import cv2
+
+    kernel = np.ones((3, 3), np.uint8)
+    near = cv2.dilate(region.mask.view(np.uint8), kernel, iterations=4).view(np.bool_)
+    ground = ~near & ~_is_black(small) & (surround.distance(small) <= region.threshold)
+    smooth = np.asarray(cv2.blur(small, (5, 5)), np.uint8)
+    uneven = surround.distance(smooth)[ground]
+    if not uneven.size:
+        return True
+    told_by_colour = not _is_red(np.median(small[ground], axis=0)) and bool(
+        _is_red(small[region.mask].T).mean() >= _LEAST_RED
+    )
+    return bool(np.median(uneven) <= (_GRAIN if told_by_colour else _DRAWN))
+
+
+def _is_red(colour: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Say which colours, channels first, are as red as a retina."""
+    red, green, blue = colour.astype(np.float64)
+    return np.asarray((red >= 1.15 * green) & (red >= 1.15 * blue))
+
+
+def _is_black(small: Pixels) -> Mask:
+    return np.asarray(small.max(axis=2) <= _BLACK)
 
 
 def _what_it_is_instead(plane: Pixels) -> str:

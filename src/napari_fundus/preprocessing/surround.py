@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class Surround:
 
 
 class _Plane:
-    """Colours that change evenly over the frame, in the form that `skimage.measure.ransac` asks for.
+    """Colours that change evenly over the frame, in the form of `skimage.measure.ransac`.
 
     Each row of the data is y, x and the three channels.
     """
@@ -152,7 +153,7 @@ def _border_pieces(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
 def _parts(length: int) -> list[slice]:
     edges = np.linspace(0, length, min(_PIECES, length // 2) + 1).astype(int)
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
 def _axis(length: int) -> npt.NDArray[np.float64]:

@@ -148,7 +148,10 @@ def _search(pixels: Pixels, small: Pixels, factor: float, *, depth: int) -> Mask
 
 def _look_closer(pixels: Pixels, best: LitRegion, factor: float, *, depth: int) -> Mask | None:
     """Search within a picture in the picture, or around a small disc; None where that is no use."""
-    rows, cols = bounding_box(best.mask) or np.s_[:, :]
+    box = bounding_box(best.mask)
+    if box is None:
+        return None
+    rows, cols = box
     height, width = best.mask.shape
     small = max((rows.stop - rows.start) / height, (cols.stop - cols.start) / width) < _ZOOM
     if not (best.rectangular or small):

@@ -73,7 +73,7 @@ class _Plane:
     def estimate(self, data: npt.NDArray[np.float64]) -> bool:
         terms = _terms(data[:, 0], data[:, 1])[:, :3]
         self.params, _, rank, _ = np.linalg.lstsq(terms, data[:, 2:], rcond=None)
-        return int(rank) == terms.shape[1]
+        return bool(rank == terms.shape[1])
 
     def residuals(self, data: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         level = _terms(data[:, 0], data[:, 1])[:, :3] @ self.params
@@ -120,7 +120,7 @@ def _refined(small: npt.NDArray[np.uint8], surround: Surround) -> Surround:
         rows, cols = rows[every], cols[every]
         terms = _terms(_axis(height)[rows], _axis(width)[cols])
         found, *_ = np.linalg.lstsq(terms, small[rows, cols].astype(np.float64), rcond=None)
-        surround = Surround(found)
+        surround = Surround(np.asarray(found, np.float64))
     return surround
 
 

@@ -76,8 +76,8 @@ def _field_of_view(subject: BenchmarkImage) -> BenchmarkStage:
         from skimage.measure import label
 
         green = image.rgb8[..., 1]
-        lit = green > threshold_otsu(green)  # type: ignore[no-untyped-call]
-        parts = label(lit, connectivity=2)  # type: ignore[no-untyped-call]
+        lit = green > threshold_otsu(green)
+        parts = label(lit, connectivity=2)
         largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
         return np.asarray(binary_fill_holes(parts == largest), np.bool_)
 

@@ -119,8 +119,8 @@ def _instance_table(subject: BenchmarkImage) -> BenchmarkStage:
 
         tables = []
         for values in maps.values():
-            labels = label(values >= THRESHOLD, connectivity=2)  # type: ignore[no-untyped-call]
-            table = regionprops_table(  # type: ignore[no-untyped-call]
+            labels = label(values >= THRESHOLD, connectivity=2)
+            table = regionprops_table(
                 labels,
                 values,
                 properties=("area", "intensity_max", "intensity_mean", "centroid", "bbox"),

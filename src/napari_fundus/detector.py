@@ -17,6 +17,7 @@ from napari_fundus._version import __version__
 from napari_fundus.errors import DetectorError, DeviceError, OptionsError
 from napari_fundus.image import FundusImage
 from napari_fundus.plugin_hooks import ENTRY_POINT_GROUP, hookimpl
+from napari_fundus.preprocessing.retina_check import check_retina
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.objects import LesionObject, clip_objects
 from napari_fundus.runtime.devices import CPU, Device, choose_device, is_lost
@@ -307,6 +308,7 @@ class Detector(ABC):
                 image_perceptual=image.identity.perceptual,
                 image_shape=image.shape,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
+                warnings=check_retina(image, prediction.field_of_view),
             ),
             probability=_inside(prediction.probability, prediction.field_of_view),
             thresholds=thresholds,

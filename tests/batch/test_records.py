@@ -83,4 +83,4 @@ def _read_over_an_endless_cell(tmp_path: Path) -> None:
     path = tmp_path / "summary.csv"
     path.write_text("path,status,place,seconds,message\n" + "x" * 200_000)
     write_summary(path, [ImageOutcome(Path("eye.png"), Path("eye"), "written")], [])
-    assert path.read_text().splitlines()[1:] == ["eye.png,written,eye,0.000,"]
+    assert path.read_text().splitlines()[1:] == ["eye.png,written,eye,,0.000,"]

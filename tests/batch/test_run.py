@@ -355,7 +355,7 @@ def test_columns_stand_in_order_whatever_the_runs(draw: Draw, out: Path, detecto
     columns = list(pd.read_csv(out / "summary.csv").columns)
     assert columns == [
         *("path", "status", "place", "EX", "EX_area_px"),
-        *("EX_area_percent", "field_of_view_px", "seconds", "message"),
+        *("EX_area_percent", "field_of_view_px", "warnings", "seconds", "message"),
     ]
 
 

@@ -77,8 +77,9 @@ def _schema(columns: Mapping[str, str]) -> pa.Schema:
 
 def _image_columns(lesions: Sequence[str]) -> dict[str, str]:
     first = dict.fromkeys(("path", "status", "place"), "object")
-    last = {"scores": "object", "extent": "object", "seconds": "float64", "message": "object"}
-    return {**first, **dict.fromkeys(lesions, "int64"), **last}
+    middle = dict.fromkeys(("scores", "extent", "warnings"), "object")
+    last = {"seconds": "float64", "message": "object"}
+    return {**first, **dict.fromkeys(lesions, "int64"), **middle, **last}
 
 
 class ParquetTables:
@@ -145,6 +146,7 @@ class ParquetTables:
             **{code: outcome.counts.get(code, 0) if done else None for code in self._lesions},
             "scores": json.dumps(outcome.scores),
             "extent": json.dumps(outcome.extent),
+            "warnings": " ".join(outcome.warnings),
             "seconds": outcome.seconds,
             "message": escape_surrogates(outcome.message),
         }

@@ -197,7 +197,7 @@ def process_item(
 def _detect_and_write(
     item: BatchItem, loaded: PrefetchedImage, job: BatchJob, monitor: Monitor
 ) -> dict[str, Any]:
-    """Write all results, and return `counts`, `extent` and `scores` of `ImageOutcome`."""
+    """Write all results; return `counts`, `extent`, `scores`, `warnings` of `ImageOutcome`."""
     image = loaded.image
     found = job.detector.detect(image, job.options, device=job.device, monitor=monitor.part(0, 0.9))
     if job.thresholds:
@@ -222,7 +222,12 @@ def _detect_and_write(
         # With a record of the same request, what is there is our own, and incomplete.
         overwrite=job.overwrite or loaded.record is not None,
     )
-    return {"counts": counts, "extent": extent, "scores": dict(found.image_score)}
+    return {
+        "counts": counts,
+        "extent": extent,
+        "scores": dict(found.image_score),
+        "warnings": found.provenance.warnings,
+    }
 
 
 def _known_landmarks(item: BatchItem, image: FundusImage) -> Landmarks:

@@ -18,6 +18,7 @@ from napari_fundus.runtime.text import escape_surrogates
 
 _FIRST_COLUMNS = ("path", "status", "place")
 _LAST_COLUMNS = ("seconds", "message")
+_WARNINGS = "warnings"
 _FIELD = "field_of_view"
 _SCORE = "score"
 
@@ -45,6 +46,8 @@ class ImageOutcome:
         them.
     scores
         Scores of the whole image, of classifiers.
+    warnings
+        What a person should know before trusting the result.
     retryable
         Whether a failure may be one of the moment: of disk, network, memory or the detector, not
         of the image.
@@ -59,6 +62,7 @@ class ImageOutcome:
     traceback: str = ""
     extent: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     retryable: bool = False
 
 
@@ -105,6 +109,7 @@ class BatchReport:
 class _ProvenanceHashes(BaseModel):
     image_sha256: str
     checkpoint_sha256: str | None
+    warnings: tuple[str, ...] = ()
 
 
 class _Extent(BaseModel):
@@ -144,7 +149,13 @@ class ProvenanceRecord(BaseModel):
         """Return the outcome of an image whose results exist already."""
         extent = self.extent.model_dump(exclude_unset=True)
         return ImageOutcome(
-            path, output_stem, "skipped", self.counts, extent=extent, scores=self.image_score
+            path,
+            output_stem,
+            "skipped",
+            self.counts,
+            extent=extent,
+            scores=self.image_score,
+            warnings=self.provenance.warnings,
         )
 
 
@@ -200,9 +211,9 @@ def _merge_rows(path: Path, outcomes: Sequence[ImageOutcome], lesions: Sequence[
             escape_surrogates(k): escape_surrogates(v) for k, v in _row(outcome, lesions).items()
         }
         rows[row["path"]] = row
-    ends = {*_FIRST_COLUMNS, *_LAST_COLUMNS}
+    ends = {*_FIRST_COLUMNS, _WARNINGS, *_LAST_COLUMNS}
     between = dict.fromkeys(name for row in rows.values() for name in row if name not in ends)
-    columns = [*_FIRST_COLUMNS, *_order_columns(between, lesions), *_LAST_COLUMNS]
+    columns = [*_FIRST_COLUMNS, *_order_columns(between, lesions), _WARNINGS, *_LAST_COLUMNS]
     with (
         atomic_write(path, overwrite=True) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
@@ -241,6 +252,7 @@ def _row(outcome: ImageOutcome, lesions: Sequence[str]) -> dict[str, str]:
         **{code: str(count) for code, count in counts.items()},
         **({f"{_SCORE}_{n}": f"{v:.6g}" for n, v in outcome.scores.items()} if done else {}),
         **(_extent_columns(outcome.extent) if done else {}),
+        _WARNINGS: " ".join(outcome.warnings),
         "seconds": f"{outcome.seconds:.3f}",
         "message": outcome.message,
     }

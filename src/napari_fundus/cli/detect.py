@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from napari_fundus.batch import BatchReport, ClusterReport, ImageOutcome
 
+_MOST_WARNED = 50
+"""Images whose warnings are printed after a run."""
+
 
 @handle_errors
 def detect(
@@ -132,13 +135,21 @@ def detect(
     if max_failures is not None and not on_cluster:
         raise OptionsError("--max-failures goes with --workers or --scheduler.")
     console = stderr_console()
+    warned: list[ImageOutcome] = []
+
+    def report_outcome(outcome: ImageOutcome) -> None:
+        if not console.is_terminal:
+            _print_outcome(outcome, console)
+        elif outcome.warnings:
+            warned.append(outcome)
+
     arguments: dict[str, Any] = {
         "options": parse_settings(settings),
         "thresholds": _parse_thresholds(threshold),
         "device": device,
         "formats": [name.strip() for name in formats.split(",") if name.strip()],
         "overwrite": overwrite,
-        "on_outcome": None if console.is_terminal else lambda o: _print_outcome(o, console),
+        "on_outcome": report_outcome,
     }
     with progress_bar(console) as arguments["monitor"]:
         if on_cluster:
@@ -160,6 +171,8 @@ def detect(
             )
     if not on_cluster and console.is_terminal and len(report.outcomes) == 1:
         _print_outcome(report.outcomes[0], console)
+    elif warned:
+        _print_warnings(warned, console)
     _print_summary(summary, tables, console, debug=debug)
     if as_json:
         echo(json.dumps(_as_json(report), indent=2))
@@ -199,6 +212,17 @@ def _print_outcome(outcome: ImageOutcome, console: Console) -> None:
         parts += [f"{name} {value:.2f}" for name, value in outcome.scores.items()]
         line = f"{outcome.status}: {outcome.path} ({', '.join(parts) or 'no lesions'})"
         console.print(line)
+        for warning in outcome.warnings:
+            console.print(f"  Warning: {warning}", style="yellow")
+
+
+def _print_warnings(outcomes: list[ImageOutcome], console: Console) -> None:
+    """Print what is to be known of images, after the bar."""
+    console.print(f"To be looked at ({len(outcomes)}):", style="bold yellow")
+    for outcome in outcomes[:_MOST_WARNED]:
+        console.print(f"  {outcome.path}: {' '.join(outcome.warnings)}")
+    if len(outcomes) > _MOST_WARNED:
+        console.print("  … the rest is in the table of images, column warnings")
 
 
 def _count(code: str, outcome: ImageOutcome) -> str:
@@ -254,6 +278,7 @@ def _as_json(report: BatchReport) -> dict[str, Any]:
                 "counts": outcome.counts,
                 "extent": outcome.extent,
                 "scores": outcome.scores,
+                "warnings": outcome.warnings,
                 "seconds": round(outcome.seconds, 3),
                 "message": outcome.message,
             }

@@ -182,7 +182,7 @@ class Polygon(Shape):
 
         inside = np.zeros((y.size, x.size), np.bool_)
         xs, ys = np.array(self.points, np.float64).T
-        inside[polygon(ys - y.flat[0], xs - x.flat[0], inside.shape)] = True  # type: ignore[no-untyped-call]
+        inside[polygon(ys - y.flat[0], xs - x.flat[0], inside.shape)] = True
         return inside
 
 

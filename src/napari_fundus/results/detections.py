@@ -28,7 +28,8 @@ class Provenance(BaseModel):
     """Everything that is needed to repeat a run.
 
     It goes into ``layer.metadata`` and into every exported file. ``edited`` names the classes whose
-    labels a person changed after the run: these no run repeats.
+    labels a person changed after the run: these no run repeats. ``warnings`` says what a person
+    should know before trusting the result, such as that the picture hardly shows a retina.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class Provenance(BaseModel):
     image_shape: tuple[int, int] = (0, 0)
     created: str = ""
     edited: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def image(self) -> ImageIdentity:
@@ -200,6 +202,7 @@ class Detections:
             for code, count in self._counts().items()
         ]
         lines += [f"  {name}: {score:.3f}" for name, score in self.image_score.items()]
+        lines += [f"  Warning: {warning}" for warning in ran.warnings]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -213,6 +216,7 @@ class Detections:
         scores = "".join(
             f"<br>{escape(name)}: <b>{score:.3f}</b>" for name, score in self.image_score.items()
         )
+        scores += "".join(f"<br>⚠ {escape(warning)}" for warning in ran.warnings)
         return (
             f"<b>{escape(ran.detector)}</b> in <b>{escape(ran.image_name or 'an image')}</b>, "
             f"{self._size()}{scores}<table><tr><th></th><th>class</th><th>lesions</th>"

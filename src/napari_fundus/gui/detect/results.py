@@ -220,4 +220,6 @@ def _headline(detections: Detections) -> str:
         text += "<br>Nothing lies above the thresholds; lower them to see weaker candidates."
     for name, score in detections.image_score.items():
         text += f"<br>{name}: <b>{score:.2f}</b>"
+    for warning in ran.warnings:
+        text += f"<br>⚠ {warning}"
     return text

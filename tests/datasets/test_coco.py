@@ -210,10 +210,21 @@ def test_annotations_of_another_size_are_refused_when_drawn(folder: Path) -> Non
     write_json(folder / "n.json", [note(1, 1, segmentation=runs)], "a.jpg")
     with pytest.raises(DatasetError, match="resized or turned"):
         open_dataset(folder)[0].mask("MA", SHAPE)
-    runs = {"size": list(SHAPE), "counts": [5, -2]}
-    write_json(folder / "n.json", [note(1, 1, segmentation=runs)], "a.jpg")
-    with pytest.raises(DatasetError, match="negative"):
-        open_dataset(folder)[0].mask("MA", SHAPE)
+
+
+@pytest.mark.parametrize("counts", [[5, -2], [6145], [0, 6145], "'", "0", "", "b'05'"])
+def test_run_lengths_that_are_none_cost_no_other_lesion(folder: Path, counts: Any) -> None:
+    runs = {"size": list(SHAPE), "counts": counts}
+    drawn = [note(1, 1, segmentation=runs), note(1, 1, segmentation=[SQUARE])]
+    write_json(folder / "n.json", drawn, "a.jpg")
+    data = open_dataset(folder)
+    assert data[0].mask("MA", SHAPE).sum() == 24
+    assert any("left out: its run lengths" in p.message for p in data.problems)
+    drawn = [note(1, 1, segmentation=runs, bbox=[50, 20, 6, 4]), note(1, 2, segmentation=runs)]
+    write_json(folder / "n.json", drawn, "a.jpg")
+    data = open_dataset(folder)
+    assert data[0].mask("MA", SHAPE).sum() == 24
+    assert data[0].annotated == {"MA"}
 
 
 def test_other_json_files_are_not_taken_for_annotations(folder: Path) -> None:

@@ -187,7 +187,7 @@ def test_images_outside_the_data_set_are_named(tmp_path: Path, write_image: Any)
     data = open_dataset(tmp_path)
     assert data.root == tmp_path / "set"
     assert {p.path for p in data.problems} == {"holiday", tmp_path.name}
-    assert all(p.message.startswith("1 image files lie outside") for p in data.problems)
+    assert all(p.message.startswith("1 image file outside") for p in data.problems)
 
 
 def test_an_image_of_the_same_stem_is_named(idrid: Path, write_image: Any) -> None:
@@ -259,3 +259,25 @@ def test_annotations_in_an_unknown_format_are_named(tmp_path: Path, write_image:
     data = open_dataset(tmp_path)
     assert data.name == "folder"
     assert sorted(p.path for p in data.problems) == ["a.json", "a.xml", "grades.csv"]
+
+
+def test_links_lead_to_no_second_reading(tmp_path: Path, write_image: Any) -> None:
+    write_messidor(tmp_path / "a", write_image, 1)
+    write_messidor(tmp_path / "b", write_image, 2)
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "a", target_is_directory=True)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "again").symlink_to(tmp_path / "b", target_is_directory=True)
+    assert [s.id for s in open_dataset(tmp_path)] == ["a/eye1", "b/eye2"]
+
+
+def test_a_picture_beside_the_annotations_does_not_hide_the_photographs(
+    tmp_path: Path, write_image: Any
+) -> None:
+    write_image(tmp_path / "pictures" / "a.jpg")
+    write_image(tmp_path / "exported" / "screenshot.png", 1)
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "MA"}]}
+    (tmp_path / "exported" / "notes.json").write_text(json.dumps(content))
+    annotated = {s.id: set(s.annotated) for s in open_dataset(tmp_path)}
+    assert annotated == {"exported/screenshot": set(), "pictures/a": {"MA"}}

@@ -15,7 +15,7 @@ from napari_fundus.datasets.json_files import parse_whole
 from napari_fundus.datasets.shapes import Polygon, Rectangle, Shape
 from napari_fundus.errors import DatasetError
 from napari_fundus.results.objects import LesionObject, trim_box
-from napari_fundus.results.rle import decode_rle
+from napari_fundus.results.rle import decode_rle, decompress_rle_counts
 
 _CORNER = 0.5
 """COCO counts from the corner of the first pixel, our shapes from its centre."""
@@ -225,14 +225,20 @@ def _runs(outline: Mapping[str, Any], image_size: Size | None) -> CocoLesion:
     if size is None:
         raise DatasetError("its run lengths have no size [height, width].")
     if isinstance(counts, str):
-        return CocoLesion(size, runs=counts)
-    runs = [parse_whole(count) for count in counts] if isinstance(counts, list) else [None]
-    known = tuple(run for run in runs if run is not None)
-    if len(known) != len(runs):
-        raise DatasetError("its run lengths have no counts.")
+        try:
+            known = decompress_rle_counts(counts.strip())
+        except ValueError as error:
+            raise DatasetError(f"its run lengths cannot be read: {error}.") from error
+    else:
+        listed = counts if isinstance(counts, list) else [None]
+        known = [run for count in listed if (run := parse_whole(count)) is not None]
+        if len(known) != len(listed):
+            raise DatasetError("its run lengths have no counts.")
+    if any(run < 0 for run in known) or sum(known) > size[0] * size[1]:
+        raise DatasetError("its run lengths are negative, or those of a larger picture.")
     if not any(known[1::2]):
         raise DatasetError("its run lengths mark no pixel.")
-    return CocoLesion(size, runs=known)
+    return CocoLesion(size, runs=counts.strip() if isinstance(counts, str) else tuple(known))
 
 
 def _is_pair(value: Any) -> bool:

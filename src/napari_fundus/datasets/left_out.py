@@ -66,8 +66,11 @@ def unread_images(dataset: Dataset, folder: Path) -> list[Problem]:
         for path in list_images(top, depth=_DEPTH)
         if path not in read and not any(path.is_relative_to(part) for part in dataset.parts)
     )
-    message = "image files lie outside the data set and are not read. Open their folder itself."
-    return [Problem(name, f"{count} {message}") for name, count in sorted(outside.items())]
+    message = "outside of the data set, not read. Open their folder by itself."
+    return [
+        Problem(name, f"{count} image file{'s' * (count > 1)} {message}")
+        for name, count in sorted(outside.items())
+    ]
 
 
 def unread_twins(dataset: Dataset) -> list[Problem]:

@@ -32,17 +32,26 @@ def all_roots(folder: Path, recognize: Recognize) -> list[Path]:
     root = recognize(folder)
     if root is None or folder.is_relative_to(root):
         return [] if root is None else [root]
-    return list(dict.fromkeys([root, *roots_below(folder, recognize)]))
+    places = [root, *roots_below(folder, recognize)]
+    # What is found by a link as well counts where it lies.
+    places.sort(key=lambda place: place == place.resolve())
+    return sorted({place.resolve(): place for place in places}.values())
 
 
 def roots_below(folder: Path, recognize: Recognize) -> Iterator[Path]:
     """Yield every root of a data set below a folder; none lies in another."""
     for sub in list_subfolders(folder):
+        if sub.is_symlink() and _overlap(sub.resolve(), folder):
+            continue  # Its content is found where it lies.
         root = recognize(sub)
         if root == sub:
             yield root
         elif root is not None and root.is_relative_to(sub):
             yield from roots_below(sub, recognize)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def open_roots(
@@ -73,11 +82,15 @@ def open_roots(
         dataset = read(common)
         if len(roots) > 1 and dataset.parts == (common,):
             dataset.parts = tuple(roots)
-    return dataset if dataset.samples else _with_images_around(dataset, folder, read)
+    return dataset if _says_something(dataset) else _with_images_around(dataset, folder, read)
+
+
+def _says_something(dataset: Dataset) -> bool:
+    return any(sample.annotated or sample.grades for sample in dataset)
 
 
 def _with_images_around(dataset: Dataset, folder: Path, read: Callable[[Path], Dataset]) -> Dataset:
-    """Return a data set without images as read from a folder around it, where they are found.
+    """Return a data set as read from a folder around it, where its images are found there.
 
     Annotations and tables may lie in a folder of their own, the images beside it.
     """
@@ -88,7 +101,7 @@ def _with_images_around(dataset: Dataset, folder: Path, read: Callable[[Path], D
             found = read(around)
         except DatasetError:
             continue
-        if any(sample.annotated or sample.grades for sample in found):
+        if _says_something(found):
             return found
     return dataset
 

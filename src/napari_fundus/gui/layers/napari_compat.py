@@ -134,7 +134,7 @@ def canvas_size(viewer: ViewerModel) -> tuple[int, int]:
 def stroke_pixels(
     layer: Labels, stroke: Sequence[Any]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return which pixels of a 2-D layer a stroke touched, and their values before it.
+    """Return which pixels a stroke touched, and their values before it.
 
     Parameters
     ----------
@@ -148,22 +148,22 @@ def stroke_pixels(
     Returns
     -------
     pixels
-        int64, flat indices, ascending, each once.
+        int64, flat indices in the last two axes, ascending, each once: a stroke lies in one slice.
     before
         As long.
     """
-    width = layer.data.shape[1]
+    width = layer.data.shape[-1]
     parts, values = [], []
     for edit in stroke:
         if hasattr(edit, "slice_key"):
-            rows, cols = edit.slice_key
+            *_, rows, cols = edit.slice_key
             old = np.asarray(edit.old_values)
             mask = np.ones(old.shape, np.bool_) if edit.mask is None else edit.mask
-            row, col = np.nonzero(mask)
+            *_, row, col = np.nonzero(mask)
             parts.append((row + rows.start) * width + col + cols.start)
             values.append(old.reshape(-1))
         else:
-            (row, col), old, _ = edit
+            (*_, row, col), old, _ = edit
             parts.append(np.asarray(row) * width + np.asarray(col))
             values.append(np.broadcast_to(old, np.shape(row)))
     if not parts:

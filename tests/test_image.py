@@ -684,3 +684,54 @@ def test_a_tiff_whose_width_is_a_fraction_is_refused(rgb: Pixels, tmp_path: Path
     struct.pack_into("<HII", content, length + 2, 4, 1, 2**32 - 1)
     with pytest.raises(ImageBrokenError, match="width or height"):
         _read_bytes(bytes(content), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "RGBA", "CMYK", "YCbCr", "L", "1", "I;16"])
+def test_a_picture_of_pillow_has_its_colours(mode: str, rgb: Pixels, tmp_path: Path) -> None:
+    """The indices of a palette are no greys."""
+    few = rgb // 64 * 64
+    picture = {
+        "P": lambda: Image.fromarray(few).quantize(64),
+        "PA": lambda: Image.fromarray(few).quantize(64).convert("PA"),
+        "I;16": lambda: Image.fromarray(few[..., 0].astype(np.uint16) * 257),
+    }.get(mode, lambda: Image.fromarray(few).convert(mode))()
+    found = FundusImage.from_array(picture)
+    if mode in ("P", "RGBA"):
+        np.testing.assert_array_equal(found.pixels, few)
+    assert found.pixels.dtype == (np.uint16 if mode == "I;16" else np.uint8)
+    assert found.metadata["grey"] == (mode in ("L", "1", "I;16"))
+
+
+@pytest.mark.parametrize("values", [[[1, 2], [3]], [["a"]], object(), None])
+def test_what_is_no_array_is_a_typed_error(values: Any) -> None:
+    with pytest.raises(ImageReadError, match="'eye'"):
+        FundusImage.from_array(values, name="eye")
+
+
+def test_an_array_whose_maker_fails_is_a_typed_error(tmp_path: Path) -> None:
+    def fails(block: Any) -> Any:
+        raise ZeroDivisionError("in a task")
+
+    lazy = dask.array.map_blocks(fails, dask.array.zeros((80, 80)), dtype=np.uint8)
+    with pytest.raises(UnsupportedImageError, match="ZeroDivisionError: in a task"):
+        FundusImage.from_array(lazy)
+    picture = Image.new("RGB", (90, 80))
+    picture.save(tmp_path / "eye.png")
+    whole = (tmp_path / "eye.png").read_bytes()
+    (tmp_path / "eye.png").write_bytes(whole[:60])
+    with pytest.raises(UnsupportedImageError, match="cannot be made an array"):
+        FundusImage.from_array(Image.open(tmp_path / "eye.png"))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0001), (-0.0001, 1.0), (-0.05, 1.08)])
+def test_floats_a_little_beyond_the_range_are_cut(low: float, high: float) -> None:
+    pixels = np.linspace(low, high, 80 * 90).reshape(80, 90)
+    expected = np.rint(np.clip(pixels, 0, 1) * 255)
+    np.testing.assert_array_equal(FundusImage.from_array(pixels).pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1.5), (0, 7), (-0.5, 0.5), (-1, 1), (-1, 255)])
+def test_floats_of_another_range_are_refused(low: float, high: float) -> None:
+    pixels = np.linspace(low, high, 80 * 90).reshape(80, 90)
+    with pytest.raises(UnsupportedImageError, match=r"must lie in \[0, 1\] or \[0, 255\]"):
+        FundusImage.from_array(pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import struct
 import subprocess
@@ -48,6 +49,23 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(subprocess, name, started)
     monkeypatch.setattr(os, "system", started)
 
+
+READERS = {
+    "table of lesions": ("export", "read_csv", ".csv"),
+    "provenance": ("export", "read_provenance", ".json"),
+    "maps": ("export", "read_probability_tiff", ".tif"),
+    "labels": ("export", "read_labels_tiff", ".tif"),
+    "weights": ("checkpoints", "read_checkpoint", ".safetensors"),
+    "card": ("checkpoints", "read_card", ".safetensors"),
+    "table": ("datasets.files", "read_table", ".csv"),
+    "header of a table": ("datasets.files", "table_header", ".csv"),
+    "XML": ("datasets.xml_files", "read_xml", ".xml"),
+    "groups": ("datasets.groups", "read_groups", ".txt"),
+    "job": ("training.jobs.config", "read_training_config", ".json"),
+    "summary": ("batch.records", "earlier_rows", ".csv"),
+    "JSON": ("runtime.files", "read_json", ".json"),
+}
+"""Module, function and suffix of the readers of a single file."""
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n{ } loop\n"
 FOREIGN = {
@@ -170,7 +188,7 @@ def test_a_thumbnail_and_what_follows_the_picture_are_no_scans(rgb: Pixels) -> N
 def test_a_pipe_is_refused_and_not_waited_for(read: Any, tmp_path: Path) -> None:
     path = tmp_path / "eye.jpg"
     os.mkfifo(path)
-    with pytest.raises((NotAFileError, NotAnImageError), match="pipe or device"):
+    with pytest.raises((NotAFileError, NotAnImageError), match="(pipe|folder) or device"):
         read(path)
 
 
@@ -178,3 +196,15 @@ def test_a_pipe_is_refused_and_not_waited_for(read: Any, tmp_path: Path) -> None
 def test_a_name_that_no_file_has_is_an_error_of_the_file_system(name: str, tmp_path: Path) -> None:
     with pytest.raises((OSError, FundusError)):
         read_bytes(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX's")
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_of_files_waits_for_a_pipe(name: str, tmp_path: Path) -> None:
+    """Whoever opens a pipe waits for its writer; here there is none."""
+    module, function, suffix = READERS[name]
+    path = tmp_path / f"file{suffix}"
+    os.mkfifo(path)
+    read = getattr(importlib.import_module(f"napari_fundus.{module}"), function)
+    with pytest.raises((OSError, FundusError), match="(pipe|folder) or device"):
+        read(path)

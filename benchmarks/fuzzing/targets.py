@@ -10,6 +10,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 
+from PIL import features
+
 from benchmarks.fuzzing import seeds
 from benchmarks.fuzzing.damage_binary import (
     damage_jpeg,
@@ -291,6 +293,8 @@ def _tiffs() -> list[SeedInput]:
         seeds.tiff(grey, compression="packbits", rowsperstrip=8),
         seeds.tiff(grey.astype("float32") / 255, tile=(32, 32), predictor=True, compression="zlib"),
         seeds.tiff(compression="jpeg"),
+        seeds.tiff(compression="jpeg", tile=(32, 32)),
+        seeds.tiff(compression="webp", compressionargs={"level": 101}),
         seeds.picture("TIFF", "P"),
         seeds.picture("TIFF", "CMYK"),
         seeds.picture("TIFF", "1", compression="group4"),
@@ -325,6 +329,8 @@ def _other_images() -> list[SeedInput]:
         seeds.picture("WEBP", lossless=True),
         seeds.picture("PPM"),
         seeds.picture("PPM", "L"),
+        seeds.picture("JPEG2000"),
+        *([seeds.picture("AVIF")] if features.check("avif") else []),
     ]
     return [SeedInput({"image": content}, "image", damage_bytes) for content in many]
 

@@ -106,6 +106,28 @@ def test_exchanged_masks_are_noticed_when_a_run_is_resumed(draw, tmp_path) -> No
     assert last.steps == 2
 
 
+def test_images_that_cannot_be_read_are_left_out_and_told(draw, tmp_path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed in range(4):
+        retina = draw(160, 200, seed=seed)
+        Image.fromarray(retina.pixels).save(folder / f"eye{seed}.png")
+        Image.fromarray(retina.masks["HE"]).save(folder / f"eye{seed}_HE.png")
+    whole = (folder / "eye2.png").read_bytes()
+    (folder / "eye2.png").write_bytes(whole[: len(whole) // 2])
+    settings = {**SMALL, "steps_per_epoch": 1, "max_epochs": 1, "validation_share": 0.25}
+    events = list(train_unet(data=folder, output=tmp_path / "run", settings=settings, device="cpu"))
+    report = next(event for event in events if isinstance(event, Started)).report
+    (warning,) = [text for text in report.warnings if text.startswith("Left out: eye2")]
+    assert "damaged or truncated" in warning
+    card = read_card(events[-1].best.path)
+    assert len(card.split.train) + len(card.split.validation) == 3
+    for path in folder.glob("eye?.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match="None of . images can be prepared"):
+        list(train_unet(data=folder, output=tmp_path / "b", settings=settings, device="cpu"))
+
+
 def test_tiles_flips_and_scale_are_options(trained, folder) -> None:
     path, _ = trained
     image = read_image(folder / "eye0.png")

@@ -6,15 +6,19 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tifffile import imread
 
+from napari_fundus._version import __version__
 from napari_fundus.batch import ClusterConfig, run_batch, run_on_cluster
+from napari_fundus.batch import cluster as cluster_module
 from napari_fundus.batch import worker as workers
 from napari_fundus.batch.worker import assign_device
 from napari_fundus.errors import ClusterError, OptionsError, OutputExistsError
@@ -247,3 +251,49 @@ def test_workers_of_one_machine_share_its_gpus_out(monkeypatch, detector) -> Non
     monkeypatch.setattr(workers, "choose_device", lambda *_, **__: cards[0])
     assert [assign_device(n, "auto", detector) for n in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
     assert assign_device("tcp://10.0.0.1:4", "cuda", detector) == "cuda:0"
+
+
+class FakeClient:
+    """Answers as told: what is an error is raised, and what is None never comes."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.never = threading.Event()
+
+    def _next(self, *_: Any, **__: Any) -> Any:
+        answer = self.answers.pop(0)
+        if answer is None:
+            self.never.wait()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    run = register_plugin = _next
+
+
+def test_a_scheduler_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_ANSWER_SECONDS", 0.05)
+    client = FakeClient(None)
+    with pytest.raises(ClusterError, match="has not answered for 0.05 seconds"):
+        cluster_module._check_versions(client)
+    client.never.set()
+
+
+def test_a_worker_that_dies_while_it_is_asked_does_not_end_the_run() -> None:
+    cluster_module._check_versions(FakeClient({"a": __version__, "b": OSError("closed")}))
+    with pytest.raises(ClusterError, match="Worker a has no napari-fundus"):
+        cluster_module._check_versions(FakeClient({"a": ImportError("no module")}))
+
+
+@pytest.mark.parametrize("deaths", [1, 4])
+def test_a_worker_that_dies_while_it_gets_the_work_does_not_end_the_run(
+    deaths: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "_POLL_SECONDS", 0.0)
+    client = FakeClient(*[OSError("closed")] * deaths, {})
+    run = cluster_module._ClusterRun(client, *[None] * 5)  # type: ignore[arg-type]
+    run._register_plugin()
+    assert client.answers == []
+    run.client = FakeClient(*[OSError("closed")] * 5)
+    with pytest.raises(ClusterError, match="cannot be reached: closed"):
+        run._register_plugin()

@@ -143,3 +143,13 @@ def test_the_help_names_the_formats_there_are(run, monkeypatch: pytest.MonkeyPat
     text = " ".join(run("detect", "--help").stdout.replace("│", " ").split())
     assert ", ".join(FORMATS) in text
     assert f"[default: {','.join(DEFAULT_FORMATS)}]" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes the output")
+@pytest.mark.parametrize("words", ["--version", "models", "models --json"])
+def test_an_output_that_is_closed_from_the_start_is_no_error(words: str) -> None:
+    command = f"exec '{sys.executable}' -m napari_fundus.cli {words} >&-"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

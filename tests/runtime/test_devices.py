@@ -162,3 +162,9 @@ def test_memory_of_a_lost_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_lost(GPU, RuntimeError("CUDA error: unspecified launch failure"))
     release_memory("auto")
     release_memory(GPU)
+
+
+@pytest.mark.parametrize("request_", [None, 0, "", "tpu", b"cpu"])
+def test_what_is_no_device_is_a_typed_error(request_: object) -> None:
+    with pytest.raises(DeviceError, match="Unknown device"):
+        choose_device(request_)  # type: ignore[arg-type]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pkgutil
+import queue
+import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +27,7 @@ from napari_fundus.detector import Detector, DetectorOptions
 from napari_fundus.errors import Cancelled, ClusterError, FundusError, OptionsError
 from napari_fundus.export import DEFAULT_FORMATS
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import describe_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +39,12 @@ _POLL_SECONDS = 0.5
 
 _POLLS_WITHOUT_WORKER = 60
 """Such waits without any worker, after which another one is started."""
+
+_ANSWER_SECONDS = 60.0
+"""Seconds after which a scheduler that does not answer is given up."""
+
+_REGISTRATIONS = 5
+"""How often the work is given to workers of which one dies meanwhile."""
 
 _MAX_REPORTED_FAILURES = 100
 """Failures that the report names; the table of images has them all."""
@@ -223,6 +234,36 @@ def _connect_client(cluster: ClusterConfig) -> Iterator[Any]:
         yield client
 
 
+def _answer(call: Callable[[], Any]) -> Any:
+    """Return what a call to the scheduler returns, which is not waited for without end.
+
+    Raises
+    ------
+    ClusterError
+        It gave no answer in time: the scheduler hangs, or its machine does.
+    """
+    answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put((call(), None))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            answers.put((None, error))
+
+    # A daemon: where it never ends, it keeps no process alive.
+    threading.Thread(target=ask, name="ask-scheduler", daemon=True).start()
+    try:
+        value, error = answers.get(timeout=_ANSWER_SECONDS)
+    except queue.Empty:
+        raise ClusterError(
+            f"The Dask scheduler has not answered for {_ANSWER_SECONDS:g} seconds. What is done is "
+            "kept: the same command goes on from here."
+        ) from None
+    if error is not None:
+        raise error
+    return value
+
+
 def _check_versions(client: Any) -> None:
     """Refuse workers whose package is missing or of another version, before any work is sent.
 
@@ -230,8 +271,12 @@ def _check_versions(client: Any) -> None:
     """
     # Dask's own versions are those of installed distributions, not of what is imported. A function
     # of the standard library is sent, as ours would not arrive where the package is missing.
-    found = client.run(pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
-    bad = [worker for worker in sorted(found) if found[worker] != __version__]
+    ask = partial(client.run, pkgutil.resolve_name, "napari_fundus:__version__", on_error="return")
+    found = _answer(ask)
+    # A worker that went away in between tells nothing of versions; another takes its place.
+    lost = (OSError, TimeoutError)
+    told = {worker: version for worker, version in found.items() if not isinstance(version, lost)}
+    bad = [worker for worker in sorted(told) if told[worker] != __version__]
     if bad:
         version = found[bad[0]]
         has = (
@@ -275,7 +320,7 @@ class _ClusterRun:
     def process(self, items: Iterator[BatchItem]) -> ClusterReport:
         """Process all images, and return the report."""
         try:
-            self.client.register_plugin(self.plugin)
+            self._register_plugin()
         except (ImportError, AttributeError) as error:
             raise ClusterError(
                 f"A worker cannot take the detector {self.plugin.job.detector.name!r}: {error}. "
@@ -294,8 +339,9 @@ class _ClusterRun:
         except (KeyboardInterrupt, Cancelled):
             interrupted = True
         finally:
-            self.client.cancel(list(self.in_flight), reason="the run has ended")
-            self.client.unregister_worker_plugin(self.plugin.name)
+            with suppress(ClusterError, OSError):  # it went away, which is told already
+                _answer(partial(self.client.cancel, list(self.in_flight), reason="the run ended"))
+                _answer(partial(self.client.unregister_worker_plugin, self.plugin.name))
         return ClusterReport(
             written=self.counts["written"],
             skipped=self.counts["skipped"],
@@ -306,6 +352,20 @@ class _ClusterRun:
             stopped=stopped,
         )
 
+    def _register_plugin(self) -> None:
+        """Give the plugin to all workers; one that dies in between is tried without."""
+        for attempt in range(_REGISTRATIONS):
+            try:
+                _answer(partial(self.client.register_plugin, self.plugin))
+            except OSError as error:
+                if attempt == _REGISTRATIONS - 1:
+                    raise ClusterError(
+                        f"The workers cannot be reached: {describe_error(error)}."
+                    ) from error
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+
     def _submit(self, items: Iterator[BatchItem]) -> bool:
         """Submit a chunk for each worker that has none; return whether any is in flight.
 
@@ -313,7 +373,8 @@ class _ClusterRun:
         """
         from napari_fundus.batch.worker import process_chunk
 
-        while len(self.in_flight) < max(len(self.client.nthreads()), 1):
+        most = max(len(_answer(self.client.nthreads)), 1)
+        while len(self.in_flight) < most:
             if self.retry_queue:
                 chunk = self.retry_queue.popleft()
             else:
@@ -344,7 +405,7 @@ class _ClusterRun:
         Dask does not restart one that dies before its nanny has heard that it started.
         """
         local = getattr(self.client, "cluster", None)
-        if local is None or self.client.scheduler_info()["workers"]:
+        if local is None or _answer(self.client.scheduler_info)["workers"]:
             self.polls_without_worker = 0
             return
         self.polls_without_worker += 1

@@ -63,6 +63,9 @@ def main() -> None:
 
     The exit status is 1 then, as that of typer and rich for what is printed while the command runs.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before this process began
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     try:
         try:
             app()

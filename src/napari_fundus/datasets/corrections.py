@@ -48,7 +48,7 @@ from napari_fundus.datasets.files import (
 )
 from napari_fundus.errors import DatasetError, OutputExistsError
 from napari_fundus.image import FundusImage
-from napari_fundus.runtime.files import write_json
+from napari_fundus.runtime.files import read_bytes, write_json
 
 CORRECTIONS_MARKER = "napari-fundus-corrections.json"
 """File that marks a folder of corrections."""
@@ -221,7 +221,7 @@ def read_correction(place: str | Path) -> Correction:
     """
     path = Path(place) / _RECORD
     try:
-        record = Correction.model_validate_json(path.read_bytes())
+        record = Correction.model_validate_json(read_bytes(path))
     except FileNotFoundError:
         raise DatasetError(f"{path} is missing.") from None
     except ValidationError as error:

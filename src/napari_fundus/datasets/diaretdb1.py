@@ -20,6 +20,7 @@ from napari_fundus.datasets.files import (
 from napari_fundus.datasets.grades import image_stem
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import DR_LESIONS, Lesion, parse_lesion
+from napari_fundus.runtime.files import read_text
 
 _REFERENCE = "Kauppi et al., BMVC 2007, doi:10.5244/C.21.15"
 _LICENCE = "free for research, not to be passed on"
@@ -35,7 +36,7 @@ _LIST = re.compile(r"d+b1_v02_\d+_(?P<split>train|test)(?P<plain>_plain)?\.txt",
 
 def _read_list(path: Path) -> list[list[str]]:
     """Return the words of each line; a list has one image a line, then its annotations."""
-    text = path.read_text("utf-8-sig", errors="replace")
+    text = read_text(path, encoding="utf-8-sig", errors="replace")
     lines = (re.split(r"[\s,;]+", line.strip()) for line in text.splitlines())
     return [words for words in lines if words[0]]
 

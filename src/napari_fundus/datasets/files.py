@@ -12,6 +12,7 @@ from pathlib import Path
 from napari_fundus.datasets.base import Problem
 from napari_fundus.errors import DatasetError
 from napari_fundus.image import IMAGE_SUFFIXES
+from napari_fundus.runtime.files import check_is_file, read_bytes
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _MAX_NAMED = 20
@@ -196,7 +197,7 @@ def parse_number(text: str | None) -> float | None:
 
 def read_text(path: Path) -> str:
     """Read a text in UTF-8 or UTF-16, with or without a byte-order mark, or in Windows' 1252."""
-    return _decode(path.read_bytes())
+    return _decode(read_bytes(path))
 
 
 def _decode(content: bytes) -> str:
@@ -223,6 +224,7 @@ def _clean_header(cells: Iterable[str]) -> list[str]:
 
 def table_header(path: Path) -> list[str]:
     """Return the column names of a CSV as :func:`read_table` gives them; reads only its start."""
+    check_is_file(path)
     with path.open("rb") as file:
         text = _decode(file.read(8192))
     return _clean_header(next(read_rows(text), []))

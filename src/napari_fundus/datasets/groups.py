@@ -8,6 +8,8 @@ from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from napari_fundus.runtime.files import read_bytes, read_text
+
 H = TypeVar("H", bound=Hashable)
 
 
@@ -43,7 +45,7 @@ def read_groups(path: Path) -> dict[str, str]:
     groups
         Member to the name of its group, which is that of its first member.
     """
-    lines = path.read_text("utf-8-sig").splitlines()
+    lines = read_text(path, encoding="utf-8-sig").splitlines()
     members = ([name.strip() for name in line.split(";") if name.strip()] for line in lines)
     return merge_groups(group for group in members if group)
 
@@ -59,6 +61,6 @@ def find_duplicate_files(paths: Iterable[Path]) -> list[list[Path]]:
             continue
         by_content: defaultdict[bytes, list[Path]] = defaultdict(list)
         for path in same_size:
-            by_content[hashlib.sha256(path.read_bytes()).digest()].append(path)
+            by_content[hashlib.sha256(read_bytes(path)).digest()].append(path)
         groups += [group for group in by_content.values() if len(group) > 1]
     return groups

@@ -26,6 +26,7 @@ from napari_fundus.datasets.files import (
 from napari_fundus.errors import DatasetError
 from napari_fundus.lesions import Lesion
 from napari_fundus.results.components import find_components
+from napari_fundus.runtime.files import read_text
 
 _MAP, _LIST, _NOTES = ".map.gz", ".gnd", ".meta"
 _VERSION = "GNDVERSION"
@@ -147,7 +148,7 @@ def _read_drawings(listed: Path | None, drawn: Path | None) -> tuple[Truth | Non
     """Return what was drawn, the names of what is no exudate, and why it cannot be known."""
     if listed is None:
         return None, [], "" if drawn is None else "The list of drawings (GND) is missing"
-    lines = listed.read_text("latin-1").splitlines()
+    lines = read_text(listed, encoding="latin-1").splitlines()
     if lines and lines[0].strip().upper().startswith(_VERSION):
         lines = lines[1:]
     number = lines[0].strip() if lines else ""
@@ -167,7 +168,7 @@ def _disc(notes: Path | None) -> dict[str, tuple[float, float]]:
     """Return the centre of the disc; the file counts rows and columns from 1."""
     if notes is None:
         return {}
-    text = notes.read_text("latin-1")
+    text = read_text(notes, encoding="latin-1")
     row, col = (
         parse_number(found[1] if found else None)
         for found in (

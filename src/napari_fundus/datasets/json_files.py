@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_fundus.datasets.files import read_text
 from napari_fundus.errors import DatasetError
+from napari_fundus.runtime.files import check_is_file
 
 _SNIFF_BYTES = 1 << 16
 """Bytes at either end of a JSON file that are looked through for a format's words."""
@@ -29,6 +30,7 @@ def read_head_and_tail(path: Path) -> bytes:
     if path.suffix.casefold() != ".json":
         return b""
     try:
+        check_is_file(path)
         with path.open("rb") as file:
             first = file.read(_SNIFF_BYTES)
             size = file.seek(0, 2)

@@ -18,6 +18,7 @@ from napari_fundus.datasets.files import (
 from napari_fundus.datasets.folder import FolderDataset
 from napari_fundus.datasets.grades import NAME_COLUMNS, find_column
 from napari_fundus.datasets.several_roots import Recognize, roots_below
+from napari_fundus.runtime.files import check_is_file
 
 _DEPTH = 4
 """Levels around a data set that are looked through for images that are no part of it."""
@@ -116,5 +117,6 @@ def _may_be_annotation(path: Path) -> bool:
         return find_column(header, NAME_COLUMNS) is not None and _OUR_COLUMN not in header
     if suffix not in (".json", ".xml"):
         return False
+    check_is_file(path)
     with path.open("rb") as file:
         return _OURS not in file.read(1 << 16)

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from napari_fundus.datasets.base import Dataset, Problem, Sample
 from napari_fundus.datasets.masks import image_shape
-from napari_fundus.errors import Cancelled, DatasetError, ImageReadError
+from napari_fundus.errors import Cancelled, FundusError
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import describe_error
 
 _THREADS = 2
 _ORDER = {code: number for number, code in enumerate(Lesion)}
@@ -146,15 +147,18 @@ def _count(sample: Sample) -> _Counted:
     counted = _Counted()
     try:
         shape = image_shape(sample.image_path)
-    except (ImageReadError, FileNotFoundError) as error:
-        counted.problems.append(Problem(sample.id, f"The image cannot be read: {error}"))
+    except (FundusError, OSError, MemoryError) as error:
+        message = f"The image cannot be read: {describe_error(error)}"
+        counted.problems.append(Problem(sample.id, message))
         return counted
     for code, truth in sample.truths.items():
         try:
             counted.lesions[code] = truth.count(shape)
             outside = truth.count_outside(shape)
-        except (DatasetError, ImageReadError) as error:
-            counted.problems.append(Problem(sample.id, f"{code}: {error}"))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the truth may be of a plugin
+            counted.problems.append(Problem(sample.id, f"{code}: {describe_error(error)}"))
             continue
         if outside:
             message = f"{outside} {code} marks lie outside the image and are left out."

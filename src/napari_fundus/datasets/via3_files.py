@@ -14,6 +14,7 @@ from napari_fundus.datasets.json_files import parse_whole
 from napari_fundus.datasets.recorded_names import Recorded
 from napari_fundus.datasets.via_region import ViaRegion
 from napari_fundus.errors import DatasetError
+from napari_fundus.runtime.files import check_is_file
 
 _WORDS = (b'"project"', b'"fid_list"', b'"vid_list"', b'"anchor_id"', b'"metadata"')
 _COLUMNS = (
@@ -51,6 +52,7 @@ def is_project(ends: bytes) -> bool:
 
 def is_export(path: Path) -> bool:
     """Tell a CSV by the comment that names its columns, which have no header line."""
+    check_is_file(path)
     with path.open("rb") as file:
         start = file.read(_START).decode("utf-8", errors="ignore")
     found = _HEADER.search(start)

@@ -9,6 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeElementTree
 
 from napari_fundus.errors import DatasetError
+from napari_fundus.runtime.files import check_is_file
 
 _DEEPEST = 32
 """Levels of elements in an XML, where DIARETDB1 has 6: what looks for something below each element
@@ -47,6 +48,7 @@ def _parse(path: Path) -> ET.Element:
     """Parse step by step, so that deep nesting is refused before a tree is built of it."""
     root: ET.Element | None = None
     depth = 0
+    check_is_file(path)
     events = SafeElementTree.iterparse(path, events=("start", "end"), forbid_dtd=False)
     for event, element in events:
         if event == "end":

@@ -13,7 +13,7 @@ from napari_fundus.errors import FundusError
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.instances import INSTANCE_COLUMNS
 from napari_fundus.results.quantification import LESION_COLUMNS, quantify
-from napari_fundus.runtime.files import atomic_write, read_json, write_json
+from napari_fundus.runtime.files import atomic_write, check_is_file, read_json, write_json
 
 
 def write_csv(detections: Detections, path: str | Path, *, overwrite: bool = False) -> None:
@@ -45,6 +45,7 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     try:
         # As text first: pandas' own parsing of numbers is not exact to the last digit in all of
         # its versions. "NA" and "null" may be codes of classes; nothing is ever missing.
+        check_is_file(path)
         table = pd.read_csv(
             Path(path),
             dtype=str,

@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_fundus.errors import ImageTooSmallError, UnsupportedImageError
+from napari_fundus.errors import FundusError, ImageTooSmallError, UnsupportedImageError
 from napari_fundus.image.limits import MIN_SIDE
+from napari_fundus.image.pillow_files import pillow_pixels
 from napari_fundus.image.pixels import read_pixels
 from napari_fundus.image_identity import ImageIdentity, exact_hash, perceptual_hash
+from napari_fundus.runtime.text import describe_error
+
+_OVERSHOOT = 0.1
+"""How far beyond [0, 1] interpolation and filters may have put values of a photograph."""
+
+_DARKEST = 8
+"""Least maximum of a photograph in [0, 255]: what is darker may be of another range."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,22 +75,29 @@ class FundusImage:
         ----------
         array
             Shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); any integer or bool dtype, or float
-            with values in [0, 1] (or [0, 255]). Anything that `numpy.asarray` takes, dask arrays
-            included.
+            with values in [0, 1] (or [0, 255]); what arithmetic has put a tenth beyond [0, 1] is
+            cut. Anything that `numpy.asarray` takes, dask arrays included; pictures of Pillow with
+            the colours of their palette.
         name, path, field_of_view, metadata
             As the attributes.
 
         Raises
         ------
         UnsupportedImageError
-            The array is not two-dimensional with 1, 3 or 4 channels, or not of real numbers.
+            The array is not two-dimensional with 1, 3 or 4 channels, or not of real numbers; or it
+            cannot be made, as of lists of several lengths.
         ImageTooSmallError
             A side is shorter than `MIN_SIDE`.
         """
-        pixels = np.asarray(array)
+        pixels = _as_array(array, name)
         info = dict(metadata or {})
         if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
             pixels = pixels[..., 0]
+        if pixels.ndim == 3 and pixels.shape[2] not in (3, 4) and pixels.shape[0] in (3, 4):
+            raise UnsupportedImageError(
+                f"{name!r} has shape {pixels.shape}, with the channels first as it seems. A "
+                "photograph has them last: give np.moveaxis(array, 0, -1)."
+            )
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
             raise UnsupportedImageError(
                 f"{name!r} has shape {pixels.shape}; a photograph has (height, width) or "
@@ -139,6 +154,21 @@ class FundusImage:
         )
 
 
+def _as_array(array: Any, name: str) -> npt.NDArray[Any]:
+    """Return an array of whatever stands for one; its owner's code may raise anything."""
+    try:
+        if hasattr(array, "getpalette"):  # Pillow's, which is imported then
+            return pillow_pixels(array)
+        return np.asarray(array)
+    except (MemoryError, FundusError):
+        raise
+    except Exception as error:
+        raise UnsupportedImageError(
+            f"{name!r} cannot be made an array of pixels: {type(error).__name__}: "
+            f"{describe_error(error)}"
+        ) from error
+
+
 def _to_unsigned(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     """Return `pixels` as uint8 or uint16, without loss where the values allow it."""
     if pixels.dtype in (np.uint8, np.uint16):
@@ -156,13 +186,16 @@ def _to_unsigned(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         if not np.isfinite(pixels).all():
             raise UnsupportedImageError(f"{name!r} holds values that are not finite.")
         low_f, high_f = float(pixels.min()), float(pixels.max())
-        if low_f < 0 or high_f > 255:
+        unit = high_f <= 1 + _OVERSHOOT
+        if low_f < (-_OVERSHOOT if unit else 0) or high_f > 255 or (not unit and high_f < _DARKEST):
             raise UnsupportedImageError(
                 f"{name!r} has values from {low_f:g} to {high_f:g}; floating-point images must "
                 "lie in [0, 1] or [0, 255]."
             )
-        scale = 255.0 if high_f <= 1 else 1.0
-        return np.rint(pixels * scale).astype(np.uint8)
+        if unit:
+            pixels = np.clip(pixels, 0, 1) if low_f < 0 or high_f > 1 else pixels
+            return np.rint(pixels * 255.0).astype(np.uint8)
+        return np.rint(pixels * 1.0).astype(np.uint8)
     raise UnsupportedImageError(f"{name!r} has pixels of type {pixels.dtype}, not real numbers.")
 
 

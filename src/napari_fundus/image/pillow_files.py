@@ -107,20 +107,26 @@ def read_pillow(
         info["rotated"] = orientation != 1
         # In place: it would copy an image that stands upright too.
         ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-            info["bits"] = 16
-            return np.asarray(image).astype(np.uint16), info
-        if image.mode == "P":
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-        elif image.mode in ("1", "LA", "La"):
-            image = image.convert("L")
-        elif image.mode not in ("L", "RGB", "RGBA"):
-            image = image.convert("RGB")
-        return np.asarray(image), info
+        pixels = pillow_pixels(image)
+        info["bits"] = 16 if pixels.dtype == np.uint16 else 8
+        return pixels, info
     except PILLOW_ERRORS as error:
         raise ImageBrokenError(
             f"{path} is damaged or truncated: {error}. Copy it again from its source."
         ) from error
+
+
+def pillow_pixels(image: Image.Image) -> npt.NDArray[Any]:
+    """Return a picture's colours or greys, its palette expanded: shape (H, W) or (H, W, 3 or 4)."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    elif image.mode in ("1", "LA", "La"):
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "RGBA", "F"):
+        image = image.convert("RGB")
+    return np.asarray(image)
 
 
 def read_png16(content: bytes, path: Path) -> tuple[npt.NDArray[Any], dict[str, Any]]:

@@ -21,6 +21,7 @@ from napari_fundus.lesions import parse_lesion
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, same_components
 from napari_fundus.results.shown_lesions import ShownLesions, drawn_lesions
+from napari_fundus.results.slice_stack import SliceIndex, layer_plane
 
 if TYPE_CHECKING:
     from napari_fundus.results.live import LiveResult
@@ -54,6 +55,10 @@ class LayerMetadata:
         File of a photograph.
     identity
         Of the photograph that the layer shows, or whose lesions it shows.
+    index
+        Slice of a stack that the layer's result is of; empty for a single photograph.
+    stack
+        What keeps the results of all slices, where the layer shows those of a stack.
     extra
         What else some kinds of layers have, such as the recipe of a preprocessed image.
     version
@@ -68,6 +73,8 @@ class LayerMetadata:
     landmarks: Landmarks | None = None
     path: str | None = None
     identity: ImageIdentity | None = None
+    index: SliceIndex = ()
+    stack: Any = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     version: int = METADATA_VERSION
 
@@ -170,7 +177,7 @@ def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
     code = str(metadata.lesion)
     if metadata.live is not None and code in metadata.live.original.lesions:
         return metadata.live.class_snapshot(code)
-    return partial(drawn_lesions, np.array(as_array(layer.data)), code)
+    return partial(drawn_lesions, np.array(layer_plane(layer, metadata.index)), code)
 
 
 def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
@@ -192,6 +199,14 @@ def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
     """
     metadata = layer_metadata(meta.get("metadata", {}))
     found, code = metadata.detections, metadata.lesion
+    if metadata.index:
+        if found is None:
+            raise FundusError(
+                f"Slice {list(metadata.index)} of {meta.get('name', 'the layer')!r}, which is "
+                "shown, was not analysed: there is nothing to write. Move to another slice."
+            )
+        if metadata.kind == "labels":
+            data = data[metadata.index]
     if found is not None and code is not None:
         one = replace(
             found,

@@ -27,7 +27,7 @@ from napari_fundus.review.serialization import (
     unpack_lesions,
     unpack_table,
 )
-from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.files import atomic_write, check_is_file
 
 _VERSION = 1
 
@@ -186,6 +186,7 @@ def read_autosave(path: Path) -> SavedReview | None:
     if not path.is_file():
         return None
     try:
+        check_is_file(path)
         with np.load(path, allow_pickle=False) as file:
             head = json.loads(file["head"].tobytes().decode())
             if head["version"] != _VERSION:

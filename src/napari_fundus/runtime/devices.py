@@ -104,7 +104,7 @@ def choose_device(request: str = "auto", *, supported: Collection[str] = ("cpu",
     DeviceError
         The device that was asked for cannot be used; the message says why.
     """
-    kind = request.partition(":")[0]
+    kind = request.partition(":")[0] if isinstance(request, str) else ""
     if kind not in ("auto", "cpu", "cuda", "mps"):
         raise DeviceError(f"Unknown device {request!r}. Use auto, cpu, cuda, cuda:N or mps.")
     if kind not in ("auto", *supported):

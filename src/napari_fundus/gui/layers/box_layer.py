@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from napari_fundus.gui.layers.placement import with_leading
 from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
 from napari_fundus.results.outlines import outline_vectors
 from napari_fundus.results.shown_lesions import ShownLesions
+from napari_fundus.results.slice_stack import SliceIndex
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -83,12 +85,23 @@ def box_layer(
     return list(box_data(table)), {**common, **look}, "shapes"
 
 
-def set_boxes(layer: Layer, shown: ShownLesions) -> None:
-    """Show other lesions in a layer of :func:`box_layer`; of too many boxes the surest."""
+def set_boxes(layer: Layer, shown: ShownLesions, index: SliceIndex = ()) -> None:
+    """Show other lesions in a layer of :func:`box_layer`; of too many boxes the surest.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    shown
+        The lesions.
+    index
+        Slice of a stack in which they lie.
+    """
     if type(layer).__name__ == "Vectors":
-        layer.data = shown.outlines
+        layer.data = with_leading(shown.outlines, index)
         return
     table = shown.table.nlargest(MAX_BOXES, "score")
     # With the kind given beside each, napari draws them once and not twice.
-    layer.data = [(corners, "rectangle") for corners in box_data(table)]
+    boxes = with_leading(list(box_data(table)), index)
+    layer.data = [(corners, "rectangle") for corners in boxes]
     layer.features = features_of(table)

@@ -17,6 +17,7 @@ from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
 from napari_fundus.results.shown_lesions import ShownLesions, ThresholdSettings
+from napari_fundus.results.slice_stack import SliceStack
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -69,7 +70,7 @@ class LiveLayers(QObject):
         self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._compute)
         self._idle_timer = single_shot_timer(self, _IDLE_MS, lambda: self._compute(renumber=True))
         for code, layer in self.labels.items():
-            live.attach(code, layer)
+            live.attach(code, _plane_of(layer))
             layer.events.paint.connect(self._on_painted)
             layer.events.set_data.connect(self._on_data)
         live.settings_changed.connect(self._schedule)
@@ -77,6 +78,9 @@ class LiveLayers(QObject):
         if not live.shown and live.claim(self):
             # The components at the first thresholds, so that the first move is as quick as others.
             self._start(live.computation(), self._on_first)
+        elif live.shown and not live.up_to_date:
+            # Thresholds were moved by what shows no layers, or while these were not shown.
+            self._schedule()
 
     @property
     def busy(self) -> bool:
@@ -190,10 +194,11 @@ def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | Non
     """
     if lesions is before:
         return
-    data, ids, found = layer.data, lesions.ids, lesions.components
+    holder, ids, found = _plane_of(layer), lesions.ids, lesions.components
+    data = holder.data
     largest = int(ids.max()) if len(ids) else 0
     if data.shape != found.shape or largest > np.iinfo(data.dtype).max:
-        layer.data = label_image(found.shape, found.pixels, ids)
+        holder.data = label_image(found.shape, found.pixels, ids)
         return
     flat = data.reshape(-1)
     if before is None:
@@ -202,3 +207,9 @@ def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | Non
         flat[before.components.pixels] = 0
     flat[found.pixels] = ids
     layer.refresh(extent=False)
+
+
+def _plane_of(layer: Labels) -> Any:
+    """Return what holds the labels as an array (H, W): a layer, or the slice of one of a stack."""
+    data = layer.data
+    return data.view(layer_metadata(layer).index) if isinstance(data, SliceStack) else layer

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_fundus.errors import TrainingError
-from napari_fundus.runtime.files import atomic_write, write_json
+from napari_fundus.runtime.files import atomic_write, read_bytes, write_json
 from napari_fundus.training.loop.events import Started, TrainingEvent
 from napari_fundus.training.loop.state import check_output
 
@@ -79,7 +79,7 @@ def read_training_config(path: str | Path) -> TrainingConfig:
     files = [path / JOB_FILE, path / _FORMER_JOB_FILE] if path.is_dir() else [path]
     found = next((file for file in files if file.exists()), files[0])
     try:
-        return TrainingConfig.model_validate_json(found.read_bytes())
+        return TrainingConfig.model_validate_json(read_bytes(found))
     except FileNotFoundError:
         raise TrainingError(
             f"{path} holds no run that can be opened ({JOB_FILE} is missing). Choose the folder of "
@@ -111,7 +111,7 @@ def record_job(
     is_new = not folder.exists()
     # Only a look: the training itself removes what it replaces.
     check_output(folder, resume=config.resume or config.overwrite, overwrite=False)
-    former = path.read_bytes() if path.exists() else None
+    former = read_bytes(path) if path.exists() else None
     write_json(path, json.loads(config.model_dump_json()), overwrite=True)
     started = False
     try:

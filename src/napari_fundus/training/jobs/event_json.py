@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from napari_fundus import errors
 from napari_fundus.errors import FundusError, TrainingError
-from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.files import atomic_write, check_is_file
 from napari_fundus.runtime.progress import Progress
 from napari_fundus.training.loop.events import (
     CheckpointSaved,
@@ -166,6 +166,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     try:
+        check_is_file(path)
         with np.load(path, allow_pickle=False) as content:
             return dict(content)
     except FileNotFoundError:

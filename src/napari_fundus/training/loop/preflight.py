@@ -66,11 +66,14 @@ class DataSummary:
         The parts.
     memory_bytes
         Of the images held in memory.
+    left_out
+        Images that cannot be used, each with the reason.
     """
 
     train: SplitSummary
     validation: SplitSummary
     memory_bytes: int = 0
+    left_out: Sequence[str] = ()
 
 
 class SplitReport(BaseModel):
@@ -206,7 +209,7 @@ def check_data(
             f"Training and validation are not independent: {shown} Split by group, or set "
             "allow_leakage if the figures need not be honest."
         )
-    warnings = []
+    warnings = [f"Left out: {reason}" for reason in facts.left_out]
     for name, part in (("training", facts.train), ("validation", facts.validation)):
         empty = [code for code, count in part.lesions().items() if not count]
         if empty:

@@ -12,13 +12,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_fundus.datasets import Dataset, Sample
-from napari_fundus.errors import TrainingError
+from napari_fundus.errors import Cancelled, TrainingError
 from napari_fundus.image import PILLOW_ERRORS, open_pillow
 from napari_fundus.lesions import DR_LESIONS, describe
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import PIXEL_MEAN
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.runtime.progress import Monitor
+from napari_fundus.runtime.text import describe_error, printable
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.patches.drawn_objects import (
     components_match_objects,
@@ -146,6 +147,7 @@ def load_patch_store(
     monitor: Monitor,
     *,
     reach: int | None = None,
+    left_out: dict[int, str] | None = None,
 ) -> PatchStore:
     """Prepare the samples, and hold them in memory.
 
@@ -160,16 +162,27 @@ def load_patch_store(
     reach
         Lesions that were drawn one by one are held as such where they come that near, in pixels at
         the working scale, to each other; None where masks are enough.
+    left_out
+        Gets the numbers of samples that cannot be prepared, with the reason; None: they raise.
 
     Raises
     ------
     FundusError
-        An image or a mask cannot be read, or shows no disc.
+        An image or a mask cannot be read, or shows no disc; or none is left.
     """
-    stored = [
-        _stored(sample, recipe, lesions, reach)
-        for sample in monitor.track(samples, message="preparing the images")
-    ]
+    stored: list[StoredImage] = []
+    for number, sample in enumerate(monitor.track(samples, message="preparing the images")):
+        try:
+            stored.append(_stored(sample, recipe, lesions, reach))
+        except (KeyboardInterrupt, Cancelled, MemoryError):
+            raise
+        except BaseException as error:
+            if left_out is None:
+                raise
+            left_out[number] = f"{printable(sample.id)}: {describe_error(error)}"
+    if not stored and left_out:
+        first = next(iter(left_out.values()))
+        raise TrainingError(f"None of {len(left_out)} images can be prepared. First: {first}")
     return PatchStore(stored, lesions, minimum_side=patch)
 
 

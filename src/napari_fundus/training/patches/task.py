@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -179,20 +179,38 @@ class PatchTask(Task):
         samples = [*parts.train, *parts.healthy]
         share = 0.01 + 0.98 * len(samples) / (len(samples) + len(parts.validation))
 
-        def fill(chosen: Any, start: float, stop: float) -> PatchStore:
-            part = monitor.part(0.01 * start, 0.01 * stop)
+        lost: dict[int, str] = {}
+        lost_validation: dict[int, str] = {}
+
+        def fill(chosen: Any, start: float, stop: float, left_out: dict[int, str]) -> PatchStore:
             return load_patch_store(
-                chosen, self.recipe, self.patch, self.lesions, part, reach=self.reach
+                chosen,
+                self.recipe,
+                self.patch,
+                self.lesions,
+                monitor.part(0.01 * start, 0.01 * stop),
+                reach=self.reach,
+                left_out=left_out,
             )
 
-        store = fill(samples, 0.0, share)
+        store = fill(samples, 0.0, share, lost)
+        if parts.single_image and 0 in lost:
+            raise TrainingError(f"The only image cannot be prepared: {lost[0]}")
+        count = len(parts.train)
+        parts = replace(
+            parts,
+            train=[sample for n, sample in enumerate(parts.train) if n not in lost],
+            healthy=[sample for n, sample in enumerate(parts.healthy, count) if n not in lost],
+        )
         if parts.single_image:
             upper, lower = split_image(store[0], self.lesions, least=self.patch)
             rest = [store[number] for number in range(1, len(store))]
             store = PatchStore([upper, *rest], self.lesions, minimum_side=self.patch)
             self.validation_store = PatchStore([lower], self.lesions, minimum_side=self.patch)
         else:
-            self.validation_store = fill(parts.validation, share, 1.0)
+            self.validation_store = fill(parts.validation, share, 1.0, lost_validation)
+            held = [s for n, s in enumerate(parts.validation) if n not in lost_validation]
+            parts = replace(parts, validation=held)
         self.sampler = self.make_sampler(store, parts)
         self.tiles = sample_validation_tiles(
             self.validation_store,
@@ -211,6 +229,7 @@ class PatchTask(Task):
             SplitSummary(_facts(store), self.sampler.counts),
             SplitSummary(_facts(self.validation_store), {"tiles": len(self.tiles.weights)}),
             store.nbytes + self.validation_store.nbytes,
+            left_out=(*lost.values(), *lost_validation.values()),
         )
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from napari_fundus.checkpoints import read_card
 from napari_fundus.errors import TrainingError
-from napari_fundus.runtime.files import atomic_write
+from napari_fundus.runtime.files import atomic_write, read_bytes
 from napari_fundus.training.loop.events import Finished
 
 SUMMARY_STEM = "cross-validation"
@@ -143,7 +143,7 @@ class CrossValidationSummary(BaseModel):
             It is of another one, or none at all.
         """
         try:
-            found = CrossValidationSummary.model_validate_json(path.read_bytes())
+            found = CrossValidationSummary.model_validate_json(read_bytes(path))
         except ValidationError as error:
             raise TrainingError(
                 f"{path} is no summary of a cross-validation; choose another folder."

@@ -166,7 +166,7 @@ def _shape_pixels(
         rows, cols = (axis.ravel() for axis in np.mgrid[box[0] : box[2], box[1] : box[3]])
     elif kind in _AREAS:
         outline = _ellipse(corners) if kind == "ellipse" else corners
-        rows, cols = polygon(*outline.T)  # type: ignore[no-untyped-call]
+        rows, cols = polygon(*outline.T)
     else:
         raise FundusError(f"A {kind} encloses nothing: a lesion is drawn as a box or a polygon.")
     inside = (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])

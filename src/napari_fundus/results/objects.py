@@ -152,7 +152,7 @@ def objects_of_parts(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionObj
     box = bounding_box(labels != 0)
     if box is None:
         return []
-    parts = label(labels[box], connectivity=2)  # type: ignore[no-untyped-call]
+    parts = label(labels[box], connectivity=2)
     found = objects_of_labels(parts, lesion=lesion)
     return [replace(x, row=x.row + box[0].start, col=x.col + box[1].start) for x in found]
 

@@ -155,25 +155,53 @@ def test_next_and_previous_go_through_what_is_listed(browser, viewer, wait, show
 
 def test_the_next_sample_replaces_the_last_one_s_layers_and_no_others(browser, viewer, wait, shown):
     own = viewer.add_labels(np.zeros((9, 9), int), name="mine")
-    painted = next(x for x in viewer.layers if x.name.endswith("MA (experts)"))
-    painted.paint((3, 3), 5)
     browser.go(2)
     wait(lambda: shown[-1] == "eye2")
-    names = [layer.name for layer in viewer.layers]
-    assert own in viewer.layers
-    assert painted in viewer.layers
-    assert "eye0" not in names
-    assert "eye0: EX (experts)" not in names
+    assert [x.name for x in viewer.layers] == ["mine", "eye2", "eye2: EX (experts)"]
+    assert own.visible
 
 
-def test_results_of_an_image_that_is_gone_are_hidden_not_lost(browser, viewer, wait):
-    result = viewer.add_labels(
-        np.ones((9, 9), int), metadata={METADATA_KEY: {"source": viewer.layers[0]}}
-    )
+def work_on(viewer, how):
+    """Paint on truth, or let there be a result of the photograph; return the layer."""
+    if how == "painted":
+        layer = next(x for x in viewer.layers if x.name.endswith("MA (experts)"))
+        layer.paint((3, 3), 5)
+        return layer
+    photograph = viewer.layers[0]
+    return viewer.add_labels(np.ones((9, 9), int), metadata={METADATA_KEY: {"source": photograph}})
+
+
+@pytest.mark.parametrize("how", ["painted", "result"])
+def test_a_sample_that_was_worked_on_is_hidden_and_comes_back_whole(
+    browser, viewer, wait, shown, how
+):
+    eye0 = viewer.layers[0]
+    work = work_on(viewer, how)
+    drawn = work.data.copy()
+    before = list(viewer.layers)
     browser.go(1)
-    wait(lambda: any(layer.name == "eye1" for layer in viewer.layers))
-    assert result in viewer.layers
-    assert not result.visible
+    wait(lambda: shown[-1] == "eye1")
+    assert all(layer in viewer.layers and not layer.visible for layer in before)
+    seen = [x for x in viewer.layers if x.visible]
+    assert [layer.name.split(":")[0] for layer in seen] == ["eye1"] * 4
+    browser.go(0)
+    wait(lambda: shown[-1] == "eye0")
+    assert list(viewer.layers) == before
+    assert viewer.layers[0] is eye0
+    assert all(layer.visible for layer in before)
+    np.testing.assert_array_equal(work.data, drawn)
+
+
+def test_what_was_hidden_by_hand_stays_so_when_its_sample_comes_back(browser, viewer, wait, shown):
+    work_on(viewer, "result")
+    hidden = viewer.layers[1]
+    hidden.visible = False
+    browser.go(1)
+    wait(lambda: shown[-1] == "eye1")
+    browser.go(0)
+    wait(lambda: shown[-1] == "eye0")
+    assert not hidden.visible
+    assert viewer.layers[2].visible
 
 
 def test_of_quick_clicks_the_last_one_wins(browser, viewer, wait, qtbot, shown):

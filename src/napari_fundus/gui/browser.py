@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QItemSelectionModel, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
@@ -43,9 +45,14 @@ from napari_fundus.gui.layers.build import (
     truth_layers,
 )
 from napari_fundus.gui.layers.event_loop import StepRunner
-from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.layers.napari_compat import (
+    on_widget_removed,
+    remove_layers,
+    unwrap_viewer,
+)
+from napari_fundus.gui.layers.photographs import hide_photograph, show_photograph
 from napari_fundus.lesions import describe
-from napari_fundus.results.layer_metadata import layer_metadata
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
@@ -76,7 +83,9 @@ def sample_layers(sample: Sample, monitor: Monitor | None = None) -> list[LayerT
 class BrowserWidget(QWidget):
     """A list of the samples of a data set, with the chosen one in the viewer.
 
-    The layers of the previous sample are removed, except truth that the user has painted on.
+    The layers of the previous sample are removed. Where a person has worked on them (results were
+    made of the photograph, truth was painted on) they are kept, hidden, and shown again when the
+    sample is chosen again.
 
     Parameters
     ----------
@@ -94,6 +103,9 @@ class BrowserWidget(QWidget):
         sync_preferences()
         viewer = self._viewer = unwrap_viewer(viewer)
         self._layers: list[Layer] = []
+        self._painted: WeakSet[Layer] = WeakSet()
+        self._kept: dict[tuple[Path, str], list[Layer]] = {}
+        self._shown_key: tuple[Path, str] | None = None
         self._job = JobSlot(self)
         self._step_runner = StepRunner(self)
         self._shape: tuple[int, int] | None = None
@@ -250,37 +262,81 @@ class BrowserWidget(QWidget):
     def _on_current(self, *_: Any) -> None:
         self._update_position()
         sample = self.current()
-        if sample is not None:
-            self.message.setText(f"Reading {sample.id}…")
-            self._job.start(
-                lambda monitor: sample_layers(sample, monitor),
-                lambda layers: self._show(sample, layers),
-                self._failed,
-            )
+        if sample is None:
+            return
+        key = self._key(sample)
+        kept = self._layers if key == self._shown_key else self._kept.get(key, [])
+        if kept and kept[0] in self._viewer.layers and not self._step_runner.busy:
+            self._job.cancel_silently()
+            self._step_runner.start(self._return_steps(key), lambda: self._shown(sample))
+            return
+        self.message.setText(f"Reading {sample.id}…")
+        self._job.start(
+            lambda monitor: sample_layers(sample, monitor),
+            lambda layers: self._show(sample, layers),
+            self._failed,
+        )
 
     def _failed(self, error: Exception) -> None:
         self.message.setText(str(error))
         show_error(error)
 
+    def _key(self, sample: Sample) -> tuple[Path, str]:
+        assert self.dataset is not None  # noqa: S101  # samples come from nowhere else
+        return self.dataset.root, sample.id
+
     def _show(self, sample: Sample, tuples: list[LayerTuple]) -> None:
         # The last click counts: layers that an earlier one has added are removed too.
-        self._step_runner.start(self._replace_layer_steps(tuples), lambda: self._shown(sample))
+        self._step_runner.start(
+            self._replace_layer_steps(self._key(sample), tuples), lambda: self._shown(sample)
+        )
 
-    def _replace_layer_steps(self, tuples: list[LayerTuple]) -> Iterator[None]:
-        """Replace the layers of the previous sample, one layer in each step."""
-        self._hide_stale_results(self._layers)
-        for layer in list(self._layers):
-            self._release(layer)
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-                yield
-        for one in tuples:
-            layer = make_layer(one)
+    def _replace_layer_steps(
+        self, key: tuple[Path, str], tuples: list[LayerTuple]
+    ) -> Iterator[None]:
+        """Take the layers of the previous sample away, and let one come in each step."""
+        self._leave_sample()
+        self._shown_key = key
+        yield
+        photograph: Layer | None = None
+        for data, meta, kind in tuples:
+            if photograph is not None:
+                known = layer_metadata(meta["metadata"])
+                meta = {**meta, "metadata": {METADATA_KEY: replace(known, source=photograph)}}
+            layer = make_layer((data, meta, kind))
+            photograph = photograph or layer
             self._layers.append(layer)
             yield
             if hasattr(layer.events, "paint"):
-                layer.events.paint.connect(lambda _, layer=layer: self._release(layer))
+                layer.events.paint.connect(self._on_painted)
             yield from add_layer_in_steps(self._viewer, layer)
+
+    def _return_steps(self, key: tuple[Path, str]) -> Iterator[None]:
+        """Show a sample again whose layers were kept."""
+        if key != self._shown_key:
+            self._leave_sample()
+            self._layers = self._kept.pop(key)
+            self._shown_key = key
+        show_photograph(self._viewer, self._layers[0])
+        yield
+
+    def _leave_sample(self) -> None:
+        """Remove the layers of the sample, or hide them with the work that was done on them."""
+        present = [layer for layer in self._layers if layer in self._viewer.layers]
+        worked_on = any(layer in self._painted for layer in present) or any(
+            layer_metadata(layer).source is self._layers[0]
+            for layer in self._viewer.layers
+            if layer not in present and self._layers
+        )
+        if worked_on and self._shown_key is not None:
+            self._kept[self._shown_key] = self._layers
+            hide_photograph(self._viewer, self._layers[0])
+        else:
+            remove_layers(self._viewer, present)
+        self._layers, self._shown_key = [], None
+
+    def _on_painted(self, event: Any) -> None:
+        self._painted.add(event.source)
 
     def _shown(self, sample: Sample) -> None:
         photograph = self._layers[0]
@@ -291,17 +347,6 @@ class BrowserWidget(QWidget):
             self._shape = shape
         self.message.setText(describe_annotation(sample))
         self.shown.emit(sample)
-
-    def _release(self, layer: Layer) -> None:
-        """Drop a layer from those to replace: it is removed, or the user has painted on it."""
-        self._layers = [other for other in self._layers if other is not layer]
-
-    def _hide_stale_results(self, layers: Iterable[Layer]) -> None:
-        """Hide results of a removed image: over another image they would mislead."""
-        removed = {id(layer) for layer in layers}
-        for layer in self._viewer.layers:
-            if id(layer_metadata(layer).source) in removed:
-                layer.visible = False
 
     def shutdown(self) -> None:
         """Stop reading; called when the widget is closed."""

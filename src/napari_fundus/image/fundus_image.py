@@ -83,6 +83,11 @@ class FundusImage:
         info = dict(metadata or {})
         if pixels.ndim == 3 and pixels.shape[2] in (1, 2):
             pixels = pixels[..., 0]
+        if pixels.ndim == 3 and pixels.shape[2] not in (3, 4) and pixels.shape[0] in (3, 4):
+            raise UnsupportedImageError(
+                f"{name!r} has shape {pixels.shape}, with the channels first as it seems. A "
+                "photograph has them last: give np.moveaxis(array, 0, -1)."
+            )
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
             raise UnsupportedImageError(
                 f"{name!r} has shape {pixels.shape}; a photograph has (height, width) or "

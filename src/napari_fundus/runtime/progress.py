@@ -123,13 +123,16 @@ class Monitor:
         self._control.not_paused.wait()
         self._control.paused_seconds += time.perf_counter() - start
 
-    def part(self, start: float, stop: float) -> Monitor:
-        """Return a monitor whose 0 to 1 is `start` to `stop` of this one, controlled with it."""
+    def part(self, start: float, stop: float, *, prefix: str = "") -> Monitor:
+        """Return a monitor whose 0 to 1 is `start` to `stop` of this one, controlled with it.
+
+        Its messages begin with `prefix`.
+        """
         span = stop - start
 
         def pass_on(progress: Progress) -> None:
             fraction = min(max(start + progress.fraction * span, 0.0), 1.0)
-            self.report(Progress(fraction, progress.message, paused=progress.paused))
+            self.report(Progress(fraction, prefix + progress.message, paused=progress.paused))
 
         child = Monitor(pass_on)
         child._control = self._control

@@ -203,17 +203,6 @@ def test_layers_of_every_kind_give_the_result_of_the_array(viewer, widget, wait,
         np.testing.assert_array_equal(layer.data, expected.labels[code])
 
 
-def test_of_a_stack_the_slice_shown_is_used_and_said(viewer, widget, wait, retina):
-    stack = np.stack([retina.pixels[..., 1] // 2, retina.pixels[..., 1]])
-    viewer.add_image(stack, scale=(10, 2, 2), name="visits")
-    viewer.dims.set_point(0, 10)
-    assert "slice now shown" in widget.run_bar.message.text()
-    layers = detect(widget, wait)
-    expected = widget._found.detectors["fake"].detect(nf.FundusImage.from_array(stack[1]))
-    np.testing.assert_array_equal(layers[2].data, expected.labels["EX"])
-    np.testing.assert_array_equal(layers[2].scale, (2, 2))
-
-
 def test_channels_as_slices_are_refused_with_advice(viewer, widget, retina):
     viewer.add_image(retina.pixels, rgb=False)
     widget.run()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
-from napari_fundus.gui.layers.napari_compat import SideBySide
+from napari_fundus.gui.layers.napari_compat import SideBySide, remove_layers
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -90,11 +90,10 @@ class PairGrid:
                 viewer.layers.move(viewer.layers.index(layer), place)
                 place += 1
         self._before = []
-        while self._added:
-            layer = self._added.pop(0)
-            if layer in self._viewer.layers:
-                viewer.layers.remove(layer)
-                yield
+        added, self._added = self._added, []
+        if added:
+            remove_layers(viewer, added)
+            yield
 
     def _add(self, layer: Layer) -> Iterator[None]:
         """Add a layer, hidden until all are in their places."""

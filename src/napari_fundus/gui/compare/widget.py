@@ -16,7 +16,6 @@ from napari_fundus.evaluation.agreement import BOTH, ONLY_A, ONLY_B, Agreement, 
 from napari_fundus.gui.compare.grid import PairGrid
 from napari_fundus.gui.compare.tables import COLUMNS, summary_html
 from napari_fundus.gui.controls.connections import Connections
-from napari_fundus.gui.controls.layer_choice import find_photograph
 from napari_fundus.gui.controls.layouts import (
     column_layout,
     form_layout,
@@ -39,6 +38,7 @@ from napari_fundus.gui.evaluate.layer_groups import (
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
+from napari_fundus.gui.layers.photographs import find_photograph
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import as_array
 

@@ -5,47 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from magicgui.widgets import ComboBox
-from napari.layers import Image
 
 from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layouts import shrink_combo
-from napari_fundus.results.layer_metadata import as_array, layer_identity, layer_metadata
+from napari_fundus.gui.layers.photographs import is_photograph
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-
-def is_photograph(layer: Any) -> bool:
-    """Whether `layer` is an image that a detector may be run on: not one of our own maps."""
-    return isinstance(layer, Image) and layer_metadata(layer).kind in ("", "photograph")
-
-
-def find_photograph(viewer: ViewerModel, lesions: Any) -> Image | None:
-    """Return the layer of the photograph that a layer's lesions are of; None where none is sure.
-
-    That is the layer they were found in, unless it shows another photograph by now, else one of the
-    same content. Where nothing tells, it is the only photograph of that size, or of that size and
-    name.
-    """
-    known = layer_metadata(lesions)
-    photograph = layer_identity(lesions)
-    shape = np.shape(as_array(lesions.data))
-    fitting = [x for x in viewer.layers if is_photograph(x) and x.ndim == 2 and _shape(x) == shape]
-    alike = {id(x): photograph and photograph.same_photograph(layer_identity(x)) for x in fitting}
-    if known.source in fitting and alike[id(known.source)] is not False:
-        return known.source
-    if photograph is not None and photograph.known:
-        return next((x for x in reversed(fitting) if alike[id(x)]), None)
-    named = [x for x in fitting if x.name == known.provenance.get("image_name")]
-    found = named or fitting
-    return found[0] if len(found) == 1 else None
-
-
-def _shape(layer: Image) -> tuple[int, ...]:
-    data = layer.data[0] if layer.multiscale else layer.data
-    return tuple(data.shape[:2])
 
 
 class LayerChoice(ComboBox):

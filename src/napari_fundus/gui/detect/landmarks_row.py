@@ -21,7 +21,7 @@ from napari_fundus.gui.layers.landmarks import (
     read_landmarks,
     store_landmarks,
 )
-from napari_fundus.gui.layers.placement import placement_of
+from napari_fundus.gui.layers.placement import placement_of, with_leading
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import describe
 from napari_fundus.results.detections import Detections
@@ -111,6 +111,7 @@ class FoveaRow(QWidget):
 
     def _redraw(self, layer: Points) -> None:
         data, meta, _ = landmark_layer(self._known, name="", shape=self._shape)
+        data = with_leading(data, layer_metadata(layer).index)
         if np.array_equal(layer.data, data):
             return
         layer.data = data
@@ -124,14 +125,17 @@ class FoveaRow(QWidget):
 
         beside = next((x for x in self._layers if x in self._viewer.layers), None)
         about = layer_metadata(beside)
-        data, meta, kind = landmark_layer(
+        one = landmark_layer(
             self._known,
             name=getattr(about.source, "name", "image"),
             shape=self._shape,
             placement=placement_of(beside) if beside is not None else None,
             metadata=LayerMetadata(source=about.source, provenance=about.provenance),
         )
-        layer = Layer.create(data, meta, kind)
+        if about.stack is not None:
+            self._watch(about.stack.add(one, about.index))
+            return
+        layer = Layer.create(*one)
         self._viewer.add_layer(layer)
         self._watch(layer)
 
@@ -173,7 +177,7 @@ class FoveaRow(QWidget):
             fovea=now.fovea if now.fovea and now.fovea.source == "annotated" else None,
         )
         photograph = layer_metadata(layer).source
-        if photograph is not None:
+        if photograph is not None and not layer_metadata(layer).index:
             store_landmarks(photograph, given)
         self.landmarks_edited.emit(given)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QToolButton, QWidget
 from superqt.collapsible import QCollapsible
 
 from napari_fundus.defaults import DEFAULT_DETECTOR
@@ -27,13 +29,20 @@ from napari_fundus.gui.layers.build import LayerTuple, detection_layers
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.landmarks import stored_landmarks
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.placement import ImageSource, image_source
+from napari_fundus.gui.layers.placement import (
+    ImageSource,
+    has_channels_first,
+    image_source,
+    stack_shape,
+)
+from napari_fundus.gui.layers.stack_layers import StackLayers, stacks_of
 from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY
 from napari_fundus.results.live import LiveResult
+from napari_fundus.results.slice_stack import SliceIndex
 from napari_fundus.runtime.devices import release_memory
 from napari_fundus.runtime.progress import Monitor
 
@@ -66,6 +75,9 @@ class DetectWidget(QWidget):
         self._detector: Detector | None = None
         self.results: ResultsPanel | None = None
         self._step_runner = StepRunner(self)
+        self._stack: StackLayers | None = None
+        self._waiting_slices: deque[SliceIndex] = deque()
+        self._slice_count = 0
         self._build()
         self._choose_detector()
         on_widget_removed(self, self.shutdown)
@@ -106,7 +118,15 @@ class DetectWidget(QWidget):
         self.run_bar = RunBar("Detect lesions")
         self.run_bar.run_clicked.connect(self.run)
         self.run_bar.returned.connect(self._finish)
+        self.run_bar.stopped.connect(self._slices_stopped)
         layout.addWidget(self.run_bar)
+        self.all_button = QPushButton("All slices")
+        self.all_button.setToolTip(
+            "Detect lesions in each slice of the stack that has no result of this method yet; "
+            "what is done stays when you cancel"
+        )
+        self.all_button.clicked.connect(lambda _=False: self.run_all_slices())
+        layout.addWidget(self.all_button)
         layout.addStretch(1)
         self._update_slice_message()
 
@@ -158,15 +178,51 @@ class DetectWidget(QWidget):
 
     def _update_slice_message(self, _: object = None) -> None:
         layer = self.layer_choice.layer()
-        if layer is None:
-            self.run_bar.show_message("Open a fundus photograph first.")
-        elif layer.ndim > 2:
-            self.run_bar.show_message("A stack: the slice now shown will be used.")
-        else:
-            self.run_bar.show_message("")
+        message, is_stack = "Open a fundus photograph first.", False
+        if layer is not None:
+            try:
+                channels = has_channels_first(layer)
+                is_stack = layer.ndim > 2 and not channels
+                message = "A stack: the slice now shown will be used." if is_stack else ""
+                if channels:
+                    message = (
+                        f"The {len(layer.data)} slices are taken as the colour channels of one "
+                        "photograph. If they are photographs, name their axis "
+                        "(layer.axis_labels), such as 'visit'."
+                    )
+            except FundusError as error:
+                message = str(error)
+        self.all_button.setVisible(is_stack)
+        if not self.run_bar.running:
+            self.run_bar.show_message(message)
 
     def run(self) -> None:
         """Start the chosen detector on the chosen layer."""
+        self._waiting_slices.clear()
+        self._run_slice(None)
+
+    def run_all_slices(self) -> None:
+        """Start the chosen detector on all slices of a stack that it has no result of yet."""
+        layer = self.layer_choice.layer()
+        if layer is None or self._detector is None or self.run_bar.running:
+            return
+        name = self._detector.name
+        done = {
+            index
+            for stack in stacks_of(self._viewer, layer)
+            for index, live in stack.results.items()
+            if live.original.provenance.detector == name
+        }
+        waiting = [index for index in np.ndindex(*stack_shape(layer)) if index not in done]
+        self._waiting_slices = deque(waiting)
+        self._slice_count = len(waiting)
+        if waiting:
+            self._run_slice(self._waiting_slices.popleft())
+        else:
+            self.run_bar.show_message("All slices have a result of this method.")
+
+    def _run_slice(self, index: SliceIndex | None) -> None:
+        """Start the detector on one slice of the chosen layer, by default on that in view."""
         layer = self.layer_choice.layer()
         if layer is None or self._detector is None or self.run_bar.running:
             self._update_slice_message()
@@ -178,10 +234,16 @@ class DetectWidget(QWidget):
             self.run_bar.show_message(str(error))
             show_error(error)
             return
+        count, done, prefix = 1, 0, ""
+        if index is not None:
+            source = replace(source, index=index)
+            count, done = self._slice_count, self._slice_count - len(self._waiting_slices) - 1
+            prefix = f"slice {done + 1} of {count}: "
         detector, device = self._detector, self.device_choice.device()
         landmarks = stored_landmarks(layer) if not source.index else Landmarks()
 
         def work(monitor: Monitor) -> tuple[LiveResult, list[LayerTuple], ImageSource]:
+            monitor = monitor.part(done / count, (done + 1) / count, prefix=prefix)
             monitor.step(0.0, "reading the image")
             image = source.load()
             try:
@@ -195,6 +257,21 @@ class DetectWidget(QWidget):
             return live, detection_layers(live, placement=source.placement), source
 
         self.run_bar.start(work)
+
+    def _next_slice(self) -> None:
+        if self._waiting_slices:
+            self._run_slice(self._waiting_slices.popleft())
+
+    def _slices_stopped(self) -> None:
+        """Say what was done of all slices when the rest is cancelled, or one of them failed."""
+        job_failed = self.run_bar.message.text().startswith(("Cancelled", "Stopped"))
+        if self._waiting_slices and job_failed:
+            done = self._slice_count - len(self._waiting_slices) - 1
+            text = self.run_bar.message.text().removesuffix(" Nothing was changed.")
+            self.run_bar.show_message(
+                f"{text} {done} of {self._slice_count} slices were done; their results stay."
+            )
+            self._waiting_slices.clear()
 
     def _finish(self, result: tuple[LiveResult, list[LayerTuple], ImageSource]) -> None:
         live, tuples, source = result
@@ -220,6 +297,9 @@ class DetectWidget(QWidget):
             meta["metadata"] = {METADATA_KEY: replace(known, source=source.layer)}
         # Layers that are being added are in the viewer before the update looks at what is there.
         self._step_runner.stop()
+        if source.index:
+            self._show_in_stack(live, tuples, source)
+            return
         edited = self.results.live_layers.edited_layers() if self.results is not None else []
         update = LayerUpdate(
             self._viewer, tuples, live.original.provenance, source, keep_layers=edited
@@ -241,23 +321,82 @@ class DetectWidget(QWidget):
 
         self._step_runner.start(update.steps(), finish)
 
-    def _set_results(self, live: LiveResult, layers: list[Layer], source: ImageSource) -> None:
+    def _show_in_stack(
+        self, live: LiveResult, tuples: list[LayerTuple], source: ImageSource
+    ) -> None:
+        """Let the result of a slice join those of the same method in the other slices."""
+        stacks = stacks_of(self._viewer, source.layer)
+        stack = next((x for x in stacks if x.is_of(live.original.provenance, source.layer)), None)
+        before = None if stack is None else stack.results.get(source.index)
+        if stack is None or (before is not None and before.edited):
+            # What a person drew stays as it is: the new result has layers of its own.
+            stack = StackLayers(self._viewer, source.layer)
+        for other in stacks:
+            if other is not stack:
+                for layer in other.layers:
+                    layer.visible = False
+        if self.results is not None and self.results.live is before:
+            self.results.shutdown()
+            self.results.setEnabled(False)
+        joined = stack
+
+        def finish() -> None:
+            self._watch_stack(joined, source)
+            self.shown.emit([x for x in joined.layers if x in self._viewer.layers])
+            self._next_slice()
+
+        self._step_runner.start(joined.join_steps(live, tuples, source), finish)
+
+    def _watch_stack(self, stack: StackLayers, source: ImageSource) -> None:
+        """Show the result of the slice in view, and those of others as they come into view."""
+        if self._stack is not None and self._stack is not stack:
+            self._stack.changed.disconnect(self._show_slice)
+        if self._stack is not stack:
+            stack.changed.connect(self._show_slice)
+        self._stack, self._stack_source = stack, source
+        self._show_slice()
+
+    def _show_slice(self) -> None:
+        stack = self._stack
+        if stack is None:
+            return
+        live, index = stack.current, stack.index
+        if live is not None:
+            if self.results is None or self.results.live is not live:
+                source = replace(self._stack_source, index=index)
+                self._set_results(live, stack.layers, source)
+            return
+        self._clear_results()
+        if not self.run_bar.running:
+            where = ", ".join(map(str, index))
+            self.run_bar.show_message(f"Slice {where} of {stack.source.name!r} has no result yet.")
+
+    def _clear_results(self) -> None:
         if self.results is not None:
             self.results.shutdown()
             self._layout.removeWidget(self.results)
             self.results.deleteLater()
+            self.results = None
+
+    def _set_results(self, live: LiveResult, layers: list[Layer], source: ImageSource) -> None:
+        self._clear_results()
         self.results = ResultsPanel(
             self._viewer, live, layers, source=source.expression, parent=self
         )
         self._layout.insertWidget(self._layout.count() - 1, self.results)
         self.options_box.collapse(animate=False)
-        self.run_bar.show_message("")
+        if not self._waiting_slices:
+            self.run_bar.show_message("")
 
     def shutdown(self) -> None:
         """Cancel everything and stop listening: the widget was closed."""
         self.run_bar.cancel_silently()
         self._step_runner.stop()
         self.device_choice.cancel_silently()
+        self._waiting_slices.clear()
+        if self._stack is not None:
+            self._stack.changed.disconnect(self._show_slice)
+            self._stack = None
         if self.results is not None:
             self.results.shutdown()
         self.layer_choice.disconnect_viewer()

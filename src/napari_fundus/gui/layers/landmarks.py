@@ -92,7 +92,9 @@ def read_landmarks(layer: Points, before: Landmarks) -> Landmarks:
     disc: OpticDisc | None = None
     fovea: Fovea | None = None
     structures = layer.features["structure"]
-    for (row, col), structure in zip(np.asarray(layer.data).tolist(), structures, strict=True):
+    for (row, col), structure in zip(
+        np.asarray(layer.data)[:, -2:].tolist(), structures, strict=True
+    ):
         if structure == _DISC:
             known = before.disc
             disc = OpticDisc(row=row, col=col, diameter=known.diameter if known else None)

@@ -10,10 +10,12 @@ import pandas as pd
 
 from napari_fundus.gui.layers.box_layer import MAX_BOXES, box_layer, set_boxes
 from napari_fundus.gui.layers.build import add_layers
+from napari_fundus.gui.layers.napari_compat import keep_active_layer
 from napari_fundus.gui.layers.placement import placement_of
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.results.shown_lesions import ShownLesions
+from napari_fundus.results.slice_stack import layer_plane
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -78,7 +80,7 @@ class BoundingBoxLayers:
                 if not len(lesions.table) or not self._add(code, lesions.table):
                     continue
             elif layer in self._viewer.layers:
-                set_boxes(layer, lesions)
+                set_boxes(layer, lesions, layer_metadata(layer).index)
             else:
                 continue
             self._tables[code] = lesions.table
@@ -89,15 +91,19 @@ class BoundingBoxLayers:
         labels = self._labels.get(code)
         if labels is None or labels not in self._viewer.layers:
             return False
+        known = layer_metadata(labels)
         common = {
             "name": labels.name,
             "visible": labels.visible,
-            "metadata": {METADATA_KEY: replace(layer_metadata(labels), kind="boxes")},
+            "metadata": {METADATA_KEY: replace(known, kind="boxes")},
             **placement_of(labels),
         }
         surest = table.nlargest(MAX_BOXES, "score")
-        active = self._viewer.layers.selection.active
-        (layer,) = add_layers(self._viewer, [box_layer(surest, labels.data, code, common)])
-        self._viewer.layers.selection.active = active
+        box = box_layer(surest, layer_plane(labels, known.index), code, common)
+        with keep_active_layer(self._viewer):
+            if known.stack is not None:
+                layer = known.stack.add(box, known.index)
+            else:
+                (layer,) = add_layers(self._viewer, [box])
         self.layers[code] = layer
         return True

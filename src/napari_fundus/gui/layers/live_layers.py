@@ -17,6 +17,7 @@ from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
 from napari_fundus.results.shown_lesions import ShownLesions, ThresholdSettings
+from napari_fundus.results.slice_stack import SliceStack
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -62,6 +63,7 @@ class LiveLayers(QObject):
                 (self.labels if metadata.kind == "labels" else boxes)[str(metadata.lesion)] = layer
         self.boxes = BoundingBoxLayers(viewer, live.original, self.labels, boxes)
         """The layers of bounding boxes."""
+        self._watched: dict[str, Layer] = {}
         self._written: Mapping[str, ShownLesions] = dict(live.shown)
         self._step_runner = StepRunner(self)
         self._job = JobSlot(self)
@@ -69,14 +71,19 @@ class LiveLayers(QObject):
         self._throttle_timer = single_shot_timer(self, _THROTTLE_MS, self._compute)
         self._idle_timer = single_shot_timer(self, _IDLE_MS, lambda: self._compute(renumber=True))
         for code, layer in self.labels.items():
-            live.attach(code, layer)
+            live.attach(code, _plane_of(layer))
             layer.events.paint.connect(self._on_painted)
             layer.events.set_data.connect(self._on_data)
+        for code, layer in boxes.items():
+            self._watch_boxes(code, layer)
         live.settings_changed.connect(self._schedule)
         live.edited_changed.connect(self._on_edited)
         if not live.shown and live.claim(self):
             # The components at the first thresholds, so that the first move is as quick as others.
             self._start(live.computation(), self._on_first)
+        elif live.shown and not live.up_to_date:
+            # Thresholds were moved by what shows no layers, or while these were not shown.
+            self._schedule()
 
     @property
     def busy(self) -> bool:
@@ -134,10 +141,31 @@ class LiveLayers(QObject):
                 written[code] = lesions
         self._written = written
         if renumber:
-            self._step_runner.start(self.boxes.update_steps(shown, self._live.edited), lambda: None)
+            self._step_runner.start(
+                self.boxes.update_steps(shown, self._live.edited), self._watch_new_boxes
+            )
         else:
             self._idle_timer.start()
         self._live.show(shown)
+
+    def _watch_boxes(self, code: str, layer: Layer) -> None:
+        if layer_metadata(layer).kind == "boxes" and hasattr(layer, "shape_type"):
+            self._watched[code] = layer
+            self._live.attach_boxes(code, layer)
+            layer.events.data.connect(self._on_boxes)
+
+    def _watch_new_boxes(self) -> None:
+        """Watch the boxes of classes of which nothing was found at first."""
+        for code, layer in self.boxes.layers.items():
+            if self._watched.get(code) is not layer:
+                self._watch_boxes(code, layer)
+
+    def _on_boxes(self, event: Any) -> None:
+        if str(getattr(event, "action", "")) in ("adding", "changing", "removing"):
+            return  # the layer has not changed yet
+        code = next(code for code, layer in self._watched.items() if layer is event.source)
+        if layer_metadata(event.source).live is self._live:
+            self._live.check_boxes(code)
 
     def _code_of(self, event: Any) -> str:
         return next(code for code, layer in self.labels.items() if layer is event.source)
@@ -170,6 +198,8 @@ class LiveLayers(QObject):
         for layer in self.labels.values():
             layer.events.paint.disconnect(self._on_painted)
             layer.events.set_data.disconnect(self._on_data)
+        for layer in self._watched.values():
+            layer.events.data.disconnect(self._on_boxes)
         self._job.cancel_silently()
 
 
@@ -190,10 +220,11 @@ def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | Non
     """
     if lesions is before:
         return
-    data, ids, found = layer.data, lesions.ids, lesions.components
+    holder, ids, found = _plane_of(layer), lesions.ids, lesions.components
+    data = holder.data
     largest = int(ids.max()) if len(ids) else 0
     if data.shape != found.shape or largest > np.iinfo(data.dtype).max:
-        layer.data = label_image(found.shape, found.pixels, ids)
+        holder.data = label_image(found.shape, found.pixels, ids)
         return
     flat = data.reshape(-1)
     if before is None:
@@ -202,3 +233,9 @@ def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | Non
         flat[before.components.pixels] = 0
     flat[found.pixels] = ids
     layer.refresh(extent=False)
+
+
+def _plane_of(layer: Labels) -> Any:
+    """Return what holds the labels as an array (H, W): a layer, or the slice of one of a stack."""
+    data = layer.data
+    return data.view(layer_metadata(layer).index) if isinstance(data, SliceStack) else layer

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
 
 class _RemovalFilter(QObject):
@@ -134,7 +134,7 @@ def canvas_size(viewer: ViewerModel) -> tuple[int, int]:
 def stroke_pixels(
     layer: Labels, stroke: Sequence[Any]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """Return which pixels of a 2-D layer a stroke touched, and their values before it.
+    """Return which pixels a stroke touched, and their values before it.
 
     Parameters
     ----------
@@ -148,22 +148,22 @@ def stroke_pixels(
     Returns
     -------
     pixels
-        int64, flat indices, ascending, each once.
+        int64, flat indices in the last two axes, ascending, each once: a stroke lies in one slice.
     before
         As long.
     """
-    width = layer.data.shape[1]
+    width = layer.data.shape[-1]
     parts, values = [], []
     for edit in stroke:
         if hasattr(edit, "slice_key"):
-            rows, cols = edit.slice_key
+            *_, rows, cols = edit.slice_key
             old = np.asarray(edit.old_values)
             mask = np.ones(old.shape, np.bool_) if edit.mask is None else edit.mask
-            row, col = np.nonzero(mask)
+            *_, row, col = np.nonzero(mask)
             parts.append((row + rows.start) * width + col + cols.start)
             values.append(old.reshape(-1))
         else:
-            (row, col), old, _ = edit
+            (*_, row, col), old, _ = edit
             parts.append(np.asarray(row) * width + np.asarray(col))
             values.append(np.broadcast_to(old, np.shape(row)))
     if not parts:
@@ -173,10 +173,59 @@ def stroke_pixels(
     return pixels.astype(np.int64), np.concatenate(values)[first]
 
 
+class _ContextGuard(QObject):
+    """Makes the OpenGL context of a viewer's canvas current before a layer goes."""
+
+    def __init__(self, viewer: Any, parent: QObject) -> None:
+        super().__init__(parent)
+        self._canvas = viewer.window._qt_viewer.canvas._scene_canvas
+        for event in (viewer.layers.events.removing, viewer.layers.events.end_batch):
+            event.connect(self._make_current)
+
+    def _make_current(self, event: Any = None) -> None:
+        with suppress(RuntimeError):  # The window is being closed.
+            self._canvas.set_current()
+
+
+def guard_removals(viewer: Any) -> None:
+    """Let layers of a viewer be removed without harm, by this package and by hand.
+
+    As a layer goes, napari (0.9) deletes its shader programs at once, in whichever OpenGL context
+    is current: outside of a drawing that is Qt's own. Mesa's software renderer then draws what is
+    left with a program that is gone, and the process dies (signal 11): after two of several visible
+    layers were removed from the bottom, for example. napari's canvas is at
+    ``viewer.window._qt_viewer.canvas._scene_canvas``, which is promised by nobody.
+    """
+    window = getattr(viewer, "window", None)
+    qt_viewer = getattr(window, "_qt_viewer", None)
+    if qt_viewer is not None and qt_viewer.findChild(_ContextGuard) is None:
+        _ContextGuard(viewer, qt_viewer)
+
+
+def remove_layers(viewer: ViewerModel, layers: Iterable[Layer]) -> None:
+    """Remove layers in one turn: those of them that are in the viewer.
+
+    For each that goes, napari (0.9) has Python collect garbage and sorts all others anew, which
+    takes up to half a second; between the events `begin_batch` and `end_batch` it does so once.
+    """
+    guard_removals(viewer)
+    present = [layer for layer in layers if layer in viewer.layers]
+    if not present:
+        return
+    viewer.layers.events.begin_batch()
+    try:
+        for layer in present:
+            viewer.layers.remove(layer)
+    finally:
+        viewer.layers.events.end_batch()
+
+
 def unwrap_viewer(viewer: Any) -> Any:
-    """Return the viewer itself, where napari gave a plugin a proxy of it.
+    """Return the viewer itself, where napari gave a plugin a proxy of it; removals are guarded.
 
     Through the proxy (napari 0.9) a layer is another object each time it is asked for, so that no
     layer can be known by its identity. That a proxy has ``__wrapped__`` is promised by nobody.
     """
-    return getattr(viewer, "__wrapped__", viewer)
+    viewer = getattr(viewer, "__wrapped__", viewer)
+    guard_removals(viewer)
+    return viewer

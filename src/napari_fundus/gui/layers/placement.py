@@ -11,6 +11,7 @@ import numpy as np
 from napari_fundus.errors import ImageReadError, UnsupportedImageError
 from napari_fundus.image import FundusImage, read_image
 from napari_fundus.results.layer_metadata import layer_metadata
+from napari_fundus.results.slice_stack import SliceIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,93 @@ def placement_of(layer: Layer) -> dict[str, Any]:
         "units": tuple(layer.units)[-2:],
         "axis_labels": tuple(layer.axis_labels)[-2:],
     }
+
+
+def stack_placement_of(layer: Layer) -> dict[str, Any]:
+    """Return the keyword arguments that put a layer of as many axes exactly over a stack."""
+    return {
+        "scale": np.array(layer.scale),
+        "translate": np.array(layer.translate),
+        "rotate": np.array(layer.rotate),
+        "shear": np.array(layer.shear),
+        "affine": np.array(layer.affine.affine_matrix),
+        "units": tuple(layer.units),
+        "axis_labels": tuple(layer.axis_labels),
+    }
+
+
+def slice_index(layer: Layer, point: Sequence[float] | None) -> SliceIndex:
+    """Return which slice of a stack is meant by the position of the viewer's sliders.
+
+    Parameters
+    ----------
+    layer
+        An image; for a single photograph the answer is empty.
+    point
+        World coordinates; the first slice is meant by None.
+    """
+    leading = layer.ndim - 2
+    if not leading:
+        return ()
+    position = np.zeros(leading)
+    if point is not None:
+        position = np.asarray(layer.world_to_data(np.asarray(point)[-layer.ndim :]))[:leading]
+    limit = np.asarray(stack_shape(layer)) - 1
+    return tuple(int(i) for i in np.clip(np.rint(position), 0, limit))
+
+
+def stack_shape(layer: Layer) -> tuple[int, ...]:
+    """Return the lengths of a layer's leading axes; empty for a single photograph."""
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    return tuple(map(int, data.shape[: layer.ndim - 2]))
+
+
+def with_leading(data: Any, index: SliceIndex) -> Any:
+    """Return the coordinates of points, shapes or vectors of a slice in the axes of its stack.
+
+    Parameters
+    ----------
+    data
+        A list of shapes (N, 2); or an array (N, 2) of points or (N, 2, 2) of vectors.
+    index
+        The slice; where it is empty, the coordinates stay as they are.
+    """
+    if not index:
+        return data
+    if isinstance(data, list):
+        return [with_leading(np.asarray(corners), index) for corners in data]
+    values = np.asarray(data, np.float64)
+    leading = np.zeros((*values.shape[:-1], len(index)))
+    # A vector is a place and a step, which stays within the slice.
+    leading[(slice(None), 0) if values.ndim == 3 else slice(None)] = index
+    return np.concatenate([leading, values], axis=-1)
+
+
+_CHANNEL_AXES = frozenset({"c", "ch", "channel", "channels", "rgb", "rgba", "colour", "color"})
+
+
+def has_channels_first(layer: Image) -> bool:
+    """Whether the slices of an image are the channels of one photograph: shape (3, H, W).
+
+    Three slices are taken for channels unless the axis has a name, such as "visit"; four are where
+    the axis is named so. Raises for channels in an axis that is not the first of three.
+    """
+    if layer.rgb or layer.ndim < 3:
+        return False
+    *leading, channels = stack_shape(layer)
+    label = str(layer.axis_labels[-3]).lower()
+    named = label in _CHANNEL_AXES
+    unnamed = label.removeprefix("axis ").lstrip("-").isdigit()
+    if not (named or (channels == 3 and unnamed)):
+        return False
+    if leading or channels not in (1, 3, 4):
+        raise UnsupportedImageError(
+            f"{layer.name!r} has {channels} slices in its axis {layer.axis_labels[-3]!r}, which "
+            "look like channels of each photograph. Add the array with its channels in the last "
+            "axis (np.moveaxis) and rgb=True; or, if the slices are photographs, name that axis, "
+            "such as layer.axis_labels = ('patient', 'visit', 'y', 'x')."
+        )
+    return True
 
 
 def lies_at(layer: Layer, placement: Mapping[str, Any]) -> bool:
@@ -88,14 +176,17 @@ class ImageSource:
         The file that the layer says it was read from.
     placement
         Keyword arguments that put a new layer over it.
+    channels_first
+        Whether the first axis holds the channels of one photograph.
     """
 
     layer: Image
     name: str
     data: Any
-    index: tuple[int, ...] = ()
+    index: SliceIndex = ()
     path: Path | None = None
     placement: dict[str, Any] = field(default_factory=dict)
+    channels_first: bool = False
 
     def load(self) -> FundusImage:
         """Read the pixels, as a photograph. May take seconds: not for the main thread.
@@ -104,6 +195,8 @@ class ImageSource:
         is copied as a command gives the same numbers.
         """
         pixels = np.asarray(self.data[self.index] if self.index else self.data)
+        if self.channels_first:
+            pixels = np.moveaxis(pixels, 0, -1)
         name = self.name + "".join(f" [{i}]" for i in self.index)
         image = FundusImage.from_array(pixels, name=name)
         return _reload_from_file(image, self.path) or image
@@ -112,9 +205,11 @@ class ImageSource:
     def expression(self) -> str:
         """The pixels as Python for napari's console."""
         layer = f"viewer.layers[{self.name!r}]"
-        if not self.index:
+        if not self.index and not self.channels_first:
             return layer
         whole = f"{layer}.data{'[0]' if self.layer.multiscale else ''}"
+        if self.channels_first:
+            return f"{whole}.transpose(1, 2, 0)"
         return f"{whole}[{', '.join(map(str, self.index))}]"
 
 
@@ -147,6 +242,7 @@ def image_source(layer: Image, point: Sequence[float] | None = None) -> ImageSou
     UnsupportedImageError
         The layer's shape is not that of photographs.
     """
+    # An array (3, H, W) is one photograph; results lie over each of its channels.
     data = layer.data[0] if layer.multiscale else layer.data
     shape = tuple(data.shape)
     if not layer.rgb and layer.ndim == 3 and shape[-1] in (3, 4):
@@ -154,22 +250,15 @@ def image_source(layer: Image, point: Sequence[float] | None = None) -> ImageSou
             f"{layer.name!r} holds {shape[-1]} channels as separate slices. Open the file with "
             "napari-fundus, or add the array with rgb=True."
         )
-    leading = layer.ndim - 2
-    index: tuple[int, ...] = ()
-    if leading:
-        if point is None:
-            position = np.zeros(leading)
-        else:
-            position = np.asarray(layer.world_to_data(np.asarray(point)[-layer.ndim :]))[:leading]
-        limit = np.asarray(shape[:leading]) - 1
-        index = tuple(int(i) for i in np.clip(np.rint(position), 0, limit))
+    channels_first = has_channels_first(layer)
     return ImageSource(
         layer=layer,
         name=layer.name,
         data=data,
-        index=index,
+        index=() if channels_first else slice_index(layer, point),
         path=_path_of(layer),
         placement=placement_of(layer),
+        channels_first=channels_first,
     )
 
 

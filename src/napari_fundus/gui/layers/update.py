@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, make_layer
+from napari_fundus.gui.layers.napari_compat import remove_layers
 from napari_fundus.gui.layers.placement import ImageSource, lies_at
 from napari_fundus.results.detections import Provenance
 from napari_fundus.results.layer_metadata import layer_metadata
@@ -78,10 +79,9 @@ class LayerUpdate:
 
         For :class:`~napari_fundus.gui.layers.event_loop.StepRunner`.
         """
-        for layer in self._free:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
-                yield
+        if self._free:
+            remove_layers(self._viewer, self._free)
+            yield
         for one, layer in self._pairs:
             if layer is None or layer not in self._viewer.layers:
                 new = make_layer(one)
@@ -152,7 +152,8 @@ def _covers(layer: Layer, source: ImageSource) -> bool:
     """Return whether a layer shows another result over the photograph, or the experts' masks."""
     metadata = layer_metadata(layer)
     if metadata.source is not None:
-        return metadata.source is source.layer and bool(metadata.provenance)
+        mine = bool(metadata.provenance) or (metadata.kind == "truth" and bool(metadata.lesion))
+        return metadata.source is source.layer and mine
     # Masks, and results that a script added or a file held, are known by their place.
     if type(layer).__name__ == "Labels":
         size = tuple(source.data.shape[len(source.index) :][:2])

@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from weakref import WeakSet
 
 import numpy as np
 import pytest
+from napari.layers import Layer
+from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
 from pydantic import Field
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+import napari_fundus
 from napari_fundus.detector import Detector, DetectorOptions, Prediction
 from napari_fundus.errors import NoFieldOfViewError
 from napari_fundus.gui.layers.event_loop import StepRunner
@@ -157,3 +162,21 @@ def wait(qtbot, step_runners) -> Callable[[Callable[[], Any]], None]:
 def clipboard(qapp) -> Callable[[], str]:
     """What the clipboard holds."""
     return lambda: QApplication.clipboard().text()
+
+
+@pytest.fixture
+def save_layer():
+    """Return a function that saves a layer by the writer that the manifest names for it."""
+    manifest = PluginManifest.from_file(Path(napari_fundus.__file__).parent / "napari.yaml")
+
+    def save(layer: Layer, path: Path) -> list[str]:
+        data, meta, kind = layer.as_layer_data_tuple()
+        (writer,) = (
+            writer
+            for writer in manifest.contributions.writers
+            if kind in writer.layer_types and path.suffix in writer.filename_extensions
+        )
+        command = next(c for c in manifest.contributions.commands if c.id == writer.command)
+        return import_python_name(command.python_name)(str(path), data, meta)
+
+    return save

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 import yaml
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Labels, Points, Shapes
 from npe2 import DynamicPlugin, PluginManager, PluginManifest
 from npe2.manifest.utils import import_python_name
 
@@ -230,12 +230,43 @@ def test_labels_of_the_user_s_own_are_written_as_drawn_by_hand(tmp_path):
     assert list(table["lesion"]) == ["my lesions"]
 
 
-def test_points_that_are_no_result_are_refused_with_the_reason(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".geojson"])
+def test_points_are_refused_with_the_reason_whatever_numbers_they_have(
+    tmp_path, monkeypatch, save_layer, kind, suffix
+):
     told: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_warning", told.append)
-    assert writers.write_csv_layer(str(tmp_path / "a.csv"), np.zeros((3, 2)), {"name": "p"}) == []
+    points = Points(np.array([[20, 40], [50, 70]], kind), name="MA")
+    assert not save_layer(points, tmp_path / f"a{suffix}")
+    assert "is a points layer" in told[0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".geojson", ".tif"])
+def test_shapes_of_the_user_s_own_are_refused_with_the_reason(
+    tmp_path, monkeypatch, save_layer, suffix
+):
+    told: list[str] = []
+    monkeypatch.setattr("napari.utils.notifications.show_warning", told.append)
+    square = np.array([[0, 0], [0, 9], [9, 9], [9, 0]])
+    shapes = Shapes([square], shape_type="rectangle", name="MA")
+    assert not save_layer(shapes, tmp_path / f"a{suffix}")
     assert "carries no result" in told[0]
-    assert not (tmp_path / "a.csv").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_that_touch_are_as_many_lesions_in_every_file(tmp_path, save_layer):
+    drawn = np.zeros((70, 80), np.int32)
+    drawn[20:30, 40:50], drawn[20:30, 50:60], drawn[50:60, 40:50] = 1, 2, 2
+    layer = Labels(drawn, name="MA")
+    for suffix in (".csv", ".json", ".geojson", ".tif"):
+        save_layer(layer, tmp_path / f"a{suffix}")
+    assert read_csv(tmp_path / "a.csv")["area_px"].tolist() == [100, 100, 100]
+    areas = [x["area"] for x in json.loads((tmp_path / "a.json").read_text())["annotations"]]
+    assert areas == [100, 100, 100]
+    assert len(json.loads((tmp_path / "a.geojson").read_text())["features"]) == 3
+    assert np.bincount(tifffile.imread(tmp_path / "a.tif").ravel())[1:].tolist() == [100] * 3
 
 
 def test_with_labels_keeps_the_other_classes_as_they_are(found):

@@ -51,3 +51,20 @@ def test_labels_of_another_size_are_refused() -> None:
 def test_the_same_parts_may_have_other_numbers(other, same) -> None:
     assert same_components(np.array([[1, 1, 0, 2]]), np.array([other])) is same
     assert same_components(np.array([other]), np.array([[1, 1, 0, 2]])) is same
+
+
+def test_lesions_that_a_person_lets_touch_stay_apart() -> None:
+    found = result([0.9, 0.75, 0.5, 0.0, 0.6, 0.8])
+    now = apply_edited_labels(found, {"MA": np.array([[1, 1, 2, 0, 3, 3]])})
+    table = now.instances[now.instances["lesion"] == "MA"]
+    assert table["area_px"].tolist() == [2, 2, 1]
+    assert table["score"].tolist() == pytest.approx([0.9, 0.8, 0.5])
+    assert same_components(now.labels["MA"], np.array([[1, 1, 2, 0, 3, 3]]))
+    # The other class keeps its map's lesions.
+    assert now.objects_of("EX") == ()
+    np.testing.assert_array_equal(now.labels["EX"] > 0, found.labels["EX"] > 0)
+
+
+def test_labels_that_do_not_touch_give_what_their_map_gives() -> None:
+    found = result([0.9, 0.75, 0.0, 0.6, 0.0, 0.8])
+    assert apply_edited_labels(found, {"MA": np.array([[7, 7, 0, 7, 0, 9]])}).objects == ()

@@ -397,7 +397,7 @@ def test_a_layer_is_written_at_the_present_thresholds() -> None:
     assert written.provenance.edited == ()
     np.testing.assert_array_equal(written.labels["MA"] > 0, labels > 0)
     boxes = {METADATA_KEY: replace(metadata[METADATA_KEY], kind="boxes")}
-    assert detections_from_layer([], {"metadata": boxes}).lesions == ("MA",)
+    assert detections_from_layer([], {"metadata": boxes}, "shapes").lesions == ("MA",)
 
 
 @pytest.mark.parametrize("data", [np.zeros((3, 4), np.float32), np.zeros((2, 3, 4), np.uint8)])

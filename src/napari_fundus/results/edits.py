@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from napari_fundus.errors import FundusError
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.objects import LesionObject, objects_of_labels, score_maps
+from napari_fundus.results.objects import (
+    LesionObject,
+    objects_of_labels,
+    objects_of_parts,
+    parts_touch,
+    score_maps,
+)
 
 
 def apply_edited_labels(
@@ -20,8 +26,9 @@ def apply_edited_labels(
     """Return `detections` with the labels of some classes replaced by those that a person made.
 
     The maps are moved just across their thresholds where the person disagrees with them, so that
-    table, outlines and masks follow. Lesions that touch become one, except where the result is of
-    objects: there each label is an object, with the score that it had, and 1 for a new one.
+    table, outlines and masks follow. Each 8-connected part of each label is a lesion. In a result
+    of objects it has the score that it had, and 1 if it is new; elsewhere the largest probability
+    inside.
 
     Parameters
     ----------
@@ -46,10 +53,12 @@ def apply_edited_labels(
         values[outside] = np.nextafter(level, np.float32(0))
         maps[code] = values
     names = tuple(sorted({*detections.provenance.edited, *edited}))
-    objects = _objects(detections, edited) if detections.objects else []
-    if objects:
+    if detections.objects:
+        objects = _objects(detections, edited)
         drawn = score_maps(objects, maps, detections.shape)
         maps = {code: np.maximum(drawn[code], values) for code, values in maps.items()}
+    else:
+        objects = _touching(maps, edited)
     return replace(
         detections,
         probability=maps,
@@ -60,16 +69,42 @@ def apply_edited_labels(
 
 
 def _objects(detections: Detections, edited: Mapping[str, npt.NDArray[Any]]) -> list[LesionObject]:
-    """Return each label as an object, with the score of the one that most of its pixels show."""
+    """Return each lesion as an object, with the score of the one that most of its pixels show."""
     objects: list[LesionObject] = []
     for code, probability in detections.probability.items():
         level = np.float32(detections.thresholds[code])
-        labels = edited.get(code, detections.labels[code])
-        for drawn in objects_of_labels(labels, lesion=code):
+        found = objects_of_labels(detections.labels[code], lesion=code)
+        for drawn in _parts(edited[code], found, code) if code in edited else found:
             values = probability[drawn.window][drawn.mask]
             scores, counts = np.unique(values[values >= level], return_counts=True)
             score = float(scores[counts.argmax()]) if scores.any() else drawn.score
             objects.append(replace(drawn, score=score))
+    return objects
+
+
+def _parts(
+    labels: npt.NDArray[Any], found: list[LesionObject], code: str
+) -> Iterator[LesionObject]:
+    """Return the parts of edited labels; an object as the method found it stays whole."""
+    known = {(x.row, x.col, x.mask.shape, x.mask.tobytes()) for x in found}
+    for drawn in objects_of_labels(labels, lesion=code):
+        if (drawn.row, drawn.col, drawn.mask.shape, drawn.mask.tobytes()) in known:
+            yield drawn
+            continue
+        for part in objects_of_parts(drawn.mask, lesion=code):
+            yield replace(part, row=part.row + drawn.row, col=part.col + drawn.col)
+
+
+def _touching(
+    maps: Mapping[str, npt.NDArray[np.float32]], edited: Mapping[str, npt.NDArray[Any]]
+) -> list[LesionObject]:
+    """Return the lesions of classes in which some touch, since a map would join them."""
+    objects: list[LesionObject] = []
+    for code in edited.keys() & maps.keys():
+        drawn = objects_of_parts(edited[code], lesion=code)
+        if parts_touch(drawn, edited[code]):
+            peaks = (float(maps[code][x.window][x.mask].max()) for x in drawn)
+            objects += [replace(x, score=peak) for x, peak in zip(drawn, peaks, strict=True)]
     return objects
 
 

@@ -18,8 +18,10 @@ from napari_fundus.image import FundusImage
 from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import parse_lesion
+from napari_fundus.results.boxes import BoxShapes, labels_with_boxes
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, same_components
+from napari_fundus.results.objects import objects_of_parts, parts_touch
 from napari_fundus.results.shown_lesions import ShownLesions, drawn_lesions
 from napari_fundus.results.slice_stack import SliceIndex, layer_plane
 
@@ -180,69 +182,88 @@ def layer_snapshot(layer: Any) -> Callable[[], ShownLesions]:
     return partial(drawn_lesions, np.array(layer_plane(layer, metadata.index)), code)
 
 
-def detections_from_layer(data: Any, meta: Mapping[str, Any]) -> Detections:
+def detections_from_layer(
+    data: Any, meta: Mapping[str, Any], layer_type: str = "labels"
+) -> Detections:
     """Return the lesions of one layer as a result, for a writer.
 
     Parameters
     ----------
     data
-        The layer's data: labels of one class, or points or boxes of a result.
+        The layer's data: labels of one class, or the boxes of a result.
     meta
         The layer's attributes, as napari gives them to writers.
+    layer_type
+        napari's name of its type: ``"labels"`` or ``"shapes"``. Lesions are written of no other.
 
     Returns
     -------
     Detections
-        The layer's class alone. Labels count as they now are; where they differ from what the
-        detector found, the provenance says that they were edited. Labels without a provenance
+        The layer's class alone. Labels and boxes count as they now are; where they differ from what
+        the detector found, the provenance says that they were edited. Labels without a provenance
         are reported as drawn by hand.
+
+    Raises
+    ------
+    FundusError
+        The layer shows no lesions that have an extent in pixels.
     """
+    name = str(meta.get("name", f"The {layer_type} layer"))
+    if layer_type not in ("labels", "shapes"):
+        raise FundusError(
+            f"{name!r} is a {layer_type} layer: lesions have an extent, so they are written from "
+            "labels layers alone, and from the boxes of a result."
+        )
     metadata = layer_metadata(meta.get("metadata", {}))
     found, code = metadata.detections, metadata.lesion
     if metadata.index:
         if found is None:
             raise FundusError(
-                f"Slice {list(metadata.index)} of {meta.get('name', 'the layer')!r}, which is "
-                "shown, was not analysed: there is nothing to write. Move to another slice."
+                f"Slice {list(metadata.index)} of {name!r}, which is shown, was not analysed: "
+                "there is nothing to write. Move to another slice."
             )
-        if metadata.kind == "labels":
+        if layer_type == "labels":
             data = data[metadata.index]
-    if found is not None and code is not None:
-        one = replace(
-            found,
-            probability={code: found.probability[code]},
-            thresholds={code: found.thresholds[code]},
-            heatmap={},
-            objects=found.objects_of(code),
+    if found is None or code is None:
+        if layer_type == "labels":
+            return _drawn_by_hand(data, metadata.lesion or name, name)
+        raise FundusError(
+            f"{name!r} carries no result of napari-fundus, and is not a labels layer: nothing can "
+            "be written as lesions."
         )
-        if metadata.kind != "labels":
-            return one
-        labels = as_array(data)
-        shown = one.labels[code]
-        # Objects may touch, so that which pixels belong to which counts as well.
-        same = (
-            same_components(labels, shown) if one.objects else np.array_equal(labels > 0, shown > 0)
-        )
-        if same:
-            return one
-        return apply_edited_labels(one, {code: labels})
+    one = replace(
+        found,
+        probability={code: found.probability[code]},
+        thresholds={code: found.thresholds[code]},
+        heatmap={},
+        objects=found.objects_of(code),
+    )
+    if layer_type == "shapes":
+        labels = labels_with_boxes(found.labels[code], BoxShapes.of_layer(data, meta), name=name)
+        return one if labels is found.labels[code] else apply_edited_labels(one, {code: labels})
+    labels = as_array(data)
+    same = same_components(labels, one.labels[code])
+    return one if same else apply_edited_labels(one, {code: labels})
+
+
+def _drawn_by_hand(data: Any, code: str, name: str) -> Detections:
     labels = as_array(data)
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise FundusError(
-            f"{meta.get('name', 'The layer')!r} carries no result of napari-fundus, and is not a "
-            "two-dimensional labels layer: nothing can be written as lesions."
+            f"{name!r} carries no result of napari-fundus, and is not a two-dimensional labels "
+            "layer: nothing can be written as lesions."
         )
-    code = metadata.lesion or str(meta.get("name", "lesion"))
-    shape = (labels.shape[0], labels.shape[1])
+    drawn = objects_of_parts(labels, lesion=code)
     return Detections(
         provenance=Provenance(
             detector="by hand",
             detector_version="1",
             package_version=__version__,
-            image_name=str(meta.get("name", "labels")),
-            image_shape=shape,
+            image_name=name,
+            image_shape=(labels.shape[0], labels.shape[1]),
             edited=(code,),
         ),
         probability={code: (labels > 0).astype(np.float32)},
         thresholds={code: 0.5},
+        objects=tuple(drawn) if parts_touch(drawn, labels) else (),
     )

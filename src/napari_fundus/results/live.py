@@ -13,6 +13,7 @@ import numpy.typing as npt
 from psygnal import Signal
 
 from napari_fundus.landmarks import Landmarks
+from napari_fundus.results.boxes import BoxShapes, labels_with_boxes
 from napari_fundus.results.detections import Detections
 from napari_fundus.results.edits import apply_edited_labels, same_components
 from napari_fundus.results.relabel import label_image
@@ -29,6 +30,15 @@ class LabelsHolder(Protocol):
     """A layer of labels, or anything else with `data`: an integer array of shape (H, W)."""
 
     data: Any
+
+
+class BoxesHolder(Protocol):
+    """A layer of boxes, or anything else with its attributes."""
+
+    data: Any
+    features: Any
+    metadata: Any
+    shape_type: Any
 
 
 class LiveResult:
@@ -69,6 +79,8 @@ class LiveResult:
         self._current = detections
         self._shown: dict[str, ShownLesions] = {}
         self._holders: dict[str, weakref.ref[LabelsHolder]] = {}
+        self._box_holders: dict[str, weakref.ref[BoxesHolder]] = {}
+        self._boxed: set[str] = set()
         self._painted: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = {}
         self._edited: set[str] = set()
         self._locked: set[str] = set()
@@ -109,7 +121,7 @@ class LiveResult:
     @property
     def edited(self) -> frozenset[str]:
         """Classes whose labels thresholds leave alone: a person changed them, or a review locks."""
-        return frozenset(self._edited | self._locked)
+        return frozenset(self._edited | self._locked | self._boxed)
 
     def has_threshold(self, code: str) -> bool:
         """Return whether a class has a map and its labels follow the threshold."""
@@ -198,6 +210,25 @@ class LiveResult:
         """Set where the labels of a class are that a person may change."""
         self._holders[code] = weakref.ref(holder)
 
+    def attach_boxes(self, code: str, holder: BoxesHolder) -> None:
+        """Set where the boxes of a class are that a person may change."""
+        self._box_holders[code] = weakref.ref(holder)
+
+    def check_boxes(self, code: str) -> None:
+        """Compare the boxes of a class with the result's, after some were changed."""
+        boxes, before = self._boxes(code), self.edited
+        if boxes is not None:
+            (self._boxed.add if boxes.changed else self._boxed.discard)(code)
+        if before != self.edited:
+            self.edited_changed.emit(code)
+
+    def _boxes(self, code: str) -> BoxShapes | None:
+        holder = self._box_holders[code]() if code in self._box_holders else None
+        if holder is None:
+            return None
+        names = ("metadata", "shape_type", "features")
+        return BoxShapes.of_layer(holder.data, {name: getattr(holder, name) for name in names})
+
     def labels(self, code: str) -> npt.NDArray[Any] | None:
         """Return the labels of a class as they are now, not a copy; None where they are gone."""
         holder = self._holders[code]() if code in self._holders else None
@@ -239,7 +270,7 @@ class LiveResult:
         """Let thresholds leave classes alone: a review has begun to change their labels."""
         for code in codes:
             if code in self._original.lesions and code not in self._locked:
-                was_edited = code in self._edited
+                was_edited = code in self._edited | self._boxed
                 self._locked.add(code)
                 if not was_edited:
                     self.edited_changed.emit(code)
@@ -254,7 +285,8 @@ class LiveResult:
                 else:
                     self._edited.discard(code)
                     self._painted.pop(code, None)
-                    self.edited_changed.emit(code)
+                    if code not in self._boxed:
+                        self.edited_changed.emit(code)
 
     def _differs(self, code: str) -> bool:
         """Return whether the labels cut other lesions than were shown, whatever their ids are."""
@@ -269,7 +301,7 @@ class LiveResult:
     def _set_edited(self, code: str, *, edited: bool) -> None:
         if edited != (code in self._edited):
             (self._edited.add if edited else self._edited.discard)(code)
-            if code not in self._locked:
+            if code not in self._locked | self._boxed:
                 self.edited_changed.emit(code)
 
     def detections(self, *, edits: bool = True) -> Detections:
@@ -279,17 +311,28 @@ class LiveResult:
     def snapshot(self, *, edits: bool = True) -> Callable[[], Detections]:
         """Return a function that makes :meth:`detections` of this moment, maybe in a thread."""
         current = self._current
-        drawn = {
-            code: np.array(labels)
-            for code in sorted(self.edited if edits else ())
-            if (labels := self.labels(code)) is not None
-        }
-        return lambda: apply_edited_labels(current, drawn) if drawn else current
+        drawn = [
+            draw for code in sorted(self.edited if edits else ()) if (draw := self._drawn(code))
+        ]
+        return lambda: (
+            apply_edited_labels(current, dict(draw() for draw in drawn)) if drawn else current
+        )
+
+    def _drawn(self, code: str) -> Callable[[], tuple[str, npt.NDArray[Any]]] | None:
+        """Return a function that gives the labels of this moment, with what boxes change there."""
+        labels = self.labels(code)
+        if labels is None:
+            return None
+        copied, boxes = np.array(labels), self._boxes(code) if code in self._boxed else None
+        return lambda: (
+            code,
+            copied if boxes is None else labels_with_boxes(copied, boxes, name=f"{code} boxes"),
+        )
 
     def class_snapshot(self, code: str) -> Callable[[], ShownLesions]:
         """Return a function that gives one class as it is at this moment, maybe in a thread."""
-        if not self.has_threshold(code) and (labels := self.labels(code)) is not None:
-            return partial(drawn_lesions, np.array(labels), code)
+        if not self.has_threshold(code) and (draw := self._drawn(code)) is not None:
+            return lambda: drawn_lesions(draw()[1], code)
         shown = self._shown.get(code)
         first_id = 1 if shown is None else shown.first_id
         return partial(

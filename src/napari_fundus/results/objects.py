@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.preprocessing.geometry import bounding_box
+from napari_fundus.results.components import find_components
 
 _DILATION = np.ones((5, 5), np.uint8)
 
@@ -132,6 +133,33 @@ def objects_of_labels(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionOb
         mask[rows - top, cols - left] = True
         objects.append(LesionObject(lesion, 1.0, top, left, mask))
     return objects
+
+
+def objects_of_parts(labels: npt.NDArray[Any], *, lesion: str) -> list[LesionObject]:
+    """Return an object for each 8-connected part of each id of a label image, with score 1.
+
+    Parts of different ids stay apart where they touch.
+
+    Parameters
+    ----------
+    labels
+        Any integer dtype or bool, shape (H, W); 0 where there is none.
+    lesion
+        Code of the class.
+    """
+    from skimage.measure import label
+
+    box = bounding_box(labels != 0)
+    if box is None:
+        return []
+    parts = label(labels[box], connectivity=2)
+    found = objects_of_labels(parts, lesion=lesion)
+    return [replace(x, row=x.row + box[0].start, col=x.col + box[1].start) for x in found]
+
+
+def parts_touch(objects: Sequence[LesionObject], labels: npt.NDArray[Any]) -> bool:
+    """Return whether any of the parts of a label image touch: as a mask they would be one."""
+    return len(find_components(np.ascontiguousarray(labels != 0)).area) < len(objects)
 
 
 def trim_box(found: LesionObject) -> LesionObject | None:

@@ -12,8 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from napari_fundus.results.detections import Detections
+from napari_fundus.results.objects import objects_of_parts, parts_touch
 from napari_fundus.results.outlines import outline_vectors
-from napari_fundus.results.relabel import Components, class_components, labelled_components
+from napari_fundus.results.relabel import (
+    Components,
+    class_components,
+    components_from_objects,
+    labelled_components,
+)
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,12 @@ def class_lesions(
 
 
 def drawn_lesions(labels: npt.NDArray[Any], code: str) -> ShownLesions:
-    """Return the lesions of one class that labels show, whatever values they have there."""
-    mask = (labels > 0).astype(np.float32)
-    found = labelled_components(mask, lesion=code, threshold=0.5)
+    """Return the lesions of one class that labels show: each 8-connected part of each value."""
+    drawn = objects_of_parts(labels, lesion=code)
+    if parts_touch(drawn, labels):
+        found = components_from_objects(drawn, lesion=code, shape=labels.shape)
+    else:
+        mask = (labels > 0).astype(np.float32)
+        found = labelled_components(mask, lesion=code, threshold=0.5)
     ids, table = found.at_least(1)
     return ShownLesions(found, 0.5, 1, 1, ids, table)

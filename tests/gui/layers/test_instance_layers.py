@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
@@ -288,3 +289,60 @@ def test_objects_are_painted_once_whatever_the_slider_does(monkeypatch) -> None:
     assert sorted(painted) == [20, 30]
     labels, _ = label_objects(found.objects_of("MA"), lesion="MA", shape=shape, threshold=0.4)
     np.testing.assert_array_equal(layers["MA"].data, labels)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".geojson", ".tif"])
+def test_boxes_are_written_as_they_stand(tmp_path, save_layer, suffix) -> None:
+    found = result(MA=6)
+    layers = add_layers(ViewerModel(), detection_layers(found))
+    layer = kinds(layers, "boxes")["MA"]
+    count = len(layer.data)
+
+    def written() -> int:
+        path = tmp_path / f"boxes{suffix}"
+        path.unlink(missing_ok=True)
+        save_layer(layer, path)
+        if suffix == ".csv":
+            return len(pd.read_csv(path))
+        if suffix == ".tif":
+            return int(tifffile.imread(path).max())
+        content = json.loads(path.read_text())
+        return len(content["annotations" if suffix == ".json" else "features"])
+
+    assert written() == count
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert written() == count - 1
+    layer.add_rectangles(np.array([[150, 200], [150, 220], [160, 220], [160, 200]]) - 0.5)
+    assert written() == count
+
+
+def test_changed_boxes_count_in_the_panel_s_export_and_keep_off_the_slider(
+    qtbot, wait, tmp_path
+) -> None:
+    viewer = ViewerModel()
+    found = result(MA=6, EX=5)
+    layers = add_layers(viewer, detection_layers(found))
+    live = layer_metadata(layers[0]).live
+    panel = ResultsPanel(viewer, live, layers)
+    qtbot.addWidget(panel)
+    wait(lambda: not panel.busy)
+    layer = kinds(layers, "boxes")["MA"]
+    count = len(layer.data)
+    panel.live.set_threshold("MA", 0.2)
+    wait(lambda: not panel.busy)
+    assert live.edited == frozenset()  # boxes that a slider brings are the result's own
+    count = len(layer.data)
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert live.edited == {"MA"}
+    live.set_threshold("EX", 0.2)
+    wait(lambda: not panel.busy)
+    assert len(layer.data) == count - 1
+    job = panel.export(tmp_path / "all.json", "coco")
+    with qtbot.waitSignal(job.ended, timeout=30_000):
+        pass
+    content = json.loads((tmp_path / "all.json").read_text())
+    (category,) = (x["id"] for x in content["categories"] if x["code"] == "MA")
+    assert sum(x["category_id"] == category for x in content["annotations"]) == count - 1
+    panel.shutdown()

@@ -179,8 +179,8 @@ class ResultsPanel(QWidget):
 
     def export(self, path: Path, form: str) -> ThreadJob:
         """Write the result to `path` in a thread; the file dialog has asked before overwriting."""
-        result = self.live.detections()
-        job = ThreadJob(lambda _: write_file(result, path, form, overwrite=True), self)
+        result = self.live.snapshot()
+        job = ThreadJob(lambda _: write_file(result(), path, form, overwrite=True), self)
         job.returned.connect(lambda written: show_info(f"Written: {written}"))
         job.failed.connect(show_error)
         return job.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 
 from napari_fundus.gui.layers.placement import with_leading
 from napari_fundus.lesions import DR_EVIDENCE, Lesion, describe
+from napari_fundus.results.boxes import DISPLAYED_BOXES
+from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.results.outlines import outline_vectors
 from napari_fundus.results.shown_lesions import ShownLesions
 from napari_fundus.results.slice_stack import SliceIndex
@@ -82,7 +85,16 @@ def box_layer(
         # napari cannot tell the number of axes from an empty list.
         "ndim": 2,
     }
-    return list(box_data(table)), {**common, **look}, "shapes"
+    metadata = displayed_boxes(common.get("metadata", {}), table)
+    return list(box_data(table)), {**common, **look, "metadata": metadata}, "shapes"
+
+
+def displayed_boxes(metadata: Mapping[str, Any], table: pd.DataFrame) -> dict[str, Any]:
+    """Return a layer's metadata with the boxes that the result shows in it."""
+    known = layer_metadata(metadata)
+    boxes = table[["id", *_HIDDEN_FEATURES]].to_numpy(np.int64)
+    extra = {**known.extra, DISPLAYED_BOXES: boxes}
+    return {**metadata, METADATA_KEY: replace(known, extra=extra)}
 
 
 def set_boxes(layer: Layer, shown: ShownLesions, index: SliceIndex = ()) -> None:
@@ -101,6 +113,8 @@ def set_boxes(layer: Layer, shown: ShownLesions, index: SliceIndex = ()) -> None
         layer.data = with_leading(shown.outlines, index)
         return
     table = shown.table.nlargest(MAX_BOXES, "score")
+    # Before the boxes themselves: else they would look like a person's.
+    layer.metadata = displayed_boxes(layer.metadata, table)
     # With the kind given beside each, napari draws them once and not twice.
     boxes = with_leading(list(box_data(table)), index)
     layer.data = [(corners, "rectangle") for corners in boxes]

@@ -63,6 +63,7 @@ class LiveLayers(QObject):
                 (self.labels if metadata.kind == "labels" else boxes)[str(metadata.lesion)] = layer
         self.boxes = BoundingBoxLayers(viewer, live.original, self.labels, boxes)
         """The layers of bounding boxes."""
+        self._watched: dict[str, Layer] = {}
         self._written: Mapping[str, ShownLesions] = dict(live.shown)
         self._step_runner = StepRunner(self)
         self._job = JobSlot(self)
@@ -73,6 +74,8 @@ class LiveLayers(QObject):
             live.attach(code, _plane_of(layer))
             layer.events.paint.connect(self._on_painted)
             layer.events.set_data.connect(self._on_data)
+        for code, layer in boxes.items():
+            self._watch_boxes(code, layer)
         live.settings_changed.connect(self._schedule)
         live.edited_changed.connect(self._on_edited)
         if not live.shown and live.claim(self):
@@ -138,10 +141,31 @@ class LiveLayers(QObject):
                 written[code] = lesions
         self._written = written
         if renumber:
-            self._step_runner.start(self.boxes.update_steps(shown, self._live.edited), lambda: None)
+            self._step_runner.start(
+                self.boxes.update_steps(shown, self._live.edited), self._watch_new_boxes
+            )
         else:
             self._idle_timer.start()
         self._live.show(shown)
+
+    def _watch_boxes(self, code: str, layer: Layer) -> None:
+        if layer_metadata(layer).kind == "boxes" and hasattr(layer, "shape_type"):
+            self._watched[code] = layer
+            self._live.attach_boxes(code, layer)
+            layer.events.data.connect(self._on_boxes)
+
+    def _watch_new_boxes(self) -> None:
+        """Watch the boxes of classes of which nothing was found at first."""
+        for code, layer in self.boxes.layers.items():
+            if self._watched.get(code) is not layer:
+                self._watch_boxes(code, layer)
+
+    def _on_boxes(self, event: Any) -> None:
+        if str(getattr(event, "action", "")) in ("adding", "changing", "removing"):
+            return  # the layer has not changed yet
+        code = next(code for code, layer in self._watched.items() if layer is event.source)
+        if layer_metadata(event.source).live is self._live:
+            self._live.check_boxes(code)
 
     def _code_of(self, event: Any) -> str:
         return next(code for code, layer in self.labels.items() if layer is event.source)
@@ -174,6 +198,8 @@ class LiveLayers(QObject):
         for layer in self.labels.values():
             layer.events.paint.disconnect(self._on_painted)
             layer.events.set_data.disconnect(self._on_data)
+        for layer in self._watched.values():
+            layer.events.data.disconnect(self._on_boxes)
         self._job.cancel_silently()
 
 

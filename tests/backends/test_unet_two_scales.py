@@ -16,6 +16,7 @@ from napari_fundus.checkpoints import ModelCard, read_checkpoint, save_checkpoin
 from napari_fundus.checkpoints.card import Split
 from napari_fundus.errors import CheckpointError, OptionsError
 from napari_fundus.image import FundusImage
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.inference.card_preprocessing import preprocessing_from_card
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.preprocessing.network_input import to_network_input
@@ -35,6 +36,10 @@ def loud(architecture: UNetArchitecture) -> torch.nn.Module:
     return network
 
 
+def seen(name: str) -> ImageIdentity:
+    return ImageIdentity(name=name, sha256=name * 64)
+
+
 @pytest.fixture
 def files(tmp_path):
     """Return a function that writes weights of a scale and reads them again."""
@@ -47,7 +52,12 @@ def files(tmp_path):
             lesions=lesions,
             architecture=ONE.model_dump(mode="json"),
             recipe={"preprocessing": recipe.model_dump(mode="json")},
-            split=Split(train=train, validation=("b", "c")),
+            split=Split(
+                train=train,
+                validation=("b", "c"),
+                train_images=tuple(seen(one) for one in train),
+                validation_images=(seen("b"), seen("c")),
+            ),
         )
         path = tmp_path / f"{name}.safetensors"
         save_checkpoint(path, loud(ONE).state_dict(), card)
@@ -119,6 +129,8 @@ def test_a_joined_file_answers_with_the_mean_of_both(
         assert np.ptp(found.probability[code][80:160, 120:200]) > 0.1
     assert card.split.train == ("a", "c")
     assert card.split.validation == ("b",)
+    assert card.split.train_images == (seen("a"), seen("c"))
+    assert card.split.validation_images == (seen("b"),)
 
 
 @pytest.mark.parametrize(

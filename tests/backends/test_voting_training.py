@@ -112,6 +112,14 @@ def test_a_training_gives_weights_that_the_detector_uses(folder, tmp_path) -> No
     assert card.lesions == ("MA",)
     assert len(card.split.train) == 2
     assert len(card.split.validation) == 1
+    for names, images in (
+        (card.split.train, card.split.train_images),
+        (card.split.validation, card.split.validation_images),
+    ):
+        assert tuple(image.name for image in images) == names
+        for image in images:
+            there = read_image(folder / f"{image.name}.png").identity
+            assert (image.sha256, image.perceptual) == (there.sha256, there.perceptual)
     best_metric = VotingTask.best_metric
     assert card.metrics[best_metric] == max(event.metrics[best_metric] for event in epochs)
 

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from napari_fundus.checkpoints import Split
 from napari_fundus.errors import LeakageError, TrainingError
+from napari_fundus.image_identity import MAX_DISTANCE, ImageIdentity
 from napari_fundus.training import DataSummary, Preflight, SampleSummary, SplitSummary
 from napari_fundus.training.loop.preflight import check_data, find_leaks, split_report
 
@@ -47,7 +49,43 @@ def test_an_id_that_equals_a_groups_name_is_no_leak() -> None:
 
 def test_validating_on_what_the_starting_weights_have_seen_is_a_leak() -> None:
     with pytest.raises(LeakageError, match=r"d \(validation\) was seen"):
-        check_data(CLEAN, allow_leakage=False, seen_before=["d"])
+        check_data(CLEAN, allow_leakage=False, seen_before=Split(train=("d",)))
+
+
+def looks(name: str, *, bits: int = 0, exact: str = "") -> SampleSummary:
+    """Return an image of no known eye whose perceptual hash has so many bits set."""
+    sha256 = (exact or name) * 64
+    known = ImageIdentity(name=name, sha256=sha256, perceptual=f"{(1 << bits) - 1:064x}")
+    return SampleSummary(name, None, {"MA": 3}, known)
+
+
+def test_one_photograph_under_two_names_is_a_leak() -> None:
+    facts = DataSummary(SplitSummary([looks("a")]), SplitSummary([looks("b", exact="a")]))
+    with pytest.raises(LeakageError, match=r"b \(validation\) is the same photograph as a"):
+        check_data(facts, allow_leakage=False)
+
+
+def test_what_looks_like_a_copy_is_told() -> None:
+    facts = DataSummary(
+        SplitSummary([looks("a")]),
+        SplitSummary([looks("b", bits=MAX_DISTANCE), looks("c", bits=MAX_DISTANCE + 1)]),
+    )
+    leaks, warnings = check_data(facts, allow_leakage=False)
+    assert leaks == ()
+    assert warnings[0] == "b (validation) looks like a copy of a (training)."
+    assert not any("c (validation)" in warning for warning in warnings)
+
+
+def test_what_the_starting_weights_have_seen_goes_by_content_where_it_is_known() -> None:
+    facts = DataSummary(SplitSummary([looks("a")]), SplitSummary([looks("b", bits=200)]))
+    (seen,) = SplitSummary([looks("c", exact="b", bits=200)]).identities()
+    with pytest.raises(LeakageError, match=r"b \(validation\) was seen"):
+        check_data(
+            facts, allow_leakage=False, seen_before=Split(train=("c",), train_images=(seen,))
+        )
+    (other,) = SplitSummary([looks("d", bits=100)]).identities()
+    of_that_name = Split(train=("b",), train_images=(other,))
+    assert check_data(facts, allow_leakage=False, seen_before=of_that_name)[0] == ()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from napari_fundus.training.loop.preflight import DataSummary, SampleSummary, Sp
 from napari_fundus.training.loop.settings import TrainingSettings
 from napari_fundus.training.loop.task import Task
 from napari_fundus.training.loop.trainer import Trainer, reject_set_options
+from napari_fundus.training.patches.folds import other_views
 
 
 class CamTask(Task):
@@ -123,10 +124,12 @@ class CamTask(Task):
         self._require_two_classes("validation", self._target_classes(self.validation_store.grades))
         self._weights = self._class_weights()
         self._order: tuple[tuple[int, ...], npt.NDArray[np.int64]] | None = None
+        shown = _facts(self.shown)
         return DataSummary(
-            _facts(self.shown),
+            shown,
             _facts(self.validation_store),
             self.shown.pixels.nbytes + self.validation_store.pixels.nbytes,
+            other_views(self.data, shown.samples),
         )
 
     def _target_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -301,7 +304,10 @@ class GradingTask(CamTask):
 def _facts(images: GradedImages) -> SplitSummary:
     names, counts = np.unique(images.grades, return_counts=True)
     return SplitSummary(
-        [SampleSummary(s.id, s.group, content=_content(s)) for s in images.samples],
+        [
+            SampleSummary(s.id, s.group, content=_content(s), identity=identity)
+            for s, identity in zip(images.samples, images.identities, strict=True)
+        ],
         {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
     )
 

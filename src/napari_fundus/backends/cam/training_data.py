@@ -12,6 +12,7 @@ import numpy.typing as npt
 from napari_fundus.backends.cam.network_input import quantize_input
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.lesions import DR_LESIONS
 from napari_fundus.preprocessing import Recipe
 from napari_fundus.runtime.progress import Monitor
@@ -34,11 +35,14 @@ class GradedImages:
         uint8, shape (N, side, side, 3).
     grades
         0 to 4: int64, shape (N,).
+    identities
+        The photographs by content, N of them.
     """
 
     samples: Sequence[Sample]
     pixels: npt.NDArray[np.uint8]
     grades: npt.NDArray[np.int64]
+    identities: Sequence[ImageIdentity]
 
 
 def split_graded_samples(
@@ -104,10 +108,13 @@ def load_graded_images(samples: Sequence[Sample], recipe: Recipe, monitor: Monit
             pixels = np.memmap(file, np.uint8, "w+", shape=shape)
     else:
         pixels = np.empty(shape, np.uint8)
+    identities = []
     for index, sample in enumerate(monitor.track(samples, message="preparing the images")):
-        pixels[index] = quantize_input(recipe.apply(sample.image()))
+        image = sample.image()
+        identities.append(image.identity)
+        pixels[index] = quantize_input(recipe.apply(image))
     grades = np.array([s.grades["dr"] for s in samples], np.int64)
-    return GradedImages(tuple(samples), pixels, grades)
+    return GradedImages(tuple(samples), pixels, grades, tuple(identities))
 
 
 def epoch_order(

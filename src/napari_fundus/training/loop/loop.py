@@ -103,7 +103,7 @@ def _events(run: TrainingRun, *, resume: bool) -> Iterator[TrainingEvent]:
     settings, task = run.settings, run.task
     run.monitor.step(0.0, "reading the data")
     facts = task.prepare(settings, run.monitor)
-    seen = run.initial.card.split.train if run.initial else ()
+    seen = run.initial.card.split if run.initial else None
     leaks, warnings = check_data(facts, allow_leakage=settings.allow_leakage, seen_before=seen)
     with run.environment():
         run.set_up(facts)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
+from napari_fundus.checkpoints import Split
 from napari_fundus.errors import LeakageError, TrainingError
+from napari_fundus.image_identity import ImageIdentity, KnownImages
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class SampleSummary:
         Class code to number of lesions, for every annotated class, with 0 where none was found.
     content
         Hash of the image and of what is annotated in it, by which a run that is resumed knows them.
+    identity
+        The photograph by its content, for the card; None where the method does not tell.
     """
 
     id: str
     group: str | None = None
     lesions: Mapping[str, int] = field(default_factory=dict)
     content: str = ""
+    identity: ImageIdentity | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,14 @@ class SplitSummary:
 
     samples: Sequence[SampleSummary] = ()
     patches: Mapping[str, int] = field(default_factory=dict)
+
+    def identities(self) -> tuple[ImageIdentity, ...]:
+        """Return the photographs by content, named as the samples."""
+        return tuple(
+            sample.identity.model_copy(update={"name": sample.id})
+            for sample in self.samples
+            if sample.identity is not None
+        )
 
     def lesions(self) -> dict[str, int]:
         """Return the number of lesions by class, over all images where it was annotated."""
@@ -68,12 +81,15 @@ class DataSummary:
         Of the images held in memory.
     left_out
         Images that cannot be used, each with the reason.
+    other_views
+        Further photographs of the training's eyes, which are not trained on, for the card.
     """
 
     train: SplitSummary
     validation: SplitSummary
     memory_bytes: int = 0
     left_out: Sequence[str] = ()
+    other_views: Sequence[ImageIdentity] = ()
 
 
 class SplitReport(BaseModel):
@@ -159,6 +175,8 @@ def find_leaks(facts: DataSummary) -> tuple[str, ...]:
         seen[f"id {sample.id}"] = sample.id
         if sample.group is not None:
             seen.setdefault(f"group {sample.group}", sample.id)
+        if sample.identity is not None:
+            seen.setdefault(f"content {sample.identity.sha256}", sample.id)
     lines = []
     for sample in facts.validation.samples:
         if f"id {sample.id}" in seen:
@@ -166,11 +184,41 @@ def find_leaks(facts: DataSummary) -> tuple[str, ...]:
         elif sample.group is not None and f"group {sample.group}" in seen:
             other = seen[f"group {sample.group}"]
             lines.append(f"{sample.id} (validation) shows the same eye as {other} (training).")
+        elif sample.identity is not None and f"content {sample.identity.sha256}" in seen:
+            other = seen[f"content {sample.identity.sha256}"]
+            lines.append(f"{sample.id} (validation) is the same photograph as {other} (training).")
     return tuple(lines)
 
 
+def _lookalikes(facts: DataSummary) -> list[str]:
+    """Return one line for every photograph whose resized or newly encoded copy is trained on."""
+    known = KnownImages(facts.train.identities())
+    exact = {image.sha256 for image in facts.train.identities()}
+    return [
+        f"{image.name} (validation) looks like a copy of {other.name} (training)."
+        for image in facts.validation.identities()
+        if image.sha256 not in exact and (other := known.find(image)) is not None
+    ]
+
+
+def _seen(samples: Sequence[SampleSummary], split: Split | None) -> list[str]:
+    """Return the ids of samples that weights were trained on: by content where that is known."""
+    if split is None:
+        return []
+    known, names = KnownImages(split.train_images), set(split.train)
+    return [
+        sample.id
+        for sample in samples
+        if (
+            known.find(sample.identity) is not None
+            if known and sample.identity is not None
+            else sample.id in names
+        )
+    ]
+
+
 def check_data(
-    facts: DataSummary, *, allow_leakage: bool, seen_before: Sequence[str] = ()
+    facts: DataSummary, *, allow_leakage: bool, seen_before: Split | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return leaks and warnings, or raise.
 
@@ -181,7 +229,7 @@ def check_data(
     allow_leakage
         Whether leaks are reported only.
     seen_before
-        Ids of samples that the checkpoint to start from was trained on.
+        What the checkpoint to start from was trained on.
 
     Raises
     ------
@@ -194,13 +242,11 @@ def check_data(
         raise TrainingError("There is no image to train on.")
     if not facts.validation.samples:
         raise TrainingError("There is no image to validate on: raise the validation share.")
-    seen = set(seen_before)
     leaks = (
         *find_leaks(facts),
         *(
-            f"{sample.id} (validation) was seen in the training of the starting weights."
-            for sample in facts.validation.samples
-            if sample.id in seen
+            f"{name} (validation) was seen in the training of the starting weights."
+            for name in _seen(facts.validation.samples, seen_before)
         ),
     )
     if leaks and not allow_leakage:
@@ -209,7 +255,7 @@ def check_data(
             f"Training and validation are not independent: {shown} Split by group, or set "
             "allow_leakage if the figures need not be honest."
         )
-    warnings = [f"Left out: {reason}" for reason in facts.left_out]
+    warnings = [*(f"Left out: {reason}" for reason in facts.left_out), *_lookalikes(facts)]
     for name, part in (("training", facts.train), ("validation", facts.validation)):
         empty = [code for code, count in part.lesions().items() if not count]
         if empty:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_fundus.checkpoints import Checkpoint, Parent, Split
 from napari_fundus.errors import Cancelled, DivergedError, TrainingError
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.runtime.devices import Device, preferred_precision
 from napari_fundus.runtime.progress import Monitor
 from napari_fundus.training.loop import state
@@ -263,11 +264,21 @@ class TrainingRun:
                 "split": Split(
                     train=tuple(s.id for s in self.facts.train.samples),
                     validation=tuple(s.id for s in self.facts.validation.samples),
+                    train_images=self._seen_images(),
+                    validation_images=self.facts.validation.identities(),
                 ),
             }
         )
         tensors = self.task.checkpoint_tensors(self.learner.eval_network.state_dict())
         state.save(self.folder / state.BEST_FILE, tensors, card)
+
+    def _seen_images(self) -> tuple[ImageIdentity, ...]:
+        """Return all photographs that the weights have seen, here and before; empty if not all."""
+        own = self.facts.train.identities()
+        if len(own) < len(self.facts.train.samples):
+            return ()
+        before = () if self.initial is None else self.initial.card.split.train_images
+        return tuple({x.sha256: x for x in (*before, *self.facts.other_views, *own)}.values())
 
     def save(self) -> None:
         """Write the state to resume from."""

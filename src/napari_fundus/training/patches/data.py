@@ -273,6 +273,7 @@ def _stored(
         unknown=unknown,
         objects=tuple(objects),
         content=digest.hexdigest(),
+        identity=image.identity,
     )
 
 

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from napari_fundus.datasets.base import Sample
 from napari_fundus.datasets.splits import split_by_group
-from napari_fundus.errors import TrainingError
+from napari_fundus.errors import ImageReadError, TrainingError
+from napari_fundus.image_identity import ImageIdentity
+from napari_fundus.training.loop.preflight import SampleSummary
 from napari_fundus.training.loop.settings import TrainingSettings
+
+
+def other_views(
+    data: Iterable[Sample], train: Sequence[SampleSummary]
+) -> tuple[ImageIdentity, ...]:
+    """Return further photographs of the eyes that are trained on, as far as groups tell.
+
+    What cannot be read is left out: nobody can evaluate on it either.
+    """
+    eyes, trained = {s.group for s in train} - {None}, {s.id for s in train}
+    found = []
+    for sample in data:
+        if sample.group in eyes and sample.id not in trained:
+            with suppress(OSError, ImageReadError):
+                found.append(sample.identity().model_copy(update={"name": sample.id}))
+    return tuple(found)
 
 
 def split_holdout(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_fundus.errors import TrainingError
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.results.objects import LesionObject
 from napari_fundus.training.patches.drawn_objects import crop_objects, objects_to_label_planes
 
@@ -38,6 +39,8 @@ class StoredImage:
         Lesions that were drawn one by one, of the classes whose mask does not keep them apart.
     content
         Hash of the photograph and of what is annotated in it; empty where that is not known.
+    identity
+        The photograph by its content.
     """
 
     id: str
@@ -50,6 +53,7 @@ class StoredImage:
     unknown: npt.NDArray[np.bool_] | None = None
     objects: tuple[LesionObject, ...] = ()
     content: str = ""
+    identity: ImageIdentity | None = None
 
     @property
     def valid_mask(self) -> npt.NDArray[np.bool_]:

@@ -34,6 +34,7 @@ from napari_fundus.training.patches.data import (
     sample_validation_tiles,
     split_samples,
 )
+from napari_fundus.training.patches.folds import other_views
 from napari_fundus.training.patches.options import PatchTrainingOptions
 from napari_fundus.training.patches.samplers import PatchSampler
 from napari_fundus.training.patches.split_image import split_image
@@ -230,6 +231,7 @@ class PatchTask(Task):
             SplitSummary(_facts(self.validation_store), {"tiles": len(self.tiles.weights)}),
             store.nbytes + self.validation_store.nbytes,
             left_out=(*lost.values(), *lost_validation.values()),
+            other_views=other_views(self.data, _facts(store)),
         )
 
     def batch(self, settings: TrainingSettings, key: tuple[int, ...]) -> Any:
@@ -380,4 +382,6 @@ def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
 
 
 def _facts(store: PatchStore) -> list[SampleSummary]:
-    return [SampleSummary(i.id, i.group or None, i.lesions, i.content) for i in store]
+    return [
+        SampleSummary(i.id, i.group or None, i.lesions, i.content, i.identity) for i in store
+    ]

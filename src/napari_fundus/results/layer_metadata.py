@@ -226,7 +226,8 @@ def detections_from_layer(
             data = data[metadata.index]
     if found is None or code is None:
         if layer_type == "labels":
-            return _drawn_by_hand(data, metadata.lesion or name, name)
+            photograph = metadata.identity or ImageIdentity()
+            return _drawn_by_hand(data, metadata.lesion or name, name, photograph)
         raise FundusError(
             f"{name!r} carries no result of napari-fundus, and is not a labels layer: nothing can "
             "be written as lesions."
@@ -246,7 +247,7 @@ def detections_from_layer(
     return one if same else apply_edited_labels(one, {code: labels})
 
 
-def _drawn_by_hand(data: Any, code: str, name: str) -> Detections:
+def _drawn_by_hand(data: Any, code: str, name: str, photograph: ImageIdentity) -> Detections:
     labels = as_array(data)
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise FundusError(
@@ -260,6 +261,8 @@ def _drawn_by_hand(data: Any, code: str, name: str) -> Detections:
             detector_version="1",
             package_version=__version__,
             image_name=name,
+            image_sha256=photograph.sha256,
+            image_perceptual=photograph.perceptual,
             image_shape=(labels.shape[0], labels.shape[1]),
             edited=(code,),
         ),

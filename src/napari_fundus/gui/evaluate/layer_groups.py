@@ -176,18 +176,17 @@ def doubt(what: str, one: LayerGroup, other_what: str, other: LayerGroup) -> str
 
 
 def lesion_layers(viewer: ViewerModel, over: Labels) -> list[Layer]:
-    """Return the layers that show lesions on the same photograph as `over`: found, boxed or true.
+    """Return the layers that show lesions of the size of `over`: found, boxed or true.
 
-    Those of which nothing tells the photograph count where they have its size.
+    Those of other photographs count too: over this one they would mislead even more.
     """
     drawn = [layer for choice in list_truths(viewer) for layer in choice.labels.values()]
-    shape, photograph = tuple(over.data.shape), layer_identity(over)
+    shape = tuple(over.data.shape)
     return [
         layer
         for layer in viewer.layers
         if layer in drawn or layer_metadata(layer).kind in ("labels", "boxes", "heatmap")
         if not isinstance(layer, Labels) or tuple(layer.data.shape) == shape
-        if photograph is None or photograph.same_photograph(layer_identity(layer)) is not False
     ]
 
 

@@ -38,6 +38,7 @@ from napari_fundus.backends.cam.weights import load_architecture, load_recipe
 from napari_fundus.checkpoints import Checkpoint, ModelCard
 from napari_fundus.datasets import Dataset, Sample
 from napari_fundus.errors import OptionsError, TrainingError
+from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.metrics.calibration import best_temperature
 from napari_fundus.metrics.classification import BinaryScores
@@ -305,16 +306,16 @@ def _facts(images: GradedImages) -> SplitSummary:
     names, counts = np.unique(images.grades, return_counts=True)
     return SplitSummary(
         [
-            SampleSummary(s.id, s.group, content=_content(s), identity=identity)
+            SampleSummary(s.id, s.group, content=_content(s, identity), identity=identity)
             for s, identity in zip(images.samples, images.identities, strict=True)
         ],
         {f"grade {grade}": int(count) for grade, count in zip(names, counts, strict=True)},
     )
 
 
-def _content(sample: Sample) -> str:
-    """Return a hash of an image's grades and of its file's size: to read all again takes long."""
-    known = (sorted(sample.grades.items()), sample.image_path.stat().st_size)
+def _content(sample: Sample, identity: ImageIdentity) -> str:
+    """Return a hash of an image's pixels and of its grades."""
+    known = (sorted(sample.grades.items()), identity.sha256)
     return hashlib.sha256(repr(known).encode()).hexdigest()
 
 

@@ -382,6 +382,4 @@ def _tensors(batch: PatchBatch) -> dict[str, Tensor]:
 
 
 def _facts(store: PatchStore) -> list[SampleSummary]:
-    return [
-        SampleSummary(i.id, i.group or None, i.lesions, i.content, i.identity) for i in store
-    ]
+    return [SampleSummary(i.id, i.group or None, i.lesions, i.content, i.identity) for i in store]

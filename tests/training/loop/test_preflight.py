@@ -56,7 +56,7 @@ def looks(name: str, *, bits: int = 0, exact: str = "") -> SampleSummary:
     """Return an image of no known eye whose perceptual hash has so many bits set."""
     sha256 = (exact or name) * 64
     known = ImageIdentity(name=name, sha256=sha256, perceptual=f"{(1 << bits) - 1:064x}")
-    return SampleSummary(name, None, {"MA": 3}, known)
+    return SampleSummary(name, None, {"MA": 3}, identity=known)
 
 
 def test_one_photograph_under_two_names_is_a_leak() -> None:

@@ -130,7 +130,7 @@ class CamTask(Task):
             shown,
             _facts(self.validation_store),
             self.shown.pixels.nbytes + self.validation_store.pixels.nbytes,
-            other_views(self.data, shown.samples),
+            other_views=other_views(self.data, shown.samples),
         )
 
     def _target_classes(self, grades: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

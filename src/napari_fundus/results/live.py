@@ -80,7 +80,7 @@ class LiveResult:
         self._shown: dict[str, ShownLesions] = {}
         self._holders: dict[str, weakref.ref[LabelsHolder]] = {}
         self._box_holders: dict[str, weakref.ref[BoxesHolder]] = {}
-        self._boxed: set[str] = set()
+        self._boxed: dict[str, BoxShapes] = {}
         self._painted: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = {}
         self._edited: set[str] = set()
         self._locked: set[str] = set()
@@ -121,7 +121,7 @@ class LiveResult:
     @property
     def edited(self) -> frozenset[str]:
         """Classes whose labels thresholds leave alone: a person changed them, or a review locks."""
-        return frozenset(self._edited | self._locked | self._boxed)
+        return frozenset(self._edited | self._locked | self._boxed.keys())
 
     def has_threshold(self, code: str) -> bool:
         """Return whether a class has a map and its labels follow the threshold."""
@@ -217,8 +217,10 @@ class LiveResult:
     def check_boxes(self, code: str) -> None:
         """Compare the boxes of a class with the result's, after some were changed."""
         boxes, before = self._boxes(code), self.edited
-        if boxes is not None:
-            (self._boxed.add if boxes.changed else self._boxed.discard)(code)
+        if boxes is not None and boxes.changed:
+            self._boxed[code] = boxes
+        else:
+            self._boxed.pop(code, None)
         if before != self.edited:
             self.edited_changed.emit(code)
 
@@ -270,7 +272,7 @@ class LiveResult:
         """Let thresholds leave classes alone: a review has begun to change their labels."""
         for code in codes:
             if code in self._original.lesions and code not in self._locked:
-                was_edited = code in self._edited | self._boxed
+                was_edited = code in self._edited | self._boxed.keys()
                 self._locked.add(code)
                 if not was_edited:
                     self.edited_changed.emit(code)
@@ -301,7 +303,7 @@ class LiveResult:
     def _set_edited(self, code: str, *, edited: bool) -> None:
         if edited != (code in self._edited):
             (self._edited.add if edited else self._edited.discard)(code)
-            if code not in self._locked | self._boxed:
+            if code not in self._locked | self._boxed.keys():
                 self.edited_changed.emit(code)
 
     def detections(self, *, edits: bool = True) -> Detections:
@@ -323,7 +325,7 @@ class LiveResult:
         labels = self.labels(code)
         if labels is None:
             return None
-        copied, boxes = np.array(labels), self._boxes(code) if code in self._boxed else None
+        copied, boxes = np.array(labels), self._boxed.get(code)
         return lambda: (
             code,
             copied if boxes is None else labels_with_boxes(copied, boxes, name=f"{code} boxes"),

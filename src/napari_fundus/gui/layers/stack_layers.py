@@ -20,6 +20,7 @@ from napari_fundus.gui.layers.placement import (
     stack_shape,
     with_leading,
 )
+from napari_fundus.results.boxes import DISPLAYED_BOXES
 from napari_fundus.results.detections import Provenance
 from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 from napari_fundus.results.live import LiveResult
@@ -136,13 +137,7 @@ class StackLayers:
         kind, *_ = key = layer_key(layer)
         one = self._tuples.get(key, {}).get(index)
         shown = None if live is None else live.shown.get(str(known.lesion))
-        if kind == "labels":
-            table = None if one is None else one[1]["features"]
-            layer.features = features_of(shown.table) if shown is not None else table
-        elif kind == "boxes" and shown is not None and one is not None:
-            set_boxes(layer, shown, index)
-        elif not isinstance(layer.data, SliceStack):
-            self._fill(layer, one, index)
+        # First of all: boxes that come are the slice's own, and no change of the one before.
         layer.metadata = {
             **layer.metadata,
             METADATA_KEY: replace(
@@ -151,9 +146,16 @@ class StackLayers:
                 live=live,
                 provenance={} if live is None else live.original.provenance.model_dump(mode="json"),
                 index=index,
-                extra={**known.extra, "kind": kind},
+                extra={**known.extra, **_boxes_of(one, kind), "kind": kind},
             ),
         }
+        if kind == "labels":
+            table = None if one is None else one[1]["features"]
+            layer.features = features_of(shown.table) if shown is not None else table
+        elif kind == "boxes" and shown is not None and one is not None:
+            set_boxes(layer, shown, index)
+        elif not isinstance(layer.data, SliceStack):
+            self._fill(layer, one, index)
 
     def _fill(self, layer: Layer, one: LayerTuple | None, index: SliceIndex) -> None:
         """Show the boxes, outlines or points of a slice, or none."""
@@ -240,3 +242,11 @@ def stacks_of(viewer: ViewerModel, source: Any = None) -> list[StackLayers]:
         if isinstance(stack, StackLayers) and stack not in found:
             found.append(stack)
     return [stack for stack in found if source is None or stack.source is source]
+
+
+def _boxes_of(one: LayerTuple | None, kind: str) -> dict[str, Any]:
+    """Return the entry of a layer's metadata that tells the slice's boxes as they were found."""
+    if kind != "boxes":
+        return {}
+    made = {} if one is None else layer_metadata(one[1]["metadata"]).extra
+    return {DISPLAYED_BOXES: made.get(DISPLAYED_BOXES, np.zeros((0, 5), np.int64))}

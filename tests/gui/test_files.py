@@ -133,6 +133,23 @@ def test_what_is_no_photograph_is_left_to_others(tmp_path, name):
     assert get_reader(str(path)) is None
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint32, np.int16, np.int8])
+def test_labels_that_napari_saved_are_left_to_napari(tmp_path, kind):
+    drawn = np.zeros((70, 80), kind)
+    drawn[4:9, 5:9] = 3
+    path = tmp_path / "MA.tif"
+    Labels(drawn).save(str(path))
+    assert path.is_file()
+    assert get_reader(str(path)) is None
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_grey_photograph_as_tiff_is_read(tmp_path, kind):
+    path = tmp_path / "eye.tif"
+    tifffile.imwrite(path, np.full((70, 80), 90, kind))
+    assert get_reader(str(path)) is not None
+
+
 def test_a_folder_without_images_is_left_to_others(tmp_path):
     assert get_reader(str(tmp_path)) is None
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.preferences import sync_preferences
@@ -18,7 +21,8 @@ Reader = Callable[[str | list[str]], list[Any]]
 def get_reader(path: str | list[str]) -> Reader | None:
     """Return a function that reads `path`, or None where this is nothing for us.
 
-    Volumes (TIFFs of several pages that this package has not written) are left to other readers.
+    Volumes (TIFFs of several pages that this package has not written) are left to other readers,
+    and so are TIFFs of whole numbers that no photograph has, such as labels that napari saved.
     """
     sync_preferences()
     paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
@@ -28,7 +32,7 @@ def get_reader(path: str | list[str]) -> Reader | None:
         if is_zarr_result(paths[0]):
             return read_files
         return open_folder if _is_dataset(paths[0]) else None
-    if all(p.suffix.lower() in IMAGE_SUFFIXES and not _is_volume(p) for p in paths):
+    if all(p.suffix.lower() in IMAGE_SUFFIXES and not _is_no_photograph(p) for p in paths):
         return read_files
     return None
 
@@ -42,24 +46,37 @@ def _is_dataset(folder: Path) -> bool:
     return any(recognized(folder)) or FolderDataset.recognize(folder) is not None
 
 
-def _is_volume(path: Path) -> bool:
-    count, ours = _tiff_pages(path)
-    return count > 1 and not ours
+def _is_no_photograph(path: Path) -> bool:
+    page = _tiff_page(path)
+    return page is not None and not page.ours and (page.count > 1 or page.labels)
 
 
-def _tiff_pages(path: Path) -> tuple[int, bool]:
-    """Return how many pages a TIFF has, and whether this package has written it; 0 for others."""
+@dataclass(frozen=True)
+class _TiffPage:
+    """How many pages a TIFF has, whether this package wrote it, and whether it holds labels."""
+
+    count: int
+    ours: bool
+    labels: bool
+
+
+def _tiff_page(path: Path) -> _TiffPage | None:
+    """Return what the first page of a TIFF tells; None for other files, and for damaged ones."""
     if path.suffix.lower() not in (".tif", ".tiff"):
-        return 0, False
+        return None
     import tifffile
 
     try:
-        check_is_file(path)
         with tifffile.TiffFile(path) as tiff:
-            text = tiff.pages.first.description or ""
-            return len(tiff.pages), '"napari_fundus"' in text[:200]
-    except (OSError, tifffile.TiffFileError, ValueError):
-        return 0, False
+            page = tiff.pages.first
+            kind = np.dtype(page.dtype)
+            # Photographs have 8 or 16 bits without a sign, or fractions.
+            labels = page.samplesperpixel == 1 and kind.kind in "iub"
+            labels = labels and kind not in (np.uint8, np.uint16)
+            ours = '"napari_fundus"' in (page.description or "")[:200]
+            return _TiffPage(len(tiff.pages), ours, labels)
+    except (OSError, tifffile.TiffFileError, TypeError, ValueError):
+        return None
 
 
 def read_files(path: str | list[str]) -> list[Any]:
@@ -82,8 +99,8 @@ def _result_layers(path: Path) -> list[Any]:
 
     if path.is_dir():
         return list(detection_layers(read_zarr(path)))
-    _, ours = _tiff_pages(path)
-    if not ours:
+    page = _tiff_page(path)
+    if page is None or not page.ours:
         return []
     found = read_probability_tiff(path)
     if found.probability or found.heatmap:

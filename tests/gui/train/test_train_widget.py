@@ -248,6 +248,17 @@ def test_fine_tuning_begins_with_interleaved_freezing(make):
     assert widget.job_form.scheme_choice.scheme() == "full"
 
 
+def test_it_starts_from_the_method_and_the_weights_of_a_result(make):
+    widget = make()
+    widget.start_from("voting", "voting-idrid")
+    assert widget.job_form.detector.name == "voting"
+    assert widget.job_form.checkpoint_choice.checkpoint() == "voting-idrid"
+    widget.start_from("voting", "weights that are gone")
+    assert "weights that are gone" in widget.controls.message_label.text()
+    widget.start_from("a method that is gone", None)
+    assert "a method that is gone" in widget.controls.message_label.text()
+
+
 def test_a_method_without_schemes_says_why(make, qtbot):
     from napari_fundus.gui.train import TrainWidget
 

@@ -235,7 +235,7 @@ class ReviewWidget(QWidget):
         self.saved.emit(place)
 
     def request_training(self) -> None:
-        """Open the widget that trains, on the folder of corrections."""
+        """Open the widget that trains, on the corrections and from the result's own weights."""
         folder = self.save_box.folder.path() or default_folder()
         window = getattr(self._viewer, "window", None)
         if window is not None:
@@ -243,6 +243,12 @@ class ReviewWidget(QWidget):
                 "napari-fundus", "Train or fine-tune", tabify=True
             )
             trainer.set_data(folder)
+            found = self.controller.found
+            if found is not None and found.detector:
+                ran = found.provenance
+                path = str(ran.get("options", {}).get("checkpoint") or "")
+                weights = path if Path(path).is_file() else ran.get("checkpoint")
+                trainer.start_from(found.detector, weights)
         self.train_requested.emit(folder)
 
     def recover(self) -> None:

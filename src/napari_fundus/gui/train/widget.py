@@ -113,6 +113,17 @@ class TrainWidget(QWidget):
         """
         self.job_form.choose(detector)
 
+    def start_from(self, detector: str, checkpoint: str | None) -> None:
+        """Choose the method and the weights that made a result.
+
+        Where they cannot be trained or are not here, the choices stay and a line says so.
+        """
+        try:
+            self.choose(detector)
+            self.job_form.checkpoint_choice.choose(checkpoint)
+        except FundusError as error:
+            self.controls.show_message(f"The result's method or weights are not taken: {error}")
+
     def set_data(self, path: str | Path | None) -> None:
         """Choose the folder to learn from; None for the open layers."""
         self.job_form.data_choice.set_data(path)

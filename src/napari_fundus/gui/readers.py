@@ -67,6 +67,7 @@ def _tiff_page(path: Path) -> _TiffPage | None:
     import tifffile
 
     try:
+        check_is_file(path)
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages.first
             kind = np.dtype(page.dtype)

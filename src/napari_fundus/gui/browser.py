@@ -29,6 +29,7 @@ from superqt.utils import signals_blocked
 from napari_fundus.datasets import Dataset, Sample, find_datasets, open_dataset
 from napari_fundus.gui.controls.collapsible import collapsible_box
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.photographs import hide_photograph, show_photograph
 from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.sample_list import (
     SampleFilter,
@@ -50,7 +51,6 @@ from napari_fundus.gui.layers.napari_compat import (
     remove_layers,
     unwrap_viewer,
 )
-from napari_fundus.gui.layers.photographs import hide_photograph, show_photograph
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.runtime.progress import Monitor

@@ -23,6 +23,7 @@ from napari_fundus.gui.controls.layouts import (
     scrollable_layout,
 )
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.photographs import find_photograph
 from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.thread_job import JobSlot, short_message, show_error
 from napari_fundus.gui.evaluate.error_map import AGREEMENT_CATEGORIES, ErrorMapLayers, Legend
@@ -38,7 +39,6 @@ from napari_fundus.gui.evaluate.layer_groups import (
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.go_to import LesionTable, go_to
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
-from napari_fundus.gui.layers.photographs import find_photograph
 from napari_fundus.lesions import describe
 from napari_fundus.results.layer_metadata import as_array
 

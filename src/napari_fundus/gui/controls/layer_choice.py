@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox
 
 from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.layouts import shrink_combo
-from napari_fundus.gui.layers.photographs import is_photograph
+from napari_fundus.gui.controls.photographs import is_photograph
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

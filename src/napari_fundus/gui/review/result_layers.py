@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
 
+from napari_fundus.gui.controls.photographs import find_photograph
 from napari_fundus.gui.evaluate.layer_groups import LayerGroup, lesion_layers, list_results
-from napari_fundus.gui.layers.photographs import find_photograph
 from napari_fundus.lesions import DR_EVIDENCE
 from napari_fundus.results.layer_metadata import (
     as_array,

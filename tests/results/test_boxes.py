@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 
 from napari_fundus.errors import FundusError
-from napari_fundus.results.boxes import DISPLAYED_BOXES, BoxShapes, labels_with_boxes
+from napari_fundus.results.boxes import BoxShapes, labels_with_boxes
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.objects import objects_of_labels, score_maps
 
@@ -40,18 +39,16 @@ def corners(top: float, left: float, bottom: float, right: float) -> np.ndarray:
 
 
 def layer(boxes: list[np.ndarray], ids: list[float], kinds: list[str] | None = None):
-    extra = {DISPLAYED_BOXES: np.array(BOXES)}
     return Held(
         data=boxes,
         shape_type=kinds or ["rectangle"] * len(boxes),
         features=pd.DataFrame({"index": ids}),
-        metadata={METADATA_KEY: LayerMetadata(kind="boxes", lesion="MA", extra=extra)},
     )
 
 
 def shapes(*arguments) -> BoxShapes:
     shown = layer(*arguments)
-    return BoxShapes.of_layer(shown.data, vars(shown))
+    return BoxShapes.of_layer(shown.data, vars(shown), np.array(BOXES))
 
 
 SHOWN = [corners(*box) for _, *box in BOXES]
@@ -122,7 +119,7 @@ def test_a_live_result_counts_boxes_as_they_stand_until_they_are_put_back() -> N
     shown, own = layer(SHOWN, [1, 2, 3]), Held(data=made)
     shown.shape_type = "rectangle"
     live.attach("MA", own)
-    live.attach_boxes("MA", shown)
+    live.attach_boxes("MA", shown, lambda _: np.array(BOXES))
     heard: list[str] = []
     live.edited_changed.connect(heard.append)
     live.check_boxes("MA")

@@ -44,12 +44,12 @@ class BoxShapes:
     ids: tuple[int, ...]
 
     @classmethod
-    def of_layer(cls, data: Any, attributes: Mapping[str, Any]) -> BoxShapes:
-        """Take what a shapes layer shows, from its data and its attributes by name."""
-        from napari_fundus.results.layer_metadata import layer_metadata
+    def of_layer(cls, data: Any, attributes: Mapping[str, Any], displayed: Any) -> BoxShapes:
+        """Take what a shapes layer shows, from its data and its attributes by name.
 
-        extra = layer_metadata(attributes.get("metadata", {})).extra
-        displayed = np.asarray(extra.get(DISPLAYED_BOXES, np.zeros((0, 5))), np.int64)
+        `displayed` is the entry `DISPLAYED_BOXES` of its metadata, None where there is none.
+        """
+        found = np.zeros((0, 5)) if displayed is None else displayed
         vertices = tuple(np.array(one, np.float64)[:, -2:] for one in data)
         kinds = attributes.get("shape_type", "rectangle")
         kinds = [kinds] * len(vertices) if isinstance(kinds, str) else kinds
@@ -57,7 +57,9 @@ class BoxShapes:
         known = features["index"] if features is not None and "index" in features else ()
         ids = [int(value) if np.isfinite(value) else 0 for value in known]
         ids = (ids + [0] * len(vertices))[: len(vertices)]
-        return cls(displayed, vertices, tuple(str(kind) for kind in kinds), tuple(ids))
+        return cls(
+            np.asarray(found, np.int64), vertices, tuple(str(kind) for kind in kinds), tuple(ids)
+        )
 
     @property
     def changed(self) -> bool:

@@ -18,7 +18,7 @@ from napari_fundus.image import FundusImage
 from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import parse_lesion
-from napari_fundus.results.boxes import BoxShapes, labels_with_boxes
+from napari_fundus.results.boxes import DISPLAYED_BOXES, BoxShapes, labels_with_boxes
 from napari_fundus.results.detections import Detections, Provenance
 from napari_fundus.results.edits import apply_edited_labels, same_components
 from napari_fundus.results.objects import objects_of_parts, parts_touch
@@ -240,7 +240,8 @@ def detections_from_layer(
         objects=found.objects_of(code),
     )
     if layer_type == "shapes":
-        labels = labels_with_boxes(found.labels[code], BoxShapes.of_layer(data, meta), name=name)
+        boxes = BoxShapes.of_layer(data, meta, metadata.extra.get(DISPLAYED_BOXES))
+        labels = labels_with_boxes(found.labels[code], boxes, name=name)
         return one if labels is found.labels[code] else apply_edited_labels(one, {code: labels})
     labels = as_array(data)
     same = same_components(labels, one.labels[code])

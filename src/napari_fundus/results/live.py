@@ -37,7 +37,6 @@ class BoxesHolder(Protocol):
 
     data: Any
     features: Any
-    metadata: Any
     shape_type: Any
 
 
@@ -79,7 +78,7 @@ class LiveResult:
         self._current = detections
         self._shown: dict[str, ShownLesions] = {}
         self._holders: dict[str, weakref.ref[LabelsHolder]] = {}
-        self._box_holders: dict[str, weakref.ref[BoxesHolder]] = {}
+        self._box_holders: dict[str, tuple[weakref.ref[BoxesHolder], Callable[[Any], Any]]] = {}
         self._boxed: dict[str, BoxShapes] = {}
         self._painted: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = {}
         self._edited: set[str] = set()
@@ -210,9 +209,12 @@ class LiveResult:
         """Set where the labels of a class are that a person may change."""
         self._holders[code] = weakref.ref(holder)
 
-    def attach_boxes(self, code: str, holder: BoxesHolder) -> None:
-        """Set where the boxes of a class are that a person may change."""
-        self._box_holders[code] = weakref.ref(holder)
+    def attach_boxes(self, code: str, holder: BoxesHolder, displayed: Callable[[Any], Any]) -> None:
+        """Set where the boxes of a class are that a person may change.
+
+        `displayed` is called with the holder, and returns the boxes that the result put there.
+        """
+        self._box_holders[code] = weakref.ref(holder), displayed
 
     def check_boxes(self, code: str) -> None:
         """Compare the boxes of a class with the result's, after some were changed."""
@@ -225,11 +227,12 @@ class LiveResult:
             self.edited_changed.emit(code)
 
     def _boxes(self, code: str) -> BoxShapes | None:
-        holder = self._box_holders[code]() if code in self._box_holders else None
-        if holder is None:
+        known = self._box_holders.get(code)
+        holder = None if known is None else known[0]()
+        if known is None or holder is None:
             return None
-        names = ("metadata", "shape_type", "features")
-        return BoxShapes.of_layer(holder.data, {name: getattr(holder, name) for name in names})
+        attributes = {"shape_type": holder.shape_type, "features": holder.features}
+        return BoxShapes.of_layer(holder.data, attributes, known[1](holder))
 
     def labels(self, code: str) -> npt.NDArray[Any] | None:
         """Return the labels of a class as they are now, not a copy; None where they are gone."""

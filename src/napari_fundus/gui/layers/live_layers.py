@@ -13,6 +13,7 @@ from napari_fundus.gui.layers.box_layer import features_of
 from napari_fundus.gui.layers.event_loop import StepRunner, single_shot_timer
 from napari_fundus.gui.layers.live_box_layers import BoundingBoxLayers
 from napari_fundus.gui.layers.napari_compat import stroke_pixels
+from napari_fundus.results.boxes import DISPLAYED_BOXES
 from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
@@ -151,7 +152,7 @@ class LiveLayers(QObject):
     def _watch_boxes(self, code: str, layer: Layer) -> None:
         if layer_metadata(layer).kind == "boxes" and hasattr(layer, "shape_type"):
             self._watched[code] = layer
-            self._live.attach_boxes(code, layer)
+            self._live.attach_boxes(code, layer, _displayed_boxes)
             layer.events.data.connect(self._on_boxes)
 
     def _watch_new_boxes(self) -> None:
@@ -201,6 +202,10 @@ class LiveLayers(QObject):
         for layer in self._watched.values():
             layer.events.data.disconnect(self._on_boxes)
         self._job.cancel_silently()
+
+
+def _displayed_boxes(layer: Layer) -> Any:
+    return layer_metadata(layer).extra.get(DISPLAYED_BOXES)
 
 
 def show_labels(layer: Labels, lesions: ShownLesions, before: ShownLesions | None) -> None:

@@ -47,12 +47,15 @@ def add_detections(
     >>> [layer.name for layer in layers if layer.visible]
     ['eye tophat: MA', 'eye tophat: HE', 'eye tophat: EX']
     """
-    from napari_fundus.gui.layers.build import add_layers, detection_layers
+    from napari_fundus.gui.layers.build import add_layers, detection_layers, with_source
     from napari_fundus.gui.layers.placement import placement_of
 
     placement = placement_of(source_layer) if source_layer is not None else {}
     name = source_layer.name if source_layer is not None else None
-    return add_layers(viewer, detection_layers(detections, placement=placement, name=name))
+    tuples = detection_layers(detections, placement=placement, name=name)
+    if source_layer is not None:
+        tuples = [with_source(one, source_layer) for one in tuples]
+    return add_layers(viewer, tuples)
 
 
 def open_demo(

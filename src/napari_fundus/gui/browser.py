@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -44,6 +43,7 @@ from napari_fundus.gui.layers.build import (
     image_layer,
     make_layer,
     truth_layers,
+    with_source,
 )
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import (
@@ -52,7 +52,7 @@ from napari_fundus.gui.layers.napari_compat import (
     unwrap_viewer,
 )
 from napari_fundus.lesions import describe
-from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
+from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.runtime.progress import Monitor
 
 if TYPE_CHECKING:
@@ -299,11 +299,8 @@ class BrowserWidget(QWidget):
         self._shown_key = key
         yield
         photograph: Layer | None = None
-        for data, meta, kind in tuples:
-            if photograph is not None:
-                known = layer_metadata(meta["metadata"])
-                meta = {**meta, "metadata": {METADATA_KEY: replace(known, source=photograph)}}
-            layer = make_layer((data, meta, kind))
+        for one in tuples:
+            layer = make_layer(one if photograph is None else with_source(one, photograph))
             photograph = photograph or layer
             self._layers.append(layer)
             yield

@@ -205,6 +205,11 @@ class LiveResult:
         """Refuse all presenters from now on: the layers are to show another result."""
         self._closed = True
 
+    @property
+    def closed(self) -> bool:
+        """Whether its layers show another result by now."""
+        return self._closed
+
     def attach(self, code: str, holder: LabelsHolder) -> None:
         """Set where the labels of a class are that a person may change."""
         self._holders[code] = weakref.ref(holder)

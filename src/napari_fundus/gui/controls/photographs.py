@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -13,6 +14,8 @@ from napari_fundus.results.layer_metadata import as_array, layer_identity, layer
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
+
+    from napari_fundus.results.live import LiveResult
 
 _HIDDEN: WeakSet[Layer] = WeakSet()
 """Layers that were hidden because another photograph is shown, and come back with their own."""
@@ -56,14 +59,33 @@ def photographs(viewer: ViewerModel) -> list[Layer]:
     return [layer for layer in viewer.layers if is_photograph(layer)]
 
 
+def photograph_of(viewer: ViewerModel, layer: Layer) -> Layer | None:
+    """Return the photograph that a layer belongs to: itself, its source, or one of its identity."""
+    if is_photograph(layer):
+        return layer
+    known = layer_metadata(layer)
+    if known.source is not None:
+        return known.source if known.source in viewer.layers else None
+    identity = layer_identity(layer) if known.kind else None
+    if identity is None or not identity.known:
+        return None
+    return next(
+        (x for x in photographs(viewer) if identity.same_photograph(layer_identity(x))), None
+    )
+
+
 def layers_of(viewer: ViewerModel, photograph: Layer) -> list[Layer]:
     """Return a photograph with its results, masks and landmarks, in their order in the list."""
-    return [x for x in viewer.layers if x is photograph or layer_metadata(x).source is photograph]
+    return [x for x in viewer.layers if photograph_of(viewer, x) is photograph]
 
 
 def hide_photograph(viewer: ViewerModel, photograph: Layer) -> None:
     """Hide a photograph and all that belongs to it, until it is shown again."""
-    for layer in layers_of(viewer, photograph):
+    _hide(layers_of(viewer, photograph))
+
+
+def _hide(layers: Iterable[Layer]) -> None:
+    for layer in layers:
         if layer.visible:
             _HIDDEN.add(layer)
             layer.visible = False
@@ -74,10 +96,27 @@ def show_photograph(viewer: ViewerModel, photograph: Layer) -> None:
 
     Layers of which it is not known what they belong to stay as they are.
     """
-    for other in photographs(viewer):
-        if other is not photograph:
-            hide_photograph(viewer, other)
-    for layer in layers_of(viewer, photograph):
+    owners = [(layer, photograph_of(viewer, layer)) for layer in viewer.layers]
+    _hide(layer for layer, owner in owners if owner not in (None, photograph))
+    for layer in (layer for layer, owner in owners if owner is photograph):
         if layer in _HIDDEN or layer is photograph:
             _HIDDEN.discard(layer)
             layer.visible = True
+
+
+def newest_result(viewer: ViewerModel, photograph: Layer) -> LiveResult | None:
+    """Return the uppermost result of a photograph that has its maps."""
+    for layer in reversed(layers_of(viewer, photograph)):
+        live = layer_metadata(layer).live
+        if live is not None and not live.closed:
+            return live
+    return None
+
+
+def result_layers(viewer: ViewerModel, live: LiveResult) -> list[Layer]:
+    """Return the layers of a result, with the landmarks of its run."""
+    mine = [x for x in viewer.layers if layer_metadata(x).live is live]
+    about = [(layer_metadata(x).source, layer_metadata(x).provenance) for x in mine[:1]]
+    known = ((x, layer_metadata(x)) for x in viewer.layers)
+    marks = [x for x, m in known if m.kind == "landmarks" and (m.source, m.provenance) in about]
+    return [*mine, *marks]

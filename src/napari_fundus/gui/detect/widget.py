@@ -16,16 +16,24 @@ from superqt.collapsible import QCollapsible
 from napari_fundus.defaults import DEFAULT_DETECTOR
 from napari_fundus.detector import Detector
 from napari_fundus.errors import FundusError
+from napari_fundus.gui.controls.connections import Connections
 from napari_fundus.gui.controls.device_choice import DeviceChoice
 from napari_fundus.gui.controls.forms import ModelForm
-from napari_fundus.gui.controls.layer_choice import LayerChoice
 from napari_fundus.gui.controls.layouts import form_layout, scrollable_layout
 from napari_fundus.gui.controls.message_label import MessageLabel
+from napari_fundus.gui.controls.photograph_switcher import PhotographSwitcher
+from napari_fundus.gui.controls.photographs import (
+    is_photograph,
+    newest_result,
+    photograph_of,
+    result_layers,
+    show_photograph,
+)
 from napari_fundus.gui.controls.preferences import sync_preferences
 from napari_fundus.gui.controls.run_bar import RunBar
 from napari_fundus.gui.controls.thread_job import show_error
 from napari_fundus.gui.detect.results import ResultsPanel
-from napari_fundus.gui.layers.build import LayerTuple, detection_layers
+from napari_fundus.gui.layers.build import LayerTuple, detection_layers, with_source
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.landmarks import stored_landmarks
 from napari_fundus.gui.layers.napari_compat import on_widget_removed, unwrap_viewer
@@ -40,7 +48,7 @@ from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.plugins import Discovery, find_detectors
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import METADATA_KEY
+from napari_fundus.results.layer_metadata import layer_metadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.slice_stack import SliceIndex
 from napari_fundus.runtime.devices import release_memory
@@ -76,17 +84,24 @@ class DetectWidget(QWidget):
         self.results: ResultsPanel | None = None
         self._step_runner = StepRunner(self)
         self._stack: StackLayers | None = None
+        self._photograph: Layer | None = None
+        self._result_layers: list[Layer] = []
         self._waiting_slices: deque[SliceIndex] = deque()
         self._slice_count = 0
         self._build()
         self._choose_detector()
+        self._layer_connections, self._connections = Connections(), Connections()
+        self._connections.connect(self._follow, self._viewer.layers.selection.events.active)
+        self._connections.connect(self._on_removed, self._viewer.layers.events.removed)
+        self._follow()
         on_widget_removed(self, self.shutdown)
 
     def _build(self) -> None:
         layout = scrollable_layout(self)
         self._layout = layout
 
-        self.layer_choice = LayerChoice(self._viewer)
+        self.switcher = PhotographSwitcher(self._viewer)
+        self.layer_choice = self.switcher.choice
         self.layer_choice.changed.connect(self._update_slice_message)
         self.detector_choice = QComboBox()
         for name, detector in self._found.detectors.items():
@@ -105,7 +120,7 @@ class DetectWidget(QWidget):
         chooser.addWidget(self.detector_choice, 1)
         self.problems_button = self._problems_button()
         chooser.addWidget(self.problems_button)
-        layout.addLayout(form_layout(("Image", self.layer_choice.native), ("Method", chooser)))
+        layout.addLayout(form_layout(("Image", self.switcher), ("Method", chooser)))
         self.about = MessageLabel()
         self.about.setTextFormat(Qt.TextFormat.RichText)
         self.about.setOpenExternalLinks(True)
@@ -292,15 +307,14 @@ class DetectWidget(QWidget):
         self._show(live, tuples, source)
 
     def _show(self, live: LiveResult, tuples: list[LayerTuple], source: ImageSource) -> None:
-        for _, meta, _ in tuples:
-            known = meta["metadata"][METADATA_KEY]
-            meta["metadata"] = {METADATA_KEY: replace(known, source=source.layer)}
+        tuples = [with_source(one, source.layer) for one in tuples]
         # Layers that are being added are in the viewer before the update looks at what is there.
         self._step_runner.stop()
         if source.index:
             self._show_in_stack(live, tuples, source)
             return
         edited = self.results.live_layers.edited_layers() if self.results is not None else []
+        present = source.layer in self._viewer.layers
         update = LayerUpdate(
             self._viewer, tuples, live.original.provenance, source, keep_layers=edited
         )
@@ -316,7 +330,10 @@ class DetectWidget(QWidget):
             if labels and (active is None or active is source.layer):
                 # The status bar describes the active layer: here, the lesion under the pointer.
                 layers.selection.active = max(labels, key=lambda layer: len(layer.features))
-            self._set_results(live, added, source)
+            self._watch_stack(None)
+            self._set_results(live, added, source.expression, source.layer if present else None)
+            if present:
+                show_photograph(self._viewer, source.layer)
             self.shown.emit(added)
 
         self._step_runner.start(update.steps(), finish)
@@ -341,19 +358,21 @@ class DetectWidget(QWidget):
         joined = stack
 
         def finish() -> None:
-            self._watch_stack(joined, source)
+            self._watch_stack(joined)
+            if source.layer in self._viewer.layers:
+                show_photograph(self._viewer, source.layer)
             self.shown.emit([x for x in joined.layers if x in self._viewer.layers])
             self._next_slice()
 
         self._step_runner.start(joined.join_steps(live, tuples, source), finish)
 
-    def _watch_stack(self, stack: StackLayers, source: ImageSource) -> None:
+    def _watch_stack(self, stack: StackLayers | None) -> None:
         """Show the result of the slice in view, and those of others as they come into view."""
         if self._stack is not None and self._stack is not stack:
             self._stack.changed.disconnect(self._show_slice)
-        if self._stack is not stack:
+        if self._stack is not stack and stack is not None:
             stack.changed.connect(self._show_slice)
-        self._stack, self._stack_source = stack, source
+        self._stack = stack
         self._show_slice()
 
     def _show_slice(self) -> None:
@@ -363,26 +382,80 @@ class DetectWidget(QWidget):
         live, index = stack.current, stack.index
         if live is not None:
             if self.results is None or self.results.live is not live:
-                source = replace(self._stack_source, index=index)
-                self._set_results(live, stack.layers, source)
+                source = image_source(stack.source, self._viewer.dims.point)
+                self._set_results(live, stack.layers, source.expression, stack.source)
             return
         self._clear_results()
         if not self.run_bar.running:
             where = ", ".join(map(str, index))
             self.run_bar.show_message(f"Slice {where} of {stack.source.name!r} has no result yet.")
 
+    def _follow(self, event: object = None) -> None:
+        """Show the result of the selected layer, or the newest of the selected photograph."""
+        layer = self._viewer.layers.selection.active
+        if layer is None or self._step_runner.busy:
+            return
+        known = layer_metadata(layer)
+        if isinstance(known.stack, StackLayers):
+            self._watch_stack(known.stack)
+        elif known.live is not None:
+            self._show_live(known.live)
+        elif is_photograph(layer):
+            stacks = stacks_of(self._viewer, layer)
+            if stacks:
+                self._watch_stack(self._stack if self._stack in stacks else stacks[-1])
+            elif self._photograph is not layer or self.results is None:
+                self._show_live(newest_result(self._viewer, layer))
+
+    def _show_live(self, live: LiveResult | None) -> None:
+        """Show the sliders, counts and export of a result in the viewer, or none."""
+        self._watch_stack(None)
+        if live is None or live.closed:
+            self._clear_results()
+        elif self.results is None or self.results.live is not live:
+            layers = result_layers(self._viewer, live)
+            photograph = photograph_of(self._viewer, layers[0])
+            expression = None if photograph is None else image_source(photograph).expression
+            self._set_results(live, layers, expression, photograph)
+
+    def _on_removed(self, event: object = None) -> None:
+        """Show no counts of layers that are gone."""
+        if self.results is None or self._step_runner.busy:
+            return
+        gone = self._photograph is not None and self._photograph not in self._viewer.layers
+        if gone or not any(x in self._viewer.layers for x in self._result_layers):
+            self._clear_results()
+
+    def _on_metadata(self, event: object = None) -> None:
+        """Show another result that came into the layers of the one that is shown."""
+        if self.results is None or self._stack is not None or self._step_runner.busy:
+            return
+        now = {layer_metadata(x).live for x in self._result_layers if x in self._viewer.layers}
+        if self.results.live not in now:
+            self._show_live(next((live for live in now if live is not None), None))
+
     def _clear_results(self) -> None:
+        self._layer_connections.disconnect()
+        self._photograph, self._result_layers = None, []
         if self.results is not None:
             self.results.shutdown()
             self._layout.removeWidget(self.results)
             self.results.deleteLater()
             self.results = None
 
-    def _set_results(self, live: LiveResult, layers: list[Layer], source: ImageSource) -> None:
+    def _set_results(
+        self,
+        live: LiveResult,
+        layers: list[Layer],
+        expression: str | None,
+        photograph: Layer | None = None,
+    ) -> None:
         self._clear_results()
-        self.results = ResultsPanel(
-            self._viewer, live, layers, source=source.expression, parent=self
-        )
+        self.results = ResultsPanel(self._viewer, live, layers, source=expression, parent=self)
+        self._photograph = photograph
+        self._result_layers = list(layers)
+        labels = (x for x in layers if isinstance(x, Labels))
+        self._layer_connections.connect(self._on_metadata, *(x.events.metadata for x in labels))
         self._layout.insertWidget(self._layout.count() - 1, self.results)
         self.options_box.collapse(animate=False)
         if not self._waiting_slices:
@@ -399,7 +472,9 @@ class DetectWidget(QWidget):
             self._stack = None
         if self.results is not None:
             self.results.shutdown()
-        self.layer_choice.disconnect_viewer()
+        self._connections.disconnect()
+        self._layer_connections.disconnect()
+        self.switcher.disconnect_viewer()
 
 
 def _renamed(tuples: list[LayerTuple], detections: Detections, name: str) -> list[LayerTuple]:

@@ -18,7 +18,7 @@ from napari_fundus.image_identity import ImageIdentity
 from napari_fundus.landmarks import Landmarks
 from napari_fundus.lesions import Lesion, describe
 from napari_fundus.results.detections import Detections, Provenance
-from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 from napari_fundus.results.live import LiveResult
 from napari_fundus.results.relabel import label_image
 
@@ -50,6 +50,13 @@ def make_layer(one: LayerTuple) -> Layer:
     from napari.layers import Layer
 
     return Layer.create(*one)
+
+
+def with_source(one: LayerTuple, photograph: Layer) -> LayerTuple:
+    """Return a layer that knows the layer of the photograph to which it belongs."""
+    data, meta, kind = one
+    known = layer_metadata(meta["metadata"])
+    return data, {**meta, "metadata": {METADATA_KEY: replace(known, source=photograph)}}, kind
 
 
 def image_layer(image: FundusImage, landmarks: Landmarks | None = None) -> LayerTuple:

@@ -11,7 +11,9 @@ from napari.layers import Image, Labels, Shapes
 import napari_fundus as nf
 from napari_fundus.errors import FundusError, UnsupportedImageError
 from napari_fundus.gui.detect import DetectWidget
+from napari_fundus.gui.evaluate.layer_groups import list_results
 from napari_fundus.gui.layers.placement import has_channels_first, image_source
+from napari_fundus.gui.review.result_layers import find_result_layers
 from napari_fundus.results.layer_metadata import detections_from_layer, layer_metadata
 
 pytestmark = pytest.mark.gui
@@ -287,3 +289,12 @@ def test_channels_of_each_of_several_photographs_are_refused_with_advice(retina)
 def test_channels_first_are_refused_with_advice_in_arrays(retina):
     with pytest.raises(UnsupportedImageError, match="channels first"):
         nf.detect(np.moveaxis(retina.pixels, -1, 0), "tophat")
+
+
+def test_results_of_a_stack_are_not_offered_where_they_would_be_judged_over_all_slices(
+    viewer, widget, wait, patients
+):
+    viewer.add_image(patients, rgb=True, name="visits")
+    detect(widget, wait)
+    assert list_results(viewer) == []
+    assert find_result_layers(viewer) == []

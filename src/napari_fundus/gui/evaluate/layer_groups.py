@@ -106,11 +106,14 @@ class LayerGroup:
 
 
 def list_results(viewer: ViewerModel) -> list[LayerGroup]:
-    """Return the results among the layers, the uppermost first."""
+    """Return the results among the layers, the uppermost first.
+
+    Results of a stack are left out: what is drawn over them would lie over all of its slices.
+    """
     groups: dict[tuple[Any, ...], list[Layer]] = {}
     for layer in reversed(viewer.layers):
         metadata = layer_metadata(layer)
-        if metadata.provenance:
+        if metadata.provenance and metadata.stack is None:
             groups.setdefault(_result_key(metadata), []).append(layer)
     choices = []
     for key, layers in groups.items():

@@ -386,7 +386,10 @@ class EvaluateWidget(QWidget):
 def _incompatibility(result: LayerGroup | None, truth: LayerGroup | None) -> str:
     """Return why the two cannot be compared; empty if they can."""
     if result is None:
-        return "Find lesions first: run Detect lesions, or open a result."
+        return (
+            "Find lesions first: run Detect lesions, or open a result. Results in the slices of a "
+            "stack cannot be evaluated: open the photograph of the slice itself."
+        )
     if truth is None:
         return (
             "No truth here: open a sample of a data set, or add a labels layer named after its "

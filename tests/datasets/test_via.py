@@ -526,3 +526,20 @@ def test_an_export_of_version_3_says_the_same_as_its_project(via: Path) -> None:
     assert any("Row 2 (b.jpg): its coordinates are no list" in p.message for p in data.problems)
     write_3(via, {"xy": [2, 10, 20, 6, 4], "av": {"1": "0", "2": "seen"}})
     assert len(open_dataset(via)[0].objects("MA", SHAPE)) == 1
+
+
+def test_the_classes_of_one_folder_say_nothing_of_those_of_another(
+    tmp_path: Path, write_image: Any
+) -> None:
+    for part, code in (("one", "EX"), ("two/train", "MA"), ("two/val", "HE")):
+        write_image(tmp_path / part / "a.jpg")
+        write_table(tmp_path / part, row("a.jpg", RECT, {"class": code}))
+    data = open_dataset(tmp_path)
+    assert [sorted(s.annotated) for s in data] == [["EX"], ["HE", "MA"], ["HE", "MA"]]
+
+    write_image(tmp_path / "three" / "b.jpg", 1)
+    again = row("one/a.jpg", RECT, {"class": "EX"})
+    write_table(tmp_path / "three", again, row("b.jpg"))
+    first, third, *_ = open_dataset(tmp_path)
+    assert (first.annotated, third.annotated) == ({"EX"}, {"EX"})
+    assert len(first.objects("EX", SHAPE)) == 1

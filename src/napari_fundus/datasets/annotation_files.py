@@ -31,6 +31,11 @@ def annotation_folders(root: Path) -> list[Path]:
     ]
 
 
+def work_of(file: Path) -> Path:
+    """Return the folder whose annotations a file is of: its own, or that of which it is a part."""
+    return file.parent.parent if INNER_FOLDERS.match(file.parent.name) else file.parent
+
+
 def read_each(files: Iterable[Path], read: Callable[[Path], None], root: Path) -> list[Problem]:
     """Read each file; return those that cannot be read, unless that is all of them.
 

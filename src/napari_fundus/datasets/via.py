@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from napari_fundus.datasets.annotation_files import (
     RepeatedAnnotations,
     annotation_folders,
     read_each,
+    work_of,
 )
 from napari_fundus.datasets.annotations import ShapesTruth
 from napari_fundus.datasets.base import Dataset, Problem, Sample, Truth
@@ -38,19 +38,22 @@ _DEPTH = 6
 
 @dataclass(frozen=True)
 class _Region:
-    """A region of a photograph; without a shape, where that cannot be read."""
+    """A region of a photograph: without a shape, where that cannot be read; new, or known."""
 
     image: Path
     shape: Shape | None
     attributes: Mapping[str, Any]
     where: str
+    work: Path
+    is_new: bool = True
 
 
 class ViaDataset(Dataset):
     """Images annotated with the VGG Image Annotator, versions 1 to 3.
 
-    Every class that occurs in the files counts as annotated in every image that they list, with
-    or without a region; images that they do not list are not annotated.
+    Every class that occurs in the files of a folder and its parts (``train/``, ``val/``, …) counts
+    as annotated in every image that these list, with or without a region; images that no file
+    lists are not annotated.
     """
 
     name = "via"
@@ -107,7 +110,7 @@ class ViaDataset(Dataset):
                 identity,
                 path,
                 split=reader.split_of(path),
-                annotated=drawn.annotated(path) if path in reader.listed else frozenset(),
+                annotated=drawn.annotated(path, reader.works[path]),
                 truths=drawn.truths.get(path, {}),
             )
             for identity, path in unique_ids(images, root)
@@ -122,6 +125,7 @@ class _Reader:
         self.root = root
         self.regions: list[_Region] = []
         self.listed: dict[Path, Path] = {}
+        self.works: defaultdict[Path, set[Path]] = defaultdict(set)
         self.repeated = RepeatedAnnotations(root)
         self.problems: list[Problem] = []
         self._finder = PhotographFinder(root, images)
@@ -149,15 +153,19 @@ class _Reader:
                 self.problems.append(Problem(where, message))
                 shape, attributes = None, region.read_attributes()
                 if image is not None and attributes:
-                    self.regions.append(_Region(image, None, attributes, where))
+                    self.regions.append(_Region(image, None, attributes, where, work_of(file)))
             if image is None:
                 continue
             self.listed.setdefault(image, file)
+            self.works[image].add(work_of(file))
             self.repeated.add_photograph(image, file)
-            if shape is not None and self.repeated.add(
-                image, file, f"{shape} {sorted(attributes.items(), key=str)}"
-            ):
-                self.regions.append(_Region(image, shape, attributes, f"{where}, {region.place}"))
+            if shape is not None:
+                key = f"{shape} {sorted(attributes.items(), key=str)}"
+                is_new = self.repeated.add(image, file, key)
+                place = f"{where}, {region.place}"
+                self.regions.append(
+                    _Region(image, shape, attributes, place, work_of(file), is_new=is_new)
+                )
 
     def split_of(self, image: Path) -> str | None:
         """Return the part that an image belongs to by its folders, or by the file that lists it."""
@@ -203,31 +211,29 @@ def _class_attribute(regions: list[_Region], wanted: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """What is drawn in the photographs: shapes by class, and the classes that are not known."""
+    """What is drawn: shapes and classes that are not known by photograph, classes by folder."""
 
     truths: Mapping[Path, Mapping[str, Truth]]
     unknown: Mapping[Path, frozenset[str]]
+    classes: Mapping[Path, frozenset[str]]
 
-    @cached_property
-    def classes(self) -> frozenset[str]:
-        """All that is drawn in any of them."""
-        return frozenset(code for of_class in self.truths.values() for code in of_class)
-
-    def annotated(self, image: Path) -> frozenset[str]:
-        """Return the classes that count as looked for in a photograph that is listed.
+    def annotated(self, image: Path, works: Iterable[Path]) -> frozenset[str]:
+        """Return the classes that count as looked for in a photograph that `works` list.
 
         A class is not among them where all that was drawn of it cannot be read.
         """
         drawn = self.truths.get(image, {})
-        return self.classes - (self.unknown.get(image, frozenset()) - frozenset(drawn))
+        known = frozenset[str]().union(*(self.classes.get(work, ()) for work in works))
+        return known - (self.unknown.get(image, frozenset()) - frozenset(drawn))
 
 
 def _by_class(reader: _Reader, attribute: str | None) -> _Drawn:
     shapes: dict[Path, dict[str, list[Shape]]] = {}
     unknown: dict[Path, frozenset[str]] = {}
+    classes: defaultdict[Path, set[str]] = defaultdict(set)
     for region in reader.regions:
         names = _values(region.attributes, attribute) if attribute is not None else [_UNNAMED]
-        if not names and region.shape is not None:
+        if not names and region.shape is not None and region.is_new:
             message = f"A region without {attribute!r} has no class; it is left out."
             reader.problems.append(Problem(region.where, message))
         for name in names:
@@ -235,9 +241,12 @@ def _by_class(reader: _Reader, attribute: str | None) -> _Drawn:
             if region.shape is None:
                 unknown[region.image] = unknown.get(region.image, frozenset()) | {code}
                 continue
+            classes[region.work].add(code)
+            if not region.is_new:
+                continue
             shapes.setdefault(region.image, {}).setdefault(code, []).append(region.shape)
     truths: dict[Path, dict[str, Truth]] = {
         image: {code: ShapesTruth(tuple(drawn)) for code, drawn in of_class.items()}
         for image, of_class in shapes.items()
     }
-    return _Drawn(truths, unknown)
+    return _Drawn(truths, unknown, {work: frozenset(found) for work, found in classes.items()})

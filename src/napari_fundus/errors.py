@@ -16,6 +16,7 @@ __all__ = [
     "DeviceError",
     "DivergedError",
     "EmptyFileError",
+    "ExportError",
     "FundusError",
     "GeometryError",
     "ImageBrokenError",
@@ -110,6 +111,10 @@ class DeviceError(FundusError):
 
 class OutputExistsError(FundusError):
     """A file to be written exists already, and overwriting was not asked for."""
+
+
+class ExportError(FundusError, OSError):
+    """A file could not be written: the disk is full or gone, or a library refused the content."""
 
 
 class CheckpointError(FundusError):

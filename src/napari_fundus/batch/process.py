@@ -180,7 +180,7 @@ def process_item(
     except FundusError as error:
         if isinstance(error, Cancelled) and monitor.cancelled:
             raise
-        return failed(describe_error(error), error, again=False)
+        return failed(describe_error(error), error, again=isinstance(error, OSError))
     except OSError as error:
         return failed(describe_error(error), error)
     except MemoryError as error:

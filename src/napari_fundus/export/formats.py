@@ -23,6 +23,7 @@ from napari_fundus.export.tiff import (
     write_labels_tiff,
     write_probability_tiff,
 )
+from napari_fundus.export.write_errors import export_errors
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
 from napari_fundus.runtime.files import read_json
@@ -159,6 +160,8 @@ def export(
         One of the files exists, and `overwrite` is False; nothing was written.
     OptionsError
         A format is not known, or the overlay was asked for without an image.
+    ExportError
+        A file could not be written; nothing was.
     """
     names = check_formats(formats)
     if "overlay" in names and image is None:
@@ -173,12 +176,14 @@ def export(
     with staging_folder(folder, stem) as staging:
         for name in names:
             path = staging / targets[name].name
-            if image is not None and name == "overlay":
-                write_overlay(image, detections, path, truth=truth, overwrite=True)
-            else:
-                WRITERS[name](detections, path, overwrite=True)
+            with export_errors(targets[name]):
+                if image is not None and name == "overlay":
+                    write_overlay(image, detections, path, truth=truth, overwrite=True)
+                else:
+                    WRITERS[name](detections, path, overwrite=True)
         marker = staging / targets["provenance"].name
-        write_provenance(detections, marker, more=more, overwrite=True)
+        with export_errors(targets["provenance"]):
+            write_provenance(detections, marker, more=more, overwrite=True)
         stale = _stale_files(targets["provenance"], folder, stem, more or {}) if overwrite else ()
         move_into_place(staging, targets.values(), folder, stem, overwrite=overwrite, remove=stale)
     return targets

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from napari_fundus.export.formats import PROVENANCE_SUFFIX, WRITERS
 from napari_fundus.export.tables import write_provenance
+from napari_fundus.export.write_errors import export_errors
 from napari_fundus.results.detections import Detections
 
 
@@ -65,14 +66,18 @@ def write_file(
     ------
     OutputExistsError
         The file exists, and `overwrite` is False.
+    ExportError
+        It could not be written.
     """
     suffix = next(kind.suffix for kind in FILE_TYPES if kind.name == name)
     endings = (suffix, ".tiff") if suffix == ".tif" else (suffix,)
     path = str(path)
     if not path.lower().endswith(endings):
         path += suffix
-    WRITERS[name](detections, path, overwrite=overwrite)
+    with export_errors(path):
+        WRITERS[name](detections, path, overwrite=overwrite)
     if name == "csv":
         beside = Path(path).with_suffix(PROVENANCE_SUFFIX)
-        write_provenance(detections, beside, overwrite=overwrite)
+        with export_errors(beside):
+            write_provenance(detections, beside, overwrite=overwrite)
     return path

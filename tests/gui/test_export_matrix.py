@@ -1,4 +1,4 @@
-"""Every detector in every format through every door, each file read back and counted."""
+"""Detectors in every format through every door, each file read back and counted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from napari_fundus.results.live import LiveResult
 from napari_fundus.results.quantification import is_lesion_class
 from napari_fundus.samples import sample_image_path
 
-DETECTORS = ("tophat", "unet", "voting", "multiscale", "mask_rcnn", "cam")
+DETECTORS = ("tophat", "unet")
 
 
 @cache

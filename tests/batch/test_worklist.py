@@ -47,6 +47,16 @@ def test_a_batch_of_the_command_line_is_taken_up(draw: Draw, out: Path, detector
     assert "text.png" in next(e.message for e in worklist.entries if e.status == "failed")
 
 
+def test_warnings_of_a_result_are_listed(tmp_path: Path, out: Path, detector) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (200, 300, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    (outcome,) = run_batch([tmp_path / "noise.png"], out, detector, formats=FORMATS).outcomes
+    assert outcome.warnings
+    (entry,) = listed(out).entries
+    assert entry.warnings == outcome.warnings
+
+
 def test_a_later_run_with_other_sources_keeps_the_earlier_ones(
     draw: Draw, out: Path, detector
 ) -> None:

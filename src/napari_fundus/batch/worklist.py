@@ -51,6 +51,8 @@ class WorklistEntry:
         ``"waiting"`` (no complete result), ``"done"`` or ``"failed"``.
     counts
         Class code to number of lesions, of the corrected result where there is one.
+    warnings
+        What speaks against the result, such as that the picture may show no retina.
     message
         Why it failed.
     reviewed
@@ -62,6 +64,7 @@ class WorklistEntry:
     item: BatchItem
     status: Status = "waiting"
     counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     message: str = ""
     reviewed: str = ""
     corrected: bool = False
@@ -137,7 +140,12 @@ class Worklist:
         record = read_record(self.output, item.output_stem)
         if record is not None and _same_file(item.path, record.source):
             complete = set(self.config.formats) <= set(record.formats)
-            entry = replace(entry, status="done" if complete else "waiting", counts=record.counts)
+            entry = replace(
+                entry,
+                status="done" if complete else "waiting",
+                counts=record.counts,
+                warnings=record.provenance.warnings,
+            )
         elif (row := rows.get(str(item.path), {})).get("status") == "failed":
             return replace(entry, status="failed", message=row.get("message", ""))
         changed = read_record(self.output / CORRECTED_FOLDER, item.output_stem)
@@ -193,6 +201,7 @@ class Worklist:
                 old,
                 status="failed" if failed else "done",
                 message=outcome.message,
+                warnings=outcome.warnings,
                 counts=old.counts if old.corrected else dict(outcome.counts),
             )
         return row
@@ -336,6 +345,7 @@ class Worklist:
             counts=lesion_counts(found),
             extent=extent,
             scores=dict(found.image_score),
+            warnings=found.provenance.warnings,
         )
 
 

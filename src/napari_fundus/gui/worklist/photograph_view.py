@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
 from napari_fundus.gui.layers.build import LayerTuple, detection_layers, image_layer, make_layer
 from napari_fundus.gui.layers.event_loop import StepRunner
+from napari_fundus.gui.layers.napari_compat import remove_layers
 from napari_fundus.gui.layers.placement import image_source
 from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.image import FundusImage
@@ -101,9 +102,8 @@ class PhotographView(QObject):
     def _show_results(self, opened: OpenedPhotograph) -> Generator[None, None, list[Layer]]:
         layer = self._photograph
         if opened.live is None or layer is None:
-            for old in self._results():
-                self._viewer.layers.remove(old)
-                yield
+            remove_layers(self._viewer, self._results())
+            yield
             return []
         tuples = []
         for data, meta, kind in opened.tuples:
@@ -116,10 +116,9 @@ class PhotographView(QObject):
         added = update.finish()
         for (_, meta, _), one in zip(tuples, added, strict=True):
             one.name = meta["name"]
-        for old in [one for one in self._results() if one not in added]:
-            # Of another method: it was found in the photograph before.
-            self._viewer.layers.remove(old)
-            yield
+        # Of another method: it was found in the photograph before.
+        remove_layers(self._viewer, [one for one in self._results() if one not in added])
+        yield
         return added
 
     def shutdown(self) -> None:

@@ -18,6 +18,7 @@ FILTERS: dict[str, Callable[[WorklistEntry], bool]] = {
     "To do": lambda entry: entry.status == "waiting",
     "Found": lambda entry: entry.status == "done",
     "Failed": lambda entry: entry.status == "failed",
+    "With warnings": lambda entry: bool(entry.warnings),
     "Not reviewed": lambda entry: entry.status == "done" and not entry.reviewed,
     "Reviewed": lambda entry: bool(entry.reviewed),
     "Corrected": lambda entry: entry.corrected,
@@ -91,7 +92,7 @@ class WorklistModel(QAbstractTableModel):
         entry = self.entries[index.row()]
         title = self._titles()[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return "\n".join(filter(None, (str(entry.path), entry.message)))
+            return "\n".join(filter(None, (str(entry.path), entry.message, *entry.warnings)))
         if title in self._codes:
             if role == Qt.ItemDataRole.TextAlignmentRole:
                 return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
@@ -118,6 +119,7 @@ def _state(entry: WorklistEntry) -> str:
 def _note(entry: WorklistEntry) -> str:
     words = (
         entry.message,
+        *entry.warnings,
         "corrected" if entry.corrected else "",
         f"reviewed on {entry.reviewed[:10]}" if entry.reviewed else "",
     )

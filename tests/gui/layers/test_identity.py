@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_fundus.gui import add_detections
-from napari_fundus.gui.controls.layer_choice import find_photograph
+from napari_fundus.gui.controls.photographs import find_photograph
 from napari_fundus.gui.layers.build import add_layers, image_layer, truth_layers
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections, Provenance

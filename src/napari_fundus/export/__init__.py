@@ -30,7 +30,7 @@ from napari_fundus.export.formats import (
 from napari_fundus.export.geojson import to_geojson, write_geojson
 from napari_fundus.export.ome_zarr import is_zarr_result, read_zarr, write_zarr
 from napari_fundus.export.overlay import draw_overlay, write_overlay
-from napari_fundus.export.read_results import is_result_file, read_results
+from napari_fundus.export.result_files import is_result_file, read_results
 from napari_fundus.export.tables import read_csv, read_provenance, write_csv, write_provenance
 from napari_fundus.export.tiff import (
     read_labels_tiff,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_fundus.api import evaluate as evaluate
     from napari_fundus.api import train as train
     from napari_fundus.datasets import open_dataset as open_dataset
+    from napari_fundus.export import read_results as read_results
     from napari_fundus.image import FundusImage as FundusImage
     from napari_fundus.image import read_image as read_image
     from napari_fundus.plugins import find_detectors as find_detectors
@@ -40,6 +41,7 @@ _HOME_OF = {
     "open_dataset": "datasets",
     "quantify": "results.quantification",
     "read_image": "image",
+    "read_results": "export",
     "sample_image_path": "samples",
     "train": "api",
 }

@@ -30,7 +30,8 @@ from napari_fundus.export.single_file import write_file
 from napari_fundus.gui import add_detections, writers
 from napari_fundus.gui.readers import get_reader, open_folder
 from napari_fundus.gui.sample_data import idrid, normal
-from napari_fundus.results.edits import apply_edited_labels
+from napari_fundus.results.detections import Provenance
+from napari_fundus.results.edits import apply_edited_labels, same_components
 from napari_fundus.results.layer_metadata import METADATA_KEY, detections_from_layer
 
 MANIFEST = Path(napari_fundus.__file__).parent / "napari.yaml"
@@ -178,6 +179,51 @@ def test_saved_labels_come_back_with_their_provenance(tmp_path, found):
     assert [kind for _, _, kind in tuples] == ["labels"] * 3
     known = tuples[0][1]["metadata"][METADATA_KEY]
     assert known.provenance == found.provenance.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".geojson", ".tif"])
+def test_what_is_saved_opens_again_with_as_many_lesions(layers, tmp_path, save_layer, suffix):
+    layer = labels_of(layers)
+    path = tmp_path / f"lesions{suffix}"
+    save_layer(layer, path)
+    ((data, meta, kind),) = get_reader(str(path))(str(path))
+    if kind == "labels":
+        assert same_components(data, layer.data)
+        assert len(np.unique(data)) - 1 == len(layer.features)
+    else:
+        assert kind == "shapes"
+        assert len(data) == len(layer.features)
+    if suffix != ".tif":
+        assert sorted(meta["features"]["score"]) == sorted(layer.features["score"])
+
+
+def test_a_table_of_very_many_lesions_opens_as_their_centres(tmp_path):
+    drawn = np.zeros((100, 100), bool)
+    drawn[::4, ::4] = True
+    path = write_file(nf.Detections(*by_hand(drawn)), tmp_path / "many", "csv")
+    ((data, _, kind),) = get_reader(path)(path)
+    assert (kind, len(data)) == ("points", 625)
+
+
+def by_hand(drawn):
+    ran = Provenance(
+        detector="d", detector_version="1", package_version="0", image_shape=drawn.shape
+    )
+    return ran, {"MA": drawn.astype(np.float32)}, {"MA": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("points.csv", "index,axis-0,axis-1\n0,1.0,2.0\n"),
+        ("data.json", '{"images": [], "annotations": []}'),
+        ("places.geojson", '{"type": "FeatureCollection", "features": []}'),
+    ],
+)
+def test_tables_and_json_of_others_are_left_to_others(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    assert get_reader(str(path)) is None
 
 
 def test_the_sample_comes_with_the_masks_of_the_experts_and_its_credit():

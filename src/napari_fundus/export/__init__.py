@@ -30,6 +30,7 @@ from napari_fundus.export.formats import (
 from napari_fundus.export.geojson import to_geojson, write_geojson
 from napari_fundus.export.ome_zarr import is_zarr_result, read_zarr, write_zarr
 from napari_fundus.export.overlay import draw_overlay, write_overlay
+from napari_fundus.export.result_files import is_result_file, read_results
 from napari_fundus.export.tables import read_csv, read_provenance, write_csv, write_provenance
 from napari_fundus.export.tiff import (
     read_labels_tiff,
@@ -48,12 +49,14 @@ __all__ = [
     "draw_overlay",
     "export",
     "is_export",
+    "is_result_file",
     "is_zarr_result",
     "load_detections",
     "read_csv",
     "read_labels_tiff",
     "read_probability_tiff",
     "read_provenance",
+    "read_results",
     "read_zarr",
     "safe_stem",
     "to_coco",

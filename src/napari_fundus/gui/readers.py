@@ -11,9 +11,17 @@ import numpy as np
 
 from napari_fundus.errors import FundusError
 from napari_fundus.gui.controls.preferences import sync_preferences
-from napari_fundus.gui.layers.build import detection_layers, image_layer
+from napari_fundus.gui.layers.build import (
+    detection_layers,
+    image_layer,
+    saved_label_layers,
+    table_layers,
+)
 from napari_fundus.image import IMAGE_SUFFIXES, read_image
 from napari_fundus.runtime.files import check_is_file
+
+_LESION_FILES = (".csv", ".json", ".geojson")
+"""Results without maps."""
 
 Reader = Callable[[str | list[str]], list[Any]]
 
@@ -32,7 +40,7 @@ def get_reader(path: str | list[str]) -> Reader | None:
         if is_zarr_result(paths[0]):
             return read_files
         return open_folder if _is_dataset(paths[0]) else None
-    if all(p.suffix.lower() in IMAGE_SUFFIXES and not _is_no_photograph(p) for p in paths):
+    if all(_is_lesion_file(p) or _may_be_photograph(p) for p in paths):
         return read_files
     return None
 
@@ -46,9 +54,16 @@ def _is_dataset(folder: Path) -> bool:
     return any(recognized(folder)) or FolderDataset.recognize(folder) is not None
 
 
-def _is_no_photograph(path: Path) -> bool:
+def _is_lesion_file(path: Path) -> bool:
+    from napari_fundus.export import is_result_file
+
+    return path.suffix.lower() in _LESION_FILES and is_result_file(path)
+
+
+def _may_be_photograph(path: Path) -> bool:
     page = _tiff_page(path)
-    return page is not None and not page.ours and (page.count > 1 or page.labels)
+    other = page is not None and not page.ours and (page.count > 1 or page.labels)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not other
 
 
 @dataclass(frozen=True)
@@ -95,26 +110,30 @@ def read_files(path: str | list[str]) -> list[Any]:
 
 
 def _result_layers(path: Path) -> list[Any]:
-    """Return the layers of a result that was saved as maps of probability, or nothing."""
-    from napari_fundus.export import read_probability_tiff, read_zarr
+    """Return the layers of a saved result, or nothing."""
+    from napari_fundus.export import (
+        read_csv,
+        read_labels_tiff,
+        read_probability_tiff,
+        read_results,
+        read_zarr,
+    )
 
     if path.is_dir():
         return list(detection_layers(read_zarr(path)))
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return list(table_layers(read_csv(path), name=path.stem))
+    if suffix in _LESION_FILES:
+        result = read_results(path)
+        return list(saved_label_layers(result.labels, result.provenance, result.instances))
     page = _tiff_page(path)
     if page is None or not page.ours:
         return []
     found = read_probability_tiff(path)
     if found.probability or found.heatmap:
         return list(detection_layers(found))
-    return _label_layers(path)
-
-
-def _label_layers(path: Path) -> list[Any]:
-    from napari_fundus.export import read_labels_tiff
-    from napari_fundus.gui.layers.build import saved_label_layers
-
-    labels, provenance = read_labels_tiff(path)
-    return list(saved_label_layers(labels, provenance))
+    return list(saved_label_layers(*read_labels_tiff(path)))
 
 
 def open_folder(path: str | list[str]) -> list[Any]:

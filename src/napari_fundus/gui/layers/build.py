@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from napari_fundus.gui.layers.box_layer import LARGE_REGIONS, box_layer, features_of
+from napari_fundus.gui.layers.box_layer import (
+    LARGE_REGIONS,
+    MAX_BOXES,
+    box_data,
+    box_layer,
+    features_of,
+)
 from napari_fundus.gui.layers.landmarks import landmark_layer
 from napari_fundus.image import FundusImage
 from napari_fundus.image_identity import ImageIdentity
@@ -244,9 +250,21 @@ def centre_layer(centres: Mapping[str, tuple[float, float]], image: FundusImage)
 
 
 def saved_label_layers(
-    labels: Mapping[str, npt.NDArray[np.int32]], provenance: Provenance
+    labels: Mapping[str, npt.NDArray[np.int32]],
+    provenance: Provenance,
+    instances: pd.DataFrame | None = None,
 ) -> list[LayerTuple]:
-    """Return labels that were read from a file, without their maps, as layers."""
+    """Return labels that were read from a file, without their maps, as layers.
+
+    Parameters
+    ----------
+    labels
+        Class code to labels.
+    provenance
+        Of the run.
+    instances
+        Table of the lesions, where the file holds what it needs.
+    """
     metadata = LayerMetadata(kind="labels", provenance=provenance.model_dump(mode="json"))
     return [
         (
@@ -256,11 +274,42 @@ def saved_label_layers(
                 "colormap": label_colormap(code),
                 "opacity": _opacity(code, 0.6),
                 "metadata": {METADATA_KEY: replace(metadata, lesion=code)},
+                **({} if instances is None else {"features": features_of(instances, code)}),
             },
             "labels",
         )
         for code, values in labels.items()
     ]
+
+
+def table_layers(table: pd.DataFrame, *, name: str) -> list[LayerTuple]:
+    """Return a table of lesions that was read from a file as a layer a class.
+
+    A table holds no outlines: what is shown are the boxes of the lesions, or of more than
+    `MAX_BOXES` their centres.
+
+    Parameters
+    ----------
+    table
+        With the columns `INSTANCE_COLUMNS`.
+    name
+        Of the file: what the layers' names begin with.
+    """
+    layers: list[LayerTuple] = []
+    for code, lesions in table.groupby("lesion", sort=False):
+        colour = describe(str(code)).colour
+        look: dict[str, Any] = {
+            "name": f"{name}: {_display_name(str(code))}",
+            "features": features_of(lesions),
+            "metadata": {METADATA_KEY: LayerMetadata(kind="table", lesion=str(code))},
+        }
+        if len(lesions) <= MAX_BOXES:
+            look |= {"shape_type": "rectangle", "face_color": "transparent", "edge_width": 2}
+            layers.append((list(box_data(lesions)), {**look, "edge_color": colour}, "shapes"))
+        else:
+            centres = lesions[["centroid_row", "centroid_col"]].to_numpy(np.float64)
+            layers.append((centres, {**look, "face_color": colour, "size": 10}, "points"))
+    return layers
 
 
 def truth_layers(

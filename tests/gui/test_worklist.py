@@ -14,7 +14,7 @@ from napari_fundus.batch import run_batch
 from napari_fundus.batch.worklist import CORRECTED_FOLDER
 from napari_fundus.export import read_csv
 from napari_fundus.gui.worklist import WorklistWidget
-from napari_fundus.results.layer_metadata import layer_metadata
+from napari_fundus.results.layer_metadata import METADATA_KEY, LayerMetadata, layer_metadata
 
 pytestmark = pytest.mark.gui
 NAMES = ("a", "b", "c", "d")
@@ -123,14 +123,14 @@ def test_the_command_line_and_the_window_go_on_with_each_other(
     assert [one.status for one in report.outcomes] == ["skipped"] * 3 + ["written"]
 
 
-def test_one_photograph_after_the_other_in_the_same_layers(analysed, wait) -> None:
+def test_one_photograph_after_the_other_is_seen_with_its_own_result(analysed, wait) -> None:
     viewer = analysed._viewer
     open_row(analysed, 0, wait)
-    first = list(viewer.layers)
+    count = len(viewer.layers)
     for row in (1, 2, 3):
         open_row(analysed, row, wait)
         name = NAMES[row]
-        assert list(viewer.layers) == first
+        assert len(viewer.layers) == count
         assert all(layer.name.startswith(name) for layer in viewer.layers)
         assert name in analysed.results.headline.text()
         _, found = analysed.worklist.load(row)
@@ -151,6 +151,25 @@ def test_a_photograph_without_result_shows_none_of_the_one_before(
     open_row(analysed, 4, wait)
     assert [layer.name for layer in analysed._viewer.layers] == ["e"]
     assert analysed.results is None
+
+
+def test_what_another_widget_found_stays_with_its_photograph(analysed, retina, wait) -> None:
+    viewer = analysed._viewer
+    open_row(analysed, 0, wait)
+    live, photograph = analysed.results.live, viewer.layers[0]
+    other = LayerMetadata(kind="labels", lesion="HE", source=photograph)
+    drawn = np.ones(photograph.data.shape[:2], np.uint8)
+    foreign = viewer.add_labels(drawn, name="other", metadata={METADATA_KEY: other})
+    open_row(analysed, 1, wait)
+    assert foreign in viewer.layers
+    seen = [layer for layer in viewer.layers if layer.visible]
+    assert seen
+    assert all(layer.name.startswith("b") for layer in seen)
+    open_row(analysed, 0, wait)
+    assert foreign.visible
+    assert viewer.layers[0] is photograph
+    assert analysed.results.live is live
+    assert all(x.name.startswith(("a", "other")) for x in viewer.layers if x.visible)
 
 
 def test_corrections_are_saved_when_the_next_is_opened(analysed, tmp_path, wait) -> None:

@@ -26,6 +26,7 @@ from napari_fundus.gui.controls.photographs import (
     is_photograph,
     newest_result,
     photograph_of,
+    photographs,
     result_layers,
     show_photograph,
 )
@@ -293,8 +294,8 @@ class DetectWidget(QWidget):
         present = source.layer in self._viewer.layers
         if not present:
             show_info(
-                f"{source.name!r} was removed while its lesions were searched for; they are shown "
-                "at its place all the same."
+                f"{source.name!r} was removed while its lesions were searched for. They are in the "
+                "list all the same, hidden where another photograph is open."
             )
         name = source.layer.name if present else source.name
         self._show(live, _renamed(tuples, live.original, name), source)
@@ -334,6 +335,10 @@ class DetectWidget(QWidget):
             self._set_results(live, added, source.expression, source.layer if present else None)
             if present:
                 show_photograph(self._viewer, source.layer)
+            elif photographs(self._viewer):
+                # Its own photograph is gone: it must not lie over another one.
+                for layer in added:
+                    layer.visible = False
             self.shown.emit(added)
 
         self._step_runner.start(update.steps(), finish)

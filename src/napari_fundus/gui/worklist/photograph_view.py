@@ -1,22 +1,26 @@
-"""One photograph of a worklist in the viewer: its layers are refilled with each next one."""
+"""One photograph of a worklist in the viewer: each goes with its result before the next comes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 
+from napari_fundus.gui.controls.photographs import hide_photograph, layers_of, show_photograph
 from napari_fundus.gui.layers.add_in_steps import add_layer_in_steps
-from napari_fundus.gui.layers.build import LayerTuple, detection_layers, image_layer, make_layer
+from napari_fundus.gui.layers.build import (
+    LayerTuple,
+    detection_layers,
+    image_layer,
+    make_layer,
+    with_source,
+)
 from napari_fundus.gui.layers.event_loop import StepRunner
 from napari_fundus.gui.layers.napari_compat import remove_layers
-from napari_fundus.gui.layers.placement import image_source
-from napari_fundus.gui.layers.update import LayerUpdate
 from napari_fundus.image import FundusImage
 from napari_fundus.results.detections import Detections
-from napari_fundus.results.layer_metadata import METADATA_KEY, layer_metadata
 from napari_fundus.results.live import LiveResult
 
 if TYPE_CHECKING:
@@ -42,7 +46,11 @@ def prepare_photograph(image: FundusImage, found: Detections | None) -> OpenedPh
 
 
 class PhotographView(QObject):
-    """Shows one photograph with its result; the next takes its layers over.
+    """Shows one photograph with its result, and takes both away when the next is shown.
+
+    A photograph over which other widgets have put layers is hidden with all of them instead, and
+    shown again when it is opened again. No layer ever changes its photograph, since results and
+    widgets know a photograph by its layer.
 
     Parameters
     ----------
@@ -53,73 +61,59 @@ class PhotographView(QObject):
     def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        self._photograph: Layer | None = None
+        self._layers: list[Layer] = []
+        self._opened: OpenedPhotograph | None = None
+        self._hidden: dict[str, tuple[OpenedPhotograph, list[Layer]]] = {}
+        self._shape: tuple[int, int] | None = None
         self._step_runner = StepRunner(self)
+
+    def hidden(self, sha256: str) -> OpenedPhotograph | None:
+        """Return a photograph of that content that was hidden and is still in the viewer."""
+        opened, layers = self._hidden.get(sha256, (None, []))
+        return opened if layers and layers[0] in self._viewer.layers else None
 
     def show(self, opened: OpenedPhotograph, then: Callable[[Layer, list[Layer]], None]) -> None:
         """Show a photograph, and call `then` with its layer and those of its result."""
         self._step_runner.stop()
-        results: list[Layer] = []
-
-        def steps() -> Iterator[None]:
-            for layer in self._results():
-                # What was found in one photograph must not be seen over the next, not for a moment.
-                layer.visible = False
-            yield
-            yield from self._show_photograph(opened.image)
-            results.extend((yield from self._show_results(opened)))
 
         def finish() -> None:
-            assert self._photograph is not None  # noqa: S101  # a step has made it
-            then(self._photograph, results)
+            then(self._layers[0], [x for x in self._layers[1:] if x in self._viewer.layers])
 
-        self._step_runner.start(steps(), finish)
+        self._step_runner.start(self._steps(opened), finish)
 
-    def _results(self) -> list[Layer]:
-        """Return the layers that lie over the photograph of this view."""
-        return [
-            layer
-            for layer in self._viewer.layers
-            if self._photograph is not None and layer_metadata(layer).source is self._photograph
-        ]
-
-    def _show_photograph(self, image: FundusImage) -> Iterator[None]:
-        one = image_layer(image)
-        pixels, meta, _ = one
-        layer = self._photograph
-        if layer is None or layer not in self._viewer.layers:
-            layer = self._photograph = make_layer(one)
-            yield from add_layer_in_steps(self._viewer, layer)
-        else:
-            before = layer.data.shape
-            layer.data, layer.name, layer.metadata = pixels, meta["name"], meta["metadata"]
-            layer.visible = True
-            yield
-            if before == pixels.shape:
-                return
-        self._viewer.reset_view()
-
-    def _show_results(self, opened: OpenedPhotograph) -> Generator[None, None, list[Layer]]:
-        layer = self._photograph
-        if opened.live is None or layer is None:
-            remove_layers(self._viewer, self._results())
-            yield
-            return []
-        tuples = []
-        for data, meta, kind in opened.tuples:
-            known = replace(meta["metadata"][METADATA_KEY], source=layer)
-            tuples.append((data, {**meta, "metadata": {METADATA_KEY: known}}, kind))
-        update = LayerUpdate(
-            self._viewer, tuples, opened.live.original.provenance, image_source(layer)
-        )
-        yield from update.steps()
-        added = update.finish()
-        for (_, meta, _), one in zip(tuples, added, strict=True):
-            one.name = meta["name"]
-        # Of another method: it was found in the photograph before.
-        remove_layers(self._viewer, [one for one in self._results() if one not in added])
+    def _steps(self, opened: OpenedPhotograph) -> Iterator[None]:
+        self.leave()
         yield
-        return added
+        key = opened.image.sha256
+        self._opened = opened
+        if self.hidden(key) is opened:
+            _, self._layers = self._hidden.pop(key)
+        else:
+            photograph = make_layer(image_layer(opened.image))
+            self._layers = [photograph]
+            yield from add_layer_in_steps(self._viewer, photograph)
+            for one in opened.tuples:
+                layer = make_layer(with_source(one, photograph))
+                self._layers.append(layer)
+                yield
+                yield from add_layer_in_steps(self._viewer, layer)
+        show_photograph(self._viewer, self._layers[0])
+        if opened.image.shape != self._shape:
+            self._viewer.reset_view()
+            self._shape = opened.image.shape
+        yield
+
+    def leave(self) -> None:
+        """Take the photograph and its result away, or hide them with what others put over it."""
+        present = [layer for layer in self._layers if layer in self._viewer.layers]
+        if present and self._opened is not None and present[0] is self._layers[0]:
+            others = [x for x in layers_of(self._viewer, present[0]) if x not in present]
+            if others:
+                self._hidden[self._opened.image.sha256] = self._opened, self._layers
+                hide_photograph(self._viewer, present[0])
+                present = []
+        remove_layers(self._viewer, present)
+        self._layers, self._opened = [], None
 
     def shutdown(self) -> None:
         """Add no more layers."""

@@ -361,7 +361,7 @@ class WorklistWidget(QWidget):
         self.summary.setText(f"Opening {entry.path.name}…")
         self._opening.start(
             lambda _: prepare_photograph(*worklist.load(row)),
-            lambda opened: self._show(entry, opened),
+            lambda opened: self._show(entry, self._view.hidden(opened.image.sha256) or opened),
             self._fail,
         )
 

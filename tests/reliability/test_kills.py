@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from napari_fundus.batch.config import BATCH_NAME, read_batch_config
 from napari_fundus.checkpoints import read_checkpoint
 from napari_fundus.export import read_csv, read_labels_tiff, read_provenance
 
@@ -39,6 +40,8 @@ def finished(folder: Path) -> dict[str, bytes]:
         if path.name == "summary.csv":
             with path.open(newline="") as file:
                 assert all(row["status"] for row in csv.DictReader(file))
+        elif path.name == BATCH_NAME:
+            assert read_batch_config(folder) is not None
         elif path.name.endswith(".csv"):
             assert len(read_csv(path)) == 1
         elif path.name.endswith(".labels.tif"):
